@@ -1,0 +1,37 @@
+"""What can go wrong, in one line each.
+
+Every error that a user can cause derives from `AsterismError` and from the standard type that fits, so that
+``except ValueError`` works as usual and the command line can print one line instead of a traceback.
+"""
+
+from __future__ import annotations
+
+import sklearn.exceptions
+
+
+class AsterismError(Exception):
+    """Base of every error that Asterism raises on purpose."""
+
+
+class InputError(AsterismError, ValueError):
+    """Images or parameters that cannot be used as they are; the message says what to change."""
+
+
+class NotFittedError(AsterismError, sklearn.exceptions.NotFittedError):
+    """A fitted attribute was asked of an estimator that has not been fitted."""
+
+
+class RunError(AsterismError, RuntimeError):
+    """A run folder that is unfinished, damaged, of another version, or belongs to other images."""
+
+
+class MissingDataError(AsterismError, FileNotFoundError):
+    """A data set or file that is not there; the message says where to put it."""
+
+
+class StorageError(AsterismError, OSError):
+    """A folder that cannot be written to: no permission, or no space left."""
+
+
+class MissingDependencyError(AsterismError, ImportError):
+    """An optional package is needed; the message holds the pip command."""
