@@ -1,0 +1,67 @@
+"""Soft k-means: Student-t scores, boosted target distributions, and the loss between them.
+
+Equations (1)–(3) of the DBC paper (Li et al. 2017) and of DEC (Xie, Girshick and Farhadi, ICML 2016).
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -> torch.Tensor:
+    """Soft assignment of features to centers, eq. (1): s_ij ∝ (1 + ‖z_i − μ_j‖² / v)^(−(v+1)/2), Σ_j s_ij = 1.
+
+    Parameters
+    ----------
+    features : torch.Tensor of shape (B, D)
+        z.
+    centers : torch.Tensor of shape (k, D)
+        μ.
+    v : float, default=1.0
+        Degrees of freedom of the t distribution; the paper sets 1.
+
+    Returns
+    -------
+    torch.Tensor of shape (B, k)
+        Rows sum to 1. Cost O(B·k·D).
+    """
+    products = features @ centers.T  # (B, k)
+    squared = features.square().sum(1, keepdim=True) - 2 * products + centers.square().sum(1)
+    kernel = (1 + squared.clamp_min(0) / v).pow(-(v + 1) / 2)
+    return kernel / kernel.sum(1, keepdim=True)
+
+
+def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "boosted") -> torch.Tensor:
+    """Target distribution, eq. (2) with the balance of Algorithm 2, line 8: r_ij ∝ s_ij^α / n_j, Σ_j r_ij = 1.
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (N, k)
+        s; all N images, since n_j sums over them.
+    boost : float, default=2.0
+        α > 1: high scores are raised, low ones lowered.
+    balance : {"boosted", "soft", "none"}, default="boosted"
+        n_j = Σ_i s_ij^α (the paper; §3.2.2's Σ r_ij is circular, Algorithm 2 and §4.3.2 define this one), Σ_i s_ij
+        (DEC), or 1.
+
+    Returns
+    -------
+    torch.Tensor of shape (N, k)
+        A constant: no gradient flows through it.
+    """
+    with torch.no_grad():
+        boosted = scores.pow(boost)
+        if balance == "boosted":
+            boosted = boosted / boosted.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
+        elif balance == "soft":
+            boosted = boosted / scores.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
+        return boosted / boosted.sum(1, keepdim=True)
+
+
+def kl_loss(targets: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """KL(R‖S) of a batch, eq. (3): Σ_ij r_ij log(r_ij / s_ij), divided by the B images of the batch.
+
+    The paper sums over the images; the mean only rescales the learning rate and keeps it independent of B. The
+    gradients (4) and (5) follow by automatic differentiation (a test holds them against the formulas).
+    """
+    return torch.nn.functional.kl_div(scores.clamp_min(1e-12).log(), targets, reduction="batchmean")

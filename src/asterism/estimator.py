@@ -1,0 +1,420 @@
+"""`ImageEstimator` and `ImageClusterer`: the contract that every method keeps.
+
+scikit-learn's contract (the constructor stores, ``fit`` returns self, fitted attributes end in ``_``), and beside it
+images of any kind as ``X``, run folders that resume, and saving without pickle.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClusterMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from torch import nn
+
+from asterism.clustering.soft import soft_scores
+from asterism.errors import InputError, NotFittedError, RunError
+from asterism.features import extract
+from asterism.images import ImageSource, open_images
+from asterism.parameters import Interval, Parameters, to_json
+from asterism.runtime import PRECISIONS, Runtime, hardware, versions
+from asterism.training.checkpoint import load_state, save_state
+from asterism.training.folder import RunFolder, write_labels
+from asterism.training.progress import ProgressBars
+from asterism.training.run import Run
+
+COMPUTING: dict[str, list[Any]] = {
+    "device": [str],
+    "precision": [set(PRECISIONS)],
+    "run_dir": [str, Path, None],
+    "random_state": [Interval(int, 0, None), np.random.RandomState, None],
+    "verbose": [Interval(int, 0, None), bool],
+}
+
+SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once
+
+
+@dataclass
+class Fitted:
+    """What a method's ``_fit`` hands back.
+
+    Attributes
+    ----------
+    encoder : nn.Module
+        Images (B, C, H, W) → features (B, D).
+    labels : ndarray of shape (N,), int64
+    centers : ndarray of shape (k, D)
+    confidence : ndarray of shape (N,)
+        How certain each label is, in [0, 1].
+    examples : dict of str to torch.Tensor
+        Small tensors for the page (reconstructions …).
+    """
+
+    encoder: nn.Module
+    labels: np.ndarray
+    centers: np.ndarray
+    confidence: np.ndarray
+    examples: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class ImageEstimator(TransformerMixin, Parameters):
+    """Base of everything that is fitted to images.
+
+    A subclass defines ``_fit_images`` (fit and set attributes), ``_encoder_for`` (an untrained encoder for an image
+    shape) and what of its attributes is saved.
+    """
+
+    _minimum_images: ClassVar[int] = 2
+    device: str
+    precision: str
+    run_dir: str | Path | None
+    random_state: Any
+    verbose: int
+
+    # ---------------------------------------------------------------- to be defined by a method
+
+    def _fit_images(self, images: ImageSource, run: Run) -> None:
+        raise NotImplementedError
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        raise NotImplementedError
+
+    def _fitted_state(self) -> dict[str, Any]:
+        return {"encoder": self.encoder_.state_dict(), "examples": self.examples_}
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        self.encoder_ = self._encoder_for(self.image_shape_)
+        self.encoder_.load_state_dict(state["encoder"])
+        self.encoder_.eval()
+        self.examples_ = state["examples"]
+
+    # ---------------------------------------------------------------- fitting
+
+    def fit(self, X: Any, y: Any = None) -> ImageEstimator:
+        """Fit to images.
+
+        Parameters
+        ----------
+        X : array, tensor, path, data set or ImageSource
+            N images: (N, H, W), (N, H, W, C), (N, C, H, W), vectors (N, D), a folder, an ``.npz`` file,
+            ``"data:NAME"``, a torch or Hugging Face data set.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            For parameters or images that cannot be used.
+        RunError, StorageError
+            If ``run_dir`` holds another or a finished run, or cannot be written to.
+        """
+        self.check()
+        images = self._open(X, reset=True)
+        self._check_number(len(images))
+        folder = None if self.run_dir is None else RunFolder(self.run_dir)
+        runtime = Runtime(self.device, self.precision)
+        self.seed_ = self._begin(folder, images) if folder else _seed_of(self.random_state)
+        self.image_shape_ = images.shape
+        self.n_features_in_ = int(np.prod(images.shape))
+        began = time.monotonic()
+        with ProgressBars(int(self.verbose) if runtime.is_main else 0) as progress:
+            run = Run(runtime, self.seed_, folder.path if folder else None, progress)
+            self._fit_images(images, run)
+        self.history_ = run.history
+        self.fit_seconds_ = time.monotonic() - began
+        self.encoder_.to("cpu").eval()
+        if folder and runtime.is_main:
+            run.write_history()
+            self._finish(folder, images, runtime)
+        return self
+
+    def _check_number(self, n: int) -> None:
+        if n < self._minimum_images:
+            raise InputError(
+                f"{type(self).__name__} needs at least {self._minimum_images} images; got {n} sample "
+                f"(n_samples={n}); add images"
+            )
+
+    def _open(self, X: Any, reset: bool) -> ImageSource:
+        """Open what came in; in fitted estimators, as images of the fitted shape."""
+        if not isinstance(X, (ImageSource, str, Path)) and _looks_like_a_table(X):
+            X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
+            return open_images(X)
+        if reset:
+            return open_images(X)
+        channels, height, width = self.image_shape_
+        if isinstance(X, (str, Path)):
+            images = open_images(X, size=(height, width), color="grey" if channels == 1 else "rgb")
+        else:
+            images = open_images(X)
+        if images.shape != tuple(self.image_shape_):
+            raise InputError(
+                f"X holds images of shape {images.shape} (C, H, W); this {type(self).__name__} was fitted on "
+                f"{tuple(self.image_shape_)}; resize them, or open them with open_images(X, size=({height}, {width}))"
+            )
+        return images
+
+    # ---------------------------------------------------------------- using
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "encoder_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet; call fit, or asterism.load a run"
+            )
+
+    def _features(self, images: ImageSource) -> torch.Tensor:
+        runtime = Runtime(self.device, self.precision)
+        encoder = runtime.place(self.encoder_)
+        features = extract(encoder, images, runtime)
+        encoder.to("cpu")
+        return features
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Features of images.
+
+        Parameters
+        ----------
+        X : see `fit`
+            Images of the fitted shape; files are resized to it.
+
+        Returns
+        -------
+        ndarray of shape (N, D), float32
+        """
+        self._check_fitted()
+        return self._features(self._open(X, reset=False)).numpy()
+
+    # ---------------------------------------------------------------- the run folder
+
+    def _description(self, images: ImageSource) -> dict[str, Any]:
+        return {
+            "method": type(self).__name__,
+            "params": to_json(self)["params"] | {"run_dir": None, "verbose": 0, "random_state": None},
+            "images": {
+                "origin": images.origin,
+                "n": len(images),
+                "shape": list(images.shape),
+                "is_table": images.is_table,
+                "fingerprint": images.fingerprint,
+            },
+        }
+
+    def _begin(self, folder: RunFolder, images: ImageSource) -> int:
+        """Start or resume the run in the folder; returns its seed."""
+        folder.create()
+        wanted = self._description(images)
+        if folder.exists:
+            found = folder.read()
+            if found["status"] == "finished":
+                raise RunError(f"{folder.path} holds a finished run; choose another folder (or --overwrite)")
+            for part, name in (("method", "method"), ("params", "parameters"), ("images", "images")):
+                same = (
+                    found[part]["fingerprint"] == wanted[part]["fingerprint"]
+                    if part == "images"
+                    else (found[part] == wanted[part])
+                )
+                if not same:
+                    raise RunError(
+                        f"{folder.path} holds an unfinished run with other {name}; resume it with its own, choose "
+                        "another folder, or start anew (--overwrite)"
+                    )
+            folder.update(status="running")
+            return int(found["seed"])
+        seed = _seed_of(self.random_state)
+        skipped = [[one.name, one.reason] for one in images.skipped]
+        folder.write(
+            {"status": "running", **wanted, "seed": seed, "skipped": skipped, "versions": versions()}
+        )
+        return seed
+
+    def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
+        self._write_model(folder, images)
+        seconds = folder.read().get("seconds", 0.0) + self.fit_seconds_
+        folder.update(status="finished", seconds=round(seconds, 3), hardware=hardware(runtime.device))
+
+    def _write_model(self, folder: RunFolder, images: ImageSource | None) -> None:
+        save_state(folder.model_path, {"names": images.names if images else None, **self._fitted_state()})
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator as a run folder, which `asterism.load` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            A new or empty folder.
+
+        Raises
+        ------
+        NotFittedError, RunError, StorageError
+        """
+        self._check_fitted()
+        folder = RunFolder(path)
+        if folder.exists:
+            raise RunError(f"{path} holds a run already; choose another folder")
+        folder.create()
+        self._write_model(folder, None)
+        images = {"origin": {"source": None}, "shape": list(self.image_shape_)}
+        params = to_json(self)["params"] | {"run_dir": None, "random_state": None}
+        folder.write(
+            {
+                "status": "finished",
+                "method": type(self).__name__,
+                "params": params,
+                "images": images,
+                "seed": self.seed_,
+                "seconds": round(self.fit_seconds_, 3),
+                "versions": versions(),
+                "hardware": hardware(),
+            }
+        )
+        run = Run(Runtime("cpu"), self.seed_, folder.path)
+        run.history = self.history_
+        run.write_history()
+
+    def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
+        """Set the fitted attributes from a finished run (see `asterism.load`)."""
+        self.image_shape_ = tuple(content["images"]["shape"])
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.seed_ = int(content["seed"])
+        self.fit_seconds_ = float(content["seconds"])
+        self.history_ = folder.read_history()
+        state = load_state(folder.model_path)
+        try:
+            self._restore_state(state)
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RunError(
+                f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}"
+            ) from error
+        return self
+
+
+class ImageClusterer(ClusterMixin, ImageEstimator):
+    """Base of the clustering methods: `ImageEstimator` with labels.
+
+    A subclass defines ``_fit``, which returns `Fitted`.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (N,), int64
+    confidence_ : ndarray of shape (N,), float32
+        How certain each label is, in [0, 1].
+    cluster_centers_ : ndarray of shape (k, D), float32
+    history_ : list of dict
+        One entry a round.
+    encoder_ : nn.Module
+        The learned network, on the CPU.
+    image_shape_ : tuple
+        (C, H, W) of the images.
+    n_features_in_ : int
+        C·H·W.
+    """
+
+    n_clusters: int
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        raise NotImplementedError
+
+    def _fit_images(self, images: ImageSource, run: Run) -> None:
+        fitted = self._fit(images, run)
+        self.encoder_ = fitted.encoder
+        self.labels_ = np.asarray(fitted.labels, dtype=np.int64)
+        self.confidence_ = np.asarray(fitted.confidence, dtype=np.float32)
+        self.cluster_centers_ = np.asarray(fitted.centers, dtype=np.float32)
+        self.examples_ = fitted.examples
+
+    def _check_number(self, n: int) -> None:
+        super()._check_number(n)
+        if self.n_clusters > n:
+            raise InputError(
+                f"n_clusters={self.n_clusters} is more than the number of images (n_samples={n}); "
+                f"choose at most {n} clusters"
+            )
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        """How well each feature vector (N, D) fits each cluster: (N, k), rows sum to 1."""
+        return soft_scores(features, torch.from_numpy(self.cluster_centers_))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Cluster of each image.
+
+        Parameters
+        ----------
+        X : see `fit`
+            Images of the fitted shape; files are resized to it.
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+        """
+        return self.predict_with_confidence(X)[0]
+
+    def predict_with_confidence(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster and confidence of each image.
+
+        Returns
+        -------
+        labels : ndarray of shape (N,), int64
+        confidence : ndarray of shape (N,), float32
+        """
+        self._check_fitted()
+        features = self._features(self._open(X, reset=False))
+        best = [self._scores(block).max(1) for block in features.split(SCORE_ROWS)]  # never N×k at once
+        labels, confidence = torch.cat([one.indices for one in best]), torch.cat([one.values for one in best])
+        return labels.numpy(), confidence.numpy()
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Soft score of each image for each cluster.
+
+        Returns
+        -------
+        ndarray of shape (N, k), float32
+            Rows sum to 1; a score is how certain the method is, not a calibrated probability.
+        """
+        self._check_fitted()
+        return self._scores(self._features(self._open(X, reset=False))).numpy()
+
+    def _fitted_state(self) -> dict[str, Any]:
+        found = {name: torch.from_numpy(getattr(self, name + "_")) for name in ("labels", "confidence")}
+        centers = torch.from_numpy(self.cluster_centers_)
+        return {**super()._fitted_state(), **found, "cluster_centers": centers}
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        super()._restore_state(state)
+        for name in ("labels", "confidence", "cluster_centers"):
+            setattr(self, name + "_", state[name].numpy())
+
+    def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
+        write_labels(folder.path / "labels.csv", images.names, self.labels_, self.confidence_)
+        super()._finish(folder, images, runtime)
+
+
+def _seed_of(random_state: Any) -> int:
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _looks_like_a_table(X: Any) -> bool:
+    """Two axes or fewer, a data frame or a sparse matrix: scikit-learn's validation speaks for those."""
+    if isinstance(X, torch.Tensor):
+        return X.ndim <= 2
+    if hasattr(X, "iloc") or hasattr(X, "tocsr"):
+        return True
+    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (list, tuple, np.ndarray)):
+        return False
+    try:
+        return np.ndim(X) <= 2
+    except ValueError:  # ragged
+        return True

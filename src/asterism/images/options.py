@@ -1,0 +1,85 @@
+"""The options that every kind of input shares, checked once."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+from asterism.errors import InputError
+
+LAYOUTS = ("NHW", "NHWC", "NCHW", "ND")
+COLORS = ("grey", "rgb")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller asked for; see `asterism.images.open_images` for the meaning of each field."""
+
+    size: tuple[int, int] | None = None
+    color: str | None = None
+    crop: bool = True
+    layout: str | None = None
+    strict: bool = False
+
+    @classmethod
+    def checked(cls, size: Any, color: Any, crop: Any, layout: Any, strict: Any) -> Options:
+        """Options with every value in its one spelling.
+
+        Raises
+        ------
+        InputError
+            Names the parameter, what it got and what it needs.
+        """
+        if color == "gray":
+            color = "grey"
+        if color is not None and color not in COLORS:
+            raise InputError(f"color={color!r} cannot be used: color must be None, 'grey' or 'rgb'")
+        if layout is not None and layout not in LAYOUTS:
+            raise InputError(
+                f"layout={layout!r} cannot be used: layout must be None or one of {', '.join(LAYOUTS)}"
+            )
+        for name, value in (("crop", crop), ("strict", strict)):
+            if not isinstance(value, bool):
+                raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
+        return cls(_checked_size(size), color, crop, layout, strict)
+
+    @property
+    def n_channels(self) -> int | None:
+        """1 or 3 where a colour was asked for."""
+        return None if self.color is None else 1 if self.color == "grey" else 3
+
+    def origin(
+        self, source: str | None, shape: tuple[int, int, int], is_table: bool = False
+    ) -> dict[str, Any]:
+        """What opens the same images again, as plain JSON.
+
+        Size and colour are written as they came out, not as they were asked for: a picture that is added to a folder
+        later, or new images that are to look the same, must not change them.
+
+        Parameters
+        ----------
+        source : str or None
+            Absolute path, ``"data:NAME"``, or None for what lives in memory only.
+        shape : (int, int, int)
+            (H, W, C) of the packed images.
+        is_table : bool
+            Vectors have neither size nor colour.
+        """
+        height, width, channels = shape
+        size = None if is_table else [height, width]
+        color = None if is_table else "grey" if channels == 1 else "rgb"
+        return {"source": source, "size": size, "color": color, "crop": self.crop, "layout": self.layout}
+
+
+def _checked_size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, numbers.Integral) else size
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        whole = all(isinstance(side, numbers.Integral) and not isinstance(side, bool) for side in pair)
+        if whole and min(pair) >= 1:
+            return int(pair[0]), int(pair[1])
+    raise InputError(
+        f"size={size!r} cannot be used: size must be an integer >= 1 or a pair (height, width) of them"
+    )

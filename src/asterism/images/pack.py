@@ -1,0 +1,227 @@
+"""Packing: blocks of decoded images become one tensor, in memory or, where it does not fit, in a file of the cache.
+
+Cost: one pass over the N images, the memory of one block besides the result.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import torch
+
+from asterism.errors import AsterismError, StorageError
+
+# The share of the available memory that packed images may take; networks and features need the rest.
+MEMORY_SHARE = 0.25
+BLOCK_BYTES = 2**26  # 64 MiB of pixels are decoded between two writes
+
+T = TypeVar("T")
+
+
+def cache_root() -> Path:
+    """Folder for everything that can be made again: ``ASTERISM_CACHE``, else ``~/.cache/asterism``."""
+    return Path(os.environ.get("ASTERISM_CACHE") or "~/.cache/asterism").expanduser().absolute()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_budget() -> int:
+    """Bytes that packed images may take in this process: a share of what is free, divided among ranks."""
+    ranks = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return int(_available_memory() * MEMORY_SHARE) // ranks
+
+
+def _available_memory() -> int:
+    try:
+        with open("/proc/meminfo") as lines:
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = 8 * 2**30  # no such file outside Linux: what a small machine can spare
+    try:  # a container's own bound (control groups v2)
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        return free if limit == "max" else max(0, min(free, int(limit) - used))
+    except (OSError, ValueError):
+        return free
+
+
+def block_length(shape: tuple[int, int, int], itemsize: int = 1) -> int:
+    """How many images of shape (H, W, C) make a block."""
+    return int(np.clip(BLOCK_BYTES // (int(np.prod(shape)) * itemsize), 1, 4096))
+
+
+def in_blocks(function: Callable[[int], T], n: int, length: int) -> Iterator[list[T]]:
+    """``function(0) … function(n - 1)`` by threads (decoders release the GIL), a block at a time, in order.
+
+    The first exception of a block is raised and what has not begun by then never begins.
+    """
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        for start in range(0, n, length):
+            yield list(pool.map(function, range(start, min(start + length, n))))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def from_numpy(array: np.ndarray) -> torch.Tensor:
+    """`torch.from_numpy` without its warning about read-only memory: a source's pixels are never written to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(array)
+
+
+def pack(
+    blocks: Iterable[np.ndarray],
+    n: int,
+    shape: tuple[int, int, int],
+    dtype: np.dtype | type = np.uint8,
+    key: str | None = None,
+    meta: Callable[[], dict[str, Any]] = dict,
+) -> torch.Tensor:
+    """Gather blocks of images.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (b, H, W, C)
+        Together at most n images; fewer where some could not be read.
+    n : int
+        Upper bound of the number of images.
+    shape : (int, int, int)
+        (H, W, C).
+    dtype : dtype
+        uint8 or float32.
+    key : str, optional
+        Names the file in the cache, so that `load_packed` finds it again. Without a key the file is nameless and
+        vanishes with the process.
+    meta : callable
+        Asked after the last block for what else to remember beside the pixels (plain JSON).
+
+    Returns
+    -------
+    torch.Tensor of shape (at most n, H, W, C)
+
+    Raises
+    ------
+    StorageError
+        If they fit neither into the memory budget nor into the cache folder.
+    """
+    dtype = np.dtype(dtype)
+    if n * int(np.prod(shape)) * dtype.itemsize <= memory_budget():
+        pixels = np.empty((n, *shape), dtype)
+        filled = 0
+        for block in blocks:
+            pixels[filled : filled + len(block)] = block
+            filled += len(block)
+        return from_numpy(pixels[:filled])
+    with _storage_errors(n, shape, dtype):
+        folder = cache_root() / "packed"
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < n * int(np.prod(shape)) * dtype.itemsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if key is None:
+            return _map_nameless(blocks, shape, dtype, folder)
+        with _locked(folder / f"{key}.lock"):  # the other ranks of a machine wait, then find the file
+            if not (folder / key).exists():
+                _write(blocks, shape, dtype, folder / key, meta)
+    pixels_and_meta = load_packed(key)
+    if pixels_and_meta is None:
+        raise StorageError(f"packed images {folder / key} vanished while they were opened")
+    return pixels_and_meta[0]
+
+
+def load_packed(key: str) -> tuple[torch.Tensor, dict[str, Any]] | None:
+    """Pixels and meta that `pack` wrote under the key, or None.
+
+    Returns
+    -------
+    pixels : torch.Tensor of shape (N, H, W, C)
+        Memory-mapped, read-only.
+    meta : dict
+    """
+    folder = cache_root() / "packed" / key
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        pixels = np.memmap(folder / "pixels.bin", dtype=meta["dtype"], mode="r", shape=tuple(meta["shape"]))
+    except (OSError, ValueError, KeyError):  # absent, or not whole: it is written again
+        return None
+    return from_numpy(pixels), meta
+
+
+def _write(
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    target: Path,
+    meta: Callable[[], dict[str, Any]],
+) -> None:
+    """Write a folder under another name and rename it: what bears the name is complete."""
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as temporary:
+        draft = Path(temporary) / "draft"
+        draft.mkdir()
+        with open(draft / "pixels.bin", "wb") as file:
+            n = _append(blocks, file)
+        about = {**meta(), "shape": [n, *shape], "dtype": dtype.name}
+        (draft / "meta.json").write_text(json.dumps(about), encoding="utf-8")
+        draft.rename(target)
+
+
+def _map_nameless(
+    blocks: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, folder: Path
+) -> torch.Tensor:
+    with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps the bytes after the file is closed
+        n = _append(blocks, file)
+        if n == 0:
+            return torch.empty((0, *shape), dtype=torch.uint8 if dtype == np.uint8 else torch.float32)
+        file.flush()
+        return from_numpy(np.memmap(file, dtype=dtype, mode="r", shape=(n, *shape)))
+
+
+def _append(blocks: Iterable[np.ndarray], file: BinaryIO | Any) -> int:
+    n = 0
+    for block in blocks:  # written, not mapped: a full disk is then an error and no bus fault
+        file.write(np.ascontiguousarray(block).data)
+        n += len(block)
+    return n
+
+
+@contextmanager
+def _storage_errors(n: int, shape: tuple[int, int, int], dtype: np.dtype) -> Iterator[None]:
+    try:
+        yield
+    except AsterismError:
+        raise
+    except OSError as error:
+        gigabytes = n * int(np.prod(shape)) * dtype.itemsize / 2**30
+        raise StorageError(
+            f"{n} images of {'x'.join(map(str, shape))} ({gigabytes:.1f} GiB) do not fit in memory and cannot be packed in "
+            f"{cache_root()}: {error.strerror or error}; set ASTERISM_CACHE to a folder with room or give a smaller size"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the system lets go of the lock if its holder dies."""
+    with open(path, "wb") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # Windows: two processes then do the same work, and the first to rename wins
+            pass
+        yield

@@ -1,0 +1,90 @@
+"""One way to change size and colour, for files and arrays alike, so that a folder and its array look the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest centred rectangle with the target's proportions.
+
+    Parameters
+    ----------
+    size, target : (int, int)
+        (H, W) of the image and of what it becomes.
+
+    Returns
+    -------
+    (left, top, right, bottom) : floats
+        In pixels of the image; fractions are kept, so that odd margins stay centred.
+    """
+    (height, width), (to_height, to_width) = size, target
+    if width * to_height > height * to_width:  # wider than the target: lose left and right
+        kept = height * to_width / to_height
+        return (width - kept) / 2, 0.0, (width + kept) / 2, float(height)
+    kept = width * to_height / to_width
+    return 0.0, (height - kept) / 2, float(width), (height + kept) / 2
+
+
+def fit_image(image: Image.Image, size: tuple[int, int], crop: bool) -> Image.Image:
+    """Bilinear resampling over the area that each new pixel covers (Pillow's BILINEAR, which is antialiased).
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Mode L, RGB or F.
+    size : (int, int)
+        (H, W) wanted.
+    crop : bool
+        Keep the proportions and cut off what stands over, else squash.
+    """
+    height, width = size
+    if image.size == (width, height):
+        return image
+    box = centre_box((image.height, image.width), size) if crop else None
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def fit_array(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
+    """Do what `fit_image` does to an array.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+        uint8 or float32; each channel is resampled on its own.
+
+    Returns
+    -------
+    ndarray of shape (size[0], size[1], C)
+        Of the same dtype.
+    """
+    if image.shape[:2] == size:
+        return image
+    planes = [np.ascontiguousarray(image[:, :, channel]) for channel in range(image.shape[2])]
+    return np.stack([np.asarray(fit_image(Image.fromarray(plane), size, crop)) for plane in planes], axis=2)
+
+
+def recolor(images: np.ndarray, n_channels: int) -> np.ndarray:
+    """Grey from RGB, or RGB from grey.
+
+    Parameters
+    ----------
+    images : ndarray of shape (..., C)
+        uint8 or float32, C is 1 or 3.
+    n_channels : int
+        1 or 3.
+
+    Returns
+    -------
+    ndarray of shape (..., n_channels)
+        Grey is the luma of ITU-R 601, .299 R + .587 G + .114 B, in Pillow's own fixed-point form for uint8.
+    """
+    if images.shape[-1] == n_channels:
+        return images
+    if n_channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    if images.dtype == np.uint8:
+        weights = np.array([19595, 38470, 7471], dtype=np.uint32)  # of 65536
+        return ((images @ weights + 0x8000) >> 16).astype(np.uint8)[..., None]
+    return (images @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]

@@ -1,0 +1,125 @@
+"""`ImageSource`: what every input becomes, images packed once into one block of pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+# A block larger than this is hashed by samples: whole hashing of 100 GB would take minutes.
+HASH_WHOLE_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be used, and why, in one line."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class ImageSource:
+    """Images in a fixed order, decoded.
+
+    Attributes
+    ----------
+    pixels : torch.Tensor of shape (N, H, W, C)
+        uint8 (0–255) or float32, in memory or memory-mapped from a cache folder.
+    names : list of str
+        Relative path of each image, or its index as text.
+    labels : ndarray of shape (N,) or None
+        Known classes from 0, for scoring only.
+    label_names : list of str or None
+        What the classes are called.
+    skipped : list of Skipped
+        What the input held besides, and could not be read.
+    origin : dict
+        What reopens the images (`open_images(**origin)`); ``{"source": None}`` for arrays.
+    is_table : bool
+        True for (N, D) input: vectors, held as 1×1 images with D channels.
+    """
+
+    pixels: torch.Tensor
+    names: list[str]
+    labels: np.ndarray | None = None
+    label_names: list[str] | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
+    is_table: bool = False
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, height, width, channels = self.pixels.shape
+        return channels, height, width
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the pixels and their order: two sources with the same one give the same run."""
+        digest = hashlib.blake2b(repr((tuple(self.pixels.shape), self.pixels.dtype)).encode(), digest_size=16)
+        total = self.pixels.numel() * self.pixels.element_size()
+        step = 1 if total <= HASH_WHOLE_BYTES else -(-total // HASH_WHOLE_BYTES)
+        for start in range(0, len(self), 4096 * step):
+            digest.update(np.ascontiguousarray(self.pixels[start : start + 4096].cpu().numpy()).data)
+        return digest.hexdigest()
+
+    def batch(
+        self, indices: torch.Tensor | np.ndarray | slice, device: torch.device | None = None
+    ) -> torch.Tensor:
+        """Images as the networks take them.
+
+        Parameters
+        ----------
+        indices : integer tensor or array of shape (B,), or slice
+        device : torch.device, optional
+            Where the batch is wanted; a resident source (see `to`) is gathered there.
+
+        Returns
+        -------
+        torch.Tensor of shape (B, C, H, W)
+            float32 in channels-last strides; uint8 pixels are scaled to [0, 1], floats are passed as they are.
+        """
+        if isinstance(indices, slice):
+            block = self.pixels[indices]
+        else:
+            block = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
+        if device is not None and block.device != device:
+            block = block.to(device, non_blocking=True)
+        scaled = (
+            block.float().div_(255) if block.dtype == torch.uint8 else block
+        )  # a gathered block is a copy
+        return scaled.permute(0, 3, 1, 2)
+
+    def to(self, device: torch.device) -> ImageSource:
+        """The source with its pixels on the device, so that batches are gathered there."""
+        return self if self.pixels.device == device else replace(self, pixels=self.pixels.to(device))
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSource:
+        """The images at the indices, in that order, as a source of its own."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            pixels=self.pixels[torch.from_numpy(chosen)],
+            names=[self.names[i] for i in chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            origin={"source": None},
+        )
+
+    def thumbnail(self, index: int) -> np.ndarray:
+        """One image as uint8 (H, W) or (H, W, 3) for the eye; float pixels are stretched to their own range."""
+        image = self.pixels[index].cpu()
+        if image.dtype != torch.uint8:
+            low, high = image.min(), image.max()
+            image = ((image - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
+        array = image.numpy()
+        if array.shape[2] == 3:
+            return array
+        return array[:, :, 0]

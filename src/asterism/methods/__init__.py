@@ -1,0 +1,80 @@
+"""The methods: one paper, one file. A new method is its file and one line of `METHODS`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asterism.errors import RunError
+from asterism.estimator import ImageClusterer, ImageEstimator
+from asterism.images import Augmentation
+from asterism.methods.autoencoders import FCAE, SAE
+from asterism.methods.baselines import DAEKMeans, FCAEKMeans, KMeans
+from asterism.methods.dbc import DBC
+from asterism.methods.dec import DEC
+from asterism.parameters import Parameters, from_json
+from asterism.training import Training
+from asterism.training.folder import RunFolder
+
+METHODS: dict[str, type[ImageClusterer]] = {
+    "dbc": DBC,
+    "dec": DEC,
+    "fcae-kmeans": FCAEKMeans,
+    "dae-kmeans": DAEKMeans,
+    "kmeans": KMeans,
+}
+
+# The only classes that a run.json may name.
+KNOWN_CLASSES: dict[str, type[Parameters]] = {
+    cls.__name__: cls for cls in (Training, Augmentation, FCAE, SAE, *METHODS.values())
+}
+
+
+def estimator_of(content: dict[str, Any]) -> ImageEstimator:
+    """The unfitted estimator that a ``run.json`` describes."""
+    estimator = from_json({"class": content["method"], "params": content["params"]}, KNOWN_CLASSES)
+    if not isinstance(estimator, ImageEstimator):
+        raise RunError(f"run.json names {content['method']!r}, which is not a method")
+    return estimator
+
+
+def load(run: str | Path) -> ImageEstimator:
+    """The fitted estimator of a run folder. Nothing in the folder is executed.
+
+    Parameters
+    ----------
+    run : path
+        A folder written by ``asterism cluster``, by ``fit`` with ``run_dir``, or by ``save``.
+
+    Returns
+    -------
+    ImageEstimator
+
+    Raises
+    ------
+    MissingDataError
+        If there is no run.
+    RunError
+        If it is unfinished, damaged or of another format.
+    """
+    folder = RunFolder(run)
+    content = folder.read()
+    if content["status"] != "finished":
+        raise RunError(
+            f"{run} holds an unfinished run ({content['status']}); go on with: asterism cluster --resume"
+        )
+    return estimator_of(content)._load_from(folder, content)
+
+
+__all__ = [
+    "DBC",
+    "DEC",
+    "FCAE",
+    "METHODS",
+    "SAE",
+    "DAEKMeans",
+    "FCAEKMeans",
+    "KMeans",
+    "estimator_of",
+    "load",
+]

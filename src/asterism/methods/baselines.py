@@ -1,0 +1,156 @@
+"""What the papers compare with: k-means on pixels, and k-means on an auto-encoder's features."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from asterism.clustering.kmeans import kmeans
+from asterism.clustering.soft import soft_scores
+from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
+from asterism.networks.initialise import build
+from asterism.parameters import Interval
+from asterism.training import Run
+
+
+def _cluster(encoder: nn.Module, images: ImageSource, run: Run, n_clusters: int, n_init: int) -> Fitted:
+    """k-means on an encoder's features."""
+    features = extract(encoder, images, run.runtime)
+
+    def cluster() -> dict[str, torch.Tensor]:
+        found = kmeans(features, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
+        return {"centers": torch.as_tensor(found.centers).float().cpu()}
+
+    centers = run.once("k-means", cluster)["centers"]
+    confidence, labels = soft_scores(features, centers).max(1)
+    return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy())
+
+
+class Pixels(nn.Module):
+    """Images (B, C, H, W) → their pixels (B, C·H·W), each image scaled to length 1 if asked."""
+
+    def __init__(self, normalise: bool) -> None:
+        super().__init__()
+        self.normalise = normalise
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Pixel vectors (B, C·H·W)."""
+        flat = images.flatten(1)
+        return nn.functional.normalize(flat) if self.normalise else flat
+
+
+class KMeans(ImageClusterer):
+    """k-means on pixels ("KMS" in DBC's tables).
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    normalise : bool, default=False
+        Scale each image to length 1 first.
+    n_init : int, default=20
+        Restarts.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "normalise": [bool],
+        "n_init": [Interval(int, 1, None)],
+        **COMPUTING,
+    }
+    _minimum_images = 1
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        normalise: bool = False,
+        n_init: int = 20,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.normalise = normalise
+        self.n_init = n_init
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        return Pixels(self.normalise)
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        return _cluster(self._encoder_for(images.shape), images, run, self.n_clusters, self.n_init)
+
+
+class FCAEKMeans(ImageClusterer):
+    """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    autoencoder : FCAE or SAE, optional
+    n_init : int, default=20
+        Restarts of k-means.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+    """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {"autoencoder": FCAE()}
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "autoencoder": [AutoEncoder, None],
+        "n_init": [Interval(int, 1, None)],
+        **COMPUTING,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        autoencoder: AutoEncoder | None = None,
+        n_init: int = 20,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.autoencoder = autoencoder
+        self.n_init = n_init
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        autoencoder = self.resolved("autoencoder")
+        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder  # type: ignore[return-value]
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        network = self.resolved("autoencoder").train_network(images, run)
+        fitted = _cluster(network.encoder, images, run, self.n_clusters, self.n_init)  # type: ignore[arg-type]
+        fitted.examples = reconstruction_examples(network, images, run)
+        return fitted
+
+
+class DAEKMeans(FCAEKMeans):
+    """A stacked denoising auto-encoder, then k-means on its features: "DAE-KMS" (DEC's own baseline).
+
+    Parameters are those of `FCAEKMeans`; the default auto-encoder is `SAE`.
+    """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {"autoencoder": SAE()}

@@ -1,0 +1,130 @@
+"""The engine that DBC and DEC share: an auto-encoder, k-means on its features, then encoder and centers trained
+together towards a target distribution made from their own soft assignments (DBC, Algorithms 1 and 2).
+
+What differs is a method's target, its auto-encoder and its stop, and those stand in the method's file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from asterism.clustering.kmeans import kmeans
+from asterism.clustering.soft import kl_loss, soft_scores
+from asterism.estimator import Fitted, ImageClusterer
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
+from asterism.networks.initialise import build
+from asterism.training import Run, Training, train_epoch
+
+START_SHARE = {"trained": 1.0, "half-trained": 0.5, "random": 0.0}
+HISTOGRAM_BINS = 20  # of the scores of the first cluster, the paper's Fig. 6
+
+
+class SoftAssignment(nn.Module):
+    """The unified model (M2): x → z → s, with the cluster centers μ among its parameters.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        f_θ.
+    centers : torch.Tensor of shape (k, D)
+        First μ.
+    """
+
+    def __init__(self, encoder: nn.Module, centers: torch.Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.centers = nn.Parameter(centers.clone())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Soft scores (B, k) of images (B, C, H, W)."""
+        return soft_scores(self.encoder(images), self.centers)
+
+
+class SoftClusterer(ImageClusterer):
+    """Base of DBC and DEC."""
+
+    n_init: int
+    start: str
+    tol: float
+    autoencoder: AutoEncoder | None
+    training: Training | None
+
+    def _targets(self, scores: torch.Tensor) -> torch.Tensor:
+        """R (N, k) from S (N, k), constant during a round."""
+        raise NotImplementedError
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. k-means on them.
+        network = self.resolved("autoencoder").train_network(images, run, START_SHARE[self.start])
+        examples = reconstruction_examples(network, images, run)
+
+        def cluster() -> dict[str, torch.Tensor]:
+            features = extract(network.encoder, images, run.runtime)  # type: ignore[arg-type]
+            found = kmeans(
+                features, self.n_clusters, n_init=self.n_init, random_state=run.random_state("k-means")
+            )
+            return {"centers": torch.as_tensor(found.centers).float().cpu()}
+
+        centers = run.once("k-means", cluster)["centers"]
+        # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
+        model = SoftAssignment(network.encoder, centers)  # type: ignore[arg-type]
+        scores = self._learn_jointly(run.runtime.place(model), images, run)
+        confidence, labels = scores.max(1)
+        return Fitted(
+            encoder=model.encoder,
+            labels=labels.numpy(),
+            centers=model.centers.detach().cpu().numpy(),
+            confidence=confidence.numpy(),
+            examples=examples,
+        )
+
+    def _learn_jointly(self, model: SoftAssignment, images: ImageSource, run: Run) -> torch.Tensor:
+        """Algorithm 2, lines 6–15. Returns the last soft scores (N, k)."""
+        training = self.resolved("training")
+        augmentation = resolve_augmentation(self)
+        model.train()
+        wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
+        resident = images.to(run.runtime.device)
+        assigned = torch.full((len(images),), -1)  # hard assignments of the round before
+        state: dict[str, Any] = {"model": model, "optimizer": optimizer.optimizer, "assigned": assigned}
+        for epoch in run.rounds("joint", training.n_epochs, **state):
+            scores = extract(model, resident, run.runtime)  # 7. S, in evaluation mode
+            targets = self._targets(scores)  # 8. R
+            changed = int((scores.argmax(1) != assigned).sum())
+            assigned.copy_(scores.argmax(1))
+            run.record(changed=changed, **_score_figures(scores))
+            if changed <= self.tol * len(images):  # 14. the hard assignments rest
+                run.finish_stage()
+                continue
+
+            def loss_of(
+                batch: torch.Tensor, indices: torch.Tensor, targets: torch.Tensor = targets
+            ) -> torch.Tensor:
+                return kl_loss(targets[indices].to(batch.device), wrapped(batch))
+
+            key = ("joint", epoch)
+            loss = train_epoch(resident, loss_of, optimizer, training, run, key, augmentation)  # 9.–13.
+            run.record(loss=loss)
+        return extract(model, resident, run.runtime)
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        autoencoder = self.resolved("autoencoder")
+        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder  # type: ignore[return-value]
+
+
+def _score_figures(scores: torch.Tensor) -> dict[str, Any]:
+    """What the page shows of a round: Fig. 6's histogram, mean confidence, smallest and largest cluster."""
+    sizes = np.bincount(scores.argmax(1).numpy(), minlength=scores.shape[1])
+    histogram = torch.histc(scores[:, 0], HISTOGRAM_BINS, 0.0, 1.0).int().tolist()
+    return {
+        "confidence": float(scores.max(1).values.mean()),
+        "smallest_cluster": int(sizes.min()),
+        "largest_cluster": int(sizes.max()),
+        "score_histogram": histogram,
+    }

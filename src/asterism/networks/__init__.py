@@ -1,0 +1,6 @@
+"""The networks: `torch.nn.Module` objects and how they are built, nothing about data or training."""
+
+from asterism.networks.fcae import FullyConvolutionalAutoEncoder, fcae_blocks
+from asterism.networks.stacked import StackedAutoEncoderNetwork
+
+__all__ = ["FullyConvolutionalAutoEncoder", "StackedAutoEncoderNetwork", "fcae_blocks"]

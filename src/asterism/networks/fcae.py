@@ -1,0 +1,184 @@
+"""The fully convolutional auto-encoder (FCAE) of Li, Qiao, Zhang and Xi, "Discriminatively boosted image clustering
+with fully convolutional auto-encoders", 2017, §3.1 and Table 2.
+
+Encoder: (convolution, batch norm, ReLU, max-pooling) × n, then one convolution as large as the map that is left, so
+that the feature layer is 1×1. The decoder is its mirror: transposed convolutions, and un-pooling that puts each value
+back where the paired max-pooling took it from (its *switches*).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Block:
+    """One convolution: kernel (height, width), padding, filters, and whether a 2×2 max-pooling follows."""
+
+    kernel: tuple[int, int]
+    padding: int
+    channels: int
+    pool: bool
+
+
+def _pooled(kernel: int, padding: int, channels: int) -> Block:
+    return Block((kernel, kernel), padding, channels, pool=True)
+
+
+# Table 2, by image size: the blocks before the feature layer and the number of features.
+TABLE_2: dict[tuple[int, int], tuple[list[Block], int]] = {
+    (28, 28): ([_pooled(5, 0, 6), _pooled(5, 0, 16)], 120),  # MNIST
+    # The text says padding 1 for USPS; the 4×4 feature layer must have none to give 1×1 (FACTS §4).
+    (16, 16): ([_pooled(3, 1, 20), _pooled(3, 1, 20)], 160),  # USPS
+    (128, 128): ([_pooled(9, 0, 20), _pooled(5, 0, 20), _pooled(5, 0, 20), _pooled(5, 0, 40)], 320),  # COIL
+}
+
+
+def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[Block]:
+    """The encoder for an image size: Table 2 where it has the size, else a rule that continues it.
+
+    Parameters
+    ----------
+    height, width : int
+        Image size in pixels.
+    n_features : int, optional
+        Filters of the feature layer; by default Table 2's, or 160 up to 24 pixels and 320 above.
+
+    Returns
+    -------
+    list of Block
+        The last one is the feature layer, whose kernel covers the whole remaining map.
+
+    Notes
+    -----
+    The rule (ours, the paper gives only three sizes): while the smaller side is 8 or more, a convolution and a
+    pooling. Kernels shrink with the map as in Table 2: 9 from 96 pixels, 5 from 28, else 3 with padding 1. Filters:
+    20 a layer, 40 from the fourth on. Vectors (1×1 images) get two 1×1 convolutions: a one-hidden-layer perceptron.
+    """
+    if (height, width) in TABLE_2:
+        blocks, default = TABLE_2[height, width]
+        blocks = list(blocks)
+    else:
+        blocks, default = [], 160 if max(height, width) <= 24 else 320
+        if height == width == 1:
+            blocks.append(Block((1, 1), 0, 64, pool=False))
+            default = 10
+        while min(height, width) >= 8:
+            side = min(height, width)
+            kernel, padding = (9, 0) if side >= 96 else (5, 0) if side >= 28 else (3, 1)
+            blocks.append(_pooled(kernel, padding, 20 if len(blocks) < 3 else 40))
+            height = (height - kernel + 1 + 2 * padding) // 2
+            width = (width - kernel + 1 + 2 * padding) // 2
+        return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
+    for block in blocks:
+        height = (height - block.kernel[0] + 1 + 2 * block.padding) // 2
+        width = (width - block.kernel[1] + 1 + 2 * block.padding) // 2
+    return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
+
+
+class Encoder(nn.Module):
+    """f_θ: images (B, C, H, W) → features (B, D). Batch norm and ReLU after every convolution.
+
+    The paper does not name the activation. ReLU after each batch norm, the feature layer too, fits its Fig. 4
+    ("the activations in the feature layer are very sparse") and Fig. 6 (first scores near 1/k) (FACTS §4).
+    """
+
+    def __init__(self, in_channels: int, blocks: list[Block]) -> None:
+        super().__init__()
+        widths = [in_channels, *(block.channels for block in blocks)]
+        self.blocks = blocks
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding)
+            for i, block in enumerate(blocks)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(block.channels) for block in blocks)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, D) of images (B, C, H, W)."""
+        maps = images
+        for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
+            maps = F.relu(normalise(convolve(maps)), inplace=True)  # (B, channels, h, w)
+            if block.pool:
+                maps = F.max_pool2d(maps, 2)
+        return maps.flatten(1)
+
+    def with_switches(
+        self, images: torch.Tensor
+    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Size]]]:
+        """Features (B, D), and of each pooling the switches (B, channels, h/2, w/2) and the size before it."""
+        maps, switches = images, []
+        for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
+            maps = F.relu(normalise(convolve(maps)), inplace=True)
+            if block.pool:
+                before = maps.shape
+                maps, where = F.max_pool2d(maps, 2, return_indices=True)
+                switches.append((where, before))
+        return maps.flatten(1), switches
+
+
+class Decoder(nn.Module):
+    """g_θ: features (B, D) and switches → images (B, C, H, W), the mirror of an `Encoder`.
+
+    Batch norm and ReLU after every transposed convolution but the last, whose output is linear (the paper: batch norm
+    "except for the last output layer"; un-pooling with switches after Noh et al., the paper's [29]).
+    """
+
+    def __init__(self, out_channels: int, blocks: list[Block]) -> None:
+        super().__init__()
+        widths = [out_channels, *(block.channels for block in blocks)]
+        self.blocks = blocks
+        mirror = list(reversed(range(len(blocks))))
+        self.deconvolutions = nn.ModuleList(
+            nn.ConvTranspose2d(widths[i + 1], widths[i], blocks[i].kernel, padding=blocks[i].padding)
+            for i in mirror
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(widths[i]) for i in mirror[:-1])
+
+    def forward(
+        self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]
+    ) -> torch.Tensor:
+        """Reconstruct images (B, C, H, W) from features (B, D) and the encoder's switches."""
+        maps = features[:, :, None, None]  # (B, D, 1, 1)
+        remaining = list(switches)
+        last = len(self.deconvolutions) - 1
+        for i, deconvolve in enumerate(self.deconvolutions):
+            if self.blocks[last - i].pool:
+                where, before = remaining.pop()
+                maps = F.max_unpool2d(maps, where, 2, output_size=before)
+            maps = deconvolve(maps)
+            if i < last:
+                maps = F.relu(self.norms[i](maps), inplace=True)
+        return maps
+
+
+class FullyConvolutionalAutoEncoder(nn.Module):
+    """Encoder and decoder together.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W) of the images.
+    n_features : int, optional
+        D, see `fcae_blocks`.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], n_features: int | None = None) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.blocks = fcae_blocks(height, width, n_features)
+        self.encoder = Encoder(channels, self.blocks)
+        self.decoder = Decoder(channels, self.blocks)
+
+    @property
+    def n_features(self) -> int:
+        """D, the width of the feature layer."""
+        return self.blocks[-1].channels
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """x̂ = g(f(x)), (B, C, H, W)."""
+        features, switches = self.encoder.with_switches(images)
+        return self.decoder(features, switches)

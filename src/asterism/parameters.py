@@ -1,0 +1,155 @@
+"""Parameter objects: estimators in scikit-learn's sense that hold settings, and their way to JSON and back.
+
+An estimator's constructor only stores. What would be twenty-five scalars is nested in a few objects
+(``training=Training(lr=0.01)``), each a `Parameters`, so that ``get_params``, ``set_params(training__lr=…)``, ``clone``
+and grid search work, and ``--set training.lr=0.01`` reaches every one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from asterism.errors import InputError
+
+
+class Interval:
+    """A range of numbers, as data: ``Interval(int, 1, None)``, ``Interval(float, 0, 1, closed="neither")``.
+
+    Parameters
+    ----------
+    kind : type
+        ``int`` accepts integers only, ``float`` any real number.
+    low, high : float or None
+        Bounds; None leaves the side open.
+    closed : {"both", "left", "right", "neither"}
+        Which bounds belong to the range.
+    """
+
+    def __init__(self, kind: type, low: float | None, high: float | None, closed: str = "both") -> None:
+        self.kind, self.low, self.high, self.closed = kind, low, high, closed
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is of the kind and lies in the range."""
+        type_ = numbers.Integral if self.kind is int else numbers.Real
+        if not isinstance(value, type_) or isinstance(value, (bool, np.bool_)):
+            return False
+        if self.low is not None and (
+            value < self.low or (value == self.low and self.closed in ("right", "neither"))
+        ):
+            return False
+        above = self.high is not None and (
+            value > self.high or (value == self.high and self.closed in ("left", "neither"))
+        )
+        return not above and value == value  # the last refuses nan
+
+    def __str__(self) -> str:
+        name = "an integer" if self.kind is int else "a number"
+        if self.low is not None and self.high is not None:
+            left = "(" if self.closed in ("right", "neither") else "["
+            right = ")" if self.closed in ("left", "neither") else "]"
+            return f"{name} in {left}{self.low}, {self.high}{right}"
+        if self.low is not None:
+            return f"{name} {'>' if self.closed in ('right', 'neither') else '>='} {self.low}"
+        return name
+
+
+Constraint = Interval | type | set | None
+
+
+def _accepts(constraint: Constraint, value: Any) -> bool:
+    if constraint is None:
+        return value is None
+    if isinstance(constraint, Interval):
+        return constraint.accepts(value)
+    if isinstance(constraint, set):
+        return isinstance(value, str) and value in constraint
+    if constraint is bool:
+        return isinstance(value, (bool, np.bool_))
+    return isinstance(value, constraint)
+
+
+def _describe(constraint: Constraint) -> str:
+    if isinstance(constraint, set):
+        return "one of " + ", ".join(repr(choice) for choice in sorted(constraint))
+    if isinstance(constraint, type):
+        return f"{'an' if constraint.__name__[0] in 'AEIOU' else 'a'} {constraint.__name__}"
+    return str(constraint)
+
+
+class Parameters(BaseEstimator):
+    """Base of every object with constrained parameters.
+
+    Class attributes
+    ----------------
+    _parameter_constraints : dict of str to list
+        For each parameter the values that it may take: `Interval`, a type, a set of strings, None.
+    DEFAULTS : dict of str to Parameters
+        What a nested parameter is when it is None.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Constraint]]] = {}
+    DEFAULTS: ClassVar[dict[str, Any]] = {}
+
+    def check(self, path: str = "") -> None:
+        """Check every parameter, nested ones too.
+
+        Raises
+        ------
+        InputError
+            Names the parameter as the user spells it, what it got and what it needs.
+        """
+        for name, value in self.get_params(deep=False).items():
+            allowed = self._parameter_constraints.get(name)
+            if allowed is not None and not any(_accepts(one, value) for one in allowed):
+                wanted = " or ".join(_describe(one) for one in allowed)
+                raise InputError(f"{path}{name}={value!r} cannot be used: {path}{name} must be {wanted}")
+            if isinstance(value, Parameters):
+                value.check(f"{path}{name}.")
+
+    def resolved(self, name: str) -> Any:
+        """The nested parameter ``name``, or the class's default for it where it is None."""
+        value = getattr(self, name)
+        return self.DEFAULTS[name] if value is None and name in self.DEFAULTS else value
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON of a parameter value; nested objects become ``{"class": …, "params": …}``.
+
+    Raises
+    ------
+    InputError
+        If the value has no plain form (a network that the user passed in, say).
+    """
+    if isinstance(value, Parameters):
+        params = {name: to_json(one) for name, one in value.get_params(deep=False).items()}
+        return {"class": type(value).__name__, "params": params}
+    if isinstance(value, (list, tuple)):
+        return [to_json(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
+
+
+def from_json(value: Any, known: dict[str, type[Parameters]]) -> Any:
+    """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file."""
+    if isinstance(value, dict) and set(value) == {"class", "params"}:
+        if value["class"] not in known:
+            raise InputError(
+                f"unknown parameter class {value['class']!r}; was it written by a newer version?"
+            )
+        cls = known[value["class"]]
+        accepted = set(inspect.signature(cls.__init__).parameters)
+        unknown = set(value["params"]) - accepted
+        if unknown:
+            raise InputError(f"{value['class']} has no parameter {', '.join(sorted(map(repr, unknown)))}")
+        return cls(**{name: from_json(one, known) for name, one in value["params"].items()})
+    if isinstance(value, list):
+        return [from_json(one, known) for one in value]
+    return value

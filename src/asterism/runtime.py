@@ -1,0 +1,171 @@
+"""Where a fit computes: device, precision and ranks. The only place that knows a device.
+
+A thin object over Lightning Fabric, so that the same method runs on one CPU, one GPU or, under ``torchrun``, on
+many processes: every rank sees the same indices and takes its part of each batch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from asterism.errors import InputError
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+
+
+class Runtime:
+    """Device, precision and process group of one fit.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` (the first GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or
+        any other accelerator name of Fabric.
+    precision : str
+        A Fabric precision, see `PRECISIONS`. Tensors stay float32 under the ``-mixed`` ones.
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "32-true") -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
+        name, _, number = str(device).partition(":")
+        if name == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"device={device!r} needs a CUDA GPU and none is visible; use device='cpu' or 'auto'"
+            )
+        if number and not number.isdigit():
+            raise InputError(f"device={device!r}: expected a number after the colon, as in 'cuda:0'")
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        devices: Any = [int(number)] if number and name != "cpu" else 1
+        if processes > 1:  # under torchrun: one process a device, gradients averaged by DDP
+            devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+        try:
+            self.fabric = Fabric(
+                accelerator=name,
+                devices=devices,
+                num_nodes=max(1, processes // devices) if processes > 1 else 1,
+                strategy="ddp" if processes > 1 else "auto",
+                precision=precision,  # type: ignore[arg-type]  # checked above against PRECISIONS
+            )
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"device={device!r} cannot be used here: {error}") from error
+        if processes > 1:
+            self.fabric.launch()
+
+    @property
+    def device(self) -> torch.device:
+        """The torch device of this rank."""
+        return self.fabric.device
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, 0 … world_size − 1."""
+        return self.fabric.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes take part."""
+        return self.fabric.world_size
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, indices: torch.Tensor) -> torch.Tensor:
+        """This rank's part of a batch of indices: every world_size-th one."""
+        return indices[self.rank :: self.world_size]
+
+    def setup(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """Wrap a module and its optimizer for this device, precision and process group."""
+        return self.fabric.setup(module, optimizer)
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Move a module to the device, convolutions in channels-last, the layout that images are packed in."""
+        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def autocast(self) -> AbstractContextManager:
+        """Context of the chosen precision for passes without a wrapped module."""
+        return self.fabric.autocast()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backpropagate, with loss scaling where the precision asks for it."""
+        self.fabric.backward(loss)
+
+    def sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor over all processes (the tensor itself where there is one)."""
+        if self.world_size == 1:
+            return value
+        return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+
+    def gather_rows(self, part: torch.Tensor, n: int) -> torch.Tensor:
+        """Undo `share` for per-sample rows: the (n, …) tensor whose every world_size-th rows are ``part``."""
+        if self.world_size == 1:
+            return part
+        longest = -(-n // self.world_size)
+        padded = torch.zeros((longest, *part.shape[1:]), dtype=part.dtype, device=part.device)
+        padded[: len(part)] = part
+        gathered = self.fabric.all_gather(padded)  # (ranks, longest, …)
+        return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n]  # type: ignore[union-attr]
+
+    def barrier(self) -> None:
+        """Wait for every process."""
+        self.fabric.barrier()
+
+
+def derived_seed(seed: int, key: Sequence[int | str]) -> int:
+    """A 63-bit seed that depends only on the run's seed and the key, by numpy's SeedSequence."""
+    words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in key]
+    state = np.random.SeedSequence([seed, *words]).generate_state(2, np.uint32)
+    return int(state[0]) << 31 ^ int(state[1])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Asterism and of what it computes with."""
+    found = {"python": platform.python_version()}
+    for name in (
+        "asterism-clustering",
+        "torch",
+        "torchvision",
+        "lightning-fabric",
+        "scikit-learn",
+        "numpy",
+        "scipy",
+    ):
+        try:
+            found[name.removesuffix("-clustering")] = version(name)
+        except PackageNotFoundError:
+            found[name.removesuffix("-clustering")] = "not installed"
+    return found
+
+
+def hardware(device: torch.device | None = None) -> dict[str, Any]:
+    """What the machine is: processor, cores it may use, threads torch uses, GPU if one is used."""
+    found: dict[str, Any] = {
+        "cpu": _processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if device is not None and device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,110 @@
+"""Training of auto-encoders: end to end (FCAE), and layer by layer before (stacked auto-encoders)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from asterism.images import Augmentation, ImageSource
+from asterism.networks.stacked import StackedAutoEncoderNetwork
+from asterism.training.epoch import Training, train_epoch
+from asterism.training.run import Run
+
+
+def euclidean_loss(images: torch.Tensor, reconstructions: torch.Tensor) -> torch.Tensor:
+    """‖x − x̂‖² summed over an image's values, averaged over the batch (DBC, Algorithm 1, M1)."""
+    return (images - reconstructions).square().sum() / len(images)
+
+
+def train_autoencoder(
+    network: nn.Module,
+    images: ImageSource,
+    training: Training,
+    run: Run,
+    *,
+    augmentation: Augmentation | None = None,
+    stage: str = "autoencoder",
+) -> None:
+    """Minimise the Euclidean loss by back-propagation through encoder and decoder (DBC, Algorithm 1, line 1).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Images (B, C, H, W) → reconstructions of the same shape; on the runtime's device; changed in place.
+    images : ImageSource
+    training : Training
+    run : Run
+    augmentation : Augmentation, optional
+        The changed image is both input and target.
+    stage : str
+        Name in the history and of the checkpoint.
+    """
+    network.train()
+    wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
+    images = images.to(run.runtime.device)
+
+    def loss_of(batch: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return euclidean_loss(batch, wrapped(batch))
+
+    state: dict[str, Any] = {"network": network, "optimizer": optimizer.optimizer}
+    for epoch in run.rounds(stage, training.n_epochs, **state):
+        loss = train_epoch(images, loss_of, optimizer, training, run, (stage, epoch), augmentation)
+        run.record(loss=loss)
+
+
+def pretrain_layers(
+    network: StackedAutoEncoderNetwork,
+    images: ImageSource,
+    training: Training,
+    run: Run,
+    *,
+    dropout: float = 0.2,
+) -> None:
+    """Greedy pre-training of a stacked auto-encoder, each layer a denoising auto-encoder (DEC §3.2).
+
+    Parameters
+    ----------
+    network : StackedAutoEncoderNetwork
+        Changed in place.
+    images : ImageSource
+    training : Training
+        Of each layer; n_epochs epochs a layer.
+    run : Run
+    dropout : float, default=0.2
+        Share of a layer's input and code that is set to 0 (DEC §4.3).
+    """
+    images = images.to(run.runtime.device)
+    for number, linear in enumerate(network.encoder.layers):
+        stage = f"layer-{number + 1}"
+        pair = network.layer(number)
+        wrapped, optimizer = run.runtime.setup(pair, training.make_optimizer(pair.parameters()))
+        for epoch in run.rounds(stage, training.n_epochs, layer=pair, optimizer=optimizer.optimizer):
+            noise = run.generator(stage, epoch, "dropout", run.runtime.rank)
+            loss_of = _layer_loss(network, wrapped, number, linear.out_features, dropout, noise)
+            loss = train_epoch(images, loss_of, optimizer, training, run, (stage, epoch))
+            run.record(loss=loss)
+
+
+def _layer_loss(
+    network: StackedAutoEncoderNetwork,
+    pair: Any,
+    number: int,
+    width: int,
+    dropout: float,
+    noise: torch.Generator,
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def mask(rows: int, columns: int, device: torch.device) -> torch.Tensor:
+        kept = torch.rand(rows, columns, generator=noise) >= dropout
+        return (kept / (1 - dropout)).to(device)
+
+    def loss_of(batch: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            hidden = network.encoder.hidden(batch, number)  # (B, d)
+        rows, columns = hidden.shape
+        reconstruction = pair(hidden, mask(rows, columns, hidden.device), mask(rows, width, hidden.device))
+        return euclidean_loss(hidden, reconstruction)
+
+    return loss_of

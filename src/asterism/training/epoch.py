@@ -1,0 +1,134 @@
+"""The epoch of gradient steps: one loop for every method, so that order, ranks and augmentation are right once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import torch
+
+from asterism.images import Augmentation, ImageSource
+from asterism.parameters import Interval, Parameters
+from asterism.training.run import Run
+
+
+class Training(Parameters):
+    """How a network is trained.
+
+    Parameters
+    ----------
+    n_epochs : int, default=50
+        Passes over the images.
+    batch_size : int, default=256
+        Images a step (over all processes together); each epoch is cut into equal batches of about this size.
+    optimizer : {"sgd", "adam", "adamw"}, default="sgd"
+    lr : float, default=0.01
+        Learning rate.
+    momentum : float, default=0.9
+        Of SGD; Adam's β₁.
+    weight_decay : float, default=0.0
+    schedule : {"constant", "cosine"}, default="constant"
+        ``"cosine"`` lets the rate fall to 0 over the epochs.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_epochs": [Interval(int, 0, None)],
+        "batch_size": [Interval(int, 2, None)],
+        "optimizer": [{"sgd", "adam", "adamw"}],
+        "lr": [Interval(float, 0, None, closed="neither")],
+        "momentum": [Interval(float, 0, 1, closed="left")],
+        "weight_decay": [Interval(float, 0, None)],
+        "schedule": [{"constant", "cosine"}],
+    }
+
+    def __init__(
+        self,
+        n_epochs: int = 50,
+        batch_size: int = 256,
+        optimizer: str = "sgd",
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+    ) -> None:
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+
+    def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The optimizer of these settings; its fused step where torch has one."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(
+                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
+            )
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(
+            parameters, lr=self.lr, betas=(self.momentum, 0.999), weight_decay=self.weight_decay, fused=True
+        )
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch."""
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
+
+
+def minibatches(
+    images: ImageSource, order: torch.Tensor, batch_size: int, run: Run
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """This rank's share of each batch: indices (B,) and images (B, C, H, W) on the device.
+
+    The order is cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one: every image is seen, and none
+    alone in a batch, where batch norm has no variance.
+    """
+    for chunk in order.tensor_split(-(-len(order) // batch_size)):
+        indices = run.runtime.share(chunk)
+        yield indices, images.batch(indices, run.runtime.device)
+
+
+def train_epoch(
+    images: ImageSource,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    training: Training,
+    run: Run,
+    key: tuple[str, int],
+    augmentation: Augmentation | None = None,
+) -> float:
+    """One pass over the images in random order, one optimizer step a batch.
+
+    Parameters
+    ----------
+    images : ImageSource
+        N images; resident on the device if they fit (`ImageSource.to`).
+    loss_of : callable
+        ``loss_of(batch, indices)`` → scalar; batch is (B, C, H, W), indices (B,) on the CPU.
+    optimizer : torch.optim.Optimizer
+    training : Training
+    run : Run
+    key : tuple of (str, int)
+        Stage and epoch: the order and the augmentation depend on the run's seed and this.
+    augmentation : Augmentation, optional
+
+    Returns
+    -------
+    float
+        Mean loss of the batches.
+    """
+    order = torch.randperm(len(images), generator=run.generator(*key, "order"))
+    noise = run.generator(*key, "augmentation", run.runtime.rank)
+    for group in optimizer.param_groups:
+        group["lr"] = training.rate(key[1])
+    total, n_batches = torch.zeros((), device=run.runtime.device), 0
+    for indices, batch in minibatches(images, order, training.batch_size, run):
+        loss = loss_of(batch if augmentation is None else augmentation(batch, noise), indices)
+        optimizer.zero_grad(set_to_none=True)
+        run.runtime.backward(loss)
+        optimizer.step()
+        total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
+        n_batches += 1
+    return float(total) / max(1, n_batches)

@@ -1,0 +1,122 @@
+"""The run folder: what a run was asked, how far it is, and what it found, in plain files.
+
+run.json  labels.csv  model.safetensors  history.jsonl  checkpoint/  report.html
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import MissingDataError, RunError, StorageError
+from asterism.training.checkpoint import write_text
+
+FORMAT = 1  # raised when a folder of this version can no longer be read by the one before
+
+
+class RunFolder:
+    """A folder on disk that holds one run.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def model_path(self) -> Path:
+        """The fitted tensors."""
+        return self.path / "model.safetensors"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "run.json").is_file()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be made or written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self.path}: {error.strerror}; choose a folder that you may write to"
+            ) from error
+
+    def clear(self) -> None:
+        """Remove what a run wrote here, and nothing else."""
+        for name in ("run.json", "labels.csv", "model.safetensors", "history.jsonl", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
+
+    def read(self) -> dict[str, Any]:
+        """The content of ``run.json``.
+
+        Raises
+        ------
+        MissingDataError, RunError
+            If there is no run, or a damaged one, or one of a newer format.
+        """
+        try:
+            content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{self.path} is not a run folder: it holds no run.json") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise RunError(
+                f"{self.path} has a run.json of another format; this version reads format {FORMAT}"
+            )
+        return content
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_text(self.path / "run.json", json.dumps({"format": FORMAT, **content}, indent=2) + "\n")
+
+    def update(self, **values: Any) -> None:
+        """Change entries of ``run.json``."""
+        self.write({**self.read(), **values})
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The rounds of ``history.jsonl``; a line cut off by a kill is left out."""
+        path = self.path / "history.jsonl"
+        entries = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break
+        return entries
+
+
+def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidence: np.ndarray) -> None:
+    """Write ``path,cluster,confidence``, one line an image."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "cluster", "confidence"])
+    for name, label, certain in zip(names, labels.tolist(), confidence.tolist(), strict=True):
+        writer.writerow([csv_safe(name), label, f"{certain:.6g}"])
+    write_text(path, text.getvalue())
+
+
+def csv_safe(name: str) -> str:
+    """A relative path that no spreadsheet takes for a formula: ``=x.png`` becomes ``./=x.png``, the same file."""
+    return f"./{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name

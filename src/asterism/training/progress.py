@@ -1,0 +1,74 @@
+"""What a person sees while a run goes on: one bar a stage, with the time left, on standard error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressBars:
+    """Bars for the stages of a run; silent unless asked.
+
+    Parameters
+    ----------
+    verbose : int
+        0 shows nothing; 1 shows bars, or on a terminal that cannot, a line a stage.
+    """
+
+    def __init__(self, verbose: int = 0) -> None:
+        console = Console(stderr=True)
+        self._lines = bool(verbose) and not console.is_terminal
+        self._console = console
+        self._tasks: dict[str, Any] = {}
+        self._bars: Progress | None = None
+        if verbose and console.is_terminal:
+            self._bars = Progress(
+                TextColumn("{task.description:>12}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+
+    def __enter__(self) -> ProgressBars:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Open a stage's bar."""
+        if self._bars is not None:
+            self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, note="")
+        elif self._lines:
+            self._console.print(f"{stage}: {total} rounds" + (f", resuming after {done}" if done else ""))
+
+    def advance(self, stage: str, note: str = "") -> None:
+        """One round more; ``note`` stands behind the bar."""
+        if self._bars is not None:
+            self._bars.update(self._tasks[stage], advance=1, note=note)
+
+    def finish(self, stage: str, rounds: int) -> None:
+        """The stage ended after that many rounds, maybe fewer than planned."""
+        if self._bars is not None:
+            self._bars.update(self._tasks[stage], total=rounds, completed=rounds)
+        elif self._lines:
+            self._console.print(f"{stage}: done after {rounds}")

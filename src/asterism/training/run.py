@@ -1,0 +1,165 @@
+"""`Run`: one fit, where it computes, what it draws, what it remembers, so that a killed run goes on as if it had not
+been.
+
+Random draws come from streams that depend only on the run's seed and a key (stage, round), never on what was drawn
+before. So a resumed run needs no generator states: round 17 draws the same numbers in every life of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asterism.errors import RunError, StorageError
+from asterism.runtime import Runtime, derived_seed
+from asterism.training.checkpoint import load_state, save_state
+from asterism.training.progress import ProgressBars
+
+CHECKPOINT_SECONDS = 20.0  # at most this much work is lost by a kill
+
+
+class Run:
+    """One fit.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    seed : int
+    folder : Path, optional
+        The run folder; without one nothing is written and nothing can be resumed.
+    progress : ProgressBars, optional
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry a round: stage, round, seconds and what the method recorded.
+    """
+
+    def __init__(
+        self, runtime: Runtime, seed: int, folder: Path | None = None, progress: ProgressBars | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.seed = seed
+        self.folder = folder
+        self.progress = progress or ProgressBars(0)
+        self.history: list[dict[str, Any]] = []
+        self._recorded: dict[str, Any] = {}
+        self._finish = False
+
+    # ---------------------------------------------------------------- randomness
+
+    def generator(self, *key: int | str) -> torch.Generator:
+        """A CPU generator whose stream depends only on the seed and the key."""
+        return torch.Generator().manual_seed(derived_seed(self.seed, key))
+
+    def random_state(self, *key: int | str) -> np.random.RandomState:
+        """The same as a numpy generator of the kind scikit-learn takes."""
+        return np.random.RandomState(derived_seed(self.seed, key) % 2**32)
+
+    # ---------------------------------------------------------------- rounds
+
+    def rounds(self, stage: str, n: int, **state: Any) -> Iterator[int]:
+        """Count a stage's rounds, resuming where a checkpoint left it.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage; names its checkpoint and its lines of the history.
+        n : int
+            How many rounds; `finish_stage` ends earlier.
+        **state
+            What a round changes: objects with ``state_dict`` (modules, optimizers) or tensors (changed in place).
+            It is restored before the first round that is yielded.
+
+        Yields
+        ------
+        int
+            The round, from 0; finished ones are skipped.
+        """
+        done, finished, seconds = self._restore(stage, state)
+        self.progress.start(stage, n, done)
+        last_saved, began = time.monotonic(), time.monotonic() - seconds
+        while done < n and not finished:
+            self._finish, self._recorded = False, {}
+            yield done
+            done, finished = done + 1, self._finish
+            seconds = time.monotonic() - began
+            entry = {"stage": stage, "round": done - 1, **self._recorded, "seconds": round(seconds, 3)}
+            self.history.append(entry)
+            self.progress.advance(stage, _note(self._recorded))
+            if done == n or finished or time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+                self._save(stage, state, done, finished, seconds)
+                last_saved = time.monotonic()
+        self.progress.finish(stage, done)
+
+    def finish_stage(self) -> None:
+        """Called inside a `rounds` loop: this round is the stage's last."""
+        self._finish = True
+
+    def record(self, **values: Any) -> None:
+        """Numbers of this round for the history (plain JSON values)."""
+        self._recorded.update(values)
+
+    def once(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Compute a dict of tensors, or take what an earlier life of this run computed."""
+        path = self._checkpoint(stage)
+        if path is not None and path.is_file():
+            return load_state(path)["result"]
+        result = compute()
+        if path is not None and self.runtime.is_main:
+            save_state(path, {"result": result})
+        return result
+
+    # ---------------------------------------------------------------- the folder
+
+    def _checkpoint(self, stage: str) -> Path | None:
+        return None if self.folder is None else self.folder / "checkpoint" / f"{stage}.safetensors"
+
+    def _save(self, stage: str, state: dict[str, Any], done: int, finished: bool, seconds: float) -> None:
+        path = self._checkpoint(stage)
+        if path is None or not self.runtime.is_main:
+            return
+        content = {
+            name: one.state_dict() if hasattr(one, "state_dict") else one for name, one in state.items()
+        }
+        lines = [entry for entry in self.history if entry["stage"] == stage]
+        head = {"done": done, "finished": finished, "seconds": seconds, "history": lines}
+        save_state(path, {**head, "state": content})
+        self.write_history()
+
+    def _restore(self, stage: str, state: dict[str, Any]) -> tuple[int, bool, float]:
+        path = self._checkpoint(stage)
+        if path is None or not path.is_file():
+            return 0, False, 0.0
+        saved = load_state(path)
+        if set(saved["state"]) != set(state):
+            raise RunError(f"{path} holds another stage's state; start the run anew (--overwrite)")
+        for name, one in state.items():
+            if hasattr(one, "load_state_dict"):
+                one.load_state_dict(saved["state"][name])
+            else:
+                with torch.no_grad():
+                    one.copy_(saved["state"][name])
+        self.history.extend(saved["history"])
+        return saved["done"], saved["finished"], saved["seconds"]
+
+    def write_history(self) -> None:
+        """Write ``history.jsonl``, whole: what a kill cut off is drawn again by the resumed rounds."""
+        if self.folder is None or not self.runtime.is_main:
+            return
+        try:
+            with open(self.folder / "history.jsonl", "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in self.history)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.folder / 'history.jsonl'}: {error.strerror}") from error
+
+
+def _note(recorded: dict[str, Any]) -> str:
+    shown = {name: value for name, value in recorded.items() if isinstance(value, (int, float))}
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:3])
