@@ -231,9 +231,7 @@ class ImageEstimator(TransformerMixin, Parameters):
             return int(found["seed"])
         seed = _seed_of(self.random_state)
         skipped = [[one.name, one.reason] for one in images.skipped]
-        folder.write(
-            {"status": "running", **wanted, "seed": seed, "skipped": skipped, "versions": versions()}
-        )
+        folder.write({"status": "running", **wanted, "seed": seed, "skipped": skipped, "versions": versions()})
         return seed
 
     def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
@@ -292,9 +290,7 @@ class ImageEstimator(TransformerMixin, Parameters):
             self._restore_state(state)
         except (KeyError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
-            raise RunError(
-                f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}"
-            ) from error
+            raise RunError(f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}") from error
         return self
 
 

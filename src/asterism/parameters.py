@@ -7,12 +7,14 @@ and grid search work, and ``--set training.lr=0.01`` reaches every one.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import numbers
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from asterism.errors import InputError
 
@@ -38,9 +40,7 @@ class Interval:
         type_ = numbers.Integral if self.kind is int else numbers.Real
         if not isinstance(value, type_) or isinstance(value, (bool, np.bool_)):
             return False
-        if self.low is not None and (
-            value < self.low or (value == self.low and self.closed in ("right", "neither"))
-        ):
+        if self.low is not None and (value < self.low or (value == self.low and self.closed in ("right", "neither"))):
             return False
         above = self.high is not None and (
             value > self.high or (value == self.high and self.closed in ("left", "neither"))
@@ -141,9 +141,7 @@ def from_json(value: Any, known: dict[str, type[Parameters]]) -> Any:
     """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file."""
     if isinstance(value, dict) and set(value) == {"class", "params"}:
         if value["class"] not in known:
-            raise InputError(
-                f"unknown parameter class {value['class']!r}; was it written by a newer version?"
-            )
+            raise InputError(f"unknown parameter class {value['class']!r}; was it written by a newer version?")
         cls = known[value["class"]]
         accepted = set(inspect.signature(cls.__init__).parameters)
         unknown = set(value["params"]) - accepted
@@ -153,3 +151,52 @@ def from_json(value: Any, known: dict[str, type[Parameters]]) -> Any:
     if isinstance(value, list):
         return [from_json(one, known) for one in value]
     return value
+
+
+def set_dotted(estimator: Parameters, values: Mapping[str, Any]) -> None:
+    """Set parameters by their dotted names, as ``--set training.lr=0.01`` spells them.
+
+    Parameters
+    ----------
+    estimator : Parameters
+        Changed in place. A nested object is copied before it is changed, so that the class's defaults, and objects
+        that several estimators share, stay as they are; a nested None starts from the class's default.
+    values : mapping of str to value
+        ``{"boost": 1.5, "autoencoder.training.n_epochs": 10}``. The values are not checked here; `check` and ``fit`` do.
+
+    Raises
+    ------
+    InputError
+        If there is no such parameter: names the nearest, and all that there are.
+    """
+    for path, value in values.items():
+        owner, prefix = estimator, ""
+        *parents, last = path.split(".")
+        for parent in parents:
+            _check_name(owner, parent, prefix, path)
+            nested = _nested(owner, parent, path)
+            setattr(owner, parent, nested)
+            owner, prefix = nested, f"{prefix}{parent}."
+        _check_name(owner, last, prefix, path)
+        setattr(owner, last, value)
+
+
+def _check_name(owner: Parameters, name: str, prefix: str, path: str) -> None:
+    names = sorted(owner.get_params(deep=False))
+    if name in names:
+        return
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {prefix}{close[0]}? " if close else ""
+    listed = ", ".join(prefix + one for one in names)
+    raise InputError(f"{path} cannot be set: {type(owner).__name__} has no parameter {name!r}; {hint}It has: {listed}")
+
+
+def _nested(owner: Parameters, name: str, path: str) -> Parameters:
+    """A copy of the nested object; where it is switched off ("none"), a new one of its kind."""
+    value = owner.resolved(name)
+    if isinstance(value, Parameters):
+        return clone(value)
+    for kind in owner._parameter_constraints.get(name, []):
+        if isinstance(kind, type) and issubclass(kind, Parameters):
+            return kind()
+    raise InputError(f"{path} cannot be set: {name} is {value!r} and has no parameters of its own")

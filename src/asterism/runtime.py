@@ -39,9 +39,7 @@ class Runtime:
             raise InputError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
         name, _, number = str(device).partition(":")
         if name == "cuda" and not torch.cuda.is_available():
-            raise InputError(
-                f"device={device!r} needs a CUDA GPU and none is visible; use device='cpu' or 'auto'"
-            )
+            raise InputError(f"device={device!r} needs a CUDA GPU and none is visible; use device='cpu' or 'auto'")
         if number and not number.isdigit():
             raise InputError(f"device={device!r}: expected a number after the colon, as in 'cuda:0'")
         processes = int(os.environ.get("WORLD_SIZE", "1"))

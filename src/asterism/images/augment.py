@@ -38,9 +38,7 @@ class Augmentation(Parameters):
         "flip": [bool],
     }
 
-    def __init__(
-        self, shift: float = 0.1, rotation: float = 10.0, zoom: float = 0.0, flip: bool = False
-    ) -> None:
+    def __init__(self, shift: float = 0.1, rotation: float = 10.0, zoom: float = 0.0, flip: bool = False) -> None:
         self.shift = shift
         self.rotation = rotation
         self.zoom = zoom

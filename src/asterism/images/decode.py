@@ -76,9 +76,7 @@ def read_header(file: str | bytes) -> Header:
         looked_up = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
         if looked_up and _orientation(image) >= 5:
             width, height = height, width
-        return Header(
-            (height, width), image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-        )
+        return Header((height, width), image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I"))
 
 
 def decode(
@@ -172,7 +170,7 @@ def _shrink_on_load(image: Image.Image, size: tuple[int, int], crop: bool) -> No
     if crop:
         scale_x = scale_y = max(scale_x, scale_y)
     if max(scale_x, scale_y) < 1:
-        image.draft(None, (math.ceil(image.width * scale_x), math.ceil(image.height * scale_y)))  # type: ignore[arg-type]
+        image.draft(None, (math.ceil(image.width * scale_x), math.ceil(image.height * scale_y)))
 
 
 @lru_cache(maxsize=1)
@@ -200,7 +198,5 @@ def _opened(file: str | bytes) -> Iterator[Image.Image]:
         raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
     except OSError as error:
         raise Unreadable(error.strerror or str(error) or type(error).__name__) from error
-    except (
-        Exception
-    ) as error:  # decoders of damaged files raise anything: SyntaxError, struct.error, KeyError…
+    except Exception as error:  # decoders of damaged files raise anything: SyntaxError, struct.error, KeyError…
         raise Unreadable(f"{type(error).__name__}: {error}") from error

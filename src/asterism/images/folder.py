@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from asterism.errors import InputError
-from asterism.images.decode import Unreadable, decode, quiet, read_header
+from asterism.images.decode import Header, Unreadable, decode, quiet, read_header
 from asterism.images.listing import Listed, list_files
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, load_packed, pack
@@ -28,7 +27,7 @@ COLOR_SAMPLES = 256
 PACKING_VERSION = 1  # part of the cache key: raise it when the same files give other pixels
 
 
-def open_folder(path: str, options: Options, source: str | None = None) -> ImageSource:
+def open_folder(path: str, options: Options, source: str | None = None, parts: tuple[str, ...] = ()) -> ImageSource:
     """Open every image below a folder.
 
     Parameters
@@ -41,6 +40,8 @@ def open_folder(path: str, options: Options, source: str | None = None) -> Image
         Without a color: grey if every image is.
     source : str, optional
         What ``origin`` calls the folder; its absolute path by default.
+    parts : tuple of str
+        Only these of its subfolders; all by default.
 
     Returns
     -------
@@ -56,127 +57,111 @@ def open_folder(path: str, options: Options, source: str | None = None) -> Image
     """
     root = os.path.abspath(path)
     files, skipped = list_files(root)
+    if parts:
+        files = [file for file in files if file.name.split("/")[0] in parts]
+        skipped = [one for one in skipped if one.name.split("/")[0] in parts]
     key = _cache_key(root, files, options)
     with quiet():
-        cached = load_packed(key)
-        failed: dict[int, Unreadable] = {}
-        if cached is not None:
-            pixels, meta = cached
-            failed = {int(i): Unreadable(reason) for i, reason in meta["failed"].items()}
-        else:
-            pixels, failed = _pack(files, options, key, root, skipped)
-    names = [file.name for i, file in enumerate(files) if i not in failed]
-    skipped = skipped + [Skipped(files[i].name, _reason(files[i], failed[i])) for i in sorted(failed)]
-    shape = tuple(pixels.shape[1:])
-    origin = options.origin(source or root, (shape[0], shape[1], shape[2]))
+        pixels, meta = load_packed(key) or _Reading(root, files, skipped, options).pack(key)
+    failed = {int(index): reason for index, reason in meta["failed"].items()}
+    names = [file.name for index, file in enumerate(files) if index not in failed]
+    skipped += [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
+    _, height, width, channels = pixels.shape
+    origin = options.origin(source or root, (height, width, channels))
     return ImageSource(pixels, names, skipped=skipped, origin=origin)
 
 
-def _pack(
-    files: list[Listed], options: Options, key: str, root: str, skipped: list[Skipped]
-) -> tuple[torch.Tensor, dict[int, Unreadable]]:
-    """Settle size and colour, then decode; returns pixels and, by index into ``files``, what failed."""
-    failed: dict[int, Unreadable] = {}
-    wanted, options = list(range(len(files))), _settled(files, options, failed)
-    wanted = [i for i in wanted if i not in failed]
-    if options.size is None or options.n_channels is None or not wanted:
-        raise InputError(_nothing_found(root, files, failed, skipped))
-    shape = (*options.size, options.n_channels)
-    blocks = _decoded(files, wanted, options, failed)
-    pixels = pack(
-        blocks, len(wanted), shape, key=key, meta=lambda: {"failed": {i: failed[i].reason for i in failed}}
-    )
-    if len(pixels) == 0:
-        raise InputError(_nothing_found(root, files, failed, skipped))
-    return pixels, failed
+@dataclass
+class _Reading:
+    """Files on their way to pixels; ``failed`` collects, by index into ``files``, why one gives none."""
 
+    root: str
+    files: list[Listed]
+    skipped: list[Skipped]
+    options: Options
+    failed: dict[int, str] = field(default_factory=dict)
 
-def _decoded(
-    files: list[Listed], wanted: list[int], options: Options, failed: dict[int, Unreadable]
-) -> Iterator[np.ndarray]:
-    """Blocks (b, H, W, C) of the wanted files; notes in ``failed`` those that cannot be decoded."""
+    def pack(self, key: str) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Settle size and colour, then decode."""
+        size, n_channels = self._settled()
+        wanted = [index for index in range(len(self.files)) if index not in self.failed]
+        blocks = self._decoded(wanted, size, n_channels)
+        return pack(blocks, len(wanted), (*size, n_channels), key=key, meta=lambda: {"failed": self.failed})
 
-    def load(position: int) -> np.ndarray | None:
-        index = wanted[position]
+    def _decoded(self, wanted: list[int], size: tuple[int, int], n_channels: int) -> Iterator[np.ndarray]:
+        """Blocks (b, H, W, C) of the files at the indices ``wanted``."""
+
+        def load(position: int) -> np.ndarray | None:
+            index = wanted[position]
+            try:
+                return decode(self.files[index].path, size, self.options.crop, n_channels)
+            except Unreadable as error:
+                self._note(index, error)
+                return None
+
+        n_read = 0
+        for block in in_blocks(load, len(wanted), block_length((*size, n_channels))):
+            good = [image for image in block if image is not None]
+            n_read += len(good)
+            if good:
+                yield np.stack(good)
+        if n_read == 0:
+            raise InputError(self._nothing_found())
+
+    def _settled(self) -> tuple[tuple[int, int], int]:
+        """(H, W) and number of channels, from the headers of all files where the options leave them open."""
+        size, n_channels = self.options.size, self.options.n_channels
+        if size is not None and n_channels is not None:
+            return size, n_channels
+        headers = [header for block in in_blocks(self._look, len(self.files), 4096) for header in block]
+        sizes = {header.size for header in headers if header is not None}
+        if not sizes:
+            raise InputError(self._nothing_found())
+        if size is None:
+            first = next(iter(sizes))
+            native = len(sizes) == 1 and max(first) <= LARGEST_NATIVE_SIDE
+            size = first if native else (DEFAULT_SIDE, DEFAULT_SIDE)
+        if n_channels is None:
+            colored = [i for i, header in enumerate(headers) if header is not None and not header.is_grey]
+            n_channels = 1 if self._all_grey(colored) else 3
+        return size, n_channels
+
+    def _look(self, index: int) -> Header | None:
         try:
-            return decode(files[index].path, options.size, options.crop, options.n_channels)
+            return read_header(self.files[index].path)
         except Unreadable as error:
-            _note(files, index, error, options, failed)
+            self._note(index, error)
             return None
 
-    height, width = options.size or (1, 1)
-    for block in in_blocks(load, len(wanted), block_length((height, width, options.n_channels or 3))):
-        good = [image for image in block if image is not None]
-        if good:
-            yield np.stack(good)
+    def _all_grey(self, colored: list[int]) -> bool:
+        """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B everywhere)."""
+        step = -(-len(colored) // COLOR_SAMPLES) or 1
+        for index in colored[::step]:  # photographs end this at the first
+            try:
+                pixels = decode(self.files[index].path)
+            except Unreadable:
+                continue
+            if bool((pixels != pixels[:, :, :1]).any()):
+                return False
+        return True
 
+    def _note(self, index: int, error: Unreadable) -> None:
+        """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""
+        file, reason = self.files[index], error.reason
+        if not error.identified and file.name.lower().endswith((".heic", ".heif")):
+            reason = "HEIC images cannot be read here: convert them to JPEG"
+        if self.options.strict and (error.identified or file.looks_like_image):
+            raise InputError(f"strict=True and image {file.name!r} cannot be read: {reason}")
+        self.failed[index] = reason
 
-def _settled(files: list[Listed], options: Options, failed: dict[int, Unreadable]) -> Options:
-    """Options with size and colour decided, from the headers of all files; None where no file is an image."""
-    if options.size is not None and options.color is not None:
-        return options
-
-    def look(index: int) -> tuple[tuple[int, int], bool] | None:
-        try:
-            header = read_header(files[index].path)
-        except Unreadable as error:
-            _note(files, index, error, options, failed)
-            return None
-        return header.size, header.is_grey
-
-    headers = [header for block in in_blocks(look, len(files), 4096) for header in block]
-    sizes = Counter(header[0] for header in headers if header is not None)
-    if not sizes:
-        return options
-    size, color = options.size, options.color
-    if size is None:
-        only = next(iter(sizes)) if len(sizes) == 1 else None
-        keep = only is not None and max(only) <= LARGEST_NATIVE_SIDE
-        size = only if keep else (DEFAULT_SIDE, DEFAULT_SIDE)
-    if color is None:
-        colored = [i for i, header in enumerate(headers) if header is not None and not header[1]]
-        color = "grey" if _all_grey(files, colored) else "rgb"
-    return replace(options, size=size, color=color)
-
-
-def _all_grey(files: list[Listed], colored: list[int]) -> bool:
-    """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B everywhere)."""
-    step = -(-len(colored) // COLOR_SAMPLES) or 1
-    for index in colored[::step]:  # photographs end this at the first
-        try:
-            pixels = decode(files[index].path)
-        except Unreadable:
-            continue
-        if pixels.shape[2] == 3 and bool((pixels != pixels[:, :, :1]).any()):
-            return False
-    return True
-
-
-def _note(
-    files: list[Listed], index: int, error: Unreadable, options: Options, failed: dict[int, Unreadable]
-) -> None:
-    """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""
-    if options.strict and (error.identified or files[index].looks_like_image):
-        raise InputError(f"image {files[index].name!r} cannot be read: {_reason(files[index], error)}")
-    failed[index] = error
-
-
-def _reason(file: Listed, error: Unreadable) -> str:
-    if not error.identified and file.name.lower().endswith((".heic", ".heif")):
-        return "HEIC images cannot be read here: convert them to JPEG"
-    return error.reason
-
-
-def _nothing_found(
-    root: str, files: list[Listed], failed: dict[int, Unreadable], skipped: list[Skipped]
-) -> str:
-    found = [Skipped(files[i].name, _reason(files[i], failed[i])) for i in sorted(failed)] + skipped
-    if not found:
-        return (
-            f"folder {root!r} holds no images: it is empty; expected image files in it or in its subfolders"
-        )
-    first = min(found, key=lambda one: not one.name.lower().endswith((".jpg", ".jpeg", ".png")))
-    return f"folder {root!r} holds no readable image among {len(found)} files; {first.name!r}: {first.reason}"
+    def _nothing_found(self) -> str:
+        found = [Skipped(self.files[index].name, reason) for index, reason in sorted(self.failed.items())]
+        found += self.skipped
+        if not found:
+            return f"folder {self.root!r} holds no images: it is empty; expected image files, in subfolders or not"
+        telling = min(found, key=lambda one: not one.name.lower().endswith((".jpg", ".jpeg", ".png", ".heic")))
+        n = f"{len(found)} file{'s' if len(found) > 1 else ''}"
+        return f"folder {self.root!r} holds no readable image among {n}; {telling.name!r}: {telling.reason}"
 
 
 def _cache_key(root: str, files: list[Listed], options: Options) -> str:

@@ -12,7 +12,28 @@ from asterism.images.source import Skipped
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
 IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif .heic .heif".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".avif",
+        ".heic",
+        ".heif",
+    ]
 )
 
 
@@ -71,7 +92,7 @@ def list_files(root: str) -> tuple[list[Listed], list[Skipped]]:
     files: list[Listed] = []
     skipped: list[Skipped] = []
     seen: set[tuple[int, int]] = set()
-    folders, links = [root], []
+    folders, links = [root], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)  # links only when no real folder is left
         relative = "" if folder == root else os.path.relpath(folder, root).replace(os.sep, "/") + "/"

@@ -36,9 +36,7 @@ class Options:
         if color is not None and color not in COLORS:
             raise InputError(f"color={color!r} cannot be used: color must be None, 'grey' or 'rgb'")
         if layout is not None and layout not in LAYOUTS:
-            raise InputError(
-                f"layout={layout!r} cannot be used: layout must be None or one of {', '.join(LAYOUTS)}"
-            )
+            raise InputError(f"layout={layout!r} cannot be used: layout must be None or one of {', '.join(LAYOUTS)}")
         for name, value in (("crop", crop), ("strict", strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
@@ -49,9 +47,7 @@ class Options:
         """1 or 3 where a colour was asked for."""
         return None if self.color is None else 1 if self.color == "grey" else 3
 
-    def origin(
-        self, source: str | None, shape: tuple[int, int, int], is_table: bool = False
-    ) -> dict[str, Any]:
+    def origin(self, source: str | None, shape: tuple[int, int, int], is_table: bool = False) -> dict[str, Any]:
         """What opens the same images again, as plain JSON.
 
         Size and colour are written as they came out, not as they were asked for: a picture that is added to a folder
@@ -78,8 +74,7 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
     pair = (size, size) if isinstance(size, numbers.Integral) else size
     if isinstance(pair, (tuple, list)) and len(pair) == 2:
         whole = all(isinstance(side, numbers.Integral) and not isinstance(side, bool) for side in pair)
-        if whole and min(pair) >= 1:
-            return int(pair[0]), int(pair[1])
-    raise InputError(
-        f"size={size!r} cannot be used: size must be an integer >= 1 or a pair (height, width) of them"
-    )
+        sides = (int(pair[0]), int(pair[1])) if whole else (0, 0)
+        if min(sides) >= 1:
+            return sides
+    raise InputError(f"size={size!r} cannot be used: size must be an integer >= 1 or a pair (height, width) of them")

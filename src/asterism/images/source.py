@@ -71,9 +71,7 @@ class ImageSource:
             digest.update(np.ascontiguousarray(self.pixels[start : start + 4096].cpu().numpy()).data)
         return digest.hexdigest()
 
-    def batch(
-        self, indices: torch.Tensor | np.ndarray | slice, device: torch.device | None = None
-    ) -> torch.Tensor:
+    def batch(self, indices: torch.Tensor | np.ndarray | slice, device: torch.device | None = None) -> torch.Tensor:
         """Images as the networks take them.
 
         Parameters
@@ -93,9 +91,7 @@ class ImageSource:
             block = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
         if device is not None and block.device != device:
             block = block.to(device, non_blocking=True)
-        scaled = (
-            block.float().div_(255) if block.dtype == torch.uint8 else block
-        )  # a gathered block is a copy
+        scaled = block.float().div_(255) if block.dtype == torch.uint8 else block  # a gathered block is a copy
         return scaled.permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> ImageSource:

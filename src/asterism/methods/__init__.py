@@ -60,9 +60,7 @@ def load(run: str | Path) -> ImageEstimator:
     folder = RunFolder(run)
     content = folder.read()
     if content["status"] != "finished":
-        raise RunError(
-            f"{run} holds an unfinished run ({content['status']}); go on with: asterism cluster --resume"
-        )
+        raise RunError(f"{run} holds an unfinished run ({content['status']}); go on with: asterism cluster --resume")
     return estimator_of(content)._load_from(folder, content)
 
 

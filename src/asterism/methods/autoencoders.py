@@ -17,7 +17,6 @@ from asterism.networks import FullyConvolutionalAutoEncoder, StackedAutoEncoderN
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
 from asterism.parameters import Interval
-from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pretrain_layers, train_autoencoder
 
@@ -235,10 +234,7 @@ class SAE(AutoEncoder):
 
     def _train(self, network: nn.Module, images: ImageSource, training: Training, run: Run) -> None:
         mean_square = torch.stack(
-            [
-                images.batch(slice(i, i + 4096)).square().mean((1, 2, 3)).sum()
-                for i in range(0, len(images), 4096)
-            ]
+            [images.batch(slice(i, i + 4096)).square().mean((1, 2, 3)).sum() for i in range(0, len(images), 4096)]
         ).sum() / len(images)
         network.encoder.input_scale.copy_(mean_square.clamp_min(1e-12).rsqrt())  # type: ignore[union-attr,operator]
         if training.n_epochs:  # a random start (DBC's ablation) has no layer-wise training either

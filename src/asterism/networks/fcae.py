@@ -92,8 +92,7 @@ class Encoder(nn.Module):
         widths = [in_channels, *(block.channels for block in blocks)]
         self.blocks = blocks
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding)
-            for i, block in enumerate(blocks)
+            nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding) for i, block in enumerate(blocks)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(block.channels) for block in blocks)
 
@@ -106,9 +105,7 @@ class Encoder(nn.Module):
                 maps = F.max_pool2d(maps, 2)
         return maps.flatten(1)
 
-    def with_switches(
-        self, images: torch.Tensor
-    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Size]]]:
+    def with_switches(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Size]]]:
         """Features (B, D), and of each pooling the switches (B, channels, h/2, w/2) and the size before it."""
         maps, switches = images, []
         for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
@@ -133,14 +130,11 @@ class Decoder(nn.Module):
         self.blocks = blocks
         mirror = list(reversed(range(len(blocks))))
         self.deconvolutions = nn.ModuleList(
-            nn.ConvTranspose2d(widths[i + 1], widths[i], blocks[i].kernel, padding=blocks[i].padding)
-            for i in mirror
+            nn.ConvTranspose2d(widths[i + 1], widths[i], blocks[i].kernel, padding=blocks[i].padding) for i in mirror
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(widths[i]) for i in mirror[:-1])
 
-    def forward(
-        self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]
-    ) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]) -> torch.Tensor:
         """Reconstruct images (B, C, H, W) from features (B, D) and the encoder's switches."""
         maps = features[:, :, None, None]  # (B, D, 1, 1)
         remaining = list(switches)

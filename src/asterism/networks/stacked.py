@@ -30,9 +30,7 @@ class StackedAutoEncoderNetwork(nn.Module):
         self.shape = shape
         sizes = [shape[0] * shape[1] * shape[2], *widths]
         self.encoder = PerceptronEncoder(sizes)
-        self.decoder = nn.ModuleList(
-            nn.Linear(b, a) for a, b in reversed(list(zip(sizes, sizes[1:], strict=False)))
-        )
+        self.decoder = nn.ModuleList(nn.Linear(b, a) for a, b in reversed(list(zip(sizes, sizes[1:], strict=False))))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Reconstructions (B, C, H, W)."""
@@ -54,13 +52,9 @@ class LayerAutoEncoder(nn.Module):
         super().__init__()
         self.encode, self.decode = encode, decode
         self.rectified_code = number < depth - 1  # the feature layer is linear
-        self.rectified_output = (
-            number > 0
-        )  # the first layer reconstructs the image, the others rectified maps
+        self.rectified_output = number > 0  # the first layer reconstructs the image, the others rectified maps
 
-    def forward(
-        self, hidden: torch.Tensor, input_mask: torch.Tensor, code_mask: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, input_mask: torch.Tensor, code_mask: torch.Tensor) -> torch.Tensor:
         """Reconstruction (B, d) of what the layers below give (B, d).
 
         The dropout masks (B, d) and (B, width) are 0 or 1 / (share that is kept).

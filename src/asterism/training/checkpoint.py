@@ -41,9 +41,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {path}: {_reason(error)}; make room or permission and resume"
-        ) from error
+        raise StorageError(f"cannot write {path}: {_reason(error)}; make room or permission and resume") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -60,9 +58,7 @@ def load_state(path: Path) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         return _unflatten(skeleton, tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read ({_reason(error)}); the file is damaged or not a checkpoint"
-        ) from error
+        raise RunError(f"{path} cannot be read ({_reason(error)}); the file is damaged or not a checkpoint") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -66,9 +66,7 @@ class Training(Parameters):
                 parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
             )
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(
-            parameters, lr=self.lr, betas=(self.momentum, 0.999), weight_decay=self.weight_decay, fused=True
-        )
+        return kind(parameters, lr=self.lr, betas=(self.momentum, 0.999), weight_decay=self.weight_decay, fused=True)
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch."""

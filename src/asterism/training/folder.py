@@ -82,9 +82,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise RunError(
-                f"{self.path} has a run.json of another format; this version reads format {FORMAT}"
-            )
+            raise RunError(f"{self.path} has a run.json of another format; this version reads format {FORMAT}")
         return content
 
     def write(self, content: dict[str, Any]) -> None:

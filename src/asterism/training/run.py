@@ -125,9 +125,7 @@ class Run:
         path = self._checkpoint(stage)
         if path is None or not self.runtime.is_main:
             return
-        content = {
-            name: one.state_dict() if hasattr(one, "state_dict") else one for name, one in state.items()
-        }
+        content = {name: one.state_dict() if hasattr(one, "state_dict") else one for name, one in state.items()}
         lines = [entry for entry in self.history if entry["stage"] == stage]
         head = {"done": done, "finished": finished, "seconds": seconds, "history": lines}
         save_state(path, {**head, "state": content})

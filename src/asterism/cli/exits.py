@@ -1,0 +1,107 @@
+"""How a command ends: exit codes, and every error as one line in the words that the user typed.
+
+0 done; 1 the user's error, one line on standard error; 2 usage; 130 interrupted, and what was begun can go on.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+
+from asterism.cli.text import note, one_line
+
+USER_ERROR = 1
+INTERRUPTED = 130
+
+# What the library calls a parameter and how it is spelled here.
+OPTION_OF = {
+    "n_clusters": "-k",
+    "random_state": "--seed",
+    "run_dir": "--out",
+    "verbose": "--quiet",
+    "device": "--device",
+    "precision": "--precision",
+    "size": "--size",
+    "color": "--color",
+    "layout": "--layout",
+}
+_NAMES = "|".join(OPTION_OF)
+# Not after a dot or a letter: training.size is spelled as it was typed.
+_ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\s,;)]+)")
+_NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or a request to terminate, with a line that says what was saved."""
+
+
+def guarded(command: F) -> F:
+    """A command whose errors become one line and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer's own: usage, and a pipe whose reader has gone
+        except KeyboardInterrupt as interrupt:
+            note(f"asterism: {interrupt or 'interrupted'}")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if debugging():
+                raise
+            note(f"asterism: error: {described(error)}")
+            raise typer.Exit(USER_ERROR) from None
+
+    return run  # type: ignore[return-value]  # wraps keeps the signature that typer reads
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted: ``--debug`` or ``ASTERISM_DEBUG=1``."""
+    return os.environ.get("ASTERISM_DEBUG", "") not in ("", "0")
+
+
+def terminate_softly() -> None:
+    """Let SIGTERM end the process as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def described(error: Exception) -> str:
+    """What went wrong, in one line."""
+    from asterism.errors import AsterismError
+
+    if isinstance(error, AsterismError):
+        return as_typed(one_line(str(error)))
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return one_line(where + (error.strerror or str(error)))
+    if isinstance(error, MemoryError):
+        return "not enough memory; give a smaller --size or fewer images"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
+        return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
+    text = one_line(f"{type(error).__name__}: {error}")
+    return f"internal error, please report it: {text} (--debug shows where)"
+
+
+def as_typed(message: str) -> str:
+    """A message of the library in the spelling of the command line: ``n_clusters=3`` becomes ``-k 3``."""
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if value.startswith("("):
+            value = "x".join(part.strip() for part in value[1:-1].split(","))
+        return f"{OPTION_OF[name]} {value.strip(chr(39) + chr(34))}"
+
+    return _NAMED.sub(lambda match: OPTION_OF[match.group(1)], _ASSIGNED.sub(option, message))

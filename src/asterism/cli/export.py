@@ -1,0 +1,188 @@
+"""The groups as folders: ``DIR/cluster-003/`` with the images of group 3, as links or copies.
+
+Every folder is made anew and every file name is one plain component, so nothing is ever written outside of DIR;
+``export.csv`` in it lists what was written, and only what stands there is removed when DIR is written again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from asterism.cli.runs import FittedRun, check_writable
+from asterism.errors import InputError, RunError, StorageError
+from asterism.images import ImageSource
+from asterism.images.listing import list_files
+from asterism.training.checkpoint import write_text
+from asterism.training.folder import csv_safe
+
+MANIFEST = "export.csv"
+_OURS = re.compile(r"cluster-\d+/[^/\0]+")
+LONGEST_NAME = 200  # bytes; most file systems take 255
+
+
+def check_export(target: Path, source: str | None, overwrite: bool) -> None:
+    """See, before hours of work, that groups can be written to a folder.
+
+    Raises
+    ------
+    InputError, RunError, StorageError
+        If it lies among the images, or holds something else.
+    """
+    check_writable(target)
+    if source and os.path.isdir(source) and target.resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(f"--export {target} lies among the images, where it would be taken for images; choose another")
+    if not target.is_dir():
+        if os.path.lexists(target):
+            raise StorageError(f"--export {target} is not a folder; choose another")
+        return
+    if any(target.glob("cluster-*")) and not (overwrite and (target / MANIFEST).is_file()):
+        raise RunError(f"--export {target} holds groups already; choose another folder, or --overwrite")
+
+
+def export_groups(run: FittedRun, target: Path, images: ImageSource | None = None, copy: bool = False) -> int:
+    """Write the images of each group to a folder of its own.
+
+    Parameters
+    ----------
+    run : FittedRun
+    target : Path
+        See `check_export`; an earlier export in it is removed.
+    images : ImageSource, optional
+        The run's images; opened again where they are needed and not given.
+    copy : bool, default=False
+        Copies instead of symbolic links. Images that are not files (arrays, named sets) become PNG files.
+
+    Returns
+    -------
+    int
+        Number of images that are no longer there and were left out.
+
+    Raises
+    ------
+    InputError, RunError, StorageError
+    """
+    labels = run.clusterer.labels_
+    source = run.content["images"]["origin"].get("source")
+    if run.content["images"].get("is_table"):
+        raise InputError("there are no images to export: this run was made from vectors")
+    names = images.names if images is not None else run.names
+    files = _files_below(source) if source and os.path.isdir(source) else None
+    if files is None and images is None:
+        images = run.images()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        _remove_earlier(target)
+        return _write(target, labels, names, files, images, copy)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        hint = "" if copy else "; where links are not possible, use --copy"
+        raise StorageError(f"cannot write the groups to {target}: {error.strerror or error}{hint}") from error
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """An image on its way: what it will be called, below DIR, and the file that it is, if it is one."""
+
+    chosen: str
+    origin: str | None
+    index: int
+
+
+def _write(
+    target: Path,
+    labels: np.ndarray,
+    names: list[str],
+    files: dict[str, str] | None,
+    images: ImageSource | None,
+    copy: bool,
+) -> int:
+    width = max(3, len(str(labels.max())))
+    folders = [f"cluster-{group:0{width}d}" for group in range(labels.max() + 1)]
+    taken: set[str] = set()
+    planned = []
+    for index, (name, group) in enumerate(zip(names, labels.tolist(), strict=True)):
+        origin = None if files is None else files.get(name)
+        if files is None or (origin is not None and os.path.isfile(origin)):
+            chosen = unused_name(folders[group], name, ".png" if origin is None else None, taken)
+            planned.append(_Planned(chosen, origin, index))
+    # First the list: an export that breaks off can then be removed, and made again.
+    write_text(target / MANIFEST, _manifest(planned, labels, names))
+    for group in np.unique(labels):
+        (target / folders[group]).mkdir()  # never one that exists: it could be a link to elsewhere
+    for one in planned:
+        if one.origin is not None and copy:
+            shutil.copyfile(one.origin, target / one.chosen)
+        elif one.origin is not None:
+            os.symlink(one.origin, target / one.chosen)
+        elif images is not None:
+            Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
+    return len(names) - len(planned)
+
+
+def _manifest(planned: list[_Planned], labels: np.ndarray, names: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "cluster", "path"])
+    writer.writerows([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
+    return text.getvalue()
+
+
+def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:
+    """``folder/name``: one plain component behind the folder, as no other image has it (on any file system).
+
+    Parameters
+    ----------
+    folder : str
+    name : str
+        Of the image; only what stands behind its last slash is used.
+    ending : str or None
+        Replaces the name's own.
+    taken : set of str
+        Names that are used; the new one is added, in lower case.
+    """
+    base = re.split(r"[/\\]", name)[-1]
+    stem, own = os.path.splitext(base)
+    stem = "".join(one if one.isprintable() and one not in '<>:"|?*' else "_" for one in stem).strip(" .") or "image"
+    own = "".join(one for one in own if one.isalnum() or one == ".")[:10] if ending is None else ending
+    stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+    chosen, number = f"{folder}/{stem}{own}", 2
+    while chosen.casefold() in taken:
+        chosen, number = f"{folder}/{stem}-{number}{own}", number + 1
+    taken.add(chosen.casefold())
+    return chosen
+
+
+def _files_below(root: str) -> dict[str, str]:
+    """Real path of each image by the name that a run knows it by."""
+    return {file.name: os.path.abspath(file.path) for file in list_files(root)[0]}
+
+
+def _remove_earlier(target: Path) -> None:
+    """Remove what an earlier export wrote, and nothing else."""
+    manifest = target / MANIFEST
+    if not manifest.is_file():
+        return
+    with open(manifest, newline="", encoding="utf-8") as lines:
+        written = [row[0] for row in csv.reader(lines) if row]
+    folders = set()
+    for name in written:
+        if _OURS.fullmatch(name) and not (target / name).parent.is_symlink():
+            (target / name).unlink(missing_ok=True)
+            folders.add((target / name).parent)
+    for folder in folders:
+        if folder.is_dir():
+            try:
+                folder.rmdir()
+            except OSError as error:
+                raise StorageError(f"{folder} holds files that are not asterism's; move them or choose another") from error
+    manifest.unlink()

@@ -1,0 +1,109 @@
+"""What follows a fit: the page, the folders of groups, and a few lines that say what came out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asterism.cli.export import check_export, export_groups
+from asterism.cli.runs import FittedRun, Labels, method_name, open_run
+from asterism.cli.text import counted, note, say
+from asterism.errors import AsterismError, InputError, StorageError
+from asterism.images import ImageSource
+
+if TYPE_CHECKING:
+    from asterism.cli.fitting import Request
+
+LISTED_SIZES = 20  # groups; of more only smallest, median and largest are told
+SCORES = ("acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity")
+
+
+def finish(
+    path: Path,
+    request: Request,
+    images: ImageSource | None = None,
+    labels: Labels | None = None,
+    keep_report: bool = False,
+) -> None:
+    """Write page and groups, and sum up.
+
+    Parameters
+    ----------
+    path : Path
+        Of a finished run.
+    request : Request
+    images, labels : optional
+        Of the fit; looked up where it was in an earlier life.
+    keep_report : bool
+        Leave a page that is there as it is.
+    """
+    run = open_run(path)
+    if images is None:
+        images = run.images_or_none()
+        labels = run.labels(request.labels)
+    failure: Exception | None = None
+    if request.report and not (keep_report and (path / "report.html").is_file()):
+        try:
+            write_page(run, images, labels)
+        except (AsterismError, OSError) as error:  # the fit is safe: sum it up, then fail
+            failure = error
+    if request.export is not None:
+        check_export(request.export, run.content["images"]["origin"]["source"], request.overwrite)
+        missing = export_groups(run, request.export, images, request.copy)
+        if missing:
+            note(f"{counted(missing, 'image')} no longer there and not exported")
+    if not request.quiet:
+        sum_up(run, labels, request.export)
+    if failure is not None:
+        again = shlex.join(["asterism", "report", str(path)])
+        raise StorageError(f"the run is finished, its page could not be written: {failure}; try again with: {again}")
+
+
+def write_page(run: FittedRun, images: ImageSource | None, labels: Labels | None) -> Path:
+    """Write ``report.html``; returns where it lies."""
+    from asterism.report import write_report
+
+    y, label_names = labels or (None, None)
+    return Path(write_report(run.folder.path, images, y, label_names))
+
+
+def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:
+    """Say what came out, in a few lines."""
+    found, content = run.clusterer.labels_, run.content
+    sizes = np.sort(np.bincount(found, minlength=run.clusterer.n_clusters))[::-1]
+    source = content["images"]["origin"].get("source") or "images from memory"
+    say(
+        f"{method_name(content)} on {source}: {counted(len(found), 'image')} in {counted(len(sizes), 'group')}, "
+        f"seed {content['seed']}, {content['seconds']:.1f} s"
+    )
+    if len(sizes) <= LISTED_SIZES:
+        say(f"sizes   {' '.join(map(str, sizes))}")
+    else:
+        say(f"sizes   {sizes[-1]} to {sizes[0]}, median {int(np.median(sizes))}")
+    if labels is not None:
+        values = scored(labels[0], found)
+        say("scores  " + "  ".join(f"{name} {values[name]:.3f}" for name in SCORES))
+    if content.get("skipped"):
+        say(f"skipped {counted(len(content['skipped']), 'file')}, listed in {run.folder.path / 'run.json'}")
+    if (run.folder.path / "report.html").is_file():
+        say(f"report  {run.folder.path / 'report.html'}")
+    if export is not None:
+        say(f"groups  {export}")
+
+
+def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """All scores of groups against known classes.
+
+    Raises
+    ------
+    InputError
+        If they are not one an image.
+    """
+    from asterism.evaluation.metrics import scores
+
+    if len(y) != len(labels):
+        raise InputError(f"{len(y)} labels for {len(labels)} images: the images have changed since the run was made")
+    return scores(y, labels)

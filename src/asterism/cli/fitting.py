@@ -1,0 +1,269 @@
+"""What ``asterism cluster`` does: settle what is asked for, fit, and write page and groups."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from asterism.cli.exits import Interrupted
+from asterism.cli.export import check_export
+from asterism.cli.finishing import finish
+from asterism.cli.runs import Labels, check_writable, known_labels, method_name
+from asterism.cli.settings import apply_settings
+from asterism.cli.text import list_skipped, note, say
+from asterism.errors import InputError, RunError
+from asterism.estimator import ImageClusterer
+from asterism.images import ImageSource, open_images
+from asterism.methods import METHODS, estimator_of
+from asterism.training.folder import RunFolder
+
+DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
+
+
+@dataclass
+class Request:
+    """What the user typed; None is what was left out."""
+
+    images: str | None = None
+    n_clusters: int | None = None
+    method: str | None = None
+    out: Path | None = None
+    seed: int | None = None
+    size: str | None = None
+    color: str | None = None
+    crop: bool = True
+    layout: str | None = None
+    strict: bool = False
+    settings: list[str] = field(default_factory=list)
+    like: Path | None = None
+    labels: str | None = None
+    export: Path | None = None
+    copy: bool = False
+    device: str | None = None
+    precision: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    report: bool = True
+    quiet: bool = False
+    command: str = "asterism cluster"
+
+
+@dataclass
+class Plan:
+    """What will be done: a checked estimator, how its images are opened, and what else run.json is to hold."""
+
+    estimator: ImageClusterer
+    method: str
+    seed: int
+    origin: dict[str, Any]
+    labels: str | None
+    command: str
+
+
+def default_method() -> str:
+    """The method where none is named."""
+    return "dbc"
+
+
+def cluster_images(request: Request) -> None:
+    """Fit, resume, or complete a finished run, as the request says.
+
+    Raises
+    ------
+    AsterismError, typer.BadParameter
+        For what cannot be done.
+    Interrupted
+        On Ctrl-C; the run can go on.
+    """
+    folder = RunFolder(request.out or _unused_folder(request))
+    check_writable(folder.path)
+    if folder.exists and not request.overwrite:
+        content = folder.read()
+        if content["status"] == "finished" and request.resume:
+            note(f"{folder.path} holds a finished run; nothing is left to fit")
+            finish(folder.path, request, keep_report=True)
+            return
+        if not request.resume:
+            raise RunError(_occupied(folder, content))
+        plan = _resumed(request, folder, content)
+    elif request.resume and request.images is None:
+        raise RunError(f"{folder.path} holds no run to resume; give IMAGES and -k to begin one")
+    else:
+        plan = _fresh(request)
+    plan.estimator.set_params(run_dir=folder.path, verbose=0 if request.quiet else 1)
+    plan.estimator.check()
+    if request.export is not None:
+        check_export(request.export, plan.origin["source"], request.overwrite)
+    with _resumable(folder):
+        images, labels = _opened(plan)
+        if request.overwrite and is_main_process():
+            folder.clear()  # only now that nothing is wrong with images, labels and parameters
+        plan.estimator.fit(images)
+    if is_main_process():
+        finish(folder.path, request, images, labels)
+
+
+def is_main_process() -> bool:
+    """Whether this process, of those that torchrun started, talks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _opened(plan: Plan) -> tuple[ImageSource, Labels | None]:
+    images = open_images(plan.origin["source"], **{key: plan.origin[key] for key in plan.origin if key != "source"})
+    if is_main_process():
+        list_skipped(images.skipped)
+    labels = known_labels(plan.labels, images)
+    plan.estimator._check_number(len(images))
+    plan.estimator._notes = {"command": plan.command, "labels": plan.labels}
+    return images, labels
+
+
+def _fresh(request: Request) -> Plan:
+    """The plan of a new run."""
+    if request.images is None:
+        raise typer.BadParameter("Missing argument 'IMAGES' (only --resume can do without).")
+    if request.like is not None:
+        content = RunFolder(request.like).read()
+        estimator, method = _clusterer_of(content, request.like), method_name(content)
+        if request.method not in (None, method):
+            raise InputError(f"--method {request.method} and --like {request.like}, a run of {method}: give one of them")
+        seed = content["seed"] if request.seed is None else request.seed
+    else:
+        if request.n_clusters is None:
+            raise typer.BadParameter("Missing option '-k': how many groups? (only --like and --resume can do without)")
+        method = request.method or default_method()
+        estimator, seed = _method(method)(), request.seed or DEFAULT_SEED
+    chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
+    estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
+    apply_settings(estimator, request.settings, method)
+    labels = request.labels if request.labels in (None, "folders") else os.path.abspath(request.labels)
+    return Plan(estimator, method, seed, _origin(request, {}), labels, request.command)
+
+
+def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Plan:
+    """The plan of an unfinished run; what was typed again must be what it was."""
+    estimator, method, seed = _clusterer_of(content, folder.path), method_name(content), content["seed"]
+    source = content["images"]["origin"]["source"]
+    images = None if request.images is None else _absolute(request.images)
+    given = (
+        ("IMAGES", images, source if images and source else images),
+        ("--method", request.method, method),
+        ("-k", request.n_clusters, estimator.n_clusters),
+        ("--seed", request.seed, seed),
+        ("--device", request.device, estimator.device),
+        ("--precision", request.precision, estimator.precision),
+    )
+    for option, value, found in given:
+        if value is not None and value != found:
+            raise RunError(
+                f"{folder.path} holds an unfinished run with {option} {found}, not {value}; leave {option} out, choose "
+                "another --out, or start anew with --overwrite"
+            )
+    if source is None and images is None:
+        raise RunError(f"the images of {folder.path} came from memory; give IMAGES, or resume it in Python")
+    apply_settings(estimator, request.settings, method)  # others than its own: fit refuses them
+    estimator.set_params(random_state=seed)
+    return Plan(
+        estimator,
+        method,
+        seed,
+        _origin(request, content["images"]["origin"]),
+        request.labels or content.get("labels"),
+        content.get("command", request.command),
+    )
+
+
+def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
+    """How the images are opened: as typed, else as the run remembers, else by default."""
+    typed = {
+        "source": request.images,
+        "size": parse_size(request.size),
+        "color": request.color,
+        "layout": request.layout,
+        "crop": None if request.crop else False,
+        "strict": request.strict or None,
+    }
+    return {"crop": True, **known, **{name: value for name, value in typed.items() if value is not None}}
+
+
+def parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """``64`` or ``48x64`` (height x width).
+
+    Raises
+    ------
+    InputError
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
+    if match is None:
+        raise InputError(f"--size {text} is not a number of pixels, as in 64, or HEIGHTxWIDTH, as in 48x64")
+    return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
+
+
+def _method(name: str) -> type[ImageClusterer]:
+    if name in METHODS:
+        return METHODS[name]
+    import difflib
+
+    close = difflib.get_close_matches(name, METHODS, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise InputError(f"--method {name} is not known; {hint}Methods are {', '.join(METHODS)}")
+
+
+def _clusterer_of(content: dict[str, Any], path: Path) -> ImageClusterer:
+    estimator = estimator_of(content)
+    if not isinstance(estimator, ImageClusterer):
+        raise RunError(f"{path} holds a run of {content['method']}, which makes no groups")
+    return estimator
+
+
+def _absolute(images: str) -> str:
+    return images if images.startswith("data:") else os.path.abspath(os.path.expanduser(images))
+
+
+def _unused_folder(request: Request) -> Path:
+    """``runs/NAME-METHOD-1``, or the first number that is free; the last one that is taken where one is resumed."""
+    if request.images is None:
+        if request.resume:
+            raise typer.BadParameter("Missing option '--out': which run is to be resumed?")
+        raise typer.BadParameter("Missing argument 'IMAGES' (only --resume can do without).")
+    name = os.path.splitext(os.path.basename(_absolute(request.images).removeprefix("data:").rstrip("/")))[0]
+    name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "images"
+    stem = f"{name}-{request.method or default_method()}"
+    number = 1
+    while (Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    resumed = number - 1 if request.resume and number > 1 else number
+    return Path("runs") / f"{stem}-{resumed}"
+
+
+def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:
+    if content["status"] == "finished":
+        return f"{folder.path} holds a finished run; choose another --out, or replace it with --overwrite"
+    return (
+        f"{folder.path} holds an unfinished run ({content['status']}); go on with --resume, choose another --out, or "
+        "replace it with --overwrite"
+    )
+
+
+@contextmanager
+def _resumable(folder: RunFolder) -> Iterator[None]:
+    """Leave a run that is interrupted as one that can go on, and say how."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not folder.exists or folder.read()["status"] == "finished":
+            raise Interrupted(f"{interrupt or 'interrupted'} before the run began") from None
+        if is_main_process():
+            folder.update(status="interrupted")
+        command = shlex.join(["asterism", "cluster", "--resume", "--out", str(folder.path)])
+        raise Interrupted(f"{interrupt or 'interrupted'}; go on with: {command}") from None

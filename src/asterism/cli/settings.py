@@ -1,0 +1,160 @@
+"""``--set autoencoder.training.lr=0.01``: every parameter of a method by its dotted name."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
+
+from asterism.cli.exits import OPTION_OF
+from asterism.errors import InputError
+from asterism.parameters import Parameters
+
+_WORDS = {"true": True, "false": False, "none": None, "null": None, "default": None}
+_HEADER = re.compile(r"(\w+(?:, \w+)*)(?: : .*)?")  # of an entry in a numpydoc list of parameters
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter that ``--set`` reaches."""
+
+    path: str
+    default: Any
+    doc: str
+
+
+def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) -> None:
+    """Change parameters of an estimator; nested objects that are at their defaults are copied first.
+
+    Parameters
+    ----------
+    estimator : Parameters
+        Changed in place.
+    settings : sequence of str
+        ``name=value``; values are numbers, true, false, none, lists or text.
+    method : str
+        What messages call the estimator.
+
+    Raises
+    ------
+    InputError
+        For a name that the method does not have; lists those that it has.
+    """
+    pairs = []
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise InputError(f"--set {setting!r} is not of the form name=value, as in --set training.lr=0.01")
+        pairs.append((path.strip(), text.strip()))
+    for path, text in sorted(pairs, key=lambda pair: pair[0].count(".")):  # autoencoder=SAE before autoencoder.dropout
+        holder = estimator
+        *outer, name = path.split(".")
+        for part in outer:
+            _check_known(holder, part, path, estimator, method)
+            holder = _opened(holder, part, path)
+        _check_known(holder, name, path, estimator, method)
+        setattr(holder, name, parse_value(text, holder._parameter_constraints.get(name, []), _classes(holder, name)))
+
+
+def parse_value(text: str, allowed: Sequence[Any] = (), classes: Sequence[type[Parameters]] = ()) -> Any:
+    """The value that a text means.
+
+    Parameters
+    ----------
+    text : str
+    allowed : sequence
+        Constraints of the parameter: a choice that is named "none" wins over the value None.
+    classes : sequence of type
+        Parameter objects that may be named instead of a value.
+    """
+    if any(isinstance(one, set) and text in one for one in allowed):
+        return text
+    named = next((one for one in classes if one.__name__.lower() == text.lower()), None)
+    if named is not None:
+        return named()
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
+    """Every parameter that ``--set`` reaches in an object, with its default and what its docstring says."""
+    docs = parameter_docs(type(holder))
+    for name in _names(holder):
+        value = holder.resolved(name)
+        nested = isinstance(value, Parameters)
+        yield Setting(prefix + name, type(value).__name__ if nested else value, docs.get(name, ""))
+        inner = value if nested else _default_object(holder, name)
+        if inner is not None:
+            yield from settings_of(inner, f"{prefix}{name}.")
+
+
+def parameter_docs(cls: type) -> dict[str, str]:
+    """What the class's docstring, or an ancestor's, says of each parameter."""
+    docs: dict[str, str] = {}
+    for one in reversed(cls.__mro__):
+        text = inspect.cleandoc(one.__dict__.get("__doc__") or "")
+        _, found, section = text.partition("Parameters\n----------\n")
+        if not found:
+            continue
+        section = re.split(r"\n\w+\n-{4,}\n", section)[0]
+        for entry in re.split(r"\n(?=\w)", section):
+            head, _, body = entry.partition("\n")
+            match = _HEADER.fullmatch(head)
+            for name in match.group(1).split(", ") if match else []:
+                docs[name] = " ".join(body.split())
+    return docs
+
+
+def _names(holder: Parameters) -> list[str]:
+    """Parameters of an object without those that have an option of their own."""
+    return [name for name in holder.get_params(deep=False) if name not in OPTION_OF]
+
+
+def _check_known(holder: Parameters, name: str, path: str, estimator: Parameters, method: str) -> None:
+    if name in _names(holder):
+        return
+    if name in OPTION_OF and name in holder.get_params(deep=False):
+        raise InputError(f"--set {path}: give {OPTION_OF[name]} instead")
+    known = [setting.path for setting in settings_of(estimator)]
+    close = difflib.get_close_matches(path, known, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise InputError(f"--set {path}: {method} has no such parameter; {hint}It has {', '.join(known)}")
+
+
+def _opened(holder: Parameters, name: str, path: str) -> Parameters:
+    """The nested object under a name, its own copy of the default where it is not set."""
+    value = getattr(holder, name)
+    if not isinstance(value, Parameters):
+        default = holder.resolved(name)
+        value = clone(default) if isinstance(default, Parameters) else _default_object(holder, name)
+        if value is None:
+            raise InputError(f"--set {path}: {name} is a plain value and has no parameters of its own")
+        setattr(holder, name, value)
+    return value
+
+
+def _default_object(holder: Parameters, name: str) -> Parameters | None:
+    """What a nested parameter is made of where its default is no object (``augmentation="none"``)."""
+    return next((one() for one in _classes(holder, name)), None)
+
+
+def _classes(holder: Parameters, name: str) -> list[type[Parameters]]:
+    """Parameter objects that a parameter may be."""
+    from asterism.methods import KNOWN_CLASSES
+
+    kinds = tuple(
+        one
+        for one in holder._parameter_constraints.get(name, [])
+        if isinstance(one, type) and issubclass(one, Parameters)
+    )
+    return [cls for cls in KNOWN_CLASSES.values() if kinds and issubclass(cls, kinds)]

@@ -1,0 +1,63 @@
+"""What reaches the terminal: plain lines, in which no file name can move the cursor or change the colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+
+SHOWN = 5  # of a list that may be long
+
+
+def safe(text: str) -> str:
+    """Text whose control characters, direction marks and half characters are written out (``\\x1b``)."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def one_line(text: str) -> str:
+    """Text on one line."""
+    return " ".join(text.split("\n")).strip()
+
+
+def say(text: str = "") -> None:
+    """A line of the command's answer, on standard output."""
+    typer.echo("\n".join(safe(line) for line in text.split("\n")))
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on standard error."""
+    typer.echo("\n".join(safe(line) for line in text.split("\n")), err=True)
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 image``, ``12 345 images``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}".replace(",", " ")
+
+
+def aligned(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as text in columns; numbers stand right, the last column is as long as it likes."""
+    listed = [list(row) for row in rows]
+    cells = [[f"{one}" for one in row] for row in listed]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row, shown in zip(listed, cells, strict=True):
+        parts = [
+            text.rjust(width) if isinstance(value, (int, float)) else text.ljust(width)
+            for value, text, width in zip(row, shown, widths, strict=True)
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def list_skipped(skipped: Sequence[Any]) -> None:
+    """Say on standard error which files could not be used; the whole list stands in run.json."""
+    if not skipped:
+        return
+    note(f"skipped {counted(len(skipped), 'file')} that cannot be used as an image:")
+    for one in skipped[:SHOWN]:
+        note(f"  {safe(one.name)}: {one_line(one.reason)}")
+    if len(skipped) > SHOWN:
+        note(f"  … and {len(skipped) - SHOWN} more")

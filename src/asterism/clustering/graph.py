@@ -1,0 +1,375 @@
+"""The only k-nearest-neighbour code, and the sample graph that the agglomerative methods merge on.
+
+Distances are searched by blocks of one matrix product in float32, on whatever device; a few more neighbours than
+asked for are kept, their distances computed again from differences, and every row whose last place the rounding of the
+product could have decided is searched once more in float64. So the result is exact, equal distances go to the lower
+index, and a sample is never its own neighbour, even among exact duplicates: it is left out by index.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.sparse.csgraph import connected_components
+
+from asterism.errors import InputError, MissingDependencyError
+
+BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
+SPARE = 8  # neighbours kept beyond those asked for, to see whether rounding mattered
+APPROXIMATE_ABOVE = 10**6  # samples from which approximate="auto" would rather not wait
+
+Array = Any  # an array or a tensor
+
+
+def knn(
+    X: Array,
+    n_neighbors: int,
+    *,
+    device: torch.device | str | None = None,
+    approximate: bool | str = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest neighbours of every sample among the others.
+
+    Parameters
+    ----------
+    X : array or tensor of shape (N, D)
+        Anything but float64 is taken as float32.
+    n_neighbors : int
+        K_s. Where there are not that many other samples, all N − 1 are returned.
+    device : torch device, optional
+        Where to compute; by default where ``X`` lies.
+    approximate : bool or "auto"
+        Use faiss's inverted lists, which find most but not all neighbours. "auto" does so above 10^6 samples if faiss
+        is installed.
+
+    Returns
+    -------
+    indices : (N, K) int64 array
+        By increasing distance, equal distances by increasing index.
+    distances : (N, K) float64 array
+        Squared Euclidean distances.
+
+    Raises
+    ------
+    MissingDependencyError
+        If ``approximate`` is True and faiss is not installed.
+
+    Notes
+    -----
+    O(N²·D / 2) time, O(N·(D + K)) memory.
+    """
+    X = _as_tensor(X, device)
+    n_neighbors = min(n_neighbors, len(X) - 1)
+    if n_neighbors < 1:
+        return np.empty((len(X), 0), np.int64), np.empty((len(X), 0))
+    if approximate is True or (approximate == "auto" and len(X) > APPROXIMATE_ABOVE and _has_faiss()):
+        return _refine(X, X, _approximate_candidates(X, n_neighbors + 1), n_neighbors)
+    return _exact(X, X, n_neighbors, torch.arange(len(X), device=X.device), within=True)
+
+
+def neighbors(
+    queries: Array,
+    X: Array,
+    n_neighbors: int,
+    *,
+    exclude: np.ndarray | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest samples of ``X`` to each query, exactly.
+
+    Parameters
+    ----------
+    queries : array or tensor of shape (Q, D)
+        What to look for.
+    X : array or tensor of shape (N, D)
+        Where to look.
+    n_neighbors : int
+        Clipped to the number of samples that may be found.
+    exclude : (Q,) int array, optional
+        One sample of ``X`` that each query may not find: itself, say.
+    device : torch device, optional
+        Where to compute; by default where ``X`` lies.
+
+    Returns
+    -------
+    indices, distances : (Q, K) arrays
+        As `knn` returns them.
+
+    Notes
+    -----
+    O(Q·N·D) time, O(N·D + Q·K) memory.
+    """
+    X = _as_tensor(X, device)
+    queries = _as_tensor(queries, X.device)
+    own = torch.full((len(queries),), -1) if exclude is None else torch.as_tensor(exclude)
+    n_neighbors = min(n_neighbors, len(X) - (exclude is not None))
+    if n_neighbors < 1:
+        return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
+    return _exact(queries, X, n_neighbors, own.to(X.device), within=False)
+
+
+def affinity_graph(
+    X: Array,
+    n_neighbors: int = 20,
+    a: float = 1.0,
+    *,
+    variant: str = "paper",
+    device: torch.device | str | None = None,
+) -> tuple[scipy.sparse.csr_matrix, float]:
+    """Directed affinity graph of JULE eq. 4: W_ij = exp(−d²_ij / σ²) for the K_s nearest neighbours j of i.
+
+    Parameters
+    ----------
+    X : array or tensor of shape (N, D), or what `knn` returned
+        Where neighbours are given, their first ``n_neighbors`` columns are used.
+    n_neighbors : int
+        K_s = 20 (Table 2); clipped to N − 1.
+    a : float
+        σ² = a · mean of d² over all N·K_s neighbours; 1 (Table 2).
+    variant : {"paper", "gactoolbox"}
+        "gactoolbox" is the graph of the AC-GDL, AC-Zell and AC-PIC baselines (FACTS §2.7): σ² is doubled until the
+        nearest neighbour of every sample has an affinity of 10⁻⁵ at least, the mean is over three neighbours at
+        least, and the diagonal is 1.
+    device : torch device, optional
+        Where to look for neighbours.
+
+    Returns
+    -------
+    W : (N, N) float64 CSR matrix
+        K_s entries a row, sorted; diagonal 0 in the paper's variant.
+    sigma2 : float
+        σ²; 0 where all neighbours are duplicates, and then their affinity is exp(0) = 1.
+
+    Notes
+    -----
+    O(N·K_s) memory; the time is that of `knn`.
+    """
+    if variant not in ("paper", "gactoolbox"):
+        raise InputError(f"variant={variant!r} cannot be used: variant must be 'paper' or 'gactoolbox'")
+    wanted = max(n_neighbors, 3) if variant == "gactoolbox" else n_neighbors
+    indices, distances = X if isinstance(X, tuple) else knn(X, wanted, device=device)
+    n_samples = len(indices)
+    spread = distances[:, :wanted]
+    indices, distances = indices[:, :n_neighbors], distances[:, :n_neighbors]
+    sigma2 = float(a * spread.mean()) if spread.size else 0.0
+    if variant == "gactoolbox" and sigma2 > 0:
+        while np.exp(-distances[:, 0].max() / sigma2) < 1e-5:
+            sigma2 *= 2
+    # Where σ² is 0 every neighbour is a duplicate: the limit of exp(−0 / σ²) is 1.
+    weights = np.exp(-distances / sigma2) if sigma2 > 0 else np.ones_like(distances)
+    starts = np.arange(n_samples + 1, dtype=np.int64) * indices.shape[1]
+    W = scipy.sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), shape=(n_samples, n_samples))
+    if variant == "gactoolbox":
+        W = (W + scipy.sparse.identity(n_samples, format="csr")).tocsr()
+    W.sort_indices()
+    return W, sigma2
+
+
+def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
+    """Initial clusters of JULE: each sample with its nearest neighbour (FACTS §1.3).
+
+    Parameters
+    ----------
+    indices : (N, K) int array
+        Neighbours as `knn` returns them; the first column is used.
+
+    Returns
+    -------
+    labels : (N,) int64 array
+        Weakly connected components of the directed 1-NN graph, numbered by their first sample. O(N).
+    """
+    n_samples = len(indices)
+    if indices.shape[1] == 0:
+        return np.arange(n_samples)
+    links = (np.ones(n_samples, bool), (np.arange(n_samples), indices[:, 0]))
+    _, labels = connected_components(scipy.sparse.coo_matrix(links, shape=(n_samples, n_samples)), directed=False)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:
+    tensor = torch.as_tensor(X).detach()
+    if tensor.ndim != 2:
+        raise InputError(f"neighbours are of vectors, shape (N, D); got shape {tuple(tensor.shape)}")
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    tensor = tensor.to(device) if device is not None else tensor
+    if not torch.isfinite(tensor).all():
+        raise InputError("X holds nan or infinite values, whose neighbours cannot be told")
+    return tensor.contiguous()
+
+
+def _exact(
+    queries: torch.Tensor, X: torch.Tensor, n_neighbors: int, own: torch.Tensor, within: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search in float32, refine, and search what rounding could have decided once more in float64."""
+    center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
+    low = (X - center).float()
+    low_queries = low if within else (queries - center).float()
+    n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
+    values, found = _search(low_queries, low, n_candidates, own, within)
+    indices, distances = _refine(queries, X, found, n_neighbors)
+    # A sample left out is farther than the last candidate, by the product; its norm is at most |x| + d if it belongs
+    # in. λ·√D·u with λ = 4 bounds the error of a sum of D products with near certainty (Higham & Mary 2019).
+    reach = low_queries.norm(dim=1).double().cpu().numpy() + np.sqrt(distances[:, -1])
+    error = (4 * np.sqrt(X.shape[1]) + 8) * np.finfo(np.float32).eps * reach**2
+    last = values[:, -1].cpu().numpy()  # not finite where float32 overflows
+    sure = (distances[:, -1] + error < last) & np.isfinite(last)
+    doubtful = np.flatnonzero(~sure)
+    if len(doubtful):
+        rows = torch.as_tensor(doubtful, device=X.device)
+        again = queries[rows].double()
+        _, found = _search(again - center, X.double() - center, n_candidates, own[rows], within=False)
+        indices[doubtful], distances[doubtful] = _refine(queries[rows], X, found, n_neighbors)
+    return indices, distances
+
+
+def _search(
+    queries: torch.Tensor, X: torch.Tensor, n_candidates: int, own: torch.Tensor, within: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``n_candidates`` smallest squared distances by the product of blocks; half of them where ``within``."""
+    best = _Best(len(queries), n_candidates, queries)
+    norms, query_norms = X.square().sum(1), queries.square().sum(1)
+    # Below this the product's rounding is all there is: duplicates must tie, so that the lower index wins.
+    floor = 4 * torch.finfo(X.dtype).eps if X.dtype == torch.float64 else 0.0
+    for i in range(0, len(queries), BLOCK):
+        rows = slice(i, min(i + BLOCK, len(queries)))
+        for j in range(i if within else 0, len(X), BLOCK):
+            columns = slice(j, min(j + BLOCK, len(X)))
+            block = torch.addmm(norms[columns], queries[rows], X[columns].T, alpha=-2)  # (rows, columns)
+            block += query_norms[rows, None]
+            if floor:
+                block[block < floor * (query_norms[rows, None] + norms[columns])] = 0.0
+            inside = torch.nonzero((own[rows] >= j) & (own[rows] < columns.stop))[:, 0]
+            block[inside, own[rows][inside] - j] = torch.inf
+            best.take(block, i, j)
+            if within and j > i:
+                best.take(block.T.contiguous(), j, i)
+    return best.values, best.indices
+
+
+class _Best:
+    """The smallest distances seen so far of every row."""
+
+    def __init__(self, n_rows: int, n_candidates: int, like: torch.Tensor) -> None:
+        self.values = torch.full((n_rows, n_candidates), torch.inf, dtype=like.dtype, device=like.device)
+        self.indices = torch.zeros((n_rows, n_candidates), dtype=torch.int64, device=like.device)
+
+    def take(self, block: torch.Tensor, row: int, column: int) -> None:
+        """Let a block of distances, whose corner is (row, column), compete. Columns must come in order."""
+        rows = slice(row, row + len(block))
+        values, indices = self.values[rows], self.indices[rows]
+        if block.device.type != "cpu":
+            both = torch.cat([values, block], dim=1)
+            places = torch.arange(column, column + block.shape[1], device=block.device).expand(len(block), -1)
+            values[:], order = both.topk(values.shape[1], dim=1, largest=False)
+            indices[:] = torch.cat([indices, places], dim=1).gather(1, order)
+            return
+        _by_rows(_take_smaller, len(block), block.numpy(), values.numpy(), indices.numpy(), column)
+
+
+def _by_rows(kernel: Any, n_rows: int, *arrays: Any) -> None:
+    """Run ``kernel(begin, end, *arrays)`` on as many parts of the rows as torch has threads."""
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or n_rows < n_threads:
+        kernel(0, n_rows, *arrays)
+        return
+    bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
+    list(_pool(n_threads).map(lambda k: kernel(bounds[k], bounds[k + 1], *arrays), range(n_threads)))
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads)
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_smaller(start, stop, block, values, indices, column):  # type: ignore[no-untyped-def]
+    """Insert what is smaller than the last of a row's sorted ``values``; on a tie the earlier column stays.
+
+    torch.topk costs six nanoseconds an entry on a CPU, this well below one: 64 comparisons at a time find that there
+    is nothing to insert.
+    """
+    last = values.shape[1] - 1
+    for r in range(start, stop):
+        row = block[r]
+        for begin in range(0, row.size, 64):
+            part = row[begin : begin + 64]
+            worst = values[r, last]
+            hits = np.int32(0)
+            for c in range(part.size):
+                hits += np.int32(part[c] < worst)
+            if hits == 0:
+                continue
+            for c in range(part.size):
+                d = part[c]
+                if d < values[r, last]:
+                    k = last
+                    while k > 0 and values[r, k - 1] > d:
+                        values[r, k] = values[r, k - 1]
+                        indices[r, k] = indices[r, k - 1]
+                        k -= 1
+                    values[r, k] = d
+                    indices[r, k] = column + begin + c
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _squared_distance(x, y):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for d in range(x.size):
+        difference = np.float64(x[d]) - np.float64(y[d])
+        total += difference * difference
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_candidates(start, stop, queries, X, found, indices, distances):  # type: ignore[no-untyped-def]
+    """Insert each row's candidates, in float64, by distance and then by index."""
+    width = indices.shape[1]
+    for r in range(start, stop):
+        filled = 0
+        for c in found[r]:
+            d = _squared_distance(queries[r], X[c])
+            k = filled
+            while k > 0 and (distances[r, k - 1] > d or (distances[r, k - 1] == d and indices[r, k - 1] > c)):
+                if k < width:
+                    distances[r, k], indices[r, k] = distances[r, k - 1], indices[r, k - 1]
+                k -= 1
+            if k < width:
+                distances[r, k], indices[r, k] = d, c
+                filled = min(filled + 1, width)
+
+
+def _refine(
+    queries: torch.Tensor, X: torch.Tensor, found: torch.Tensor, n_neighbors: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of the candidates from differences: the best ``n_neighbors``, on the CPU."""
+    indices = np.empty((len(queries), n_neighbors), np.int64)
+    distances = np.empty((len(queries), n_neighbors))
+    arrays = [one.cpu().numpy() for one in (queries, X, found)]
+    _by_rows(_sort_candidates, len(queries), *arrays, indices, distances)
+    return indices, distances
+
+
+def _has_faiss() -> bool:
+    return importlib.util.find_spec("faiss") is not None
+
+
+def _approximate_candidates(X: torch.Tensor, n_neighbors: int) -> torch.Tensor:
+    """Candidates from faiss's inverted lists: 4·√N lists, of which 32 are looked through for each sample."""
+    if not _has_faiss():
+        raise MissingDependencyError("approximate neighbours need faiss: pip install 'asterism-clustering[faiss]'")
+    import faiss
+
+    vectors = X.float().cpu().numpy()
+    index = faiss.index_factory(X.shape[1], f"IVF{max(1, int(4 * len(X) ** 0.5))},Flat")
+    index.train(vectors)
+    index.add(vectors)
+    index.nprobe = 32
+    return torch.as_tensor(index.search(vectors, n_neighbors)[1])

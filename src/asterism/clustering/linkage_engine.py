@@ -1,0 +1,136 @@
+"""The merging loop: one for every criterion, sparse and exact."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from asterism.clustering.linkage_degree import cross_terms
+from asterism.clustering.linkage_pairs import Criterion, join, refresh, rescore_all
+from asterism.clustering.linkage_walks import gain_pairs, walk_inside
+
+EXACT, FAST, PAPER, PATH, ZETA = range(5)  # how the affinities of a merged cluster are found
+
+
+@numba.njit(cache=True)
+def start_walks(s, walks, links, zeta):
+    """Affinities of all pairs of initial clusters, for the path integral or zeta. O(N·K_s²) or O(N·K_s³)."""
+    for c in range(s.size.size):
+        walk_inside(s, walks, links, c)
+    for c in range(s.size.size):
+        gain_pairs(s, walks, links, c, zeta, True)
+        h = s.head[c]
+        while h >= 0:
+            i = s.other[h]
+            if i > c:
+                s.value[h] = s.value[h ^ 1] = s.extra[i]
+                s.extra[i] = 0.0
+            h = s.after_edge[h]
+
+
+@numba.njit(cache=True)
+def isolated_clusters(s):
+    """Whether each cluster has zero affinity with every other, both ways. O(R)."""
+    isolated = np.ones(s.size.size, np.bool_)
+    for c in range(s.size.size):
+        h = s.head[c]
+        while h >= 0:
+            if s.value[h] > 0.0 or s.value[h ^ 1] > 0.0:
+                isolated[c] = False
+            h = s.after_edge[h]
+    return isolated
+
+
+@numba.njit(cache=True)
+def stray(s, sums):
+    """The smallest cluster and the one to attach it to, when no affinity is left: the nearest centroid.
+
+    Without features (``sums`` has no columns) the second smallest. Ties go to the lower name. O(clusters · D).
+    """
+    small, found = -1, -1
+    for c in range(s.size.size):
+        smaller = small < 0 or s.size[c] < s.size[small]
+        if s.size[c] > 0 and (smaller or (s.size[c] == s.size[small] and s.name[c] < s.name[small])):
+            small = c
+    best = np.inf
+    for c in range(s.size.size):
+        if s.size[c] == 0 or c == small:
+            continue
+        distance = 0.0 if sums.shape[1] else float(s.size[c])
+        for d in range(sums.shape[1]):
+            difference = sums[c, d] / s.size[c] - sums[small, d] / s.size[small]
+            distance += difference * difference
+        if distance < best or (distance == best and s.name[c] < s.name[found]):
+            small, found, best = small, c, distance
+    return small, found
+
+
+@numba.njit(cache=True)
+def next_pair(s, sums, forced, turn, heads):
+    """The two clusters to merge, and their affinity: first the forced ones, then the best, then strays."""
+    if turn < forced.shape[0]:
+        return s.label[heads[forced[turn, 0]]], s.label[heads[forced[turn, 1]]], 0.0
+    best = s.tree[1]
+    if s.score[best] > 0.0:
+        return best, s.partner[best], s.nearest[best]
+    a, b = stray(s, sums)
+    return a, b, 0.0
+
+
+@numba.njit(cache=True)
+def merge_pair(s, slots, walks, links, a, b, turn, update, criterion):
+    """Merge ``b`` into ``a``, of which it is not the larger, and bring every affinity up to date."""
+    scale_a = scale_b = 1.0
+    if update == PAPER:  # the approximation is on normalised values: |a|/(|a|+|b|)·A(i→a) + |b|/(|a|+|b|)·A(i→b)
+        both = float(s.size[a] + s.size[b])
+        scale_a, scale_b = both / s.size[a], both / s.size[b]
+    if update == EXACT:
+        cross_terms(s, slots, links, a, b, turn)
+    join(s, a, b, scale_a, scale_b)
+    if update == PATH or update == ZETA:
+        walk_inside(s, walks, links, a)
+        gain_pairs(s, walks, links, a, update == ZETA, False)
+    else:
+        s.norm[a] = float(s.size[a]) * s.size[a]
+    refresh(s, a, update == PATH or update == ZETA, criterion)
+
+
+@numba.njit(cache=True)
+def agglomerate(s, slots, walks, links, sums, forced, update, criterion, local_above, stop):
+    """Merge until ``stop`` clusters are left, or until one is.
+
+    Parameters
+    ----------
+    forced : (F, 2) int array
+        Pairs of initial clusters that are merged first; no chain of them closes.
+    local_above : int
+        The local term of eq. 7 counts only while there are more clusters than this.
+
+    Returns
+    -------
+    merges : (T, 2) int array
+        Names of the two clusters of each merge, the lower first.
+    affinities : (T,) float array
+        Affinity at which they merged, 0 for the forced ones and for strays.
+    """
+    left = s.size.size
+    heads = s.first.copy()
+    merges = np.empty((max(left - stop, 0), 2), np.int64)
+    affinities = np.empty(merges.shape[0])
+    local = left > local_above
+    now = criterion if local else Criterion(0.0, 1, criterion.half_matrix)
+    rescore_all(s, now)
+    for turn in range(merges.shape[0]):
+        if local and left <= local_above:
+            local = False
+            now = Criterion(0.0, 1, criterion.half_matrix)
+            rescore_all(s, now)
+        a, b, affinities[turn] = next_pair(s, sums, forced, turn, heads)
+        if s.size[a] < s.size[b]:
+            a, b = b, a
+        merges[turn, 0], merges[turn, 1] = min(s.name[a], s.name[b]), max(s.name[a], s.name[b])
+        for d in range(sums.shape[1]):
+            sums[a, d] += sums[b, d]
+        merge_pair(s, slots, walks, links, a, b, turn, update, now)
+        left -= 1
+    return merges, affinities

@@ -1,0 +1,1 @@
+"""What a clustering is worth: metrics, protocols, the papers' tables, benchmarks."""

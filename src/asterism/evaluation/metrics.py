@@ -1,0 +1,226 @@
+"""How well clusters agree with known classes: pure functions of two lists of labels.
+
+Notation: n_ij samples lie in class i and cluster j, of N in all; a_i = Σ_j n_ij and b_j = Σ_i n_ij. Labels may be any
+integers or strings; only which samples share one matters, and a label such as −1 is a cluster like any other. Every
+score is at most 1, and 1 where the two partitions are the same. One class and one cluster (or one sample) are the same
+partition and score 1 everywhere; where only one side is split, NMI and ARI are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from asterism.errors import InputError
+
+# NMI's denominator: its name here -> scikit-learn's. FACTS §6 says which paper uses which.
+AVERAGES = {"sqrt": "geometric", "max": "max", "arithmetic": "arithmetic"}
+
+Labels = Sequence[Any] | np.ndarray
+
+
+def contingency(y: Labels, labels: Labels) -> np.ndarray:
+    """Count the samples of each class in each cluster.
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters, integers or strings.
+
+    Returns
+    -------
+    (n_classes, n_clusters) int64 array
+        n_ij, classes and clusters in sorted order. O(N log N) time.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or there is no sample.
+    """
+    classes, i, clusters, j = _encode(y, labels)
+    return _count(i, j, len(classes), len(clusters))
+
+
+def accuracy(y: Labels, labels: Labels) -> float:
+    """Clustering accuracy (ACC): the share of samples that the best one-to-one map of clusters to classes gets right.
+
+    ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table; where
+    there are more clusters than classes (or fewer), it is padded with zeros to a square, so samples in a cluster without
+    a class are wrong. JULE's bestMap, DBC and GSNMF all use this (FACTS §6).
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters.
+
+    Returns
+    -------
+    float
+        In (0, 1]. O(N log N + K³) time for K the larger number of groups, O(n_classes · n_clusters) memory.
+
+    References
+    ----------
+    H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
+    """
+    table = contingency(y, labels)
+    # scipy takes the rectangle as it is: the same maximum as that of the square padded with zeros.
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
+
+
+def nmi(y: Labels, labels: Labels, average: str) -> float:
+    """Normalised mutual information, NMI = I(y; labels) / M(H(y), H(labels)).
+
+    I = Σ_ij (n_ij/N) log(N n_ij / (a_i b_j)) and H(y) = −Σ_i (a_i/N) log(a_i/N). The papers differ in M, so it is never
+    left unnamed: on poor clusterings the choice moves the third digit and sometimes the second (FACTS §6).
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters; exchanging them changes nothing.
+    average : {"sqrt", "max", "arithmetic"}
+        M: √(H·H') (JULE, DeepCluster), max(H, H') (DBC, GSNMF) or (H+H')/2 (scikit-learn since 0.22).
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 where neither side is split, 0 where only one is. O(N log N).
+
+    References
+    ----------
+    A. Strehl, J. Ghosh, "Cluster ensembles", 2002 (sqrt); T. O. Kvålseth, "Entropy and correlation", 1987 (arithmetic).
+    """
+    if average not in AVERAGES:
+        raise InputError(f"average={average!r} cannot be used: average must be one of {', '.join(map(repr, AVERAGES))}")
+    _, i, _, j = _encode(y, labels)
+    return _nmi(i, j, average)
+
+
+def ari(y: Labels, labels: Labels) -> float:
+    """Adjusted Rand index: agreement on pairs of samples, 0 on average for random labels.
+
+    ARI = (S − E) / ((A + B)/2 − E) with S = Σ_ij C(n_ij, 2), A = Σ_i C(a_i, 2), B = Σ_j C(b_j, 2), E = A·B / C(N, 2).
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters; exchanging them changes nothing.
+
+    Returns
+    -------
+    float
+        In [−0.5, 1]. O(N log N).
+
+    References
+    ----------
+    L. Hubert, P. Arabie, "Comparing partitions", 1985.
+    """
+    _, i, _, j = _encode(y, labels)
+    return float(adjusted_rand_score(i, j))
+
+
+def purity(y: Labels, labels: Labels) -> float:
+    """Share of samples that belong to the commonest class of their cluster: (1/N) Σ_j max_i n_ij.
+
+    Rises to 1 as clusters become single samples, so it compares clusterings of the same number of clusters only.
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters.
+
+    Returns
+    -------
+    float
+        In (0, 1], never below the accuracy. O(N log N).
+
+    References
+    ----------
+    C. D. Manning, P. Raghavan, H. Schütze, "Introduction to Information Retrieval", 2008, §16.3.
+    """
+    table = contingency(y, labels)
+    return float(table.max(axis=0).sum() / table.sum())
+
+
+def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
+    """Name clusters by classes: the one-to-one map that `accuracy` counts with.
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters.
+
+    Returns
+    -------
+    dict
+        Cluster -> class, in the types that came in. With more clusters than classes, those left without a class are
+        not in it; nor is a cluster whose class would share no sample with it.
+    """
+    classes, i, clusters, j = _encode(y, labels)
+    table = _count(i, j, len(classes), len(clusters))
+    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
+    found = {clusters[col].item(): classes[row].item() for row, col in pairs if table[row, col]}
+    return dict(sorted(found.items()))
+
+
+def scores(y: Labels, labels: Labels) -> dict[str, float]:
+    """Every score that the papers' tables print.
+
+    Parameters
+    ----------
+    y, labels : array-like of shape (N,)
+        Known classes and found clusters.
+
+    Returns
+    -------
+    dict
+        ``acc``, ``nmi_sqrt``, ``nmi_max``, ``nmi_arith``, ``ari``, ``purity`` and ``n_clusters``, the number of
+        different labels.
+    """
+    classes, i, clusters, j = _encode(y, labels)
+    return {
+        "acc": accuracy(i, j),
+        "nmi_sqrt": _nmi(i, j, "sqrt"),
+        "nmi_max": _nmi(i, j, "max"),
+        "nmi_arith": _nmi(i, j, "arithmetic"),
+        "ari": float(adjusted_rand_score(i, j)),
+        "purity": purity(i, j),
+        "n_clusters": len(clusters),
+    }
+
+
+def _encode(y: Labels, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted classes, the class number of each sample, sorted clusters, the cluster number of each sample."""
+    first, second = _vector("y", y), _vector("labels", labels)
+    if len(first) != len(second):
+        raise InputError(
+            f"y has {len(first)} entries and labels has {len(second)}: they must describe the same samples"
+        )
+    if len(first) == 0:
+        raise InputError("y and labels are empty (n_samples=0): there is nothing to score")
+    classes, i = np.unique(first, return_inverse=True)
+    clusters, j = np.unique(second, return_inverse=True)
+    return classes, i, clusters, j
+
+
+def _vector(name: str, values: Any) -> np.ndarray:
+    if hasattr(values, "cpu"):  # a tensor, perhaps on a GPU
+        values = values.cpu()
+    vector = np.asarray(values)
+    if vector.ndim != 1:
+        raise InputError(f"{name} must be one label a sample, shape (N,); got shape {vector.shape}")
+    if vector.dtype == object:  # strings, as pandas holds them
+        vector = vector.astype(str)
+    return vector
+
+
+def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> np.ndarray:
+    return coo_matrix((np.ones(len(i), np.int64), (i, j)), shape=(n_classes, n_clusters)).toarray()
+
+
+def _nmi(i: np.ndarray, j: np.ndarray, average: str) -> float:
+    return float(normalized_mutual_info_score(i, j, average_method=AVERAGES[average]))

@@ -1,0 +1,295 @@
+"""How a method is scored, in one place: which images in which order, how many clusters, what is timed, what is written
+down.
+
+Labels are opened with the images, counted for the number of clusters, and compared with the result. No fit sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import AsterismError, InputError, MissingDataError, RunError, StorageError
+from asterism.estimator import COMPUTING, ImageClusterer
+from asterism.evaluation.metrics import scores
+from asterism.evaluation.tables import METRIC_LABELS, Entry, Table
+from asterism.images import ImageSource, open_images
+from asterism.methods import METHODS, load
+from asterism.parameters import Parameters, set_dotted, to_json
+from asterism.runtime import derived_seed
+from asterism.training.checkpoint import write_text
+from asterism.training.folder import RunFolder
+
+try:
+    import fcntl
+except ImportError:  # Windows: two benches at once are then the user's care
+    fcntl = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: an entry of a table on a data set with a seed."""
+
+    table: Table
+    dataset: str
+    entry: Entry
+    seed: int
+
+    def estimator(self, n_classes: int = 2) -> ImageClusterer:
+        """The unfitted method, with the entry's settings."""
+        n_clusters = n_classes if self.entry.n_clusters == "classes" else self.entry.n_clusters
+        estimator = METHODS[self.entry.method](n_clusters=n_clusters, random_state=self.seed)  # type: ignore[call-arg]
+        set_dotted(estimator, self.entry.params)
+        return estimator
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every parameter that decides the result, the class's defaults filled in; clusters only where declared."""
+        found = resolved_params(self.estimator())
+        if self.entry.n_clusters == "classes":
+            del found["n_clusters"]
+        return found
+
+    @property
+    def command(self) -> str:
+        """The command that makes this run again."""
+        only = f"dataset={self.dataset},method={self.entry.method},variant={self.entry.variant}"
+        return f"asterism bench {self.table.name} --only {shlex.quote(only)} --seeds {self.seed}"
+
+    @property
+    def folder_name(self) -> str:
+        """A name for the run's folder that tells it from every other run."""
+        digest = hashlib.blake2b(json.dumps(self.params, sort_keys=True).encode(), digest_size=6).hexdigest()
+        return f"{self.table.name}-{self.dataset}-{self.entry.method}-{self.seed}-{digest}"
+
+    def __str__(self) -> str:
+        return f"{self.table.name} {self.dataset} {self.entry.method} ({self.entry.variant}) seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where runs happen: device, how much is shown, and the commit of the code that runs."""
+
+    device: str = "auto"
+    verbose: int = 0
+    commit: str | None = None
+
+
+# ---------------------------------------------------------------- images
+
+
+def open_dataset(name: str) -> ImageSource:
+    """Open a named data set with its labels.
+
+    Raises
+    ------
+    MissingDataError
+        If it is not here, or has no labels to score with.
+    """
+    images = open_images(f"data:{name}")
+    if images.labels is None:
+        raise MissingDataError(f"data:{name} has no labels, and without them nothing can be scored")
+    return images
+
+
+def describe(name: str, images: ImageSource) -> str:
+    """``data:usps, 11000 images, 16x16``."""
+    channels, height, width = images.shape
+    return f"data:{name}, {len(images)} images, {height}x{width}" + (f"x{channels}" if channels > 1 else "")
+
+
+def shuffled(images: ImageSource, seed: int) -> ImageSource:
+    """The images in an order that the run's seed decides.
+
+    Sets come sorted by class (USPS) or by object (COIL). No method may profit from that, and the spread over the seeds
+    then holds the influence of the order too.
+    """
+    order = np.random.default_rng(derived_seed(seed, ("order of the images",))).permutation(len(images))
+    return images.subset(order)
+
+
+# ---------------------------------------------------------------- parameters and code
+
+
+def resolved_params(estimator: Parameters, top: bool = True) -> dict[str, Any]:
+    """Parameters as plain JSON with every default filled in, without those that decide nothing (device, folder …)."""
+    found: dict[str, Any] = {}
+    for name in estimator.get_params(deep=False):
+        if name in COMPUTING and not (top and name == "precision"):
+            continue
+        value = estimator.resolved(name)
+        if isinstance(value, Parameters):
+            found[name] = {"class": type(value).__name__, "params": resolved_params(value, top=False)}
+        else:
+            found[name] = to_json(value)
+    return found
+
+
+def code_commit() -> str | None:
+    """Commit of the checkout that this package lies in, ``-dirty`` with changes in the package; None outside of one."""
+    package = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=package, capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "errors.py")  # an installed copy in somebody's checkout is not tracked
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+# ---------------------------------------------------------------- one run
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Hold a run's folder while it runs; gives False where another process holds it."""
+    lock = folder.with_name(folder.name + ".lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115  (closed below, after the lock was removed)
+    except OSError as error:
+        raise StorageError(f"cannot write {lock}: {error.strerror}; choose another folder for the results") from error
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system if the process is killed
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> dict[str, Any]:
+    """Run a task, or go on with it where a killed process left it, and score it.
+
+    Parameters
+    ----------
+    task : Task
+    images : ImageSource
+        Of `open_dataset`, in their own order.
+    folder : Path
+        The run folder.
+    setting : Setting
+
+    Returns
+    -------
+    dict
+        The row of ``benchmarks/results``.
+    """
+    n_classes = len(np.unique(images.labels))
+    ordered = shuffled(images, task.seed)
+    labels = np.asarray(ordered.labels)
+    estimator = task.estimator(n_classes)
+    estimator.set_params(device=setting.device, verbose=setting.verbose, run_dir=folder)
+    if set(task.table.curves) & set(METRIC_LABELS):
+        _watch(estimator, labels, task.table.curves)
+    fitted, commit, resumed = _fit(estimator, ordered, RunFolder(folder), setting.commit)
+    found = scores(labels, fitted.labels_)
+    content = RunFolder(folder).read()
+    return {
+        "table": task.table.name,
+        "dataset": task.dataset,
+        "method": task.entry.method,
+        "seed": task.seed,
+        "scores": found,
+        "seconds": round(fitted.fit_seconds_ + (resumed or {"seconds": 0.0})["seconds"], 3),
+        "hardware": content["hardware"],
+        "versions": content["versions"],
+        "params": {**task.params, "n_clusters": estimator.n_clusters},
+        "commit": commit,
+        "protocol": _protocol(task, images, n_classes),
+        "command": task.command,
+        "resumed": resumed,
+        "history": _summary(task.table, fitted.history_, found),
+    }
+
+
+def _protocol(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]:
+    by_classes = task.entry.n_clusters == "classes"
+    return {
+        "variant": task.entry.variant,
+        "images": describe(task.dataset, images),
+        "fingerprint": images.fingerprint,
+        "preprocessing": task.table.preprocessing,
+        "order": "shuffled by the seed",
+        "n_clusters": f"number of classes ({n_classes})" if by_classes else f"given ({task.entry.n_clusters})",
+        "labels": "scoring only",
+    }
+
+
+def _watch(estimator: ImageClusterer, labels: np.ndarray, wanted: tuple[str, ...]) -> None:
+    """Have the scores of each round written into the history; the labels stay in this closure."""
+    if not hasattr(estimator, "on_round"):
+        raise InputError(f"{type(estimator).__name__} has no rounds to draw curves from")
+    estimator.on_round = lambda hard: {name: value for name, value in scores(labels, hard).items() if name in wanted}
+
+
+def _fit(
+    estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None
+) -> tuple[ImageClusterer, str | None, dict[str, Any] | None]:
+    """Fit, resume or load: the fitted method, the commit that ended it, and what an earlier life of the run was."""
+    earlier = _earlier(folder, images)
+    if earlier is None:
+        return _begin(estimator, images, folder, commit), commit, None
+    if folder.read()["status"] == "finished":  # killed between the fit and the row
+        return load(folder.path), earlier["commit"], earlier  # type: ignore[return-value]
+    write_text(folder.path / "bench.json", json.dumps(earlier))
+    try:
+        estimator.fit(images)
+    except (RuntimeError, ValueError) as error:
+        if earlier["commit"] == commit and not isinstance(error, RunError):
+            raise
+        return _begin(estimator, images, folder, commit), commit, None  # its state does not fit: other code, or device
+    return estimator, commit, earlier
+
+
+def _begin(estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None) -> ImageClusterer:
+    folder.clear()
+    write_text(folder.path / "bench.json", json.dumps({"commit": commit, "seconds": 0.0}))
+    estimator.fit(images)
+    return estimator
+
+
+def _earlier(folder: RunFolder, images: ImageSource) -> dict[str, Any] | None:
+    """Commit and seconds of a run that lies in the folder; None if there is none, or of other images."""
+    try:
+        begun = json.loads((folder.path / "bench.json").read_text(encoding="utf-8"))
+        content = folder.read()
+        if content["images"]["fingerprint"] != images.fingerprint:
+            return None
+    except (AsterismError, OSError, ValueError, KeyError):
+        return None
+    if content["status"] == "finished":
+        return begun
+    stages = {entry["stage"]: entry["seconds"] for entry in folder.read_history()}  # the last round's, summed up
+    return {"commit": begun["commit"], "seconds": round(sum(stages.values()), 3)}
+
+
+def _summary(table: Table, history: list[dict[str, Any]], final: dict[str, Any]) -> dict[str, Any]:
+    """Rounds of each stage and, for figures, what they showed; a score's curve ends with the final one."""
+    curves = {
+        name: [_rounded(entry[name]) for entry in history if name in entry]
+        + ([_rounded(final[name])] if name in final else [])
+        for name in table.curves
+    }
+    return {"rounds": dict(Counter(entry["stage"] for entry in history)), **({"curves": curves} if curves else {})}
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value

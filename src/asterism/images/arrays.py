@@ -1,0 +1,242 @@
+"""Arrays, tensors and nested lists -> `ImageSource`: layout, dtype and values are checked, never guessed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from asterism.errors import InputError
+from asterism.images.decode import sixteen_to_eight
+from asterism.images.options import Options
+from asterism.images.pack import block_length, from_numpy, in_blocks, pack
+from asterism.images.resample import fit_array, recolor
+from asterism.images.source import ImageSource
+
+_SMALL = 2**14  # values an image, up to which threads do not pay
+_CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
+
+
+class NotNumbersError(InputError, TypeError):
+    """Values that are no numbers; also a TypeError, as scikit-learn's own check raises."""
+
+
+def open_array(X: Any, options: Options, source: str | None = None, name: str = "X") -> ImageSource:
+    """Open an array.
+
+    Parameters
+    ----------
+    X : array-like, torch.Tensor or nested list
+        (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); C is 1 or 3, or 4 in (N, H, W, 4), whose alpha is dropped.
+        A 2-D array is always a table of N vectors.
+    options : Options
+        Without a size images stay as large as they are.
+    source : str, optional
+        What ``origin`` holds.
+    name : str
+        What messages call the array.
+
+    Returns
+    -------
+    ImageSource
+        uint8 and bool become uint8 (True is 255), other integers too if they lie in 0–255; uint16 is scaled by 1/257,
+        its own full range; floats become float32 as they are. Tables become float32 as they are. Pixels that need no
+        change are shared with X, not copied.
+
+    Raises
+    ------
+    InputError
+        For a layout that can be read in two ways, for NaN or infinity, for no images at all, for integers outside
+        0–255; the message names the fix.
+    """
+    array = as_numpy(X, name)
+    layout = find_layout(array.shape, options.layout, name)
+    if layout == "ND":
+        if options.size is not None or options.color is not None:
+            raise InputError(
+                f"size and color change images; {name} of shape {array.shape} holds vectors: leave them out"
+            )
+        pixels = from_numpy(_checked_floats(array, name))[:, None, None, :]  # (N, 1, 1, D)
+    else:
+        pixels = _open_images(channels_last(array, layout), options, name)
+    shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
+    origin = options.origin(source, shape, is_table=layout == "ND")
+    return ImageSource(pixels, [str(i) for i in range(len(pixels))], origin=origin, is_table=layout == "ND")
+
+
+def _open_images(images: np.ndarray, options: Options, name: str) -> torch.Tensor:
+    """Pixels (N, H', W', C') of images (N, H, W, C) in any numeric dtype."""
+    pixels = to_pixels(images, name)  # as a whole: the scale of integers must not depend on a block's values
+    size = options.size or (pixels.shape[1], pixels.shape[2])
+    n_channels = options.n_channels or pixels.shape[3]
+    if (*size, n_channels) == pixels.shape[1:]:
+        return from_numpy(np.ascontiguousarray(pixels))
+    fit = partial(_fit, pixels, size, n_channels, options.crop)
+    threads = max(pixels[0].size, size[0] * size[1]) > _SMALL
+    blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize), threads))
+    return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)[0]
+
+
+def _fit(pixels: np.ndarray, size: tuple[int, int], n_channels: int, crop: bool, index: int) -> np.ndarray:
+    return fit_array(recolor(pixels[index], n_channels), size, crop)
+
+
+def as_numpy(X: Any, name: str = "X") -> np.ndarray:
+    """A numeric array of whatever can be one.
+
+    Raises
+    ------
+    InputError
+        For sparse, complex, ragged and textual data.
+    """
+    if isinstance(X, torch.Tensor):
+        if X.layout != torch.strided:
+            raise InputError(f"{name} is a sparse tensor and sparse input is not supported: pass {name}.to_dense()")
+        X = X.detach().cpu()
+        X = (X.float() if X.dtype in (torch.bfloat16, torch.float16) else X).resolve_conj().resolve_neg().numpy()
+    elif hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise InputError(f"{name} is a sparse matrix and sparse input is not supported: pass {name}.toarray()")
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise InputError(f"{name} cannot be made one array: its parts differ in shape; resize them to one") from error
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise NotNumbersError(f"{name} has dtype object and cannot be made numbers: {error}") from error
+    if array.dtype.kind == "c":
+        raise InputError(f"Complex data not supported: {name} has dtype {array.dtype}; pass {name}.real or abs({name})")
+    if array.dtype.kind not in "fiub":
+        raise NotNumbersError(f"{name} has dtype {array.dtype}; expected numbers (for files, pass their folder)")
+    return array
+
+
+def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "X") -> str:
+    """Which axis is what.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    layout : {"NHW", "NHWC", "NCHW", "ND"}, optional
+        What the caller says it is.
+    name : str
+        What messages call the array.
+
+    Returns
+    -------
+    str
+        One of the four.
+
+    Raises
+    ------
+    InputError
+        If the shape fits none, or two, or not the one given.
+    """
+    if layout is not None and len(layout) != len(shape):
+        raise InputError(f"layout={layout!r} has {len(layout)} axes and {name} has {len(shape)}: shape {shape}")
+    found = layout or _guessed_layout(shape, name)
+    if shape[0] == 0:
+        raise InputError(f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
+    if found == "ND" and shape[1] == 0:
+        raise InputError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    if 0 in shape:
+        raise InputError(f"{name} of shape {shape} holds images of zero size")
+    channels = {"NHWC": shape[-1], "NCHW": shape[1] if len(shape) > 1 else 0}.get(found, 1)
+    if channels not in ((1, 3, 4) if found == "NHWC" else (1, 3)) and found != "ND":
+        raise InputError(f"{name} of shape {shape} has {channels} channels in layout {found!r}; images have 1 or 3")
+    return found
+
+
+def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
+    if len(shape) == 2:
+        return "ND"
+    if len(shape) == 3:
+        if shape[-1] in (1, 3, 4):
+            raise InputError(
+                f"{name} of shape {shape} looks like one image without a batch axis: pass {name}[None]; "
+                f"if it is {shape[0]} images of {shape[1]}x{shape[2]}, pass layout='NHW'"
+            )
+        return "NHW"
+    if len(shape) == 4:
+        last, first = shape[3] in (1, 3, 4), shape[1] in (1, 3)
+        if last and first and set(shape[1:]) != {1}:
+            raise InputError(f"{name} of shape {shape} can be read in two ways: pass layout='NHWC' or layout='NCHW'")
+        if last or first:
+            return "NHWC" if last else "NCHW"
+        if 0 in shape:
+            return "NHWC"  # its emptiness is what the caller must hear about
+        raise InputError(
+            f"{name} of shape {shape} has no axis of 1 or 3 channels; expected (N, H, W, C) or (N, C, H, W)"
+        )
+    raise InputError(
+        f"Expected 2D to 4D array, got {len(shape)}D array instead: {name} has shape {shape}. Reshape your data: "
+        "(N, H, W), (N, H, W, C) or (N, C, H, W) for images, (N, D) for vectors"
+    )
+
+
+def channels_last(array: np.ndarray, layout: str) -> np.ndarray:
+    """A view of shape (N, H, W, C); the alpha of RGBA is left out."""
+    if layout == "NHW":
+        return array[..., None]
+    if layout == "NCHW":
+        return array.transpose(0, 2, 3, 1)
+    return array[..., :3]
+
+
+def to_pixels(images: np.ndarray, name: str = "X", first: int = 0) -> np.ndarray:
+    """uint8 or float32 of the same shape; the very same array where it is that already.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, H, W, C)
+        Any numeric dtype; see `open_array` for what becomes of it.
+    name : str
+        What messages call the array.
+    first : int
+        Index of the first image, for messages.
+
+    Raises
+    ------
+    InputError
+        For NaN, infinity, or integers whose scale is not clear.
+    """
+    kind = images.dtype.kind
+    if kind == "f":
+        return _checked_floats(images, name, first)
+    if images.dtype == np.uint8:
+        return images
+    if kind == "b":
+        return images.astype(np.uint8) * np.uint8(255)
+    low, high = int(images.min()), int(images.max())
+    if images.dtype == np.uint16 and high > 255:
+        return sixteen_to_eight(images)
+    if images.dtype == np.uint16 and high > 0:  # white may be 255 or 65535: nobody but the caller knows
+        raise InputError(
+            f"{name} has dtype uint16 but no value above {high}: pass {name}.astype('uint8') if 255 is white, "
+            f"{name}.astype('float32') / 65535 if 65535 is"
+        )
+    if low < 0 or high > 255:
+        raise InputError(
+            f"{name} has dtype {images.dtype} and values from {low} to {high}; integers must lie in 0 to 255: scale "
+            f"them and pass {name}.astype('uint8'), or pass {name}.astype('float32') to have them taken as they are"
+        )
+    return images.astype(np.uint8)
+
+
+def _checked_floats(array: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+    """float32 of the same shape, finite."""
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+    for start in range(0, len(floats), _CHUNK):
+        rows = floats[start : start + _CHUNK].reshape(min(_CHUNK, len(floats) - start), -1)
+        if np.isfinite(rows).all():
+            continue
+        missing = np.isnan(rows).any(axis=1)
+        what = "NaN" if missing.any() else "infinity or a value too large for dtype('float32')"
+        worst = missing if missing.any() else ~np.isfinite(rows).all(axis=1)
+        where = f"First in image {first + start + int(worst.argmax())}"
+        raise InputError(f"Input {name} contains {what}. {where}: fill it in or leave the image out")
+    return floats

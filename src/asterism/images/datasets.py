@@ -1,0 +1,182 @@
+"""Data sets of torch (map-style) and of Hugging Face, read once from end to end -> `ImageSource`."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from asterism.errors import AsterismError, InputError
+from asterism.images.arrays import as_numpy, channels_last, find_layout, to_pixels
+from asterism.images.decode import Unreadable, eight_bit
+from asterism.images.labels import encode_labels
+from asterism.images.options import Options
+from asterism.images.pack import block_length, pack
+from asterism.images.resample import fit_array, recolor
+from asterism.images.source import ImageSource
+
+Item = tuple[Any, Any]  # image, label or None
+_IMAGE_FIELDS = ("image", "img", "images", "pixel_values")
+_LABEL_FIELDS = ("label", "labels", "fine_label", "target")
+
+
+def open_dataset(dataset: Any, options: Options) -> ImageSource:
+    """Open a map-style torch Dataset.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With ``len``. An item is an image, a tuple or list (image, label, …), or a dict with ``image`` and perhaps
+        ``label``. An image is a PIL image, a tensor (C, H, W) or (H, W), or an array (H, W, C) or (H, W); a 1-D one is
+        a vector. All must have one size, which they keep, unless ``options.size`` is given. Items are read in the
+        calling thread, one after the other: nothing is known of a data set's safety under threads.
+    options : Options
+        ``layout`` overrules the customs of tensors and arrays.
+
+    Raises
+    ------
+    InputError
+        If items cannot be read, or differ in size, kind of pixels or number of channels; names the item.
+    """
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise InputError(f"X is a {type(dataset).__name__} without length; expected a map-style Dataset with __len__")
+
+    def read(index: int) -> Item:
+        item = dataset[index]
+        if isinstance(item, dict):
+            image = next((item[field] for field in _IMAGE_FIELDS if field in item), None)
+            return image, next((item[field] for field in _LABEL_FIELDS if field in item), None)
+        if isinstance(item, (tuple, list)):
+            return item[0], item[1] if len(item) > 1 else None
+        return item, None
+
+    return _open_items(read, len(dataset), options, getattr(dataset, "classes", None))
+
+
+def is_hugging_face(X: Any) -> bool:
+    """Whether it is a Hugging Face data set or a dict of them, told by its members: the package need not be there."""
+    if isinstance(X, dict):
+        return bool(X) and all(is_hugging_face(one) for one in X.values())
+    return hasattr(X, "features") and hasattr(X, "column_names") and hasattr(X, "__getitem__")
+
+
+def open_hugging_face(dataset: Any, options: Options) -> ImageSource:
+    """Open a Hugging Face ``Dataset``.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+        Its first column of type ``Image`` is read; a column of type ``ClassLabel`` gives labels and their names.
+    options : Options
+
+    Raises
+    ------
+    InputError
+        If it is a dict of splits, streams, or has no column of images; as `open_dataset` otherwise.
+    """
+    if isinstance(dataset, dict):
+        splits = ", ".join(map(repr, dataset))
+        raise InputError(f"X is a dict of data sets; pass one of its splits: {splits}")
+    if not hasattr(dataset, "__len__") or not dataset.features:
+        raise InputError("X is a streaming data set; expected a map-style Dataset: load it without streaming=True")
+    kinds = {column: type(feature).__name__ for column, feature in dataset.features.items()}
+    columns = [column for column, kind in kinds.items() if kind == "Image"]
+    if not columns:
+        about = ", ".join(f"{column} ({kind})" for column, kind in kinds.items())
+        raise InputError(f"X has no column of type Image; its columns are {about}")
+    label = next((column for column, kind in kinds.items() if kind == "ClassLabel"), None)
+
+    def read(index: int) -> Item:
+        row = dataset[index]
+        return row[columns[0]], None if label is None else row[label]
+
+    names = None if label is None else getattr(dataset.features[label], "names", None)
+    return _open_items(read, len(dataset), options, names)
+
+
+def _open_items(read: Callable[[int], Item], n: int, options: Options, class_names: Any) -> ImageSource:
+    if n == 0:
+        raise InputError("Found array with 0 sample(s): the data set X is empty while a minimum of 1 is required.")
+    first, _ = _read_pixels(read, 0, options)
+    labels: list[Any] = []
+
+    def blocks() -> Iterator[np.ndarray]:
+        length = block_length(first.shape, first.itemsize)
+        for start in range(0, n, length):
+            block = np.empty((min(length, n - start), *first.shape), first.dtype)
+            for row in range(len(block)):
+                pixels, label = _read_pixels(read, start + row, options)
+                if pixels.shape != first.shape or pixels.dtype != first.dtype:
+                    raise InputError(_difference(start + row, pixels, first))
+                block[row] = pixels
+                labels.append(_plain_label(label))
+            yield block
+
+    is_table = first.ndim == 1
+    pixels, _ = pack(blocks(), n, first.shape, first.dtype)
+    if is_table:
+        pixels = pixels[:, None, None, :]
+    origin = options.origin(None, tuple(pixels.shape[1:]), is_table)  # type: ignore[arg-type]  # three numbers
+    opened = ImageSource(pixels, [str(i) for i in range(n)], origin=origin, is_table=is_table)
+    if any(label is None for label in labels):
+        return opened
+    names = [str(name) for name in class_names] if isinstance(class_names, (list, tuple)) else None
+    fits = names is not None and all(isinstance(label, int) and 0 <= label < len(names) for label in labels)
+    numbered, label_names = encode_labels(labels, names if fits else None)
+    return replace(opened, labels=numbered, label_names=label_names)
+
+
+def _read_pixels(read: Callable[[int], Item], index: int, options: Options) -> tuple[np.ndarray, Any]:
+    """One item as pixels (H, W, C), or (D,) for a vector, and its label."""
+    try:
+        image, label = read(index)
+    except AsterismError:
+        raise
+    except Exception as error:  # whatever a data set of the user's may raise
+        raise InputError(f"X[{index}] cannot be read: {type(error).__name__}: {error}") from error
+    name = f"X[{index}]"
+    if isinstance(image, Image.Image):
+        try:
+            array, layout = np.array(eight_bit(image)), "NHWC"
+        except Unreadable as error:
+            raise InputError(f"{name} cannot be used: {error.reason}") from error
+    elif image is None or isinstance(image, (str, bytes, dict)):
+        raise InputError(f"{name} holds a {type(image).__name__} where an image was expected (PIL, tensor or array)")
+    else:
+        array, layout = as_numpy(image, name), "NCHW" if isinstance(image, torch.Tensor) else "NHWC"
+    if array.ndim == 1:
+        return _vector(array, name, index, options), label
+    layout = find_layout((1, *array.shape), (options.layout or layout) if array.ndim == 3 else "NHW", f"{name}[None]")
+    pixels = to_pixels(channels_last(array[None], layout), name, index)[0]
+    pixels = recolor(pixels, options.n_channels or pixels.shape[2])
+    return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label
+
+
+def _vector(array: np.ndarray, name: str, index: int, options: Options) -> np.ndarray:
+    """A row of a table (D,)."""
+    find_layout((1, len(array)), "ND", name)
+    if options.size is not None or options.color is not None:
+        raise InputError(f"size and color change images; {name} is a vector: leave them out")
+    return to_pixels(array[None].astype(np.float32), name, index)[0]
+
+
+def _difference(index: int, pixels: np.ndarray, first: np.ndarray) -> str:
+    if pixels.dtype != first.dtype:
+        return f"X[{index}] has pixels of dtype {pixels.dtype} and X[0] of {first.dtype}; make them one"
+    if pixels.shape[-1] != first.shape[-1] and pixels.ndim == 3:
+        return f"X[{index}] has {pixels.shape[-1]} channels and X[0] has {first.shape[-1]}: give color='rgb' or 'grey'"
+    return f"X[{index}] has shape {pixels.shape} and X[0] {first.shape}: give a size, as in size=64"
+
+
+def _plain_label(label: Any) -> int | str | None:
+    """A whole number or text, or None for what is no class: boxes, masks, several labels."""
+    if isinstance(label, (torch.Tensor, np.ndarray)) and label.ndim < 2:
+        label = label.item() if len(label.reshape(-1)) == 1 else None
+    if isinstance(label, numbers.Real) and float(label).is_integer():
+        return int(float(label))
+    return label if isinstance(label, str) else None

@@ -1,0 +1,145 @@
+"""Files of numpy, ``.npy`` and ``.npz`` -> `ImageSource`; nothing in them is unpickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import AsterismError, InputError
+from asterism.images.arrays import open_array
+from asterism.images.decode import Unreadable, decode, quiet
+from asterism.images.labels import encode_labels
+from asterism.images.options import Options
+from asterism.images.pack import block_length, in_blocks, memory_budget, pack
+from asterism.images.source import ImageSource
+
+# Where an .npz may hold its images, if it has no `images`, and its labels.
+IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
+LABEL_KEYS = ("labels", "y", "y_train")
+NAME_KEYS = ("label_names", "class_names")
+_SMALL_JPEG = 4096  # mean bytes of a JPEG, up to which threads do not pay
+_JPEG_SAMPLE = 64  # that many of a file's JPEGs are looked at to tell whether all are grey
+
+
+def open_npy(path: str, options: Options) -> ImageSource:
+    """Open an ``.npy`` file; one that is large is memory-mapped, not read.
+
+    Raises
+    ------
+    InputError
+        As `open_array` does, and for a file that is damaged or holds Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r" if os.path.getsize(path) > memory_budget() else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path!r} cannot be read as an .npy file: {_one_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")
+    return open_array(array, options, os.path.abspath(path), name=f"{os.path.basename(path)!r}")
+
+
+def open_npz(path: str, options: Options, source: str | None = None, split: int | None = None) -> ImageSource:
+    """Open an ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str
+        Holds ``images``, an array as in `open_array` (or one of `IMAGE_KEYS`, if there is only one of them), and
+        perhaps ``labels`` or ``y``, ``label_names``, ``split``. Instead of ``images`` it may hold ``jpeg``, uint8, all
+        files one after the other, and ``offsets``: image i is ``jpeg[offsets[i]:offsets[i + 1]]``.
+    options : Options
+    source : str, optional
+        What ``origin`` calls the file; its absolute path by default.
+    split : int, optional
+        Only the images whose ``split`` has this value.
+
+    Raises
+    ------
+    InputError
+        If the images cannot be found or used; if the labels are not one an image.
+    """
+    source = source or os.path.abspath(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
+            chosen = np.flatnonzero(archive["split"] == split) if split is not None else None
+            if "jpeg" in archive and "offsets" in archive:
+                opened = _open_jpegs(archive["jpeg"], archive["offsets"], chosen, options, source)
+            else:
+                images = archive[_image_key(archive.files, path)]
+                images = images if chosen is None else images[chosen]
+                opened = open_array(images, options, source, name=f"{os.path.basename(path)!r}")
+            labels, label_names = _labels(archive, chosen, len(opened), path)
+    except AsterismError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path!r} cannot be read as an .npz file: {_one_line(error)}") from error
+    return replace(opened, labels=labels, label_names=label_names)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _image_key(keys: list[str], path: str) -> str:
+    if "images" in keys:
+        return "images"
+    found = [key for key in IMAGE_KEYS if key in keys]
+    if len(found) == 1:
+        return found[0]
+    among = f"it holds {', '.join(map(repr, keys)) or 'nothing'}"
+    raise InputError(f"{path!r} needs a key 'images' (or a single one of {', '.join(IMAGE_KEYS)}); {among}")
+
+
+def _labels(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> tuple[np.ndarray | None, list[str] | None]:
+    key = next((key for key in LABEL_KEYS if key in archive), None)
+    if key is None:
+        return None, None
+    values = archive[key] if chosen is None else archive[key][chosen]
+    if values.ndim == 2 and values.shape[1] == 1:  # as Keras has them
+        values = values[:, 0]
+    if values.shape != (n,):
+        raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} images; expected shape ({n},)")
+    names_key = next((key for key in NAME_KEYS if key in archive), None)
+    return encode_labels(values.tolist(), None if names_key is None else [str(one) for one in archive[names_key]])
+
+
+def _open_jpegs(
+    jpeg: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None, options: Options, source: str
+) -> ImageSource:
+    """Decode the JPEGs of an archive by threads; all must have one size unless one is asked for."""
+    wanted = np.arange(len(offsets) - 1) if chosen is None else chosen
+    if len(wanted) == 0:
+        raise InputError(f"Found array with 0 sample(s) in {source!r} while a minimum of 1 is required.")
+
+    def load(n_channels: int | None, position: int) -> np.ndarray:
+        i = wanted[position]
+        try:
+            return decode(jpeg[offsets[i] : offsets[i + 1]].tobytes(), options.size, options.crop, n_channels)
+        except Unreadable as error:
+            raise InputError(f"image {i} of {source!r} cannot be read: {error.reason}") from error
+
+    def blocks() -> Iterator[np.ndarray]:
+        threads = len(jpeg) > _SMALL_JPEG * len(offsets)
+        for block in in_blocks(partial(load, shape[2]), len(wanted), block_length(shape), threads):
+            odd = next((image.shape for image in block if image.shape != shape), None)
+            if odd is not None:
+                raise InputError(
+                    f"images of {source!r} differ in size, {odd[:2]} and {shape[:2]}: give one, as size=64"
+                )
+            yield np.stack(block)
+
+    with quiet():
+        positions = range(0, len(wanted), -(-len(wanted) // _JPEG_SAMPLE))
+        sample = [load(options.n_channels, position) for position in positions]
+        shape = (sample[0].shape[0], sample[0].shape[1], max(image.shape[2] for image in sample))
+        pixels, _ = pack(blocks(), len(wanted), shape)
+    names = [str(position) for position in range(len(wanted))]
+    return ImageSource(pixels, names, origin=options.origin(source, shape))

@@ -1,0 +1,198 @@
+"""``data:NAME``: the data sets of the papers, read from the user's folder and never shipped.
+
+Files lie in the folder that ``ASTERISM_DATA`` names or in ``~/.cache/asterism/data``. An ``.npz`` holds ``images``
+uint8 (N, H, W) or (N, H, W, 3), ``labels`` int64 from 0 and, where there is one, ``split`` (0 train, 1 test).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from asterism.errors import InputError, MissingDataError
+from asterism.images.arrays import open_array
+from asterism.images.fetch import FETCHABLE, fetch
+from asterism.images.files import open_npz
+from asterism.images.folder import open_folder
+from asterism.images.labels import folder_labels
+from asterism.images.listing import natural_key
+from asterism.images.options import Options
+from asterism.images.pack import cache_root
+from asterism.images.source import ImageSource
+
+PREFIX = "data:"
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A data set that ``data:NAME`` opens.
+
+    Attributes
+    ----------
+    name : str
+    n : int
+        Number of images.
+    k : int
+        Number of classes.
+    description : str
+        One line.
+    file : str or None
+        File or folder in the data folder; None where scikit-learn brings it along.
+    split : int or None
+        In an ``.npz``: 0 for the training part, 1 for the test part.
+    parts : tuple of str
+        In a folder: the subfolders of classes that belong to it; empty where the classes lie directly in it.
+    """
+
+    name: str
+    n: int
+    k: int
+    description: str
+    file: str | None
+    split: int | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies on this machine, or None."""
+        found = (folder / self.file for folder in data_folders() if self.file is not None)
+        return next((path for path in found if path.exists()), None)
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be opened without a network."""
+        return self.file is None or self.path is not None
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether it can be fetched by itself where it is absent."""
+        return self.file in FETCHABLE
+
+    @property
+    def how_to_get(self) -> str:
+        """What to put where, in one line."""
+        if self.file is None:
+            return "comes with scikit-learn"
+        where = data_folders()[0] / self.file
+        if not self.file.endswith(".npz"):
+            classes = f"{{{','.join(_PARTS[self.file])}}}/CLASS" if self.file in _PARTS else "CLASS"
+            return f"put its images at {where}/{classes}/*.jpg, or set ASTERISM_DATA"
+        split = "" if self.split is None else ", split (0 train, 1 test)"
+        keys = f"images (uint8, N x H x W [x 3]), labels (int64){split}"
+        return f"put a file {where} there with the keys {keys}, or set ASTERISM_DATA"
+
+
+_PARTS = {"flowers102": ("train", "val", "test")}
+
+_SETS = (
+    NamedSet("digits", 1797, 10, "scikit-learn's handwritten digits, 8x8", None),
+    NamedSet("mnist", 70_000, 10, "handwritten digits, 28x28", "mnist.npz"),
+    NamedSet("mnist-train", 60_000, 10, "handwritten digits, 28x28, training part", "mnist.npz", 0),
+    NamedSet("mnist-test", 10_000, 10, "handwritten digits, 28x28, test part", "mnist.npz", 1),
+    NamedSet("usps", 11_000, 10, "handwritten digits, 16x16, 1100 a class (not the version of 9298)", "usps.npz"),
+    NamedSet("fashion-mnist", 70_000, 10, "clothes, 28x28", "fashion-mnist.npz"),
+    NamedSet("fashion-mnist-train", 60_000, 10, "clothes, 28x28, training part", "fashion-mnist.npz", 0),
+    NamedSet("fashion-mnist-test", 10_000, 10, "clothes, 28x28, test part", "fashion-mnist.npz", 1),
+    NamedSet("coil20", 1_440, 20, "objects on a turntable, 128x128", "coil20.npz"),
+    NamedSet("coil100", 7_200, 100, "objects on a turntable, reduced to 32x32, colour", "coil100-32.npz"),
+    NamedSet("coil100-128", 7_200, 100, "objects on a turntable, 128x128, colour, as in the papers", "coil100-128.npz"),
+    NamedSet("umist", 575, 20, "faces, all images, squashed to 32x32", "umist-32.npz"),
+    NamedSet("umist-380", 380, 20, "faces, 19 a person, 112x92", "umist-380.npz"),
+    NamedSet("cmu-pie", 2_856, 68, "faces, 32x32", "cmu-pie.npz"),
+    NamedSet("frgc", 2_462, 20, "faces, 32x32, colour, JULE's choice of 20 persons", "frgc.npz"),
+    NamedSet("ytf", 10_000, 41, "faces from videos, 55x55, colour, JULE's choice of 41 persons", "ytf.npz"),
+    NamedSet("cifar10", 60_000, 10, "small photos, 32x32, colour", "cifar10.npz"),
+    NamedSet("cifar10-train", 50_000, 10, "small photos, 32x32, colour, training part", "cifar10.npz", 0),
+    NamedSet("cifar10-test", 10_000, 10, "small photos, 32x32, colour, test part", "cifar10.npz", 1),
+    NamedSet("flowers102", 3_790, 89, "photos of flowers, all parts", "flowers102", parts=_PARTS["flowers102"]),
+    NamedSet("flowers102-train", 728, 89, "photos of flowers, training part", "flowers102", parts=("train",)),
+    NamedSet("flowers102-val", 706, 89, "photos of flowers, validation part", "flowers102", parts=("val",)),
+    NamedSet(
+        "flowers102-trainval", 1_434, 89, "photos of flowers, both of these", "flowers102", parts=("train", "val")
+    ),
+    NamedSet("flowers102-test", 2_356, 89, "photos of flowers, test part", "flowers102", parts=("test",)),
+    NamedSet("scene15", 2_130, 15, "photos of places, grey", "scene15"),
+    NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
+)
+
+
+def named_sets() -> list[NamedSet]:
+    """Every set that ``data:NAME`` knows; ``available`` says whether it is on this machine."""
+    return list(_SETS)
+
+
+def data_folders() -> list[Path]:
+    """Where data sets are looked for: ``ASTERISM_DATA`` if it is set, then ``data`` in the cache folder."""
+    chosen = os.environ.get("ASTERISM_DATA")
+    folders = [Path(chosen).expanduser().absolute()] if chosen else []
+    return [*folders, cache_root() / "data"]
+
+
+def open_named(name: str, options: Options) -> ImageSource:
+    """Open a data set by its name, with its labels.
+
+    Parameters
+    ----------
+    name : str
+        Without the ``data:``; see `named_sets`.
+    options : Options
+        As for the arrays or the folder that the set is.
+
+    Raises
+    ------
+    InputError
+        If no set has the name.
+    MissingDataError
+        If it is not on this machine and cannot be fetched.
+    """
+    chosen = next((one for one in _SETS if one.name == name), None)
+    if chosen is None:
+        names = [one.name for one in _SETS]
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean data:{close[0]}?" if close else f"expected one of {', '.join(names)}"
+        raise InputError(f"there is no data set {PREFIX}{name}; {hint}")
+    if chosen.file is None:
+        return _digits(options)
+    path = chosen.path
+    if path is None:
+        path = cache_root() / "data" / chosen.file
+        if not chosen.fetchable:
+            raise MissingDataError(f"{PREFIX}{name} is not on this machine: {chosen.how_to_get}")
+        try:
+            fetch(path)
+        except MissingDataError as error:
+            raise MissingDataError(f"{PREFIX}{name} is not on this machine and {error}: {chosen.how_to_get}") from error
+    if path.is_dir():
+        return _open_parts(chosen, path, options)
+    return open_npz(str(path), options, PREFIX + name, chosen.split)
+
+
+def _digits(options: Options) -> ImageSource:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8); grey levels 0 to 16
+    return replace(open_array(images, options, PREFIX + "digits"), labels=bunch.target.astype(np.int64))
+
+
+def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
+    """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
+    if not chosen.parts:
+        opened = open_folder(str(path), options, PREFIX + chosen.name)
+        labels, label_names = folder_labels(opened)
+        return replace(opened, labels=labels, label_names=label_names)
+    opened = open_folder(str(path), options, PREFIX + chosen.name, chosen.parts)
+    classes = sorted(
+        {one.name for part in _PARTS[chosen.name.split("-")[0]] for one in _folders(path / part)}, key=natural_key
+    )
+    number = {one: i for i, one in enumerate(classes)}
+    labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
+    return replace(opened, labels=labels, label_names=classes)
+
+
+def _folders(path: Path) -> list[Path]:
+    return [one for one in path.iterdir() if one.is_dir()] if path.is_dir() else []

@@ -1,0 +1,120 @@
+"""`open_images`: the one door through which everything comes in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from asterism.errors import InputError, MissingDataError
+from asterism.images.arrays import open_array
+from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging_face
+from asterism.images.files import open_npy, open_npz
+from asterism.images.folder import open_folder
+from asterism.images.listing import IMAGE_ENDINGS
+from asterism.images.named import PREFIX, named_sets, open_named
+from asterism.images.options import Options
+from asterism.images.source import ImageSource
+
+_EXPECTED = "a folder of images, an .npz or .npy file, or data:NAME"
+
+
+def open_images(
+    X: Any,
+    *,
+    size: int | tuple[int, int] | None = None,
+    color: str | None = None,
+    crop: bool = True,
+    layout: str | None = None,
+    strict: bool = False,
+) -> ImageSource:
+    """Open images, whatever they are.
+
+    Parameters
+    ----------
+    X : array, tensor, nested list, path, Dataset or ImageSource
+        An array or tensor of shape (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); a folder, searched with its
+        subfolders; an ``.npz`` or ``.npy`` file; ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a
+        Hugging Face Dataset. An `ImageSource` is returned as it is.
+    size : int or (int, int), optional
+        Side, or (height, width), of every image in pixels. By default arrays and data sets keep theirs; the images of
+        a folder keep theirs if they all have one of at most 128 pixels a side, else they become 64x64.
+    color : {"grey", "rgb"}, optional
+        By default a folder is grey if every image in it is; arrays stay as they are.
+    crop : bool, default=True
+        Where the proportions change, keep the centre; False squashes instead.
+    layout : {"NHW", "NHWC", "NCHW", "ND"}, optional
+        For arrays whose shape can be read in two ways.
+    strict : bool, default=False
+        Raise at the first damaged image of a folder, instead of listing it in ``skipped``.
+
+    Returns
+    -------
+    ImageSource
+        Decoded once and packed.
+
+    Raises
+    ------
+    InputError
+        If X, or an option, cannot be used; the message says what to change.
+    MissingDataError
+        If a path does not exist, or a named set is not on this machine.
+    StorageError
+        If the images fit neither into memory nor into the cache folder.
+    """
+    options = Options.checked(size, color, crop, layout, strict)
+    if isinstance(X, ImageSource):
+        return X
+    if isinstance(X, (str, os.PathLike)):
+        return _open_path(os.fsdecode(X), options)
+    if is_hugging_face(X):
+        return open_hugging_face(X, options)
+    if isinstance(X, torch.utils.data.DataLoader):
+        raise InputError("X is a DataLoader; pass its data set: X.dataset")
+    if isinstance(X, torch.utils.data.Dataset):
+        return open_dataset(X, options)
+    if isinstance(X, (torch.Tensor, list, tuple)) or hasattr(X, "__array__") or hasattr(X, "toarray"):
+        return open_array(X, options)
+    raise InputError(f"X is a {type(X).__name__}; expected an array, a tensor, {_EXPECTED}, or a Dataset")
+
+
+def reopen(origin: Mapping[str, Any]) -> ImageSource:
+    """Open again what an `ImageSource` came from.
+
+    Parameters
+    ----------
+    origin : mapping
+        Its ``origin``, perhaps read from ``run.json``.
+
+    Raises
+    ------
+    InputError
+        If the images were in memory only.
+    """
+    options = {key: value for key, value in origin.items() if key != "source"}
+    if origin.get("source") is None:
+        raise InputError("these images came from memory, not from a file: pass them again")
+    return open_images(origin["source"], **options)
+
+
+def _open_path(path: str, options: Options) -> ImageSource:
+    if path.startswith(PREFIX):
+        return open_named(path[len(PREFIX) :], options)
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        if options.layout is not None:
+            raise InputError(f"layout={options.layout!r} is for arrays; {path!r} is a folder: leave it out")
+        return open_folder(path, options)
+    if not os.path.exists(path):
+        known = {one.name for one in named_sets()}
+        hint = f"; did you mean {PREFIX}{path}?" if path in known else f"; expected {_EXPECTED}"
+        raise MissingDataError(f"{path!r} does not exist{hint}")
+    ending = os.path.splitext(path)[1].lower()
+    if ending == ".npz":
+        return open_npz(path, options)
+    if ending == ".npy":
+        return open_npy(path, options)
+    what = "one image: pass the folder that it lies in" if ending in IMAGE_ENDINGS else f"expected {_EXPECTED}"
+    raise InputError(f"{path!r} is a file ending in {ending!r}; {what}")

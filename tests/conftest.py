@@ -1,0 +1,51 @@
+"""What every test may need: the real data sets where they lie beside the checkout, and a cache of the tests' own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asterism.errors import MissingDataError
+from asterism.images import ImageSource, open_images
+from asterism.images.named import data_folders
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+if "ASTERISM_DATA" not in os.environ and SHARED.is_dir():
+    os.environ["ASTERISM_DATA"] = str(SHARED)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is written to, or found in, the developer's own cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASTERISM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data sets; without one the test is skipped."""
+    folder = next((one for one in data_folders() if one.is_dir()), None)
+    if folder is None:
+        pytest.skip("no folder of real data: set ASTERISM_DATA to one")
+    return folder
+
+
+@pytest.fixture
+def real_set() -> Callable[..., ImageSource]:
+    """``real_set("usps")`` opens a named set or skips the test, and says what is missing."""
+
+    def opened(name: str, **options: object) -> ImageSource:
+        from asterism.images import named_sets
+
+        chosen = next(one for one in named_sets() if one.name == name)
+        if not chosen.available:
+            pytest.skip(f"data:{name} is not on this machine: {chosen.how_to_get}")
+        try:
+            return open_images(f"data:{name}", **options)
+        except MissingDataError as error:  # another process took it away
+            pytest.skip(str(error))
+
+    return opened

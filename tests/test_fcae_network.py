@@ -1,0 +1,83 @@
+"""The FCAE against Table 2 of its paper, and the rule for other sizes."""
+
+import pytest
+import torch
+
+from asterism.networks import FullyConvolutionalAutoEncoder, fcae_blocks
+from asterism.networks.initialise import build
+
+
+def feature_maps(encoder, shape):
+    """(side, channels) after each convolution and each pooling, as Table 2 writes them."""
+    maps, seen = torch.zeros(2, *shape), []
+    for block, convolve in zip(encoder.blocks, encoder.convolutions, strict=True):
+        maps = convolve(maps)
+        seen.append((maps.shape[2], maps.shape[1]))
+        if block.pool:
+            maps = torch.nn.functional.max_pool2d(maps, 2)
+            seen.append((maps.shape[2], maps.shape[1]))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 28, 28), [(24, 6), (12, 6), (8, 16), (4, 16), (1, 120)]),
+        ((1, 16, 16), [(16, 20), (8, 20), (8, 20), (4, 20), (1, 160)]),
+        (
+            (3, 128, 128),
+            [(120, 20), (60, 20), (56, 20), (28, 20), (24, 20), (12, 20), (8, 40), (4, 40), (1, 320)],
+        ),
+    ],
+)
+def test_table_2(shape, expected):
+    assert feature_maps(FullyConvolutionalAutoEncoder(shape).encoder, shape) == expected
+
+
+@pytest.mark.parametrize("height", [1, 2, 7, 8, 9, 15, 29, 31, 32, 55, 64, 92, 97, 112, 131])
+@pytest.mark.parametrize("width", [8, 33, 64])
+def test_any_size_gives_one_feature_vector_and_its_own_size_back(height, width):
+    network = FullyConvolutionalAutoEncoder((3, height, width), n_features=12)
+    images = torch.rand(2, 3, height, width)
+    assert network.encoder(images).shape == (2, 12)
+    assert network(images).shape == images.shape
+
+
+def test_vectors_are_one_pixel_images():
+    network = FullyConvolutionalAutoEncoder((7, 1, 1))
+    assert network(torch.rand(5, 7, 1, 1)).shape == (5, 7, 1, 1)
+    assert network.n_features == 10
+
+
+def test_batch_norm_after_every_convolution_but_the_output():
+    network = FullyConvolutionalAutoEncoder((1, 28, 28))
+    assert len(network.encoder.norms) == len(network.encoder.convolutions) == 3
+    assert len(network.decoder.norms) == len(network.decoder.deconvolutions) - 1 == 2
+
+
+def test_unpooling_puts_values_back_where_pooling_took_them():
+    network = FullyConvolutionalAutoEncoder((1, 28, 28)).eval()
+    images = torch.rand(3, 1, 28, 28)
+    features, switches = network.encoder.with_switches(images)
+    torch.testing.assert_close(features, network.encoder(images))
+    where, before = switches[0]
+    maps = torch.relu(network.encoder.norms[0](network.encoder.convolutions[0](images)))
+    kept = torch.nn.functional.max_unpool2d(torch.nn.functional.max_pool2d(maps, 2), where, 2, output_size=before)
+    assert ((kept == maps) | (kept == 0)).all()
+    assert (kept != 0).float().mean() <= 0.25 + 1e-6
+
+
+def test_building_leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    first = build(lambda: FullyConvolutionalAutoEncoder((1, 16, 16)), torch.Generator().manual_seed(3))
+    second = build(lambda: FullyConvolutionalAutoEncoder((1, 16, 16)), torch.Generator().manual_seed(3))
+    assert torch.equal(before, torch.random.get_rng_state())
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    bound = 1 / 9**0.5  # first convolution: fan-in 3·3·1
+    weight = first.encoder.convolutions[0].weight
+    assert weight.abs().max() <= bound and weight.abs().max() > 0.8 * bound
+
+
+def test_feature_width_can_be_chosen():
+    assert fcae_blocks(28, 28, 50)[-1].channels == 50

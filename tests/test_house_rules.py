@@ -1,0 +1,109 @@
+"""The house rules of DESIGN.md, with their numbers."""
+
+import ast
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "asterism"
+FILES = sorted(ROOT.rglob("*.py"))
+
+# The way of the data: a room may import from itself and from rooms before it.
+ROOMS = [
+    "errors",
+    "runtime",
+    "parameters",
+    "images",
+    "networks",
+    "features",
+    "clustering",
+    "training",
+    "estimator",
+    "methods",
+    "transfer",
+    "evaluation",
+    "report",
+    "cli",
+]
+DOORS = {"__init__", "__main__"}  # the public door opens onto every room
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def functions(tree: ast.AST):
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """Lines of the body without the docstring."""
+    body = function.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1:
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1
+
+
+def imported_rooms(tree: ast.AST):
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module] if node.module != "asterism" else [f"asterism.{a.name}" for a in node.names]
+        for name in names:
+            if name.startswith("asterism."):
+                yield name.split(".")[1], node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    room = room_of(path)
+    if room in DOORS:
+        return
+    assert room in ROOMS, f"{path.name} lies in no room of DESIGN.md"
+    for imported, line in imported_rooms(ast.parse(path.read_text())):
+        if imported in ROOMS:  # else a name of the public door
+            assert ROOMS.index(imported) <= ROOMS.index(room), f"{path}:{line}: {room} imports {imported}"
+
+
+def test_files_are_short():
+    lengths = {path: len(path.read_text().splitlines()) for path in FILES if path.stat().st_size}
+    assert statistics.median(lengths.values()) <= 150
+    assert not {str(path): n for path, n in lengths.items() if n > 450}
+
+
+def test_functions_are_short():
+    lengths = {
+        f"{path.relative_to(ROOT)}:{function.name}": body_lines(function)
+        for path in FILES
+        for function in functions(ast.parse(path.read_text()))
+    }
+    ordered = sorted(lengths.values())
+    assert ordered[int(0.95 * len(ordered))] <= 40
+    assert not {name: n for name, n in lengths.items() if n > 80}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_assert_print_global_seed_or_pickle(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}: assert in the library"
+        if isinstance(node, ast.Import):
+            assert not any(alias.name in ("pickle", "joblib", "dill") for alias in node.names), path
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        assert called != "print", f"{path}:{node.lineno}: print in the library"
+        assert called not in ("torch.manual_seed", "np.random.seed", "random.seed"), f"{path}:{node.lineno}: global seed"
+        if called in ("np.load", "numpy.load"):
+            assert "allow_pickle=False" in ast.unparse(node), f"{path}:{node.lineno}: np.load may unpickle"
+        if called == "torch.load":
+            assert "weights_only=True" in ast.unparse(node), f"{path}:{node.lineno}: torch.load may run code"
+
+
+def test_estimators_have_at_most_14_parameters():
+    from asterism import FCAE, METHODS, SAE
+
+    for estimator in (*METHODS.values(), FCAE, SAE):
+        assert len(estimator().get_params(deep=False)) <= 14, estimator
