@@ -67,6 +67,22 @@ def test_unpooling_puts_values_back_where_pooling_took_them():
     assert (kept != 0).float().mean() <= 0.25 + 1e-6
 
 
+def test_pooling_before_relu_is_relu_before_pooling():
+    encoder = FullyConvolutionalAutoEncoder((1, 16, 16)).encoder
+    images = torch.rand(8, 1, 16, 16)
+    by_the_paper = images
+    for block, convolve, normalise in zip(encoder.blocks, encoder.convolutions, encoder.norms, strict=True):
+        by_the_paper = torch.relu(normalise(convolve(by_the_paper)))
+        if block.pool:
+            by_the_paper = torch.nn.functional.max_pool2d(by_the_paper, 2)
+    expected = torch.autograd.grad(by_the_paper.square().sum(), list(encoder.parameters()))
+    features = encoder(images)
+    torch.testing.assert_close(features, by_the_paper.flatten(1))
+    found = torch.autograd.grad(features.square().sum(), list(encoder.parameters()))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_building_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     first = build(lambda: FullyConvolutionalAutoEncoder((1, 16, 16)), torch.Generator().manual_seed(3))

@@ -58,13 +58,19 @@ def test_alpha_of_nhwc_is_left_out():
     assert "4 channels" in refused(rgba.transpose(0, 3, 1, 2), layout="NCHW")
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 8, 3), (5, 1, 28, 1), (5, 3, 4, 1), (5, 3, 8, 4)])
+@pytest.mark.parametrize("shape", [(5, 3, 8, 3), (5, 1, 28, 1), (5, 3, 4, 1)])
 def test_a_shape_that_can_be_read_in_two_ways_names_both(shape):
     message = refused(np.zeros(shape, np.uint8))
     assert "layout='NHWC'" in message
     assert "layout='NCHW'" in message
-    assert open_images(np.zeros(shape, np.uint8), layout="NHWC").shape == (min(shape[3], 3), *shape[1:3])
+    assert open_images(np.zeros(shape, np.uint8), layout="NHWC").shape == (shape[3], *shape[1:3])
     assert open_images(np.zeros(shape, np.uint8), layout="NCHW").shape == shape[1:]
+
+
+def test_small_images_are_not_taken_for_channels():
+    assert open_images(np.zeros((5, 3, 8, 4), np.uint8)).shape == (3, 8, 4)
+    assert open_images(np.zeros((5, 4, 4), np.uint8)).shape == (1, 4, 4)
+    assert open_images(np.zeros((5, 3, 3), np.uint8)).shape == (1, 3, 3)
 
 
 def test_one_pixel_grey_images_are_the_same_in_both_layouts():
@@ -77,6 +83,7 @@ def test_one_image_without_batch_axis_names_the_fix(channels):
     assert "X[None]" in refused(image)
     assert len(open_images(image[None])) == 1
     assert open_images(image, layout="NHW").shape == (1, 28, channels)
+    assert open_images(image[:1], layout="NHW").shape == (1, 28, channels)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_dtypes_of_images():
 
 
 def test_sixteen_bits_are_scaled_by_257():
-    values = np.array([[[0, 128, 129], [257, 32768, 65535]]], np.uint16)  # 128/257 = .498, 129/257 = .502
+    values = np.array([[[0, 128], [129, 257], [32768, 65535]]], np.uint16)  # 128/257 = .498, 129/257 = .502
     assert open_images(values).pixels.flatten().tolist() == [0, 0, 1, 1, 128, 255]
     message = refused(np.full((1, 2, 2), 200, np.uint16))
     assert "astype('uint8')" in message
@@ -167,7 +174,9 @@ def test_integers_outside_bytes_are_refused(bad):
     assert "astype('uint8')" in refused(values)
 
 
-@pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"), (1e300, "too large")])
+@pytest.mark.parametrize(
+    ("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"), (1e300, "too large")]
+)
 def test_nan_and_infinity_say_where(bad, word):
     images = np.zeros((5000, 2, 2))
     images[4321, 1, 0] = bad
@@ -193,8 +202,8 @@ def test_mirrored_views_are_taken():
     assert open_images(COUNT[:, ::-1, ::-1]).pixels[0, 0, 0].tolist() == COUNT[0, -1, -1].tolist()
 
 
-# One axis from 4 to 2 pixels, by hand: the new pixel 0 covers a triangle of half-width 2 around x = 1; the pixel centres
-# .5, 1.5, 2.5 weigh .75, .75, .25 (sum 1.75); so 0, 0, 175, 175 gives 175 · .25 / 1.75 = 25 and, mirrored, 150.
+# One axis from 4 to 2 pixels, by hand: the new pixel 0 covers a triangle of half-width 2 around x = 1; the pixel
+# centres .5, 1.5, 2.5 weigh .75, .75, .25 (sum 1.75); so 0, 0, 175, 175 gives 175 · .25 / 1.75 = 25 and, mirrored, 150.
 RAMP = np.tile(np.array([0, 0, 175, 175]), (1, 4, 1))
 
 
@@ -236,7 +245,7 @@ def test_origin_of_arrays_cannot_be_reopened():
         reopen(source.origin)
 
 
-sides = st.integers(4, 9).filter(lambda side: side not in (1, 3, 4))
+sides = st.sampled_from([2, 5, 8])  # neither 1 nor 3 nor 4: these could be channels
 
 
 @settings(max_examples=40, deadline=None)
@@ -260,4 +269,6 @@ def test_every_shape_is_read_or_refused_in_one_line(shape):
         assert isinstance(source, ImageSource)
         assert len(source) == shape[0] > 0
         assert len(find_layout(shape)) == len(shape)
-        assert source.pixels.numel() == np.prod(shape) * (0.75 if len(shape) == 4 and shape[3] == 4 else 1)
+        assert source.pixels.numel() == np.prod(shape) * (
+            0.75 if len(shape) == 4 and shape[3] == 4 and shape[1] not in (1, 3) else 1
+        )

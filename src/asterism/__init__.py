@@ -1,16 +1,24 @@
 """Asterism: deep image clustering. Unlabelled images in; groups, and the features that tell them apart, out."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-from asterism.errors import AsterismError
-from asterism.images import Augmentation, ImageSource, open_images
-from asterism.methods import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, load
-from asterism.training import Training
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("asterism-clustering")
-except PackageNotFoundError:  # run from a source tree without installing
-    __version__ = "0.0.0"
+if TYPE_CHECKING:
+    from asterism.errors import AsterismError
+    from asterism.images import Augmentation, ImageSource, open_images
+    from asterism.methods import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, load
+    from asterism.training import Training
+
+    __version__: str
+
+# Names are looked up when they are first used: `asterism --help` must not wait for torch.
+_HOMES = {
+    "AsterismError": "errors",
+    **dict.fromkeys(("Augmentation", "ImageSource", "open_images"), "images"),
+    **dict.fromkeys(("DBC", "DEC", "FCAE", "METHODS", "SAE", "DAEKMeans", "FCAEKMeans", "KMeans", "load"), "methods"),
+    "Training": "training",
+}
 
 __all__ = [
     "DBC",
@@ -29,3 +37,29 @@ __all__ = [
     "load",
     "open_images",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        found = getattr(import_module(f"asterism.{_HOMES[name]}"), name)
+    elif name == "__version__":
+        found = _version()
+    else:
+        raise AttributeError(f"module 'asterism' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("asterism-clustering")
+    except PackageNotFoundError:  # run from a source tree without installing
+        return "0.0.0"

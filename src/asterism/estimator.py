@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import ClusterMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import nn
@@ -63,7 +63,7 @@ class Fitted:
     examples: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class ImageEstimator(TransformerMixin, Parameters):
+class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     """Base of everything that is fitted to images.
 
     A subclass defines ``_fit_images`` (fit and set attributes), ``_encoder_for`` (an untrained encoder for an image
@@ -71,16 +71,27 @@ class ImageEstimator(TransformerMixin, Parameters):
     """
 
     _minimum_images: ClassVar[int] = 2
+    _notes: dict[str, Any] = {}  # what else run.json is to hold; the command line sets its command and labels
     device: str
     precision: str
     run_dir: str | Path | None
     random_state: Any
     verbose: int
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # features are float32 whatever came in
+        return tags
+
     # ---------------------------------------------------------------- to be defined by a method
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
         raise NotImplementedError
+
+    @property
+    def _n_features_out(self) -> int:  # scikit-learn names the columns of `transform` by it
+        with torch.no_grad():
+            return self.encoder_(torch.zeros(1, *self.image_shape_)).shape[1]
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         raise NotImplementedError
@@ -122,7 +133,7 @@ class ImageEstimator(TransformerMixin, Parameters):
         self._check_number(len(images))
         folder = None if self.run_dir is None else RunFolder(self.run_dir)
         runtime = Runtime(self.device, self.precision)
-        self.seed_ = self._begin(folder, images) if folder else _seed_of(self.random_state)
+        self.seed_ = self._agreed_seed(folder, images, runtime)
         self.image_shape_ = images.shape
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
@@ -195,10 +206,15 @@ class ImageEstimator(TransformerMixin, Parameters):
 
     # ---------------------------------------------------------------- the run folder
 
+    def _plain_params(self) -> dict[str, Any]:
+        """Parameters as plain JSON; where and how loudly it ran, and its seed, are no part of them."""
+        params = self.get_params(deep=False) | {"run_dir": None, "verbose": 0, "random_state": None}
+        return {name: to_json(value) for name, value in params.items()}
+
     def _description(self, images: ImageSource) -> dict[str, Any]:
         return {
             "method": type(self).__name__,
-            "params": to_json(self)["params"] | {"run_dir": None, "verbose": 0, "random_state": None},
+            "params": self._plain_params(),
             "images": {
                 "origin": images.origin,
                 "n": len(images),
@@ -207,6 +223,13 @@ class ImageEstimator(TransformerMixin, Parameters):
                 "fingerprint": images.fingerprint,
             },
         }
+
+    def _agreed_seed(self, folder: RunFolder | None, images: ImageSource, runtime: Runtime) -> int:
+        """The run's seed; the main process alone begins the run and tells the others."""
+        seed = 0
+        if runtime.is_main:
+            seed = self._begin(folder, images) if folder else _seed_of(self.random_state)
+        return int(runtime.sum_over_ranks(torch.tensor(seed, device=runtime.device)))
 
     def _begin(self, folder: RunFolder, images: ImageSource) -> int:
         """Start or resume the run in the folder; returns its seed."""
@@ -231,7 +254,8 @@ class ImageEstimator(TransformerMixin, Parameters):
             return int(found["seed"])
         seed = _seed_of(self.random_state)
         skipped = [[one.name, one.reason] for one in images.skipped]
-        folder.write({"status": "running", **wanted, "seed": seed, "skipped": skipped, "versions": versions()})
+        about = {"seed": seed, "skipped": skipped, "versions": versions(), **self._notes}
+        folder.write({"status": "running", **wanted, **about})
         return seed
 
     def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
@@ -261,12 +285,11 @@ class ImageEstimator(TransformerMixin, Parameters):
         folder.create()
         self._write_model(folder, None)
         images = {"origin": {"source": None}, "shape": list(self.image_shape_)}
-        params = to_json(self)["params"] | {"run_dir": None, "random_state": None}
         folder.write(
             {
                 "status": "finished",
                 "method": type(self).__name__,
-                "params": params,
+                "params": self._plain_params(),
                 "images": images,
                 "seed": self.seed_,
                 "seconds": round(self.fit_seconds_, 3),
@@ -411,6 +434,6 @@ def _looks_like_a_table(X: Any) -> bool:
     if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (list, tuple, np.ndarray)):
         return False
     try:
-        return np.ndim(X) <= 2
+        return np.asarray(X).ndim <= 2
     except ValueError:  # ragged
         return True

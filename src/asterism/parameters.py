@@ -162,7 +162,7 @@ def set_dotted(estimator: Parameters, values: Mapping[str, Any]) -> None:
         Changed in place. A nested object is copied before it is changed, so that the class's defaults, and objects
         that several estimators share, stay as they are; a nested None starts from the class's default.
     values : mapping of str to value
-        ``{"boost": 1.5, "autoencoder.training.n_epochs": 10}``. The values are not checked here; `check` and ``fit`` do.
+        ``{"boost": 1.5, "autoencoder.training.n_epochs": 10}``. `check` and ``fit`` check the values.
 
     Raises
     ------

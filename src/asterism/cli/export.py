@@ -39,13 +39,13 @@ def check_export(target: Path, source: str | None, overwrite: bool) -> None:
     """
     check_writable(target)
     if source and os.path.isdir(source) and target.resolve().is_relative_to(Path(source).resolve()):
-        raise InputError(f"--export {target} lies among the images, where it would be taken for images; choose another")
+        raise InputError(f"{target} lies among the images, where it would be taken for images; choose another")
     if not target.is_dir():
         if os.path.lexists(target):
-            raise StorageError(f"--export {target} is not a folder; choose another")
+            raise StorageError(f"{target} is not a folder; choose another")
         return
     if any(target.glob("cluster-*")) and not (overwrite and (target / MANIFEST).is_file()):
-        raise RunError(f"--export {target} holds groups already; choose another folder, or --overwrite")
+        raise RunError(f"{target} holds groups already; choose another folder, or --overwrite")
 
 
 def export_groups(run: FittedRun, target: Path, images: ImageSource | None = None, copy: bool = False) -> int:
@@ -184,5 +184,7 @@ def _remove_earlier(target: Path) -> None:
             try:
                 folder.rmdir()
             except OSError as error:
-                raise StorageError(f"{folder} holds files that are not asterism's; move them or choose another") from error
+                raise StorageError(
+                    f"{folder} holds files that are not asterism's; move them or choose another"
+                ) from error
     manifest.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from asterism.cli.runs import FittedRun, Labels, method_name, open_run
 from asterism.cli.text import counted, note, say
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
+from asterism.training.folder import RunFolder
 
 if TYPE_CHECKING:
     from asterism.cli.fitting import Request
@@ -40,6 +42,9 @@ def finish(
     keep_report : bool
         Leave a page that is there as it is.
     """
+    if request.labels is not None:  # a resumed run may be told later
+        given = request.labels if request.labels == "folders" else os.path.abspath(request.labels)
+        RunFolder(path).update(labels=given)
     run = open_run(path)
     if images is None:
         images = run.images_or_none()
@@ -48,7 +53,7 @@ def finish(
     if request.report and not (keep_report and (path / "report.html").is_file()):
         try:
             write_page(run, images, labels)
-        except (AsterismError, OSError) as error:  # the fit is safe: sum it up, then fail
+        except Exception as error:  # the fit is safe: sum it up, then fail
             failure = error
     if request.export is not None:
         check_export(request.export, run.content["images"]["origin"]["source"], request.overwrite)
@@ -57,9 +62,13 @@ def finish(
             note(f"{counted(missing, 'image')} no longer there and not exported")
     if not request.quiet:
         sum_up(run, labels, request.export)
-    if failure is not None:
+    if isinstance(failure, (AsterismError, OSError)):
         again = shlex.join(["asterism", "report", str(path)])
-        raise StorageError(f"the run is finished, its page could not be written: {failure}; try again with: {again}")
+        raise StorageError(
+            f"the run is finished, its page could not be written: {failure}; try again with: {again}"
+        ) from failure
+    if failure is not None:
+        raise failure
 
 
 def write_page(run: FittedRun, images: ImageSource | None, labels: Labels | None) -> Path:

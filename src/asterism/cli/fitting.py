@@ -16,15 +16,17 @@ import typer
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
-from asterism.cli.runs import Labels, check_writable, known_labels, method_name
+from asterism.cli.runs import Labels, check_writable, find_method, known_labels, method_name
 from asterism.cli.settings import apply_settings
-from asterism.cli.text import list_skipped, note, say
+from asterism.cli.text import list_skipped, note
 from asterism.errors import InputError, RunError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
-from asterism.methods import METHODS, estimator_of
+from asterism.methods import estimator_of
+from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder
 
+NO_IMAGES = "which images? Give a folder, an .npz or .npy file or data:NAME; only --resume can do without"
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
 
 
@@ -83,6 +85,10 @@ def cluster_images(request: Request) -> None:
     Interrupted
         On Ctrl-C; the run can go on.
     """
+    if request.resume and request.overwrite:
+        raise typer.BadParameter(
+            "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
+        )
     folder = RunFolder(request.out or _unused_folder(request))
     check_writable(folder.path)
     if folder.exists and not request.overwrite:
@@ -98,16 +104,17 @@ def cluster_images(request: Request) -> None:
         raise RunError(f"{folder.path} holds no run to resume; give IMAGES and -k to begin one")
     else:
         plan = _fresh(request)
-    plan.estimator.set_params(run_dir=folder.path, verbose=0 if request.quiet else 1)
+    plan.estimator.set_params(run_dir=str(folder.path), verbose=0 if request.quiet else 1)
     plan.estimator.check()
     if request.export is not None:
         check_export(request.export, plan.origin["source"], request.overwrite)
     with _resumable(folder):
-        images, labels = _opened(plan)
+        images, labels = _opened(plan, request.quiet)
         if request.overwrite and is_main_process():
             folder.clear()  # only now that nothing is wrong with images, labels and parameters
         plan.estimator.fit(images)
     if is_main_process():
+        _go_on_alone()
         finish(folder.path, request, images, labels)
 
 
@@ -116,12 +123,27 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _opened(plan: Plan) -> tuple[ImageSource, Labels | None]:
+def _go_on_alone() -> None:
+    """Leave torchrun's group: page and scores are made by one process, which must not wait for the others."""
+    if "WORLD_SIZE" not in os.environ:
+        return
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        os.environ.pop(name, None)
+
+
+def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
+    """Images and known labels, and the last checks before a run begins."""
     images = open_images(plan.origin["source"], **{key: plan.origin[key] for key in plan.origin if key != "source"})
-    if is_main_process():
+    if is_main_process() and not quiet:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
     plan.estimator._check_number(len(images))
+    if "WORLD_SIZE" not in os.environ:  # the process group of torchrun is made once, by fit
+        Runtime(plan.estimator.device, plan.estimator.precision)
     plan.estimator._notes = {"command": plan.command, "labels": plan.labels}
     return images, labels
 
@@ -129,18 +151,20 @@ def _opened(plan: Plan) -> tuple[ImageSource, Labels | None]:
 def _fresh(request: Request) -> Plan:
     """The plan of a new run."""
     if request.images is None:
-        raise typer.BadParameter("Missing argument 'IMAGES' (only --resume can do without).")
+        raise typer.BadParameter(NO_IMAGES, param_hint="IMAGES")
     if request.like is not None:
         content = RunFolder(request.like).read()
         estimator, method = _clusterer_of(content, request.like), method_name(content)
         if request.method not in (None, method):
-            raise InputError(f"--method {request.method} and --like {request.like}, a run of {method}: give one of them")
+            raise InputError(
+                f"--method {request.method} and --like {request.like}, a run of {method}: give one of them"
+            )
         seed = content["seed"] if request.seed is None else request.seed
     else:
         if request.n_clusters is None:
-            raise typer.BadParameter("Missing option '-k': how many groups? (only --like and --resume can do without)")
+            raise typer.BadParameter("how many groups? Only --like and --resume can do without", param_hint="-k")
         method = request.method or default_method()
-        estimator, seed = _method(method)(), request.seed or DEFAULT_SEED
+        estimator, seed = find_method(method)(), request.seed or DEFAULT_SEED
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
     estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
     apply_settings(estimator, request.settings, method)
@@ -152,9 +176,7 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
     """The plan of an unfinished run; what was typed again must be what it was."""
     estimator, method, seed = _clusterer_of(content, folder.path), method_name(content), content["seed"]
     source = content["images"]["origin"]["source"]
-    images = None if request.images is None else _absolute(request.images)
     given = (
-        ("IMAGES", images, source if images and source else images),
         ("--method", request.method, method),
         ("-k", request.n_clusters, estimator.n_clusters),
         ("--seed", request.seed, seed),
@@ -167,7 +189,7 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
                 f"{folder.path} holds an unfinished run with {option} {found}, not {value}; leave {option} out, choose "
                 "another --out, or start anew with --overwrite"
             )
-    if source is None and images is None:
+    if source is None and request.images is None:
         raise RunError(f"the images of {folder.path} came from memory; give IMAGES, or resume it in Python")
     apply_settings(estimator, request.settings, method)  # others than its own: fit refuses them
     estimator.set_params(random_state=seed)
@@ -209,16 +231,6 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
 
 
-def _method(name: str) -> type[ImageClusterer]:
-    if name in METHODS:
-        return METHODS[name]
-    import difflib
-
-    close = difflib.get_close_matches(name, METHODS, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"--method {name} is not known; {hint}Methods are {', '.join(METHODS)}")
-
-
 def _clusterer_of(content: dict[str, Any], path: Path) -> ImageClusterer:
     estimator = estimator_of(content)
     if not isinstance(estimator, ImageClusterer):
@@ -234,8 +246,8 @@ def _unused_folder(request: Request) -> Path:
     """``runs/NAME-METHOD-1``, or the first number that is free; the last one that is taken where one is resumed."""
     if request.images is None:
         if request.resume:
-            raise typer.BadParameter("Missing option '--out': which run is to be resumed?")
-        raise typer.BadParameter("Missing argument 'IMAGES' (only --resume can do without).")
+            raise typer.BadParameter("which run is to be resumed?", param_hint="--out")
+        raise typer.BadParameter(NO_IMAGES, param_hint="IMAGES")
     name = os.path.splitext(os.path.basename(_absolute(request.images).removeprefix("data:").rstrip("/")))[0]
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "images"
     stem = f"{name}-{request.method or default_method()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,16 +122,18 @@ def open_new_images(run: FittedRun, images: str, layout: str | None = None, stri
     is_table = run.content["images"].get("is_table", height == width == 1)
     if os.path.isfile(images):
         layout = layout or origin.get("layout")
-    opened = open_images(
-        images,
-        size=None if is_table else (height, width),
-        color=None if is_table else "grey" if channels == 1 else "rgb",
-        crop=origin.get("crop", True),
-        layout=layout,
-        strict=strict,
-    )
+    size, color = (None, None) if is_table else ((height, width), "grey" if channels == 1 else "rgb")
+    needed = _described(channels, height, width)
+    try:
+        opened = open_images(
+            images, size=size, color=color, crop=origin.get("crop", True), layout=layout, strict=strict
+        )
+    except InputError:
+        if not is_table and os.path.isfile(images) and open_images(images, layout=layout).is_table:
+            raise InputError(f"{images} holds vectors; {run.folder.path} was made from {needed}: give such") from None
+        raise
     if opened.shape != (channels, height, width):
-        found, needed = (_described(*shape) for shape in (opened.shape, (channels, height, width)))
+        found = _described(*opened.shape)
         raise InputError(f"{images} holds {found}; {run.folder.path} was made from {needed}: give such")
     list_skipped(opened.skipped)
     return opened
@@ -153,6 +156,21 @@ def method_name(content: dict[str, Any]) -> str:
     """What the command line calls the method of a ``run.json``."""
     names = {cls.__name__: name for name, cls in METHODS.items()}
     return names.get(content["method"], content["method"])
+
+
+def find_method(name: str) -> type[ImageClusterer]:
+    """The method that the command line calls by this name.
+
+    Raises
+    ------
+    InputError
+        If there is none; lists them.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    close = difflib.get_close_matches(name, METHODS, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}")
 
 
 def check_writable(path: Path) -> None:
@@ -188,4 +206,6 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; make room or choose another place") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; make room or choose another place"
+        ) from error

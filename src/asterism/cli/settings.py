@@ -26,6 +26,7 @@ class Setting:
 
     path: str
     default: Any
+    choices: list[str]
     doc: str
 
 
@@ -92,7 +93,9 @@ def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
     for name in _names(holder):
         value = holder.resolved(name)
         nested = isinstance(value, Parameters)
-        yield Setting(prefix + name, type(value).__name__ if nested else value, docs.get(name, ""))
+        allowed = holder._parameter_constraints.get(name, [])
+        choices = sorted(text for one in allowed if isinstance(one, set) for text in one)
+        yield Setting(prefix + name, type(value).__name__ if nested else value, choices, docs.get(name, ""))
         inner = value if nested else _default_object(holder, name)
         if inner is not None:
             yield from settings_of(inner, f"{prefix}{name}.")

@@ -8,7 +8,6 @@ index, and a sample is never its own neighbour, even among exact duplicates: it 
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -70,7 +69,7 @@ def knn(
     if n_neighbors < 1:
         return np.empty((len(X), 0), np.int64), np.empty((len(X), 0))
     if approximate is True or (approximate == "auto" and len(X) > APPROXIMATE_ABOVE and _has_faiss()):
-        return _refine(X, X, _approximate_candidates(X, n_neighbors + 1), n_neighbors)
+        return _approximate(X, n_neighbors)
     return _exact(X, X, n_neighbors, torch.arange(len(X), device=X.device), within=True)
 
 
@@ -112,7 +111,7 @@ def neighbors(
     n_neighbors = min(n_neighbors, len(X) - (exclude is not None))
     if n_neighbors < 1:
         return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
-    return _exact(queries, X, n_neighbors, own.to(X.device), within=False)
+    return _exact(queries, X, n_neighbors, own.to(X.device))
 
 
 def affinity_graph(
@@ -206,7 +205,7 @@ def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:
 
 
 def _exact(
-    queries: torch.Tensor, X: torch.Tensor, n_neighbors: int, own: torch.Tensor, within: bool
+    queries: torch.Tensor, X: torch.Tensor, n_neighbors: int, own: torch.Tensor, within: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search in float32, refine, and search what rounding could have decided once more in float64."""
     center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
@@ -214,7 +213,7 @@ def _exact(
     low_queries = low if within else (queries - center).float()
     n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
     values, found = _search(low_queries, low, n_candidates, own, within)
-    indices, distances = _refine(queries, X, found, n_neighbors)
+    indices, distances = _refine(queries, X, found, n_neighbors, own)
     # A sample left out is farther than the last candidate, by the product; its norm is at most |x| + d if it belongs
     # in. λ·√D·u with λ = 4 bounds the error of a sum of D products with near certainty (Higham & Mary 2019).
     reach = low_queries.norm(dim=1).double().cpu().numpy() + np.sqrt(distances[:, -1])
@@ -224,69 +223,53 @@ def _exact(
     doubtful = np.flatnonzero(~sure)
     if len(doubtful):
         rows = torch.as_tensor(doubtful, device=X.device)
-        again = queries[rows].double()
-        _, found = _search(again - center, X.double() - center, n_candidates, own[rows], within=False)
-        indices[doubtful], distances[doubtful] = _refine(queries[rows], X, found, n_neighbors)
+        again = queries[rows]
+        _, found = _search(again.double() - center, X.double() - center, n_candidates, own[rows])
+        indices[doubtful], distances[doubtful] = _refine(again, X, found, n_neighbors, own[rows])
     return indices, distances
 
 
 def _search(
-    queries: torch.Tensor, X: torch.Tensor, n_candidates: int, own: torch.Tensor, within: bool
+    queries: torch.Tensor, X: torch.Tensor, n_candidates: int, own: torch.Tensor, within: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``n_candidates`` smallest squared distances by the product of blocks; half of them where ``within``."""
-    best = _Best(len(queries), n_candidates, queries)
+    """The ``n_candidates`` smallest squared distances, by products of blocks; half of them where ``within``."""
+    values = torch.full((len(queries), n_candidates), torch.inf, dtype=X.dtype, device=X.device)
+    found = torch.zeros((len(queries), n_candidates), dtype=torch.int64, device=X.device)
     norms, query_norms = X.square().sum(1), queries.square().sum(1)
-    # Below this the product's rounding is all there is: duplicates must tie, so that the lower index wins.
-    floor = 4 * torch.finfo(X.dtype).eps if X.dtype == torch.float64 else 0.0
-    for i in range(0, len(queries), BLOCK):
-        rows = slice(i, min(i + BLOCK, len(queries)))
-        for j in range(i if within else 0, len(X), BLOCK):
-            columns = slice(j, min(j + BLOCK, len(X)))
-            block = torch.addmm(norms[columns], queries[rows], X[columns].T, alpha=-2)  # (rows, columns)
-            block += query_norms[rows, None]
-            if floor:
-                block[block < floor * (query_norms[rows, None] + norms[columns])] = 0.0
-            inside = torch.nonzero((own[rows] >= j) & (own[rows] < columns.stop))[:, 0]
-            block[inside, own[rows][inside] - j] = torch.inf
-            best.take(block, i, j)
-            if within and j > i:
-                best.take(block.T.contiguous(), j, i)
-    return best.values, best.indices
+    floor = (4 * X.shape[1] ** 0.5 + 8) * torch.finfo(X.dtype).eps
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for i in range(0, len(queries), BLOCK):
+            rows = slice(i, min(i + BLOCK, len(queries)))
+            for j in range(i if within else 0, len(X), BLOCK):
+                columns = slice(j, min(j + BLOCK, len(X)))
+                block = torch.addmm(norms[columns], queries[rows], X[columns].T, alpha=-2)  # (rows, columns)
+                block += query_norms[rows, None]
+                if X.dtype == torch.float64:  # duplicates must tie at 0, so that the lower index wins
+                    block[block < floor * (query_norms[rows, None] + norms[columns])] = 0.0
+                inside = torch.nonzero((own[rows] >= j) & (own[rows] < columns.stop))[:, 0]
+                block[inside, own[rows][inside] - j] = torch.inf
+                _take(block, j, values[rows], found[rows], pool)
+                if within and j > i:
+                    _take(block.T.contiguous(), i, values[columns], found[columns], pool)
+    return values, found
 
 
-class _Best:
-    """The smallest distances seen so far of every row."""
-
-    def __init__(self, n_rows: int, n_candidates: int, like: torch.Tensor) -> None:
-        self.values = torch.full((n_rows, n_candidates), torch.inf, dtype=like.dtype, device=like.device)
-        self.indices = torch.zeros((n_rows, n_candidates), dtype=torch.int64, device=like.device)
-
-    def take(self, block: torch.Tensor, row: int, column: int) -> None:
-        """Let a block of distances, whose corner is (row, column), compete. Columns must come in order."""
-        rows = slice(row, row + len(block))
-        values, indices = self.values[rows], self.indices[rows]
-        if block.device.type != "cpu":
-            both = torch.cat([values, block], dim=1)
-            places = torch.arange(column, column + block.shape[1], device=block.device).expand(len(block), -1)
-            values[:], order = both.topk(values.shape[1], dim=1, largest=False)
-            indices[:] = torch.cat([indices, places], dim=1).gather(1, order)
-            return
-        _by_rows(_take_smaller, len(block), block.numpy(), values.numpy(), indices.numpy(), column)
-
-
-def _by_rows(kernel: Any, n_rows: int, *arrays: Any) -> None:
-    """Run ``kernel(begin, end, *arrays)`` on as many parts of the rows as torch has threads."""
-    n_threads = torch.get_num_threads()
-    if n_threads == 1 or n_rows < n_threads:
-        kernel(0, n_rows, *arrays)
+def _take(
+    block: torch.Tensor, column: int, values: torch.Tensor, found: torch.Tensor, pool: ThreadPoolExecutor
+) -> None:
+    """Let a block of distances, whose first column is ``column``, compete with the best so far; columns in order."""
+    if block.device.type == "cpu":
+        _by_rows(pool, _take_smaller, len(block), block.numpy(), values.numpy(), found.numpy(), column)
         return
-    bounds = np.linspace(0, n_rows, n_threads + 1).astype(int)
-    list(_pool(n_threads).map(lambda k: kernel(bounds[k], bounds[k + 1], *arrays), range(n_threads)))
+    places = torch.arange(column, column + block.shape[1], device=block.device).expand(len(block), -1)
+    values[:], order = torch.cat([values, block], dim=1).topk(values.shape[1], dim=1, largest=False)
+    found[:] = torch.cat([found, places], dim=1).gather(1, order)
 
 
-@functools.lru_cache(maxsize=1)
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads)
+def _by_rows(pool: ThreadPoolExecutor, kernel: Any, n_rows: int, *arrays: Any) -> None:
+    """Run ``kernel(begin, end, *arrays)`` on as many parts of the rows as torch has threads."""
+    bounds = np.linspace(0, n_rows, torch.get_num_threads() + 1).astype(int)
+    list(pool.map(lambda k: kernel(bounds[k], bounds[k + 1], *arrays), range(len(bounds) - 1)))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -329,12 +312,14 @@ def _squared_distance(x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _sort_candidates(start, stop, queries, X, found, indices, distances):  # type: ignore[no-untyped-def]
+def _sort_candidates(start, stop, queries, X, found, own, indices, distances):  # type: ignore[no-untyped-def]
     """Insert each row's candidates, in float64, by distance and then by index."""
     width = indices.shape[1]
     for r in range(start, stop):
         filled = 0
         for c in found[r]:
+            if c < 0 or c == own[r]:
+                continue
             d = _squared_distance(queries[r], X[c])
             k = filled
             while k > 0 and (distances[r, k - 1] > d or (distances[r, k - 1] == d and indices[r, k - 1] > c)):
@@ -347,13 +332,14 @@ def _sort_candidates(start, stop, queries, X, found, indices, distances):  # typ
 
 
 def _refine(
-    queries: torch.Tensor, X: torch.Tensor, found: torch.Tensor, n_neighbors: int
+    queries: torch.Tensor, X: torch.Tensor, found: torch.Tensor, n_neighbors: int, own: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of the candidates from differences: the best ``n_neighbors``, on the CPU."""
-    indices = np.empty((len(queries), n_neighbors), np.int64)
-    distances = np.empty((len(queries), n_neighbors))
-    arrays = [one.cpu().numpy() for one in (queries, X, found)]
-    _by_rows(_sort_candidates, len(queries), *arrays, indices, distances)
+    """The nearest of the candidates by their differences, on the CPU; infinite distances where there are too few."""
+    indices = np.zeros((len(queries), n_neighbors), np.int64)
+    distances = np.full((len(queries), n_neighbors), np.inf)
+    arrays = [one.cpu().numpy() for one in (queries, X, found, own)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        _by_rows(pool, _sort_candidates, len(queries), *arrays, indices, distances)
     return indices, distances
 
 
@@ -361,8 +347,8 @@ def _has_faiss() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
-def _approximate_candidates(X: torch.Tensor, n_neighbors: int) -> torch.Tensor:
-    """Candidates from faiss's inverted lists: 4·√N lists, of which 32 are looked through for each sample."""
+def _approximate(X: torch.Tensor, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours from faiss's inverted lists: 4·√N lists, of which 32 are looked through for each sample."""
     if not _has_faiss():
         raise MissingDependencyError("approximate neighbours need faiss: pip install 'asterism-clustering[faiss]'")
     import faiss
@@ -372,4 +358,10 @@ def _approximate_candidates(X: torch.Tensor, n_neighbors: int) -> torch.Tensor:
     index.train(vectors)
     index.add(vectors)
     index.nprobe = 32
-    return torch.as_tensor(index.search(vectors, n_neighbors)[1])
+    _, found = index.search(vectors, n_neighbors + 1)  # itself, usually
+    own = torch.arange(len(X))
+    indices, distances = _refine(X, X, torch.as_tensor(found), n_neighbors, own)
+    short = np.flatnonzero(np.isinf(distances[:, -1]))  # lists that held too few
+    if len(short):
+        indices[short], distances[short] = _exact(X[short], X, n_neighbors, own[short].to(X.device))
+    return indices, distances

@@ -122,35 +122,32 @@ def cross_terms(s, slots, links, a, b, turn):
 
     Call before `join`, ``b`` the smaller cluster; ``turn`` numbers the merges. O(links of b · slots of a sample).
     """
+    label, after, extra = s.label, s.after, s.extra
+    start, index = links.start, links.index
+    seen, slot_start, slot_count = slots.seen, slots.start, slots.count
+    cluster, into, out = slots.cluster, slots.into, slots.out
     j = s.first[b]
     while j >= 0:
-        for e in range(links.start[j], links.start[j + 1]):
-            fuse(s, slots, links.index[e], a, b, turn)
-        j = s.after[j]
-
-
-@numba.njit(cache=True)
-def fuse(s, slots, m, a, b, turn):
-    """Let the slot of ``b`` at sample ``m`` become one of ``a``, or join the one that is there."""
-    i = s.label[m]
-    if slots.seen[m] == turn or i == a or i == b:  # inside a∪b no degree is asked for again
-        return
-    slots.seen[m] = turn
-    begin = slots.start[m]
-    end = begin + slots.count[m]
-    of_a = of_b = -1
-    for k in range(begin, end):
-        if slots.cluster[k] == a:
-            of_a = k
-        elif slots.cluster[k] == b:
-            of_b = k
-    if of_a < 0:
-        slots.cluster[of_b] = a
-        return
-    s.extra[i] += slots.into[of_a] * slots.out[of_b] + slots.into[of_b] * slots.out[of_a]
-    slots.into[of_a] += slots.into[of_b]
-    slots.out[of_a] += slots.out[of_b]
-    slots.cluster[of_b] = slots.cluster[end - 1]
-    slots.into[of_b] = slots.into[end - 1]
-    slots.out[of_b] = slots.out[end - 1]
-    slots.count[m] -= 1
+        for e in range(start[j], start[j + 1]):
+            m = index[e]
+            i = label[m]
+            if seen[m] == turn or i == a or i == b:  # inside a∪b no degree is asked for again
+                continue
+            seen[m] = turn
+            end = slot_start[m] + slot_count[m]
+            of_a = of_b = -1
+            for k in range(slot_start[m], end):
+                if cluster[k] == a:
+                    of_a = k
+                elif cluster[k] == b:
+                    of_b = k
+            if of_a < 0:
+                cluster[of_b] = a
+                continue
+            extra[i] += into[of_a] * out[of_b] + into[of_b] * out[of_a]
+            into[of_a] += into[of_b]
+            out[of_a] += out[of_b]
+            end -= 1
+            cluster[of_b], into[of_b], out[of_b] = cluster[end], into[end], out[end]
+            slot_count[m] -= 1
+        j = after[j]

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms
-from asterism.clustering.linkage_pairs import Criterion, join, refresh, rescore_all
+from asterism.clustering.linkage_pairs import Criterion, join, refresh, grade_all
 from asterism.clustering.linkage_walks import gain_pairs, walk_inside
 
 EXACT, FAST, PAPER, PATH, ZETA = range(5)  # how the affinities of a merged cluster are found
@@ -72,7 +72,7 @@ def next_pair(s, sums, forced, turn, heads):
         return s.label[heads[forced[turn, 0]]], s.label[heads[forced[turn, 1]]], 0.0
     best = s.tree[1]
     if s.score[best] > 0.0:
-        return best, s.partner[best], s.nearest[best]
+        return best, s.who[best, 0], s.top[best, 0]
     a, b = stray(s, sums)
     return a, b, 0.0
 
@@ -92,7 +92,7 @@ def merge_pair(s, slots, walks, links, a, b, turn, update, criterion):
         gain_pairs(s, walks, links, a, update == ZETA, False)
     else:
         s.norm[a] = float(s.size[a]) * s.size[a]
-    refresh(s, a, update == PATH or update == ZETA, criterion)
+    refresh(s, a, b, update == PATH or update == ZETA, criterion)
 
 
 @numba.njit(cache=True)
@@ -119,12 +119,12 @@ def agglomerate(s, slots, walks, links, sums, forced, update, criterion, local_a
     affinities = np.empty(merges.shape[0])
     local = left > local_above
     now = criterion if local else Criterion(0.0, 1, criterion.half_matrix)
-    rescore_all(s, now)
+    grade_all(s, now)
     for turn in range(merges.shape[0]):
         if local and left <= local_above:
             local = False
             now = Criterion(0.0, 1, criterion.half_matrix)
-            rescore_all(s, now)
+            grade_all(s, now)
         a, b, affinities[turn] = next_pair(s, sums, forced, turn, heads)
         if s.size[a] < s.size[b]:
             a, b = b, a

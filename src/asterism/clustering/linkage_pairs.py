@@ -35,14 +35,13 @@ class Clusters(NamedTuple):
     after_edge: np.ndarray  # (2R,) next half-edge of the same list, or -1
     other: np.ndarray  # (2R,) the cluster at the far end, or -1 once the record is gone
     value: np.ndarray  # (2R,) U[c][i] of FACTS §1.5, c the owner of the half-edge and i the far end
-    nearest: np.ndarray  # (n,) affinity to the nearest cluster
-    partner: np.ndarray  # (n,) the nearest cluster, or -1
-    fence: np.ndarray  # (n,) affinity of the K_c-th nearest: whatever stays below does not change the score
+    top: np.ndarray  # (n, L) largest affinities of each cluster, falling, then zeros
+    who: np.ndarray  # (n, L) with which clusters, then -1
+    fence: np.ndarray  # (n,) the largest affinity that is not among them
     score: np.ndarray  # (n,) the merge criterion
     tree: np.ndarray  # (2P,) tournament of scores over names; tree[1] is the winner
     extra: np.ndarray  # (n,) scratch, zero between merges: what a merge adds to the pair with each cluster
     edge_to: np.ndarray  # (n,) scratch, -1 between merges: the half-edge of the merged cluster to each cluster
-    dirty: np.ndarray  # (n,) scratch, 0 between merges: whether a cluster's nearest ones have changed
 
 
 class Criterion(NamedTuple):
@@ -61,69 +60,100 @@ def rounded(x):
 
 
 @numba.njit(cache=True)
-def affinity(s, c, h):
-    """Symmetric affinity between cluster ``c`` and the far end of its half-edge ``h`` (FACTS §1.5)."""
-    return rounded(s.value[h] / s.norm[c] + s.value[h ^ 1] / s.norm[s.other[h]])
+def affinity(value, norm, c, i, h):
+    """Symmetric affinity between clusters ``c`` and ``i`` from the half-edge ``h`` of c to i (FACTS §1.5)."""
+    return rounded(value[h] / norm[c] + value[h ^ 1] / norm[i])
 
 
 @numba.njit(cache=True)
-def matters(s, c, h):
-    """Whether ``c`` is, by this affinity, among the K_c nearest of the cluster at the far end of ``h``."""
-    a = affinity(s, c, h)
-    return a > 0.0 and a >= s.fence[s.other[h]]
-
-
-@numba.njit(cache=True)
-def play(s, name):
+def play(tree, score, name):
     """Replay the matches above a leaf of the tournament: higher score wins, then the lower name."""
-    node = (s.tree.size // 2 + name) // 2
+    node = (tree.size // 2 + name) // 2
     while node > 0:
-        left, right = s.tree[2 * node], s.tree[2 * node + 1]
-        if left < 0 or (right >= 0 and s.score[right] > s.score[left]):
-            s.tree[node] = right
+        left, right = tree[2 * node], tree[2 * node + 1]
+        if left < 0 or (right >= 0 and score[right] > score[left]):
+            tree[node] = right
         else:
-            s.tree[node] = left
+            tree[node] = left
         node //= 2
 
 
 @numba.njit(cache=True)
-def rescore(s, c, criterion):
-    """Look through the pairs of ``c`` for its K_c nearest clusters and score it by eq. 7. O(pairs of c)."""
-    top = np.zeros(criterion.n_local)  # absent neighbours have affinity 0
-    partner, previous, h = -1, -1, s.head[c]
+def insert(top, who, fence, name, i, a):
+    """Put cluster ``i`` at affinity ``a`` among the nearest of one cluster, ties by name.
+
+    ``top`` and ``who`` are its rows; returns its fence, raised to what fell out.
+    """
+    if a == 0.0:
+        return fence
+    k = top.size
+    while k > 0:
+        if top[k - 1] > a or (top[k - 1] == a and name[who[k - 1]] < name[i]):
+            break
+        k -= 1
+    if k == top.size:
+        return max(fence, a)
+    fence = max(fence, top[-1])
+    for j in range(top.size - 1, k, -1):
+        top[j], who[j] = top[j - 1], who[j - 1]
+    top[k], who[k] = a, i
+    return fence
+
+
+@numba.njit(cache=True)
+def remove(top, who, a, b):
+    """Take clusters ``a`` and ``b`` from the nearest of one cluster; returns whether either was there."""
+    kept = 0
+    for k in range(top.size):
+        if who[k] != a and who[k] != b:
+            top[kept], who[kept] = top[k], who[k]
+            kept += 1
+    top[kept:], who[kept:] = 0.0, -1
+    return kept < top.size
+
+
+@numba.njit(cache=True)
+def rescan(s, c, criterion):
+    """Look through all pairs of ``c`` for its nearest clusters. O(pairs of c)."""
+    top, who, fence = s.top[c], s.who[c], 0.0
+    value, norm, other, after_edge, name = s.value, s.norm, s.other, s.after_edge, s.name
+    top[:], who[:] = 0.0, -1
+    previous, h = -1, s.head[c]
     while h >= 0:
-        i, following = s.other[h], s.after_edge[h]
-        if i < 0:  # the record went away when the far end merged: unlink it now that we pass
-            if previous < 0:
-                s.head[c] = following
-            else:
-                s.after_edge[previous] = following
-            h = following
-            continue
-        if not criterion.half_matrix or s.name[i] < s.name[c]:
-            a = affinity(s, c, h)
-            if a > top[0] or (a == top[0] and a > 0 and s.name[i] < s.name[partner]):
-                partner = i
-            k = criterion.n_local - 1
-            if a > top[k]:
-                while k > 0 and top[k - 1] < a:
-                    top[k] = top[k - 1]
-                    k -= 1
-                top[k] = a
-        previous, h = h, following
+        i, following = other[h], after_edge[h]
+        if i >= 0:
+            if not criterion.half_matrix or name[i] < name[c]:
+                fence = insert(top, who, fence, name, i, affinity(value, norm, c, i, h))
+            previous = h
+        elif previous < 0:  # the record went away when the far end merged: unlink it now that we pass
+            s.head[c] = following
+        else:
+            after_edge[previous] = following
+        h = following
+    s.fence[c] = fence
+
+
+@numba.njit(cache=True)
+def grade(s, c, criterion):
+    """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0.
+
+    They are looked for again where those that are left do not reach to K_c, or the first may be in a tie with others.
+    """
+    top, fence = s.top[c], s.fence[c]
+    if fence > 0.0 and (top[criterion.n_local - 1] == 0.0 or top[0] <= fence):
+        rescan(s, c, criterion)
     local = 0.0
     for k in range(1, criterion.n_local):
         local += top[0] - top[k]
     if criterion.n_local > 1:
         local *= criterion.local_weight / (criterion.n_local - 1)
-    s.nearest[c], s.partner[c], s.fence[c] = top[0], partner, top[-1]
     s.score[c] = rounded(top[0] + local)
-    play(s, s.name[c])
+    play(s.tree, s.score, s.name[c])
 
 
 @numba.njit(cache=True)
-def rescore_all(s, criterion):
-    """Score every cluster and play the whole tournament. O(R)."""
+def grade_all(s, criterion):
+    """Find the nearest of every cluster and play the whole tournament. O(R)."""
     leaves = s.tree.size // 2
     s.tree[:] = -1
     for c in range(s.size.size):
@@ -131,59 +161,60 @@ def rescore_all(s, criterion):
             s.tree[leaves + s.name[c]] = c
     for c in range(s.size.size):
         if s.size[c] > 0:
-            rescore(s, c, criterion)
+            rescan(s, c, criterion)
+            grade(s, c, criterion)
 
 
 @numba.njit(cache=True)
 def join(s, a, b, scale_a, scale_b):
-    """Merge cluster ``b`` into ``a``: members, name, pairs; the affinities are completed by `refresh`.
+    """Merge cluster ``b`` into ``a``: members, name and pairs; `refresh` then completes the affinities.
 
-    Sums both directions of U over the two clusters, the degree side U[a][·], U[b][·] weighted by the two scales.
-    Leaves ``edge_to`` and ``dirty`` set for `refresh`. O(pairs of a and b + members of b).
+    Sums U over the two clusters in both directions, the degree side U[a][·], U[b][·] weighted by the two scales.
+    O(pairs of a and b + members of b).
     """
-    h, previous = s.head[a], -1
+    value, other, after_edge, edge_to = s.value, s.other, s.after_edge, s.edge_to
+    first, previous, h = s.head[a], -1, s.head[a]
     while h >= 0:
-        i, following = s.other[h], s.after_edge[h]
-        if i < 0 or i == b:
-            s.other[h] = s.other[h ^ 1] = -1
-            if previous < 0:
-                s.head[a] = following
-            else:
-                s.after_edge[previous] = following
-        else:
-            s.dirty[i] = matters(s, a, h)
-            s.value[h] *= scale_a
-            s.edge_to[i] = h
+        i, following = other[h], after_edge[h]
+        if i >= 0 and i != b:
+            value[h] *= scale_a
+            edge_to[i] = h
             previous = h
+        else:
+            other[h] = other[h ^ 1] = -1
+            if previous < 0:
+                first = following
+            else:
+                after_edge[previous] = following
         h = following
     h = s.head[b]
     while h >= 0:
-        i, following = s.other[h], s.after_edge[h]
+        i, following = other[h], after_edge[h]
         if i >= 0:
-            s.dirty[i] |= matters(s, b, h)
-            g = s.edge_to[i]
+            g = edge_to[i]
             if g < 0:  # the pair changes hands
-                s.other[h ^ 1] = a
-                s.value[h] *= scale_b
-                s.after_edge[h] = s.head[a]
-                s.head[a] = s.edge_to[i] = h
+                other[h ^ 1] = a
+                value[h] *= scale_b
+                after_edge[h] = first
+                first = edge_to[i] = h
             else:
-                s.value[g] += s.value[h] * scale_b
-                s.value[g ^ 1] += s.value[h ^ 1]
-                s.other[h] = s.other[h ^ 1] = -1
+                value[g] += value[h] * scale_b
+                value[g ^ 1] += value[h ^ 1]
+                other[h] = other[h ^ 1] = -1
         h = following
-    s.head[b] = -1
+    s.head[a], s.head[b] = first, -1
     join_members(s, a, b)
 
 
 @numba.njit(cache=True)
 def join_members(s, a, b):
     """Move the members of ``b`` to ``a`` and give ``a`` the lower of the two names."""
+    label, after = s.label, s.after
     m = s.first[b]
     while m >= 0:
-        s.label[m] = a
-        m = s.after[m]
-    s.after[s.last[a]] = s.first[b]
+        label[m] = a
+        m = after[m]
+    after[s.last[a]] = s.first[b]
     s.last[a] = s.last[b]
     s.size[a] += s.size[b]
     s.size[b] = 0
@@ -192,27 +223,36 @@ def join_members(s, a, b):
     s.name[a] = low
     s.tree[leaves + low] = a
     s.tree[leaves + high] = -1
-    play(s, high)
+    play(s.tree, s.score, high)
 
 
 @numba.njit(cache=True)
-def refresh(s, a, replace, criterion):
-    """Complete the affinities of the merged cluster ``a`` by ``extra`` and rescore whom they concern.
+def refresh(s, a, b, replace, criterion):
+    """Complete the affinities of ``a``, which ``b`` has joined, by ``extra``, and score whom they concern again.
 
-    A neighbour is rescored only where an old or the new affinity reaches its K_c-th one. O(pairs of a), and
-    O(pairs of i) more for each neighbour i that is rescored.
+    O(pairs of a), and O(pairs of i) more for a neighbour i whose nearest clusters have to be looked for again.
     """
+    value, norm, extra, edge_to, name = s.value, s.norm, s.extra, s.edge_to, s.name
+    all_top, all_who, fence = s.top, s.who, s.fence
+    other, after_edge = s.other, s.after_edge
     h = s.head[a]
     while h >= 0:
-        i = s.other[h]
+        i = other[h]
         if replace:
-            s.value[h] = s.value[h ^ 1] = s.extra[i]
+            value[h] = value[h ^ 1] = extra[i]
         else:
-            s.value[h] += s.extra[i]
-        s.extra[i] = 0.0
-        s.edge_to[i] = -1
-        if s.dirty[i] or matters(s, a, h):
-            rescore(s, i, criterion)
-        s.dirty[i] = False
-        h = s.after_edge[h]
-    rescore(s, a, criterion)
+            value[h] += extra[i]
+        extra[i] = 0.0
+        edge_to[i] = -1
+        top, who = all_top[i], all_who[i]
+        changed = remove(top, who, a, b)
+        if not criterion.half_matrix or name[a] < name[i]:
+            now = affinity(value, norm, a, i, h)
+            if now > fence[i]:
+                fence[i] = insert(top, who, fence[i], name, a, now)
+                changed = True
+        if changed:
+            grade(s, i, criterion)
+        h = after_edge[h]
+    rescan(s, a, criterion)
+    grade(s, a, criterion)

@@ -49,9 +49,9 @@ def contingency(y: Labels, labels: Labels) -> np.ndarray:
 def accuracy(y: Labels, labels: Labels) -> float:
     """Clustering accuracy (ACC): the share of samples that the best one-to-one map of clusters to classes gets right.
 
-    ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table; where
-    there are more clusters than classes (or fewer), it is padded with zeros to a square, so samples in a cluster without
-    a class are wrong. JULE's bestMap, DBC and GSNMF all use this (FACTS §6).
+    ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table,
+    padded with zeros to a square where the numbers of classes and clusters differ: samples in a cluster that is left
+    without a class are wrong. JULE's bestMap, DBC and GSNMF all use this (FACTS §6).
 
     Parameters
     ----------

@@ -1,19 +1,20 @@
 """How a method is scored, in one place: which images in which order, how many clusters, what is timed, what is written
 down.
 
-Labels are opened with the images, counted for the number of clusters, and compared with the result. No fit sees them.
+Labels are opened with the images, counted for the number of clusters, taken off, and compared with the result.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 from asterism.errors import AsterismError, InputError, MissingDataError, RunError, StorageError
 from asterism.estimator import COMPUTING, ImageClusterer
 from asterism.evaluation.metrics import scores
-from asterism.evaluation.tables import METRIC_LABELS, Entry, Table
+from asterism.evaluation.tables import METRIC_LABELS, TABLES, Entry, Table
 from asterism.images import ImageSource, open_images
 from asterism.methods import METHODS, load
 from asterism.parameters import Parameters, set_dotted, to_json
@@ -34,6 +35,8 @@ try:
     import fcntl
 except ImportError:  # Windows: two benches at once are then the user's care
     fcntl = None  # type: ignore[assignment]
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,14 @@ class Task:
     def estimator(self, n_classes: int = 2) -> ImageClusterer:
         """The unfitted method, with the entry's settings."""
         n_clusters = n_classes if self.entry.n_clusters == "classes" else self.entry.n_clusters
-        estimator = METHODS[self.entry.method](n_clusters=n_clusters, random_state=self.seed)  # type: ignore[call-arg]
+        estimator = METHODS[self.entry.method](n_clusters=n_clusters, random_state=self.seed)
         set_dotted(estimator, self.entry.params)
         return estimator
 
     @property
     def params(self) -> dict[str, Any]:
-        """Every parameter that decides the result, the class's defaults filled in; clusters only where declared."""
-        found = resolved_params(self.estimator())
-        if self.entry.n_clusters == "classes":
-            del found["n_clusters"]
-        return found
+        """Every parameter that decides the result, the class's defaults filled in; ``n_clusters`` may be "classes"."""
+        return {**resolved_params(self.estimator()), "n_clusters": self.entry.n_clusters}
 
     @property
     def command(self) -> str:
@@ -175,7 +175,7 @@ def claimed(folder: Path) -> Iterator[bool]:
             lock.unlink(missing_ok=True)
 
 
-def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> dict[str, Any]:
+def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
     """Run a task, or go on with it where a killed process left it, and score it.
 
     Parameters
@@ -192,14 +192,15 @@ def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> 
     dict
         The row of ``benchmarks/results``.
     """
-    n_classes = len(np.unique(images.labels))
     ordered = shuffled(images, task.seed)
     labels = np.asarray(ordered.labels)
+    n_classes = len(np.unique(labels))
+    unlabelled = replace(ordered, labels=None, label_names=None)
     estimator = task.estimator(n_classes)
-    estimator.set_params(device=setting.device, verbose=setting.verbose, run_dir=folder)
+    estimator.set_params(device=setting.device, verbose=setting.verbose, run_dir=str(folder))
     if set(task.table.curves) & set(METRIC_LABELS):
         _watch(estimator, labels, task.table.curves)
-    fitted, commit, resumed = _fit(estimator, ordered, RunFolder(folder), setting.commit)
+    fitted, commit, resumed = _fit(estimator, unlabelled, RunFolder(folder), setting.commit)
     found = scores(labels, fitted.labels_)
     content = RunFolder(folder).read()
     return {
@@ -248,7 +249,7 @@ def _fit(
     if earlier is None:
         return _begin(estimator, images, folder, commit), commit, None
     if folder.read()["status"] == "finished":  # killed between the fit and the row
-        return load(folder.path), earlier["commit"], earlier  # type: ignore[return-value]
+        return load(folder.path), earlier["commit"], earlier
     write_text(folder.path / "bench.json", json.dumps(earlier))
     try:
         estimator.fit(images)
@@ -293,3 +294,62 @@ def _summary(table: Table, history: list[dict[str, Any]], final: dict[str, Any])
 
 def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
+
+
+# ---------------------------------------------------------------- the recorded rows
+
+
+def append(path: Path, row: Row) -> None:
+    """Add one line to a file of results, in one write, so that several processes may share the file.
+
+    Raises
+    ------
+    StorageError
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.is_file() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        line = ("\n" if torn else "") + json.dumps(row, ensure_ascii=False) + "\n"
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; the run is kept and recorded next time") from error
+    if written < len(line.encode()):
+        raise StorageError(f"cannot write {path}: no space left; the run is kept and recorded next time")
+
+
+def recorded(path: Path) -> list[Row]:
+    """The rows of a file of results, of equal runs the last; each with ``current`` (see `bench.run_tables`).
+
+    Lines that a crash cut off are left out.
+    """
+    table = TABLES.get(path.stem)
+    tasks = [Task(table, "", entry, 0) for entry in table.entries if entry.method in METHODS] if table else []
+    today = {(task.entry.method, task.entry.variant): task.params for task in tasks}
+    latest: dict[str, Row] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+            identity = [row[key] for key in ("dataset", "method", "seed", "params")]
+            identity += [variant_of(row), row["protocol"]["images"]]
+        except (ValueError, KeyError, TypeError):
+            continue
+        row["current"] = _is_current(row, today.get((row["method"], variant_of(row))))
+        latest[json.dumps(identity, sort_keys=True)] = row
+    return list(latest.values())
+
+
+def _is_current(row: Row, wanted: Row | None) -> bool:
+    """Whether a row's parameters are what would be run today; the number of classes is the data set's affair."""
+    if wanted is None:
+        return False
+    by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
+    return {**row["params"], **by_classes} == wanted
+
+
+def variant_of(row: Row) -> str:
+    """Which setting of its method a row is of."""
+    return row["protocol"]["variant"]

@@ -154,18 +154,20 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
     if len(shape) == 2:
         return "ND"
     if len(shape) == 3:
-        if shape[-1] in (1, 3, 4):
+        if shape[-1] in (1, 3, 4) and min(shape[:2]) > shape[-1]:
             raise InputError(
                 f"{name} of shape {shape} looks like one image without a batch axis: pass {name}[None]; "
                 f"if it is {shape[0]} images of {shape[1]}x{shape[2]}, pass layout='NHW'"
             )
         return "NHW"
     if len(shape) == 4:
-        last, first = shape[3] in (1, 3, 4), shape[1] in (1, 3)
+        last, first = shape[3] in (1, 3), shape[1] in (1, 3)
         if last and first and set(shape[1:]) != {1}:
             raise InputError(f"{name} of shape {shape} can be read in two ways: pass layout='NHWC' or layout='NCHW'")
         if last or first:
             return "NHWC" if last else "NCHW"
+        if shape[3] == 4:  # RGBA; behind 1 or 3 rows it is a width, for images so low do not occur
+            return "NHWC"
         if 0 in shape:
             return "NHWC"  # its emptiness is what the caller must hear about
         raise InputError(

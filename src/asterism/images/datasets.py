@@ -138,7 +138,8 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options) -> t
     except AsterismError:
         raise
     except Exception as error:  # whatever a data set of the user's may raise
-        raise InputError(f"X[{index}] cannot be read: {type(error).__name__}: {error}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"X[{index}] cannot be read: {reason}") from error
     name = f"X[{index}]"
     if isinstance(image, Image.Image):
         try:
@@ -151,7 +152,8 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options) -> t
         array, layout = as_numpy(image, name), "NCHW" if isinstance(image, torch.Tensor) else "NHWC"
     if array.ndim == 1:
         return _vector(array, name, index, options), label
-    layout = find_layout((1, *array.shape), (options.layout or layout) if array.ndim == 3 else "NHW", f"{name}[None]")
+    layouts = {2: "NHW", 3: options.layout or layout}
+    layout = find_layout((1, *array.shape), layouts.get(array.ndim), f"{name}[None]")
     pixels = to_pixels(channels_last(array[None], layout), name, index)[0]
     pixels = recolor(pixels, options.n_channels or pixels.shape[2])
     return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images.resample import fit_image
 
@@ -107,6 +108,10 @@ def decode(
     with _opened(file) as image:
         if size is not None and image.format in ("JPEG", "MPO"):
             _shrink_on_load(image, size, crop)
+        if isinstance(image, TiffImageFile):
+            # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
+            # under the width that it has only after the turn: give it back its stored size until then.
+            image._size = (image.tag_v2[256], image.tag_v2[257])
         image.load()
         upright = eight_bit(image)
         turn = _TURNS.get(_orientation(image))

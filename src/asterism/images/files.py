@@ -40,6 +40,7 @@ def open_npy(path: str, options: Options) -> ImageSource:
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path!r} cannot be read as an .npy file: {_one_line(error)}") from error
     if not isinstance(array, np.ndarray):
+        array.close()
         raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")
     return open_array(array, options, os.path.abspath(path), name=f"{os.path.basename(path)!r}")
 
@@ -66,9 +67,10 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     """
     source = source or os.path.abspath(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
+        with loaded as archive:
             chosen = np.flatnonzero(archive["split"] == split) if split is not None else None
             if "jpeg" in archive and "offsets" in archive:
                 opened = _open_jpegs(archive["jpeg"], archive["offsets"], chosen, options, source)

@@ -51,9 +51,9 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
         if distinct[0] == 0 and distinct[-1] == len(distinct) - 1:
             return numbered, None
         return labels.reshape(-1).astype(np.int64), [str(value) for value in distinct]
-    odd = next((value for value in values if not isinstance(value, str)), None)
-    if odd is not None:
-        raise InputError(f"label {odd!r} is neither text nor a whole number")
+    odd = [value for value in values if not isinstance(value, str)]
+    if odd:
+        raise InputError(f"label {odd[0]!r} is neither text nor a whole number")
     found = sorted(set(values), key=natural_key)
     number = {name: i for i, name in enumerate(found)}
     return np.array([number[value] for value in values], dtype=np.int64), found

@@ -80,10 +80,11 @@ class NamedSet:
         where = data_folders()[0] / self.file
         if not self.file.endswith(".npz"):
             classes = f"{{{','.join(_PARTS[self.file])}}}/CLASS" if self.file in _PARTS else "CLASS"
-            return f"put its images at {where}/{classes}/*.jpg, or set ASTERISM_DATA"
-        split = "" if self.split is None else ", split (0 train, 1 test)"
-        keys = f"images (uint8, N x H x W [x 3]), labels (int64){split}"
-        return f"put a file {where} there with the keys {keys}, or set ASTERISM_DATA"
+            return f"put its images at {where}/{classes}/*.jpg, or set ASTERISM_DATA to a folder that holds them"
+        parted = any(one.split is not None for one in _SETS if one.file == self.file)
+        split = ", split (0 train, 1 test)" if parted else ""
+        keys = f"images (uint8, N x H x W [x 3]), labels (int64 from 0){split}"
+        return f"make the file {where} with the keys {keys}, or set ASTERISM_DATA to a folder that holds it"
 
 
 _PARTS = {"flowers102": ("train", "val", "test")}

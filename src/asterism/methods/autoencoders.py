@@ -97,14 +97,6 @@ class AutoEncoder(ImageEstimator):
         parts = [self.network_(images.batch(slice(i, i + 256))) for i in range(0, len(images), 256)]
         return torch.cat(parts).numpy()
 
-    @property
-    def _n_features_out(self) -> int:  # names the output columns for scikit-learn
-        return self.resolved_features(self.image_shape_)
-
-    def resolved_features(self, shape: tuple[int, int, int]) -> int:
-        """Number of features D for an image shape."""
-        raise NotImplementedError
-
 
 class FCAE(AutoEncoder):
     """Fully convolutional auto-encoder (Li et al. 2017, §3.1), trained end to end.
@@ -166,9 +158,6 @@ class FCAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> nn.Module:
         return FullyConvolutionalAutoEncoder(shape, self.n_features)
 
-    def resolved_features(self, shape: tuple[int, int, int]) -> int:
-        """Number of features D for an image shape."""
-        return FullyConvolutionalAutoEncoder(shape, self.n_features).n_features
 
 
 class SAE(AutoEncoder):
@@ -227,10 +216,6 @@ class SAE(AutoEncoder):
 
     def _build(self, shape: tuple[int, int, int]) -> nn.Module:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
-
-    def resolved_features(self, shape: tuple[int, int, int]) -> int:
-        """Number of features D, the last width."""
-        return int(self.widths[-1])
 
     def _train(self, network: nn.Module, images: ImageSource, training: Training, run: Run) -> None:
         mean_square = torch.stack(

@@ -141,6 +141,8 @@ class Run:
         for name, one in state.items():
             if hasattr(one, "load_state_dict"):
                 one.load_state_dict(saved["state"][name])
+                if isinstance(one, torch.optim.Optimizer):
+                    _match_strides(one)
             else:
                 with torch.no_grad():
                     one.copy_(saved["state"][name])
@@ -156,6 +158,17 @@ class Run:
                 file.writelines(json.dumps(entry) + "\n" for entry in self.history)
         except OSError as error:
             raise StorageError(f"cannot write {self.folder / 'history.jsonl'}: {error.strerror}") from error
+
+
+def _match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Lay each state tensor out as its parameter is: fused steps walk through both as they lie in memory.
+
+    Saved tensors come back contiguous; beside channels-last weights a fused step would mix up their elements.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _note(recorded: dict[str, Any]) -> str:

@@ -1,0 +1,72 @@
+"""The typer app. Nothing heavy is imported before a command begins: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from asterism.cli import commands_data, commands_fit, commands_run
+from asterism.cli.exits import guarded, terminate_softly
+from asterism.cli.text import say
+
+app = typer.Typer(
+    name="asterism",
+    help="Group unlabelled images, and learn the features that tell the groups apart.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # --debug shows Python's own tracebacks
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    commands_fit.cluster,
+    commands_run.predict,
+    commands_run.embed,
+    commands_run.evaluate,
+    commands_run.report,
+    commands_run.export,
+    commands_data.methods,
+    commands_data.data,
+    commands_fit.demo,
+    commands_data.bench,
+):
+    app.command()(guarded(command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(version("asterism-clustering"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from (also ASTERISM_DEBUG=1).")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Group unlabelled images, and learn the features that tell the groups apart."""
+    if debug:
+        os.environ["ASTERISM_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Entry point of the program ``asterism``; leaves with an exit code, see `asterism.cli.exits`."""
+    terminate_softly()
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a letter gets its number
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:]
+    before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--debug" in before_end:  # may stand anywhere
+        arguments.remove("--debug")
+        arguments.insert(0, "--debug")
+    app(arguments, prog_name="asterism")

@@ -1,0 +1,78 @@
+"""Commands that list and compare: ``methods``, ``data``, ``bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asterism.cli.text import aligned, note, say
+
+Arg = typer.Argument
+Opt = typer.Option
+
+
+def methods(name: Annotated[str | None, Arg(metavar="NAME", help="A method: list its parameters.")] = None) -> None:
+    """List the methods, or the parameters of one."""
+    from asterism.cli.describe import method_lines, parameter_lines
+
+    say(method_lines() if name is None else parameter_lines(name))
+
+
+def data() -> None:
+    """List the named data sets (data:NAME)."""
+    from asterism.images import named_sets
+
+    rows: list[list] = [["NAME", "IMAGES", "CLASSES", "HERE", "WHAT"]]
+    missing: dict[str, list[str]] = {}
+    for one in named_sets():
+        here = "yes" if one.available else "fetched on use" if one.fetchable else "no"
+        rows.append([f"data:{one.name}", one.n, one.k, here, one.description])
+        if here == "no":
+            missing.setdefault(one.how_to_get, []).append(one.name)
+    say(aligned(rows))
+    if missing:
+        say("\n" + "\n".join(f"{', '.join(names)}: {how}" for how, names in missing.items()))
+
+
+def bench(
+    tables: Annotated[list[str] | None, Arg(metavar="TABLE", help="dbc-4, jule-3 ... (see --list).")] = None,
+    only: Annotated[
+        list[str] | None, Opt(metavar="KEY=VALUE,...", help="Only these rows: dataset=usps,method=dbc.")
+    ] = None,
+    seeds: Annotated[str | None, Opt(help="0-2, or 0,1,5.  [default: 0-2; with --show all that are recorded]")] = None,
+    show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
+    json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
+    list_: Annotated[bool, Opt("--list", help="List the tables and what their data sets lack.")] = False,
+    out: Annotated[Path | None, Opt(help="Folder of the recorded rows.  [default: benchmarks/results]")] = None,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Run and print the tables of the papers.
+
+    Ours stands beside theirs. What is recorded already is not run again.
+    """
+    from json import dumps
+
+    from asterism.cli.describe import parse_only, parse_seeds, table_lines
+    from asterism.evaluation import bench as benchmark
+
+    if list_:
+        listed = benchmark.list_tables()
+        say(dumps(listed) if json else table_lines(listed))
+        return
+    if not tables:
+        raise typer.BadParameter("which tables? See: asterism bench --list", param_hint="TABLES")
+    chosen = parse_only(only or [])
+    rows = benchmark.run_tables(
+        tables,
+        only=chosen,
+        seeds=None if seeds is None else parse_seeds(seeds),
+        show=show,
+        results_dir=out,
+        device=device,
+        verbose=0 if quiet else 1,
+        echo=(lambda line: None) if quiet else note,
+    )
+    say(dumps(rows) if json else "\n\n".join(benchmark.format_table(name, rows, chosen) for name in tables))

@@ -1,0 +1,92 @@
+"""Commands that fit: ``cluster`` and ``demo``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Arg = typer.Argument
+Opt = typer.Option
+
+
+def cluster(
+    images: Annotated[
+        str | None,
+        Arg(metavar="IMAGES", help="Folder of images, .npz or .npy file, or data:NAME (see: asterism data)."),
+    ] = None,
+    n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
+    method: Annotated[str | None, Opt(help="See: asterism methods.  [default: dbc]")] = None,
+    out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
+    seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,
+    size: Annotated[str | None, Opt(help="Pixels a side, 64, or HEIGHTxWIDTH, 48x64.")] = None,
+    color: Annotated[str | None, Opt(help="grey or rgb.  [default: as the images are]")] = None,
+    no_crop: Annotated[bool, Opt("--no-crop", help="Squash to the size instead of cutting the centre out.")] = False,
+    layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
+    strict: Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        Opt("--set", metavar="NAME=VALUE", help="A parameter: training.lr=0.01 (see: asterism methods NAME)."),
+    ] = None,
+    like: Annotated[Path | None, Opt(help="Take method, parameters and seed from this run.")] = None,
+    labels: Annotated[
+        str | None, Opt(help="Known classes, for scoring only: folders (CLASS/image.jpg), or a CSV file path,label.")
+    ] = None,
+    export: Annotated[Path | None, Opt(help="Put the images of each group into a folder below this one.")] = None,
+    copy: Annotated[bool, Opt("--copy/--link", help="Export copies, or symbolic links.")] = False,
+    device: Annotated[str | None, Opt(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]")] = None,
+    precision: Annotated[str | None, Opt(help="32-true, 16-mixed, bf16-mixed ...  [default: 32-true]")] = None,
+    resume: Annotated[bool, Opt("--resume", help="Go on with the unfinished run in --out.")] = False,
+    overwrite: Annotated[bool, Opt("--overwrite", help="Replace the run in --out, the groups in --export.")] = False,
+    no_report: Annotated[bool, Opt("--no-report", help="Write no report.html.")] = False,
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Group images, write the run folder and its page.
+
+    Learns features and groups together. A run that was interrupted or killed goes on with:
+    asterism cluster --resume --out RUN
+    """
+    from asterism.cli.fitting import Request, cluster_images
+
+    cluster_images(
+        Request(
+            images=images,
+            n_clusters=n_clusters,
+            method=method,
+            out=out,
+            seed=seed,
+            size=size,
+            color=color,
+            crop=not no_crop,
+            layout=layout,
+            strict=strict,
+            settings=settings or [],
+            like=like,
+            labels=labels,
+            export=export,
+            copy=copy,
+            device=device,
+            precision=precision,
+            resume=resume,
+            overwrite=overwrite,
+            report=not no_report,
+            quiet=quiet,
+            command=shlex.join(["asterism", *sys.argv[1:]]),
+        )
+    )
+
+
+def demo(
+    out: Annotated[Path, Opt(help="Folder of the run; an earlier demo in it is replaced.")] = Path("demo"),
+    settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="As in cluster.")] = None,
+) -> None:
+    """Group 1 797 digits that scikit-learn brings along.
+
+    Needs no download and takes a minute or two.
+    """
+    from asterism.cli.demo import show_demo
+
+    show_demo(out, settings or [])

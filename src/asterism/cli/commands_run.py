@@ -1,0 +1,117 @@
+"""Commands on a run: ``predict``, ``embed``, ``evaluate``, ``report``, ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asterism.cli.text import counted, note, say
+
+Arg = typer.Argument
+Opt = typer.Option
+
+Run = Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")]
+Labels = Annotated[
+    str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
+]
+Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
+Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
+Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
+
+
+def predict(
+    run: Run,
+    images: Annotated[str, Arg(metavar="IMAGES", help="Folder of images, .npz or .npy file, or data:NAME.")],
+    out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
+    layout: Layout = None,
+    strict: Strict = False,
+    device: Device = "auto",
+) -> None:
+    """Put new images into the groups of a run."""
+    from asterism.cli.runs import check_writable, open_new_images, open_run
+    from asterism.training.folder import write_labels
+
+    fitted = open_run(run, device)
+    clusterer = fitted.clusterer
+    check_writable(out)
+    source = open_new_images(fitted, images, layout, strict)
+    labels, confidence = clusterer.predict_with_confidence(source)
+    write_labels(out, source.names, labels, confidence)
+    say(f"{counted(len(labels), 'image')} in {counted(len(set(labels.tolist())), 'group')}: {out}")
+
+
+def embed(
+    run: Run,
+    out: Annotated[Path, Opt(help="FILE.npz (features, names), FILE.npy and FILE.names.csv, or FILE.csv.")],
+    images: Annotated[str | None, Arg(metavar="IMAGES", help="Images.  [default: the run's own]")] = None,
+    layout: Layout = None,
+    strict: Strict = False,
+    device: Device = "auto",
+) -> None:
+    """Compute the learned features of images."""
+    from asterism.cli.features import check_ending, write_features
+    from asterism.cli.runs import check_writable, open_new_images, open_run
+
+    check_ending(out)
+    fitted = open_run(run, device)
+    check_writable(out)
+    source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict)
+    features = fitted.estimator.transform(source)
+    write_features(out, source.names, features)
+    say(f"{counted(len(features), 'image')}, {counted(features.shape[1], 'feature')}: {out}")
+
+
+def evaluate(
+    run: Run,
+    labels: Labels = None,
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score the groups of a run against known classes."""
+    from json import dumps
+
+    from asterism.cli.finishing import scored
+    from asterism.cli.runs import open_run
+    from asterism.cli.text import aligned
+    from asterism.errors import InputError
+
+    fitted = open_run(run)
+    found = fitted.labels(labels)
+    if found is None:
+        raise InputError(
+            f"the classes of the images of {run} are not known; give --labels folders or --labels FILE.csv"
+        )
+    values = scored(found[0], fitted.clusterer.labels_)
+    if json:
+        say(dumps(values))
+        return
+    say(aligned([name, f"{value:.4f}" if isinstance(value, float) else value] for name, value in values.items()))
+
+
+def report(run: Run, labels: Labels = None) -> None:
+    """Write the page of a run, report.html, anew."""
+    from asterism.cli.finishing import write_page
+    from asterism.cli.runs import open_run
+
+    fitted = open_run(run)
+    images = fitted.images_or_none()
+    say(str(write_page(fitted, images, fitted.labels(labels))))
+
+
+def export(
+    run: Run,
+    folder: Annotated[Path, Arg(metavar="DIR", help="Where the folders cluster-000, cluster-001 ... are made.")],
+    copy: Annotated[bool, Opt("--copy/--link", help="Copies, or symbolic links.")] = False,
+    overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
+) -> None:
+    """Put the images of each group into a folder."""
+    from asterism.cli.export import check_export, export_groups
+    from asterism.cli.runs import open_run
+
+    fitted = open_run(run)
+    check_export(folder, fitted.content["images"]["origin"].get("source"), overwrite)
+    missing = export_groups(fitted, folder, copy=copy)
+    if missing:
+        note(f"{counted(missing, 'image')} no longer there and not exported")
+    say(f"{counted(len(fitted.clusterer.labels_) - missing, 'image')}: {folder}")

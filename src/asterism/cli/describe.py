@@ -1,0 +1,125 @@
+"""Methods and their parameters in words, taken from the docstrings; and the small languages of ``bench``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from typing import Any
+
+from asterism.cli.runs import find_method
+from asterism.cli.settings import Setting, settings_of
+from asterism.cli.text import aligned
+from asterism.errors import InputError
+from asterism.images import named_sets
+from asterism.methods import METHODS
+
+WIDTH = 110
+
+
+def method_lines() -> str:
+    """Every method: name, one line, and its paper below."""
+    width = max(map(len, METHODS)) + 2
+    lines = []
+    for name, cls in METHODS.items():
+        lines.append(name.ljust(width) + _first_paragraph(cls.__doc__))
+        if paper := paper_of(cls):
+            lines.append(textwrap.fill(paper, WIDTH, initial_indent=" " * width, subsequent_indent=" " * width))
+    return "\n".join([*lines, "", "Parameters of one: asterism methods NAME"])
+
+
+def paper_of(cls: type) -> str | None:
+    """The paper that a method's module begins with (``NAME: authors, "title", where``), if it does."""
+    first = _first_paragraph(sys.modules[cls.__module__].__doc__)
+    match = re.fullmatch(r'[\w-]+: (.+".+".*?)\.?', first)
+    return match.group(1) if match else None
+
+
+def parameter_lines(name: str) -> str:
+    """Every parameter of a method that ``--set`` reaches: dotted name, default, what it means.
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
+    """
+    cls = find_method(name)
+    settings = list(settings_of(cls()))
+    rows = [[one.path, _shown(one.default), _meaning(one)] for one in settings]
+    example = next(one for one in settings if isinstance(one.default, (int, float)))
+    paper = paper_of(cls)
+    head = [f"{name}: {_first_paragraph(cls.__doc__)}", *([paper] if paper else []), ""]
+    how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
+    return "\n".join([*head, aligned([["PARAMETER", "DEFAULT", "MEANING"], *rows]), how])
+
+
+def table_lines(tables: list[dict[str, Any]]) -> str:
+    """The tables of ``asterism bench --list``, and what their data sets lack."""
+    here = {one.name: one for one in named_sets()}
+    rows: list[list[Any]] = [["TABLE", "METHODS", "RUNS A SEED", "DATA SETS", "WHAT"]]
+    lacking = {}
+    for table in tables:
+        marks = []
+        for name in (*table["datasets"], *table["also"]):
+            absent = name in here and not here[name].available and not here[name].fetchable
+            marks.append(f"{name}*" if absent else name)
+            if absent:
+                lacking[name] = here[name].how_to_get
+        rows.append([table["name"], ",".join(table["methods"]), table["runs_a_seed"], ",".join(marks), table["title"]])
+    lines = [f"* not here: data:{name}: {how}" for name, how in lacking.items()]
+    return "\n".join([aligned(rows), *([""] if lines else []), *lines])
+
+
+def parse_only(texts: list[str]) -> dict[str, str]:
+    """``["dataset=usps,method=dbc"]`` as a value for each key.
+
+    Raises
+    ------
+    InputError
+    """
+    found: dict[str, str] = {}
+    for part in ",".join(texts).split(","):
+        key, equals, value = (one.strip() for one in part.partition("="))
+        if not part.strip():
+            continue
+        if not equals or not key or not value:
+            raise InputError(f"--only {part!r} is not of the form KEY=VALUE, as in dataset=usps,method=dbc")
+        if found.setdefault(key, value) != value:
+            raise InputError(f"--only holds {key} twice, {found[key]} and {value}: call bench once for each")
+    return found
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-2`` or ``0,1,5`` or both.
+
+    Raises
+    ------
+    InputError
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
+            raise InputError(f"--seeds {text!r} is neither a range, as in 0-2, nor a list, as in 0,1,5")
+        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return list(dict.fromkeys(seeds))
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join(inspect.cleandoc(text or "").partition("\n\n")[0].split())
+
+
+def _meaning(setting: Setting) -> str:
+    choices = f"{', '.join(setting.choices)}. " if len(setting.choices) > 1 else ""
+    return textwrap.shorten(choices + setting.doc.replace("`", ""), 140, placeholder=" …")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)

@@ -1,0 +1,102 @@
+"""The merge history: one tree over the samples, in scipy's form, that can be cut at any number of clusters."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from asterism.errors import InputError
+
+
+def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
+    """History of a run over all samples, as `scipy.cluster.hierarchy` keeps it.
+
+    Parameters
+    ----------
+    labels : (N,) int array
+        Initial clusters, 0 … n − 1.
+    merges : (T, 2) int array
+        Pairs of initial clusters; each stands for the cluster that it has been merged into so far.
+
+    Returns
+    -------
+    Z : (N − n + T, 4) float64 array
+        Row t joins the nodes Z[t, 0] < Z[t, 1] into node N + t with Z[t, 3] samples. The first N − n rows put the
+        initial clusters together, one sample after another, at height 0; the rows of the merges follow at heights
+        1 … T. Affinities need not fall from one merge to the next, so the height is the number of the merge: it makes
+        the tree monotone, and scipy's ``dendrogram`` and ``fcluster`` read it. O(N).
+    """
+    n_clusters = int(labels.max()) + 1
+    history = np.zeros((len(labels) - n_clusters + len(merges), 4))
+    _write_rows(labels, merges, n_clusters, history)
+    return history
+
+
+@numba.njit(cache=True)
+def _write_rows(labels, merges, n_clusters, history):  # type: ignore[no-untyped-def]
+    node = np.full(n_clusters, -1, np.int64)
+    size = np.zeros(n_clusters, np.int64)
+    row = 0
+    for m in range(labels.size):
+        c = labels[m]
+        size[c] += 1
+        if node[c] < 0:
+            node[c] = m
+        else:
+            history[row, 0], history[row, 1] = min(node[c], m), max(node[c], m)
+            history[row, 3] = size[c]
+            node[c] = labels.size + row
+            row += 1
+    for t in range(merges.shape[0]):
+        a, b = merges[t]
+        history[row, 0], history[row, 1] = min(node[a], node[b]), max(node[a], node[b])
+        size[a] += size[b]
+        history[row, 2], history[row, 3] = t + 1, size[a]
+        node[a] = labels.size + row
+        row += 1
+
+
+def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> np.ndarray:
+    """Labels with ``n_clusters`` clusters from a merge history, without a new run.
+
+    Parameters
+    ----------
+    history : (T, 4) array
+        As `linkage_matrix` or scipy write it.
+    n_clusters : int
+        From the number of clusters at which the history stops to that of the initial clusters.
+    n_samples : int, optional
+        N, needed where the history stops before one cluster; T + 1 otherwise.
+
+    Returns
+    -------
+    labels : (N,) int64 array
+        Numbered by the first sample of each cluster. O(N).
+
+    Raises
+    ------
+    InputError
+        If there are not that many clusters to be had.
+    """
+    n_samples = len(history) + 1 if n_samples is None else n_samples
+    most = n_samples - int((history[:, 2] == 0).sum())
+    least = n_samples - len(history)
+    if not least <= n_clusters <= most:
+        raise InputError(f"n_clusters={n_clusters} cannot be cut from this history: it goes from {most} to {least}")
+    return labels_after(history, n_samples, n_samples - n_clusters)
+
+
+@numba.njit(cache=True)
+def labels_after(history, n_samples, n_rows):  # type: ignore[no-untyped-def]
+    top = np.arange(n_samples + n_rows)
+    for t in range(n_rows - 1, -1, -1):
+        top[int(history[t, 0])] = top[int(history[t, 1])] = top[n_samples + t]
+    number = np.full(n_samples + n_rows, -1, np.int64)
+    labels = np.empty(n_samples, np.int64)
+    found = 0
+    for m in range(n_samples):
+        if number[top[m]] < 0:
+            number[top[m]] = found
+            found += 1
+        labels[m] = number[top[m]]
+    return labels

@@ -1,0 +1,111 @@
+"""With known classes: which cluster holds what, class by class, and what was wrong with great certainty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from asterism.report.material import Material
+from asterism.report.section import Section
+from asterism.report.sprites import make_sprites
+from asterism.report.words import grouped
+
+LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
+MOST_MISTAKES = 100  # as many as the DBC paper's Fig. 8 shows
+
+
+def confusion(material: Material) -> Section | None:
+    """Clusters × classes, each cluster in the row of the class that it stands for; None without labels."""
+    if material.classes is None:
+        return None
+    rows = ordered_clusters(material)
+    counts = material.counts[rows]  # (k, classes)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    as_table = max(counts.shape) <= LARGEST_TABLE
+    values = {
+        "classes": material.class_names,
+        "rows": [
+            {
+                "cluster": int(cluster),
+                "matched": int(material.matched[cluster]),
+                "cells": [(grouped(int(n)), float(s)) for n, s in zip(counts[i], shares[i], strict=True)],
+            }
+            for i, cluster in enumerate(rows)
+        ]
+        if as_table
+        else [],
+        "per_class": per_class(material),
+        "n_left": int((material.matched < 0).sum()),
+        "k": material.k,
+    }
+    at = np.argwhere(counts)
+    data = None
+    if not as_table:
+        cells = [[int(i), int(j), int(counts[i, j]), round(float(shares[i, j]), 3)] for i, j in at]
+        data = {"clusters": rows.tolist(), "cells": cells}
+    return Section("confusion", "Confusion", values, data)
+
+
+def ordered_clusters(material: Material) -> np.ndarray:
+    """Clusters in the order of their classes; those left without a class stand last, by their commonest class."""
+    commonest = material.counts.argmax(1)
+    left = material.matched < 0
+    return np.lexsort((np.arange(material.k), np.where(left, commonest, material.matched), left))
+
+
+def per_class(material: Material) -> list[dict[str, Any]]:
+    """Figures of each class, the worst first: found (recall), pure (precision), and where most of the rest went."""
+    owner = {int(of_class): cluster for cluster, of_class in enumerate(material.matched) if of_class >= 0}
+    found = []
+    for number, name in enumerate(material.class_names):
+        column = material.counts[:, number]
+        total, cluster = int(column.sum()), owner.get(number)
+        if total == 0:
+            continue
+        hits = 0 if cluster is None else int(column[cluster])
+        elsewhere = column.copy()
+        if cluster is not None:
+            elsewhere[cluster] = 0
+        other = int(elsewhere.argmax())
+        found.append(
+            {
+                "name": name,
+                "images": grouped(total),
+                "cluster": cluster,
+                "found": hits / total,
+                "pure": None if cluster is None else hits / int(material.sizes[cluster]),
+                "other": other if elsewhere[other] else None,
+                "other_name": material.class_of_cluster(other),
+                "other_count": grouped(int(elsewhere[other])),
+            }
+        )
+    return sorted(found, key=lambda one: one["found"])
+
+
+def mistakes(material: Material) -> Section | None:
+    """Images in the wrong group with the highest confidence (Fig. 8); None without labels, pictures or mistakes."""
+    if material.classes is None or material.images is None or not material.wrong.any():
+        return None
+    if not material.has_pictures:
+        return None
+    wrong = np.flatnonzero(material.wrong)
+    chosen = wrong[np.argsort(-material.confidence[wrong], kind="stable")[:MOST_MISTAKES]]
+    pictures = [
+        {
+            "name": material.names[i],
+            "confidence": f"{material.confidence[i]:.3f}",
+            "cluster": int(material.clusters[i]),
+            "taken_for": material.class_of_cluster(int(material.clusters[i])),
+            "truth": material.class_names[int(material.classes[i])],
+        }
+        for i in chosen
+    ]
+    values = {
+        "pictures": pictures,
+        "n_wrong": grouped(len(wrong)),
+        "share": f"{100 * len(wrong) / material.n:.1f} %",
+        "lowest": f"{material.confidence[chosen[-1]]:.2f}",
+        "n_shown": len(chosen),
+    }
+    return Section("mistakes", "Confidently wrong", values, sprites=make_sprites(material.images, chosen, 96))

@@ -1,0 +1,98 @@
+/* Cards of clusters, filled while they are near the window and emptied behind it: a thousand stay light. */
+
+asterism.draw.gallery = (section, data, sprites) => {
+  const { colors, sizes, matched, classNames } = asterism.shared;
+  const { element } = asterism;
+  const list = section.querySelector(".cards");
+  const className = (one) => (/^\d+$/.test(classNames[one]) ? `class ${classNames[one]}` : classNames[one]);
+  let start = 0;
+  const cards = new Map();
+  for (const card of data.cards) {
+    cards.set(card.cluster, { ...card, start });
+    start += card.certain + card.uncertain;
+  }
+
+  const lines = (i, cluster) => [
+    `cluster ${cluster}`,
+    `confidence ${data.confidence[i].toFixed(3)}`,
+    ...(data.classes ? [`class ${classNames[data.classes[i]]}`] : []),
+  ];
+
+  const picture = (i, cluster) => {
+    const canvas = asterism.picture(i, data.names[i], lines(i, cluster));
+    canvas.classList.toggle("wrong", Boolean(data.wrong[i]));
+    asterism.painter.observe(canvas);
+    return canvas;
+  };
+
+  const members = (title, first, length, cluster) => {
+    if (!length) return null;
+    const indices = Array.from({ length }, (_, i) => first + i);
+    const shown = sprites
+      ? element("div", { class: "pictures", tabindex: 0, role: "group", "aria-label": `${title} of cluster ${cluster}` },
+          ...indices.map((i) => picture(i, cluster)))
+      : element("ol", { class: "names" }, ...indices.map((i) =>
+          element("li", {}, element("bdi", {}, data.names[i]), element("small", {}, data.confidence[i].toFixed(3)))));
+    return element("div", { class: "members" }, element("h4", {}, title), shown);
+  };
+
+  /** Twenty bars: how the confidence of the members spreads over 0 … 1. */
+  const spread = (card) => {
+    const high = Math.max(...card.histogram);
+    const bars = card.histogram.map((count) => element("i", { style: { height: `${(100 * count) / high}%` } }));
+    const label = `Confidence of the members from 0 to 1, on average ${card.confidence.toFixed(3)}`;
+    return element("span", { class: "spread", role: "img", "aria-label": label, title: label }, ...bars);
+  };
+
+  const fill = (article) => {
+    const card = cards.get(Number(article.dataset.cluster));
+    const body = article.querySelector(".body");
+    if (body.firstChild) return;
+    body.append(...[
+      members("Most certain", card.start, card.certain, card.cluster),
+      members("Least certain", card.start + card.certain, card.uncertain, card.cluster),
+    ].filter(Boolean));
+    body.style.minHeight = "";
+  };
+  const empty = (article) => {
+    const body = article.querySelector(".body");
+    if (!body.firstChild || body.contains(document.activeElement)) return;
+    body.style.minHeight = `${body.offsetHeight}px`; // what lies below must not jump
+    body.replaceChildren();
+  };
+  const near = new IntersectionObserver(
+    (entries) => entries.forEach(({ target, isIntersecting }) => (isIntersecting ? fill : empty)(target)),
+    { rootMargin: "1200px" },
+  );
+
+  const article = (card) => {
+    const { cluster } = card;
+    const name = matched[cluster] >= 0 ? element("bdi", { class: "class" }, className(matched[cluster])) : null;
+    const heading = element("h3", {},
+      element("i", { class: "swatch", style: { background: colors[cluster] } }), `Cluster ${cluster}`, name);
+    const facts = element("p", { class: "numbers" },
+      `${asterism.count(sizes[cluster])} ${sizes[cluster] === 1 ? "image" : "images"}`,
+      ...(sizes[cluster] ? [spread(card), element("span", {}, `confidence ${card.confidence.toFixed(3)}`)] : []));
+    const show = element("button", { type: "button", class: "quiet" }, "Show on the map");
+    show.addEventListener("click", () => asterism.map.showCluster(cluster));
+    const made = element("article", { class: "card", id: `cluster-${cluster}`, "data-cluster": cluster },
+      element("header", {}, heading, asterism.map && sizes[cluster] ? show : null), facts, element("div", { class: "body" }));
+    near.observe(made);
+    return made;
+  };
+  const articles = [...cards.values()].map(article);
+  list.append(...articles);
+
+  const orders = {
+    cluster: (a, b) => a.cluster - b.cluster,
+    size: (a, b) => sizes[b.cluster] - sizes[a.cluster] || a.cluster - b.cluster,
+    confidence: (a, b) => a.confidence - b.confidence || a.cluster - b.cluster,
+  };
+  const order = section.querySelector(".order");
+  order?.addEventListener("change", () => {
+    const sorted = [...cards.values()].sort(orders[order.value]);
+    list.append(...sorted.map(({ cluster }) => document.getElementById(`cluster-${cluster}`)));
+  });
+  const go = section.querySelector(".go");
+  go?.addEventListener("change", () => document.getElementById(`cluster-${Number(go.value)}`)?.scrollIntoView());
+};

@@ -1,0 +1,46 @@
+"""The map of the images: what the learned features put side by side (the DBC paper's Fig. 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from asterism.report.embed import chosen_for_map, embed, morton_order
+from asterism.report.material import Material
+from asterism.report.section import Section
+from asterism.report.sprites import make_sprites
+from asterism.report.words import grouped
+
+UNITS = 65535  # positions are whole numbers up to this: short in the page, finer than any screen
+THUMBNAIL, SMALL_THUMBNAIL = 48, 32  # pixels a side; the smaller where more than MANY points have one
+MANY = 10_000
+
+
+def map_(material: Material) -> Section | None:
+    """Every image as a point, or a sample of them; None without images."""
+    if material.images is None:
+        return None
+    shown = chosen_for_map(material.n, material.seed)
+    images = material.images if len(shown) == material.n else material.images.subset(shown)
+    points = embed(material.estimator.transform(images), material.seed)
+    order = morton_order(points)
+    points, shown = points[order], shown[order]
+    data = {
+        "x": np.rint(points[:, 0] * UNITS).astype(int).tolist(),
+        "y": np.rint(points[:, 1] * UNITS).astype(int).tolist(),
+        "units": UNITS,
+        "clusters": material.clusters[shown].tolist(),
+        "confidence": [round(float(one), 3) for one in material.confidence[shown]],
+        "names": [material.names[i] for i in shown],
+        "classes": None if material.classes is None else material.classes[shown].tolist(),
+    }
+    sprites = None
+    if material.has_pictures:
+        sprites = make_sprites(material.images, shown, THUMBNAIL if len(shown) <= MANY else SMALL_THUMBNAIL)
+    values = {
+        "n_shown": grouped(len(shown)),
+        "n": grouped(material.n),
+        "is_sample": len(shown) < material.n,
+        "has_classes": material.classes is not None,
+        "has_pictures": material.has_pictures,
+    }
+    return Section("map", "Map", values, data, sprites)

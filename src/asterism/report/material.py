@@ -1,0 +1,201 @@
+"""`Material`: what a page is made of, gathered once: the run, its images if they are still there, labels if known."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import AsterismError, InputError
+from asterism.estimator import ImageClusterer
+from asterism.evaluation.metrics import match_clusters, scores
+from asterism.images import ImageSource, open_images
+from asterism.images.labels import encode_labels
+from asterism.images.open import reopen
+from asterism.methods import load
+from asterism.report.palette import palette
+from asterism.training.folder import RunFolder
+
+
+@dataclass
+class Material:
+    """A finished run and what is known about its images.
+
+    Attributes
+    ----------
+    content : dict
+        ``run.json``.
+    estimator : ImageClusterer
+        Fitted.
+    names : list of str
+        N names of images.
+    clusters : ndarray of shape (N,), int64
+    confidence : ndarray of shape (N,), float32
+    images : ImageSource or None
+        None where they could not be had: the page then has no pictures.
+    classes : ndarray of shape (N,), int64, or None
+        Known classes from 0.
+    class_names : list of str
+    warnings : list of str
+        Told at the top of the page.
+    """
+
+    content: dict[str, Any]
+    estimator: ImageClusterer
+    names: list[str]
+    clusters: np.ndarray
+    confidence: np.ndarray
+    images: ImageSource | None = None
+    classes: np.ndarray | None = None
+    class_names: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def n(self) -> int:
+        """How many images were clustered."""
+        return len(self.clusters)
+
+    @cached_property
+    def k(self) -> int:
+        """How many clusters there are, empty ones too."""
+        return max(len(self.estimator.cluster_centers_), int(self.clusters.max()) + 1)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.content["seed"])
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is anything for the eye: vectors are no pictures."""
+        return self.images is not None and not self.images.is_table
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Number of images of each cluster, (k,)."""
+        return np.bincount(self.clusters, minlength=self.k)
+
+    @cached_property
+    def mean_confidence(self) -> np.ndarray:
+        """Mean confidence of each cluster's images, (k,); 0 where it is empty."""
+        return np.bincount(self.clusters, self.confidence, self.k) / np.maximum(self.sizes, 1)
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Every score against the known classes; empty without."""
+        return {} if self.classes is None else scores(self.classes, self.clusters)
+
+    @cached_property
+    def matched(self) -> np.ndarray:
+        """Class of each cluster by the Hungarian method, (k,); −1 for a cluster left without one."""
+        found = np.full(self.k, -1)
+        if self.classes is not None:
+            for cluster, of_class in match_clusters(self.classes, self.clusters).items():
+                found[cluster] = of_class
+        return found
+
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        """Whether each image lies in a cluster that stands for another class, (N,); all False without labels."""
+        if self.classes is None:
+            return np.zeros(self.n, dtype=bool)
+        return self.matched[self.clusters] != self.classes
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Images of each cluster and class, (k, number of classes)."""
+        n_classes = len(self.class_names)
+        together = np.bincount(self.clusters * n_classes + self.classes, minlength=self.k * n_classes)
+        return together.reshape(self.k, n_classes)
+
+    @cached_property
+    def colors(self) -> list[str]:
+        """Colour of each cluster."""
+        return palette(self.k)
+
+    @cached_property
+    def class_colors(self) -> list[str]:
+        """Colour of each class: its cluster's, so that where all is right both colourings are the same."""
+        owners = {int(of_class): cluster for cluster, of_class in enumerate(self.matched) if of_class >= 0}
+        spare = iter(palette(self.k + len(self.class_names))[self.k :])
+        return [
+            self.colors[owners[one]] if one in owners else next(spare) for one in range(len(self.class_names))
+        ]
+
+    def class_of_cluster(self, cluster: int) -> str | None:
+        """Name of the class that a cluster stands for."""
+        of_class = int(self.matched[cluster])
+        return None if of_class < 0 else self.class_names[of_class]
+
+
+def gather(run: str | Path, images: Any = None, labels: Any = None, label_names: Any = None) -> Material:
+    """Read a run and find its images.
+
+    Parameters and errors are those of `asterism.report.write_report`.
+    """
+    estimator = load(run)
+    content = RunFolder(run).read()
+    if not isinstance(estimator, ImageClusterer):
+        raise InputError(f"{run} holds a {content['method']}, which makes no groups; the page shows groups")
+    found, warnings = _find_images(content, estimator, images)
+    material = Material(
+        content,
+        estimator,
+        names=_names(Path(run), found, len(estimator.labels_)),
+        clusters=estimator.labels_,
+        confidence=estimator.confidence_,
+        images=found,
+        warnings=warnings,
+    )
+    if labels is None and found is not None and found.labels is not None:
+        labels, label_names = found.labels, found.label_names
+    if labels is not None:
+        _set_classes(material, labels, label_names)
+    return material
+
+
+def _find_images(
+    content: dict[str, Any], estimator: ImageClusterer, images: Any
+) -> tuple[ImageSource | None, list[str]]:
+    """The run's images, or None, and what the reader must know about them."""
+    try:
+        found = reopen(content["images"]["origin"]) if images is None else open_images(images)
+    except (AsterismError, OSError) as error:
+        return None, [f"Without pictures, since the images could not be opened again: {error}"]
+    n, shape = len(estimator.labels_), tuple(estimator.image_shape_)
+    if len(found) != n or found.shape != shape:
+        return None, [
+            f"Without pictures: the run was made from {n} images of shape {shape} (channels, height, width), and there "
+            f"are now {len(found)} of shape {found.shape}."
+        ]
+    fingerprint = content["images"].get("fingerprint")
+    if fingerprint is not None and fingerprint != found.fingerprint:
+        return found, ["The images are not those that the run was made from: their fingerprint differs."]
+    return found, []
+
+
+def _names(run: Path, images: ImageSource | None, n: int) -> list[str]:
+    """Names of the images: their source's, else those of ``labels.csv``, else their numbers."""
+    if images is not None:
+        return list(images.names)
+    try:
+        with open(run / "labels.csv", encoding="utf-8", newline="") as file:
+            names = [row[0] for row in csv.reader(file)][1:]
+    except (OSError, ValueError, IndexError, csv.Error):
+        names = []
+    return names if len(names) == n else [str(i) for i in range(n)]
+
+
+def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
+    values = np.asarray(labels)
+    if values.shape != (material.n,):
+        raise InputError(
+            f"labels have shape {values.shape}; the run has {material.n} images: give one label an image"
+        )
+    names = None if label_names is None else [str(name) for name in label_names]
+    material.classes, found = encode_labels(values.tolist(), names)
+    material.class_names = found or [str(i) for i in range(int(material.classes.max()) + 1)]

@@ -1,0 +1,81 @@
+"""The head of the page: what was clustered, how well, and how large the groups are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asterism.report.material import Material
+from asterism.report.section import Section
+from asterism.report.words import counted, duration, grouped
+
+SCORES = {
+    "acc": ("ACC", "accuracy: images in the cluster that stands for their class, by the Hungarian method"),
+    "nmi_max": ("NMI max", "normalised mutual information, divided by the larger entropy"),
+    "nmi_sqrt": ("NMI sqrt", "normalised mutual information, divided by the geometric mean of the entropies"),
+    "nmi_arith": ("NMI arith", "normalised mutual information, divided by the mean of the entropies"),
+    "ari": ("ARI", "adjusted Rand index"),
+    "purity": ("Purity", "images that belong to the commonest class of their cluster"),
+}
+MOST_BARS = 120  # more clusters than this are drawn as one outline of the sorted sizes
+
+
+def headline(material: Material) -> dict[str, Any]:
+    """What stands above all sections: title, facts, scores, warnings."""
+    content = material.content
+    source = (content["images"].get("origin") or {}).get("source")
+    facts = [
+        ("Images", grouped(material.n)),
+        ("Clusters", grouped(material.k)),
+        ("Method", content["method"]),
+        ("Size", _shape(material)),
+        ("Time", duration(float(content["seconds"]))),
+        ("Mean confidence", f"{float(material.confidence.mean()):.3f}"),
+    ]
+    return {
+        "title": f"{counted(material.n, 'image')} in {counted(material.k, 'group')}",
+        "source": source or "images from memory",
+        "facts": facts,
+        "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
+        "warnings": material.warnings,
+    }
+
+
+def sizes(material: Material) -> Section:
+    """How many images each cluster holds."""
+    largest = int(material.sizes.max())
+    bars = [
+        {
+            "cluster": cluster,
+            "count": grouped(int(count)),
+            "share": count / largest,
+            "color": material.colors[cluster],
+            "name": material.class_of_cluster(cluster),
+        }
+        for cluster, count in enumerate(material.sizes)
+    ]
+    many = material.k > MOST_BARS
+    values = {
+        "bars": [] if many else bars,
+        "outline": _outline(sorted((bar["share"] for bar in bars), reverse=True)) if many else None,
+        "numbered": material.k <= 40,
+        "largest": grouped(largest),
+        "smallest": grouped(int(material.sizes.min())),
+        "median": grouped(int(sorted(material.sizes)[material.k // 2])),
+        "n_empty": int((material.sizes == 0).sum()),
+    }
+    return Section("sizes", "Sizes", values)
+
+
+def _outline(shares: list[float]) -> str:
+    """A filled staircase of falling shares, in a box of 100 × 100."""
+    width = 100 / len(shares)
+    steps = "".join(f"V{100 - 100 * one:.2f}h{width:.4f}" for one in shares)
+    return f"M0 100{steps}V100Z"
+
+
+def _shape(material: Material) -> str:
+    """Size and colour of the images in words."""
+    channels, height, width = material.estimator.image_shape_
+    if material.content["images"].get("is_table"):
+        return counted(channels, "value")
+    return f"{width}×{height} " + {1: "grey", 3: "RGB"}.get(channels, counted(channels, "channel"))

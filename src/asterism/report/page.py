@@ -1,0 +1,125 @@
+"""`write_report`: a run folder in, one self-contained page out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from asterism.images import ImageSource
+from asterism.report.agreement import confusion, mistakes
+from asterism.report.curves import training
+from asterism.report.gallery import gallery
+from asterism.report.map import map_
+from asterism.report.material import Material, gather
+from asterism.report.overview import headline, sizes
+from asterism.report.reconstructions import reconstructions
+from asterism.report.reproduce import reproduce
+from asterism.report.section import Section
+from asterism.training.checkpoint import write_text
+
+# The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
+# draws, ID.js; on runs without its material the function returns None.
+SECTIONS: list[Callable[[Material], Section | None]] = [
+    sizes,
+    map_,
+    gallery,
+    training,
+    reconstructions,
+    confusion,
+    mistakes,
+    reproduce,
+]
+
+HERE = Path(__file__).parent
+
+
+def write_report(
+    run: str | Path,
+    images: ImageSource | None = None,
+    labels: np.ndarray | None = None,
+    label_names: list[str] | None = None,
+    *,
+    path: str | Path | None = None,
+) -> Path:
+    """Write the page of a finished run.
+
+    Parameters
+    ----------
+    run : path
+        The run folder.
+    images : ImageSource, optional
+        The images that were clustered; by default they are opened again from where they came. Without them the page
+        has neither map nor pictures, and says why.
+    labels : array of shape (N,), optional
+        Known classes, for scoring only; by default the images' own.
+    label_names : list of str, optional
+        What the classes 0, 1, … are called.
+    path : path, optional
+        Where to write; ``RUN/report.html`` by default.
+
+    Returns
+    -------
+    Path
+        The page: one file that opens without a network.
+
+    Raises
+    ------
+    MissingDataError, RunError
+        If there is no run, or an unfinished or damaged one.
+    InputError
+        If the labels do not fit the images, or the run made no clusters.
+    StorageError
+        If the page cannot be written.
+
+    Notes
+    -----
+    Cost: one feature pass over the images on the map (all up to 20 000, else 10 000 drawn at random), t-SNE of them
+    (about half a minute for 10 000 on one core), thumbnails. The same run gives the same page.
+    """
+    material = gather(run, images, labels, label_names)
+    sections = [section for make in SECTIONS if (section := make(material)) is not None]
+    target = Path(run) / "report.html" if path is None else Path(path)
+    # what no encoding knows (half a surrogate pair in a class name, say) must not cost the page
+    write_text(target, render(material, sections).encode("utf-8", "replace").decode("utf-8"))
+    return target
+
+
+def render(material: Material, sections: list[Section]) -> str:
+    """The page as text. Everything that came from the user is escaped by the templates."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = ["base.js", *(f"{one.id}.js" for one in sections if one.data is not None), "start.js"]
+    script = "\n" + "\n".join((HERE / name).read_text(encoding="utf-8") for name in scripts)
+    # Only this very script may run: even markup that slipped through the escaping could not.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        head=headline(material),
+        sections=sections,
+        shared=_shared(material),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def _shared(material: Material) -> dict[str, Any]:
+    """What several scripts need: clusters and classes with their colours."""
+    return {
+        "sizes": material.sizes.tolist(),
+        "colors": material.colors,
+        "matched": material.matched.tolist(),
+        "classNames": material.class_names,
+        "classColors": material.class_colors,
+    }

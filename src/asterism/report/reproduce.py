@@ -1,0 +1,96 @@
+"""How to make the run again: command, code, parameters, versions, machine, seed, fingerprint, and what was skipped."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from typing import Any
+
+from asterism.methods import estimator_of
+from asterism.parameters import Parameters
+from asterism.report.material import Material
+from asterism.report.section import Section
+from asterism.report.words import grouped
+
+MOST_SKIPPED = 1000  # lines; more are counted
+NOT_SHOWN = frozenset(("run_dir", "verbose", "random_state"))  # random_state is the seed, the others change nothing
+NESTED_NOT_SHOWN = NOT_SHOWN | {"device", "precision"}  # a nested estimator computes where its owner does
+
+
+def reproduce(material: Material) -> Section:
+    """Everything that the numbers of the page depend on."""
+    content = material.content
+    images = content["images"]
+    skipped = content.get("skipped") or []
+    facts = {
+        "seed": material.seed,
+        "images": (images.get("origin") or {}).get("source") or "from memory",
+        "fingerprint of the images": images.get("fingerprint") or "not recorded",
+        **{f"{name}": value for name, value in content.get("hardware", {}).items()},
+    }
+    values = {
+        "command": _command(content.get("command")),
+        "code": _code(material),
+        "facts": facts,
+        "parameters": flat_parameters(estimator_of(content)),
+        "versions": content.get("versions", {}),
+        "skipped": skipped[:MOST_SKIPPED],
+        "n_skipped": len(skipped),
+        "n_skipped_words": grouped(len(skipped)),
+        "n_unlisted": grouped(max(0, len(skipped) - MOST_SKIPPED)),
+    }
+    return Section("reproduce", "Make it again", values)
+
+
+def flat_parameters(one: Parameters, path: str = "") -> list[tuple[str, str]]:
+    """Names as ``--set`` spells them and values, defaults filled in."""
+    hidden = NESTED_NOT_SHOWN if path else NOT_SHOWN
+    found: list[tuple[str, str]] = []
+    for name in one.get_params(deep=False):
+        value = one.resolved(name)
+        if name in hidden:
+            continue
+        if isinstance(value, Parameters):
+            found.append((path + name, type(value).__name__))
+            found += flat_parameters(value, f"{path}{name}.")
+        else:
+            found.append((path + name, "default" if value is None else str(value)))
+    return found
+
+
+def _command(command: Any) -> str | None:
+    if not command:
+        return None
+    return shlex.join(map(str, command)) if isinstance(command, list) else str(command)
+
+
+def _code(material: Material) -> str:
+    """A few lines of Python that fit the same estimator to the same images."""
+    estimator = estimator_of(material.content)
+    estimator.random_state = material.seed
+    names = ", ".join(sorted({type(one).__name__ for one in _objects(estimator)}))
+    source = (material.content["images"].get("origin") or {}).get("source")
+    images = repr(source) if source else "images"
+    return f"from asterism import {names}\n\nestimator = {spelled(estimator)}\nlabels = estimator.fit({images}).labels_"
+
+
+def spelled(one: Parameters, broken: bool = True) -> str:
+    """A parameter object as Python spells it, what is at its default left out; one argument a line if ``broken``."""
+    signature = inspect.signature(type(one).__init__).parameters
+    given = []
+    for name, value in one.get_params(deep=False).items():
+        if isinstance(value, Parameters):
+            given.append((name, spelled(value, broken=False)))
+        elif value != signature[name].default:
+            given.append((name, repr(value)))
+    given.sort(key=lambda pair: pair[0] != "n_clusters")  # it comes first everywhere
+    arguments = [f"{name}={value}" for name, value in given]
+    if not broken or len(arguments) < 3:
+        return f"{type(one).__name__}({', '.join(arguments)})"
+    return f"{type(one).__name__}(\n" + "".join(f"    {one},\n" for one in arguments) + ")"
+
+
+def _objects(one: Parameters) -> list[Parameters]:
+    """A parameter object and all that were nested in it on purpose."""
+    nested = (value for value in one.get_params(deep=False).values() if isinstance(value, Parameters))
+    return [one, *(deeper for value in nested for deeper in _objects(value))]

@@ -1,0 +1,120 @@
+"""Thumbnails, many to a sheet: a page of ten thousand pictures holds a few dozen images, each decoded when looked at."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from asterism.images import ImageSource
+
+SHEET_SIDE = 1024  # pixels; a sheet is what the browser decodes at once
+BLOCK = 16  # pixels; cells are whole blocks of the codec, so that no picture bleeds into its neighbour
+QUALITY = 80  # of WebP; half the size of JPEG at this, and every browser since 2020 reads it
+
+
+@dataclass
+class Sprites:
+    """Pictures of one size on sheets.
+
+    Attributes
+    ----------
+    width, height : int
+        Pixels of a picture.
+    cell : (int, int)
+        Width and height of its place on the sheet.
+    columns, per_sheet : int
+    sheets : list of str
+        ``data:`` addresses.
+    """
+
+    width: int
+    height: int
+    cell: tuple[int, int]
+    columns: int
+    per_sheet: int
+    sheets: list[str]
+
+    @property
+    def layout(self) -> dict[str, int | list[int]]:
+        """Where the script finds picture i: everything but the pixels, as plain JSON."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "cell": list(self.cell),
+            "columns": self.columns,
+            "perSheet": self.per_sheet,
+        }
+
+
+def make_sprites(images: ImageSource, indices: np.ndarray, side: int) -> Sprites:
+    """Thumbnails of chosen images.
+
+    Parameters
+    ----------
+    images : ImageSource
+    indices : integer ndarray of shape (n,)
+        Which images, in the order of the sprites.
+    side : int
+        Longest side of a thumbnail, in pixels; smaller images keep their size.
+    """
+    _, height, width = images.shape
+    scale = min(1.0, side / max(height, width))
+    width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    cell = (-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK)
+    columns = max(1, SHEET_SIDE // cell[0])
+    per_sheet = columns * max(1, SHEET_SIDE // cell[1])
+    sheets = [
+        _encode(_lay_out(list(thumbnails(images, indices[start : start + per_sheet], (width, height))), cell))
+        for start in range(0, len(indices), per_sheet)
+    ]
+    return Sprites(width, height, cell, columns, per_sheet, sheets)
+
+
+def thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Chosen images as uint8 arrays (h, w) or (h, w, 3) of a size (w, h).
+
+    Images of other than one or three channels show their first three, or their first.
+    """
+    block = images.pixels[torch.as_tensor(np.asarray(indices, dtype=np.int64), device=images.pixels.device)]
+    for one in _as_bytes(block.cpu()).numpy():  # (H, W, C)
+        pixels = one[:, :, :3] if one.shape[2] >= 3 else one[:, :, 0]
+        if (one.shape[1], one.shape[0]) == size:
+            yield pixels
+        else:
+            yield np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _as_bytes(block: torch.Tensor) -> torch.Tensor:
+    """Pixels (n, H, W, C) as uint8: floats in [0, 1] are scaled, others stretched, each image by its own range."""
+    if block.dtype == torch.uint8:
+        return block
+    block = torch.nan_to_num(block.float())
+    if float(block.min()) < 0 or float(block.max()) > 1:
+        low, high = block.amin((1, 2, 3), keepdim=True), block.amax((1, 2, 3), keepdim=True)
+        block = (block - low) / (high - low).clamp_min(1e-12)
+    return (block * 255).round().to(torch.uint8)
+
+
+def _lay_out(pictures: list[np.ndarray], cell: tuple[int, int]) -> np.ndarray:
+    """One sheet of equal pictures, row by row, each continued by its own edge to the end of its cell."""
+    width, height = cell
+    columns = max(1, SHEET_SIDE // width)
+    rows = -(-len(pictures) // columns)
+    block = np.stack([one if one.ndim == 3 else one[:, :, None] for one in pictures])  # (n, h, w, C)
+    n, h, w, channels = block.shape
+    block = np.pad(block, ((0, rows * columns - n), (0, height - h), (0, width - w), (0, 0)), mode="edge")
+    grid = block.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, channels)
+
+
+def _encode(sheet: np.ndarray) -> str:
+    file = io.BytesIO()
+    picture = Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet)
+    picture.save(file, "WEBP", quality=QUALITY, method=2)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

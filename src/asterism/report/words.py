@@ -1,0 +1,31 @@
+"""Numbers and times as a reader wants them."""
+
+from __future__ import annotations
+
+NARROW_SPACE = "\u202f"  # no-break: a number never falls apart at the end of a line
+
+
+def grouped(number: int) -> str:
+    """Write 1234567 as 1 234 567."""
+    return f"{number:,}".replace(",", NARROW_SPACE)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun: 1 image, 2 images."""
+    return f"{grouped(number)} {one if number == 1 else many or one + 's'}"
+
+
+def short(value: float) -> str:
+    """Four significant digits, whole numbers whole."""
+    return grouped(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``0.8 s``, ``42 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{minutes} min {rest} s" if hours == 0 else f"{grouped(hours)} h {minutes_left} min"

@@ -1,0 +1,275 @@
+"""What a user can do wrong: one line each that says what to do, exit code 1; wrong usage is 2."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism.cli.exits import as_typed, described
+from asterism.cli.text import safe
+from asterism.errors import InputError
+from test_cli import TINY, run
+
+KMEANS = ["--method", "kmeans", "--no-report"]
+
+
+def refused(*args):
+    """The one line that a refused command prints."""
+    result = run(*args, code=1)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("asterism: error: "), result.stderr
+    assert "Traceback" not in result.stderr and result.stdout == "" and "internal error" not in result.stderr
+    return lines[0].removeprefix("asterism: error: ")
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    """Files of images that are, each in its own way, hard to group."""
+    root = tmp_path_factory.mktemp("arrays")
+    noise = np.random.default_rng(0).integers(0, 255, (12, 8, 8), dtype=np.uint8)
+    broken = noise / 255
+    broken[3, 2, 2] = np.nan
+    contents = {"good": noise, "equal": np.full_like(noise, 7), "one": noise[:1], "nan": broken, "none": noise[:0]}
+    for name, images in contents.items():
+        np.savez(root / f"{name}.npz", images=images)
+    np.savez(root / "rgb.npz", images=np.stack([noise] * 3, axis=-1))
+    np.savez(root / "wide.npz", images=np.concatenate([noise, noise], axis=2))
+    np.save(root / "vectors.npy", noise.reshape(12, -1).astype(np.float32))
+    (root / "text.npz").write_text("this is no archive")
+    (root / "empty").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def fitted(arrays, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    run("cluster", arrays / "good.npz", "-k", 3, "--out", out, "-q", "--no-report", *TINY)
+    return out
+
+
+def test_more_groups_than_images(arrays, tmp_path):
+    line = refused("cluster", arrays / "good.npz", "-k", 13, "--out", tmp_path / "r")
+    assert line.startswith("-k 13 is more than the number of images") and "at most 12" in line
+
+
+def test_no_groups(arrays, tmp_path):
+    assert refused("cluster", arrays / "good.npz", "-k", 0, "--out", tmp_path / "r").startswith("-k 0 cannot be used")
+
+
+@pytest.mark.parametrize("method", ["dbc", "kmeans"])
+def test_one_group_works(arrays, tmp_path, method):
+    few = TINY if method == "dbc" else []
+    run("cluster", arrays / "good.npz", "-k", 1, "--out", tmp_path / "r", "--method", method, "--no-report", *few)
+    assert {line.split(",")[1] for line in (tmp_path / "r" / "labels.csv").read_text().splitlines()[1:]} == {"0"}
+
+
+@pytest.mark.parametrize("method", ["dbc", "kmeans"])
+def test_equal_images_do_not_crash(arrays, tmp_path, method):
+    few = TINY if method == "dbc" else []
+    result = run(
+        "cluster", arrays / "equal.npz", "-k", 2, "--out", tmp_path / "r", "--method", method, "--no-report", *few
+    )
+    assert "12 images in 2 groups" in result.stdout
+
+
+def test_one_image(arrays, tmp_path):
+    line = refused("cluster", arrays / "one.npz", "-k", 1, "--out", tmp_path / "r")
+    assert "at least 2 images" in line and "add images" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nan.npz", "NaN"),
+        ("none.npz", "0 sample"),
+        ("text.npz", "cannot be read"),
+        ("empty", "holds no images"),
+        ("absent", "does not exist"),
+        ("data:nothing", "there is no data set data:nothing"),
+    ],
+)
+def test_images_that_cannot_be_used(arrays, tmp_path, name, words):
+    images = name if name.startswith("data:") else arrays / name
+    assert words in refused("cluster", images, "-k", 2, "--out", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_new_images_of_another_kind(arrays, fitted, tmp_path, command):
+    out = ("--out", tmp_path / ("x.csv"))
+    line = refused(command, fitted, arrays / "vectors.npy", *out)
+    assert "holds vectors" in line and "images of 8x8 with 1 channel" in line
+    assert "NaN" in refused(command, fitted, arrays / "nan.npz", *out)
+    for name in ("wide.npz", "rgb.npz"):  # other size, other colour: made to fit, as new photos are
+        run(command, fitted, arrays / name, *out)
+
+
+def test_vectors_of_another_length(arrays, tmp_path):
+    run("cluster", arrays / "vectors.npy", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    np.save(tmp_path / "short.npy", np.ones((3, 5), np.float32))
+    line = refused("predict", tmp_path / "r", tmp_path / "short.npy", "--out", tmp_path / "x.csv")
+    assert "vectors of 5 numbers" in line and "vectors of 64 numbers" in line
+
+
+@pytest.mark.parametrize("command", ["cluster", "predict", "embed", "export"])
+def test_places_that_cannot_be_written(arrays, fitted, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "below.csv"
+    args = {
+        "cluster": ("cluster", arrays / "good.npz", "-k", 2, "--out", target),
+        "predict": ("predict", fitted, arrays / "good.npz", "--out", target),
+        "embed": ("embed", fitted, "--out", target),
+        "export": ("export", fitted, target),
+    }
+    line = refused(*args[command])
+    assert "cannot write to" in line and "choose another place" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(arrays, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "no permission" in refused("cluster", arrays / "good.npz", "-k", 2, "--out", tmp_path / "locked" / "r")
+
+
+def full_disk(monkeypatch, ending):
+    """From now on no file whose name ends so can be put in its place: the disk is full."""
+    replace = os.replace
+
+    def refuse(source, target, **options):
+        if str(target).endswith(ending):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replace(source, target, **options)
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+
+@pytest.mark.parametrize("ending", ["run.json", "k-means.safetensors", "model.safetensors", "labels.csv"])
+def test_a_full_disk_and_then_room(arrays, tmp_path, ending):
+    wanted = ("cluster", arrays / "good.npz", "-k", 3, "--no-report", "-q", *TINY, "--out")
+    run(*wanted, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        full_disk(patch, ending)
+        line = refused(*wanted, tmp_path / "r")
+        assert "No space left on device" in line and str(tmp_path / "r") in line
+    run(*wanted, tmp_path / "r", "--resume")
+    assert (tmp_path / "r" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
+    assert not list((tmp_path / "r").rglob("*.partial"))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".npz", ".npy"])
+def test_a_full_disk_under_features(fitted, tmp_path, ending, monkeypatch):
+    full_disk(monkeypatch, ending)
+    assert "No space left on device" in refused("embed", fitted, "--out", tmp_path / f"f{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_fails_does_not_take_the_run_with_it(arrays, tmp_path, monkeypatch):
+    import asterism.report
+
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
+
+    monkeypatch.setattr(asterism.report, "write_report", fail)
+    result = run("cluster", arrays / "good.npz", "-k", 2, "--out", tmp_path / "r", "--method", "kmeans", code=1)
+    assert "12 images in 2 groups" in result.stdout
+    assert "the run is finished" in result.stderr and f"asterism report {tmp_path / 'r'}" in result.stderr
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "dcb"], ["there is no method 'dcb'", "fcae-kmeans"]),
+        (["--set", "bost=2"], ["--set bost", "did you mean boost", "autoencoder.training.lr"]),
+        (["--set", "training.rate=2"], ["--set training.rate", "training.lr"]),
+        (["--set", "boost.lr=2"], ["boost is a plain value"]),
+        (["--set", "boost"], ["not of the form name=value"]),
+        (["--set", "boost=0.5"], ["boost=0.5 cannot be used", "> 1"]),
+        (["--set", "training.lr=-1"], ["training.lr=-1 cannot be used", "> 0"]),
+        (["--set", "training.optimizer=sdg"], ["training.optimizer='sdg'", "'adam'"]),
+        (["--set", "n_clusters=4"], ["give -k instead"]),
+        (["--set", "autoencoder.device=cpu"], ["--set autoencoder.device", "--device"]),
+        (["--device", "gpu9"], ["--device gpu9 cannot be used"]),
+        (["--precision", "8"], ["--precision 8 cannot be used"]),
+        (["--size", "big"], ["--size big", "HEIGHTxWIDTH"]),
+        (["--size", "0"], ["--size 0 cannot be used"]),
+        (["--color", "blue"], ["--color blue cannot be used"]),
+        (["--layout", "WHN"], ["--layout WHN cannot be used"]),
+        (["--labels", "nothing.csv"], ["nothing.csv", "does not exist"]),
+        (["--labels", "folders"], ["no class folder"]),
+        (["--like", "nowhere"], ["nowhere is not a run folder"]),
+    ],
+)
+def test_options_that_cannot_be_used(arrays, tmp_path, options, words):
+    line = refused("cluster", arrays / "good.npz", "-k", 2, "--out", tmp_path / "r", *options)
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "embed"])
+def test_folders_that_hold_no_run(tmp_path, command):
+    more = ("--out", tmp_path / "f.npy") if command == "embed" else ()
+    assert "is not a run folder" in refused(command, tmp_path / "nothing", *more)
+    (tmp_path / "run.json").write_text("{")
+    assert "cannot be read" in refused(command, tmp_path, *more)
+
+
+def test_a_run_that_is_not_finished(arrays, tmp_path, fitted):
+    content = json.loads((fitted / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**content, "status": "running"}))
+    assert "--resume" in refused("evaluate", tmp_path)
+    assert "go on with --resume" in refused("cluster", arrays / "good.npz", "-k", 3, "--out", tmp_path)
+
+
+def test_classes_that_are_not_known(fitted):
+    assert "--labels" in refused("evaluate", fitted)
+
+
+def test_images_that_have_changed(tmp_path):
+    (tmp_path / "p").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((8, 8), 60 * i, np.uint8)).save(tmp_path / "p" / f"{i}.png")
+    run("cluster", tmp_path / "p", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    (tmp_path / "p" / "3.png").unlink()
+    assert "have changed since" in refused("embed", tmp_path / "r", "--out", tmp_path / "f.npy")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["cluster"], ["cluster", "x"], ["cluster", "x", "-k", "two"], ["cluster", "--resume"], ["nonsense"], ["predict"]],
+)
+def test_wrong_usage(args, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Usage: " in run(*args, code=2).stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_program_itself_prints_one_line_and_debug_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "asterism", "cluster", "absent", "-k", "2"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    both = [subprocess.Popen([*command, *more], **options) for more in ([], ["--debug"])]
+    plain, debug = (one.communicate() for one in both)
+    assert [one.returncode for one in both] == [1, 1]
+    assert plain[0] == "" and len(plain[1].splitlines()) == 1 and "absent" in plain[1]
+    assert "Traceback" in debug[1] and "MissingDataError" in debug[1]
+
+
+def test_library_messages_are_put_in_the_words_of_the_command_line():
+    assert as_typed("n_clusters=5 is more than 3") == "-k 5 is more than 3"
+    assert as_typed("device='cuda' needs a GPU; use device='cpu' or 'auto'") == (
+        "--device cuda needs a GPU; use --device cpu or 'auto'"
+    )
+    assert as_typed("pass size=(48, 64)") == "pass --size 48x64"
+    assert as_typed("training.size=3, page_size=4") == "training.size=3, page_size=4"
+    assert described(InputError("two\nlines")) == "two lines"
+    assert described(OSError(errno.ENOSPC, "No space left on device", "/x/y")) == "/x/y: No space left on device"
+
+
+def test_nothing_that_moves_the_cursor_reaches_the_terminal():
+    assert safe("a\x1b[2Jb\r\n‮gnp.exe\udce9é✓") == "a\\x1b[2Jb\\r\\n\\u202egnp.exe\\udce9é✓"
+    assert "\x1b" not in run("cluster", "no\x1b[31mred", "-k", "2", code=1).stderr

@@ -1,0 +1,141 @@
+"""Groups as folders: every image once, no name can leave the folder, nothing of the user's is touched."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism.cli.export import unused_name
+from test_cli import run
+
+KMEANS = ["--method", "kmeans", "--set", "n_init=1", "--no-report", "-q"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for folder in ("a", "b", "b/deep"):
+        (root / folder).mkdir()
+        for name in (
+            "one.png",
+            "ONE.png",
+            "<b>'\"\n.png",
+            b"\xff\xe9.png".decode(errors="surrogateescape"),
+            "=1+1.png",
+        ):
+            Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(root / folder / name)
+    return root
+
+
+@pytest.mark.parametrize("how", ["--link", "--copy"])
+def test_every_image_lies_in_the_folder_of_its_group(photos, tmp_path, how):
+    groups = tmp_path / "groups"
+    run("cluster", photos, "-k", 3, "--out", tmp_path / "r", *KMEANS, "--export", groups, how)
+    with open(tmp_path / "r" / "labels.csv", newline="") as lines:
+        labels = {row["path"]: int(row["cluster"]) for row in csv.DictReader(lines)}
+    with open(groups / "export.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert {row["path"]: int(row["cluster"]) for row in rows} == labels and len(rows) == 15
+    originals = {path.read_bytes() for path in photos.rglob("*.png")}
+    for row in rows:
+        file = groups / row["file"]
+        assert file.parent == groups / f"cluster-{int(row['cluster']):03d}"
+        assert file.is_symlink() == (how == "--link") and file.read_bytes() in originals
+    assert len({row["file"].casefold() for row in rows}) == 15
+
+
+def test_arrays_become_png(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 6, 5, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels)
+    run("cluster", tmp_path / "x.npz", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    assert "12 images" in run("export", tmp_path / "r", tmp_path / "g").stdout
+    found = {int(path.stem): np.array(Image.open(path)) for path in (tmp_path / "g").glob("*/*.png")}
+    assert all(np.array_equal(found[i], pixels[i]) for i in range(12))
+
+
+def test_vectors_are_no_images(tmp_path):
+    np.save(tmp_path / "v.npy", np.eye(8, dtype=np.float32))
+    run("cluster", tmp_path / "v.npy", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    assert "vectors" in run("export", tmp_path / "r", tmp_path / "g", code=1).stderr
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else(photos, tmp_path):
+    run("cluster", photos, "-k", 3, "--out", tmp_path / "r", *KMEANS)
+    groups = tmp_path / "g"
+    run("export", tmp_path / "r", groups)
+    assert "holds groups already" in run("export", tmp_path / "r", groups, code=1).stderr
+    (groups / "notes.txt").write_text("mine")
+    run("export", tmp_path / "r", groups, "--overwrite")
+    assert (groups / "notes.txt").read_text() == "mine" and len(list(groups.glob("cluster-*/*"))) == 15
+    (groups / "cluster-000" / "mine.txt").write_text("mine")
+    assert "are not asterism's" in run("export", tmp_path / "r", groups, "--overwrite", code=1).stderr
+    assert (groups / "cluster-000" / "mine.txt").read_text() == "mine"
+    assert len(list(photos.rglob("*.png"))) == 15  # links were removed, not what they lead to
+
+
+def test_a_link_in_the_place_of_a_group_is_not_followed(photos, tmp_path):
+    run("cluster", photos, "-k", 3, "--out", tmp_path / "r", *KMEANS)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "cluster-001").symlink_to(tmp_path / "elsewhere")
+    run("export", tmp_path / "r", tmp_path / "g", code=1)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_manifest_cannot_make_it_remove_other_files(photos, tmp_path):
+    run("cluster", photos, "-k", 3, "--out", tmp_path / "r", *KMEANS)
+    groups, victim = tmp_path / "g", tmp_path / "victim.txt"
+    victim.write_text("mine")
+    run("export", tmp_path / "r", groups)
+    with open(groups / "export.csv", "a") as lines:
+        lines.write(f"../victim.txt,0,x\ncluster-000/../../victim.txt,0,x\n{victim},0,x\n")
+    run("export", tmp_path / "r", groups, "--overwrite")
+    assert victim.read_text() == "mine"
+
+
+def test_groups_are_not_put_among_the_images(photos, tmp_path):
+    result = run("cluster", photos, "-k", 2, "--out", tmp_path / "r", *KMEANS, "--export", photos / "groups", code=1)
+    assert "among the images" in result.stderr and not (tmp_path / "r" / "run.json").exists()
+
+
+def test_images_that_have_gone_are_left_out(tmp_path):
+    (tmp_path / "p").mkdir()
+    for i in range(6):
+        Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).save(tmp_path / "p" / f"{i}.png")
+    run("cluster", tmp_path / "p", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    os.remove(tmp_path / "p" / "3.png")
+    result = run("export", tmp_path / "r", tmp_path / "g")
+    assert "1 image no longer there" in result.stderr and "5 images" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b.png", "c/b.png"),
+        ("../../etc/passwd", "c/passwd"),
+        ("..", "c/image"),
+        ("", "c/image"),
+        (".png", "c/png"),
+        ("x\n\x1b[31m.png", "c/x__[31m.png"),
+        ("\\\\server\\share\\x.jpg", "c/x.jpg"),
+        ("é" * 300 + ".jpeg", "c/" + "é" * 100 + ".jpeg"),
+        ("x.tar.p/n", "c/n"),
+    ],
+)
+def test_names_are_one_plain_component(name, expected):
+    assert unused_name("c", name, None, set()) == expected
+
+
+def test_names_that_clash_are_numbered():
+    taken: set[str] = set()
+    found = [unused_name("c", name, None, taken) for name in ("a/x.png", "b/X.png", "c/x.png", "x-2.png")]
+    assert found == ["c/x.png", "c/X-2.png", "c/x-3.png", "c/x-2-2.png"]
+
+
+def test_json_names_survive(tmp_path, photos):
+    run("cluster", photos, "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["images"]["n"] == 15

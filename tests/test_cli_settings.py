@@ -1,0 +1,106 @@
+"""--set: every parameter by its dotted name, class defaults untouched."""
+
+import pytest
+from sklearn.base import clone
+
+from asterism.cli.describe import parse_only, parse_seeds
+from asterism.cli.fitting import parse_size
+from asterism.cli.settings import apply_settings, parse_value, settings_of
+from asterism.errors import InputError
+from asterism.methods import DBC, DEC, FCAE, METHODS, SAE
+
+
+def applied(estimator, *settings):
+    apply_settings(estimator, settings, "it")
+    estimator.check()
+    return estimator
+
+
+def test_nested_values_start_from_the_methods_own_defaults():
+    before = repr(DBC.DEFAULTS), repr(FCAE.DEFAULTS)
+    found = applied(
+        DBC(),
+        "training.lr=0.5",
+        "autoencoder.training.n_epochs=5",
+        "boost=1.5",
+        "autoencoder.augmentation.shift=0.2",
+    )
+    default = DBC.DEFAULTS["training"]
+    assert found.training.lr == 0.5 and found.training.n_epochs == default.n_epochs != 50
+    assert found.autoencoder.training.n_epochs == 5
+    assert found.autoencoder.training.optimizer == FCAE.DEFAULTS["training"].optimizer
+    assert found.autoencoder.augmentation.shift == 0.2 and found.boost == 1.5
+    assert found.augmentation is None and (repr(DBC.DEFAULTS), repr(FCAE.DEFAULTS)) == before
+
+
+def test_none_is_the_choice_of_that_name_where_there_is_one():
+    assert applied(DBC(), "augmentation=none").augmentation == "none"
+    assert applied(DBC(), "balance=none").balance == "none"
+    assert applied(DBC(), "autoencoder.n_features=none").autoencoder.n_features is None
+    assert applied(DBC(), "augmentation=default").augmentation is None
+
+
+def test_an_object_can_be_chosen_and_then_changed_in_any_order():
+    found = applied(DBC(), "autoencoder.dropout=0.1", "autoencoder=SAE", "autoencoder.widths=50,20,5")
+    assert isinstance(found.autoencoder, SAE) and found.autoencoder.dropout == 0.1
+    assert found.autoencoder.widths == (50, 20, 5)
+    assert applied(DEC(), "augmentation.shift=0.3").augmentation.shift == 0.3  # whose default is "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("[1, 2]", [1, 2]),
+        ("1,2", (1, 2)),
+        ("'3'", "3"),
+        ("cosine", "cosine"),
+        ("a=b", "a=b"),
+        ("__import__('os')", "__import__('os')"),
+        ("", ""),
+    ],
+)
+def test_values(text, value):
+    found = parse_value(text)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_listed_setting_can_be_set(name):
+    for setting in settings_of(METHODS[name]()):
+        text = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else str(setting.default)
+        applied(METHODS[name](), f"{setting.path}={text}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_keep_the_contract_of_clone(name):
+    estimator = applied(METHODS[name](), "n_init=3")
+    assert clone(estimator).n_init == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["training.", ".lr", "training..lr", "_notes", "__class__", "get_params", "training.lr.x"]
+)
+def test_names_that_are_none(name):
+    with pytest.raises(InputError):
+        applied(DBC(), f"{name}=1")
+
+
+def test_the_small_languages():
+    assert parse_seeds("0-2") == [0, 1, 2] and parse_seeds("0, 5,4-4") == [0, 5, 4]
+    assert parse_only(["dataset=usps,method=dbc", "variant=a b"]) == {
+        "dataset": "usps",
+        "method": "dbc",
+        "variant": "a b",
+    }
+    assert parse_size("64") == 64 and parse_size("48x64") == (48, 64) and parse_size(None) is None
+    for parse, wrong in ((parse_seeds, "2-0"), (parse_seeds, "a"), (parse_size, "1x"), (parse_size, "-3")):
+        with pytest.raises(InputError):
+            parse(wrong)
+    for wrong in (["usps"], ["dataset="], ["dataset=a,dataset=b"]):
+        with pytest.raises(InputError):
+            parse_only(wrong)

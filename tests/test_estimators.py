@@ -1,0 +1,212 @@
+"""scikit-learn's own checks for every method, and what images add to its contract."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.cluster import KMeans as SklearnKMeans
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from asterism import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, Training, load
+from asterism.errors import AsterismError, InputError, NotFittedError, RunError
+
+SHORT = Training(n_epochs=3)
+FCAE_SHORT = FCAE(training=Training(n_epochs=20, lr=0.003))
+SAE_SHORT = SAE((16, 8), training=Training(n_epochs=20, optimizer="adam"), layer_training=SHORT)
+
+CHECKED = [
+    FCAE(training=SHORT),
+    SAE((16, 8), training=SHORT, layer_training=SHORT),
+    DBC(3, autoencoder=FCAE_SHORT, training=SHORT, device="cpu"),
+    DEC(3, autoencoder=SAE_SHORT, training=SHORT, device="cpu"),
+    FCAEKMeans(3, autoencoder=FCAE_SHORT),
+    DAEKMeans(3, autoencoder=SAE_SHORT),
+    KMeans(3),
+]
+
+
+@parametrize_with_checks(CHECKED)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    return (data.images / 16).astype(np.float32), data.target
+
+
+def small(method, k=10, **params):
+    """The method with epochs for a test."""
+    made = METHODS[method](k, random_state=0, device="cpu", **params)
+    names = made.get_params(deep=False)
+    if "autoencoder" in names:
+        autoencoder = clone(made.resolved("autoencoder"))
+        autoencoder.set_params(training=Training(n_epochs=2))
+        if isinstance(autoencoder, SAE):
+            autoencoder.set_params(widths=(32, 10), layer_training=Training(n_epochs=1))
+        made.set_params(autoencoder=autoencoder)
+    if "training" in names:
+        made.set_params(training=Training(n_epochs=2))
+    return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fit_predict_save_load(method, digits, tmp_path):
+    X, _ = digits
+    model = small(method).fit(X[:300])
+    assert model.labels_.shape == (300,) and model.labels_.dtype == np.int64
+    assert set(model.labels_) <= set(range(10))
+    assert ((0 <= model.confidence_) & (model.confidence_ <= 1 + 1e-6)).all()
+    assert (model.predict(X[:300]) == model.labels_).mean() > 0.99
+    proba = model.predict_proba(X[300:310])
+    np.testing.assert_allclose(proba.sum(1), 1, rtol=1e-5)
+    model.save(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.labels_, model.labels_)
+    np.testing.assert_array_equal(loaded.predict_proba(X[300:310]), proba)
+    assert loaded.history_ == model.history_
+    with pytest.raises(RunError, match="holds a run"):
+        model.save(tmp_path / "run")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_labels(method, digits):
+    X = digits[0][:200]
+    np.testing.assert_array_equal(small(method).fit_predict(X), small(method).fit_predict(X))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_finished_run_folder_loads(method, digits, tmp_path):
+    X = digits[0][:150]
+    model = small(method, run_dir=tmp_path / "run").fit(X)
+    loaded = load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.labels_, model.labels_)
+    lines = (tmp_path / "run" / "labels.csv").read_text().splitlines()
+    assert lines[0] == "path,cluster,confidence" and len(lines) == 151
+    with pytest.raises(RunError, match="finished run"):
+        small(method, run_dir=tmp_path / "run").fit(X)
+
+
+def test_dbc_groups_digits_better_than_kmeans_on_pixels_when_trained(digits):
+    X, y = digits
+    model = DBC(
+        10,
+        autoencoder=FCAE(training=Training(n_epochs=10, lr=0.001, batch_size=128)),
+        training=Training(n_epochs=10, lr=0.05, batch_size=128),
+        random_state=0,
+        device="cpu",
+    ).fit(X)
+    assert adjusted_rand_score(y, model.labels_) > 0.5
+    losses = [entry["loss"] for entry in model.history_ if entry["stage"] == "autoencoder"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_pipeline(digits):
+    X = digits[0][:200].reshape(200, -1)
+    pipeline = make_pipeline(FCAE(training=SHORT, random_state=0), SklearnKMeans(10, n_init=1, random_state=0))
+    assert pipeline.fit_predict(X).shape == (200,)
+    images = digits[0][:200]
+    assert make_pipeline(FCAE(training=SHORT), SklearnKMeans(10, n_init=1)).fit(images).predict(images).shape == (200,)
+
+
+def test_reconstructions_have_the_images_shape(digits):
+    X = digits[0][:100]
+    model = FCAE(training=Training(n_epochs=8), random_state=0).fit(X)
+    assert model.reconstruct(X).shape == (100, 1, 8, 8)
+    assert model.transform(X).shape == (100, 160)
+    assert list(model.get_feature_names_out()[:2]) == ["fcae0", "fcae1"]
+
+
+@pytest.mark.parametrize("start", ["half-trained", "random"])
+def test_starts(digits, start):
+    model = small("dbc", start=start)
+    model.autoencoder.set_params(training=Training(n_epochs=4))
+    model.fit(digits[0][:100])
+    epochs = [entry for entry in model.history_ if entry["stage"] == "autoencoder"]
+    assert len(epochs) == {"half-trained": 2, "random": 0}[start]
+
+
+def test_stops_when_the_assignments_rest(digits):
+    model = small("dbc")
+    model.set_params(training=Training(n_epochs=50, lr=1e-9), augmentation="none").fit(digits[0][:100])
+    joint = [entry for entry in model.history_ if entry["stage"] == "joint"]
+    assert len(joint) < 50 and joint[-1]["changed"] == 0
+
+
+def test_nothing_global_is_touched(digits):
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    small("dbc").fit(digits[0][:60])
+    assert torch.equal(torch_state, torch.random.get_rng_state())
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "words"),
+    [
+        (DBC(11), np.zeros((10, 8, 8), np.float32), "n_clusters=11.*n_samples=10"),
+        (DBC(1), np.zeros((1, 8, 8), np.float32), "at least 2 images"),
+        (DBC(2, boost=1.0), np.zeros((10, 8, 8), np.float32), "boost=1.0.*> 1"),
+        (DBC(2, training=Training(lr=-1.0)), np.zeros((10, 8, 8), np.float32), "training.lr=-1.0"),
+        (DBC(2, balance="x"), np.zeros((10, 8, 8), np.float32), "'boosted', 'none', 'soft'"),
+        (DBC(2), np.full((10, 8, 8), np.nan, np.float32), "NaN"),
+        (DBC(2, device="cuda:99"), np.zeros((10, 8, 8), np.float32), "device='cuda:99'"),
+    ],
+)
+def test_bad_input_is_one_line(model, X, words):
+    with pytest.raises(InputError, match=words) as error:
+        model.fit(X)
+    assert "\n" not in str(error.value)
+
+
+def test_one_cluster_and_equal_images():
+    equal = np.full((12, 8, 8), 0.5, np.float32)
+    assert (small("dbc", k=1).fit_predict(equal) == 0).all()
+    assert small("dbc", k=3).fit_predict(equal).shape == (12,)
+    assert (small("kmeans", k=1).fit_predict(equal) == 0).all()
+
+
+def test_predict_on_another_shape_names_both(digits):
+    model = small("dbc").fit(digits[0][:60])
+    with pytest.raises(InputError, match=r"\(3, 8, 8\).*\(1, 8, 8\)"):
+        model.predict(np.zeros((4, 8, 8, 3), np.uint8))
+    with pytest.raises(NotFittedError):
+        small("dbc").predict(digits[0][:5])
+
+
+def test_resume_refuses_other_images_and_parameters(digits, tmp_path, monkeypatch):
+    X = digits[0][:60]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asterism.methods.soft_clusterer.kmeans", stop)
+    with pytest.raises(KeyboardInterrupt):
+        small("dbc", run_dir=tmp_path).fit(X)
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="unfinished"):
+        load(tmp_path)
+    with pytest.raises(RunError, match="other images"):
+        small("dbc", run_dir=tmp_path).fit(X + 0.01)
+    with pytest.raises(RunError, match="other parameters"):
+        small("dbc", run_dir=tmp_path, boost=3.0).fit(X)
+    resumed = small("dbc", run_dir=tmp_path).fit(X)
+    np.testing.assert_array_equal(resumed.labels_, small("dbc").fit(X).labels_)
+
+
+def test_loading_runs_nothing_from_the_folder(digits, tmp_path):
+    small("kmeans", run_dir=tmp_path).fit(digits[0][:60])
+    text = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace('"KMeans"', '"os.system"'))
+    with pytest.raises(AsterismError, match="unknown parameter class 'os.system'"):
+        load(tmp_path)
+
+
+def test_a_damaged_model_is_one_line(digits, tmp_path):
+    small("kmeans", run_dir=tmp_path).fit(digits[0][:60])
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors here")
+    with pytest.raises(RunError, match="damaged"):
+        load(tmp_path)

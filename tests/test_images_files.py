@@ -1,0 +1,340 @@
+"""Numpy files, label files and named sets."""
+
+import io
+import os
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
+
+from asterism.errors import InputError, MissingDataError
+from asterism.images import ImageSource, file_labels, folder_labels, named_sets, open_images, reopen
+from asterism.images import files as files_module
+from asterism.images.labels import encode_labels
+
+X = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+
+
+def refused(path, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        open_images(path, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def saved(tmp_path, **arrays):
+    np.savez(tmp_path / "set.npz", **arrays)
+    return tmp_path / "set.npz"
+
+
+# --- .npy and .npz ---------------------------------------------------------------------------------------------------
+
+
+def test_npy(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", X)
+    source = open_images(str(tmp_path / "x.npy"))
+    assert source.pixels[..., 0].equal(torch.from_numpy(X))
+    assert source.origin["source"] == str(tmp_path / "x.npy")
+    assert reopen(source.origin).fingerprint == source.fingerprint
+    monkeypatch.setattr(files_module, "memory_budget", lambda: 0)  # then it is mapped
+    assert open_images(tmp_path / "x.npy").fingerprint == source.fingerprint
+    np.save(tmp_path / "bad.npy", np.full((3, 2, 2), np.nan))
+    assert "image 0" in refused(tmp_path / "bad.npy")
+    assert "'bad.npy'" in refused(tmp_path / "bad.npy")
+
+
+@pytest.mark.parametrize("key", ["images", "X", "x", "data", "arr_0", "x_train"])
+def test_npz_keys(tmp_path, key):
+    source = open_images(saved(tmp_path, **{key: X, "other": X}))
+    assert source.pixels[..., 0].equal(torch.from_numpy(X))
+    assert source.labels is None
+    assert reopen(source.origin).fingerprint == source.fingerprint
+
+
+def test_npz_labels(tmp_path):
+    path = saved(tmp_path, images=X, labels=np.array([[1], [0], [2], [1]]), label_names=np.array(["a", "b", "c"]))
+    source = open_images(path, size=3)
+    assert source.labels.tolist() == [1, 0, 2, 1]
+    assert source.labels.dtype == np.int64
+    assert source.label_names == ["a", "b", "c"]
+    assert source.shape == (1, 3, 3)
+    assert open_images(saved(tmp_path, X=X, y=np.array(["b", "a", "b", "a"]))).label_names == ["a", "b"]
+
+
+def test_npz_that_cannot_be_used(tmp_path):
+    assert "needs a key 'images'" in refused(saved(tmp_path, x=X, data=X))
+    assert "it holds 'pictures'" in refused(saved(tmp_path, pictures=X))
+    assert "shape (3,) for 4 images" in refused(saved(tmp_path, images=X, labels=np.zeros(3)))
+    assert "X.astype" not in refused(saved(tmp_path, images=X.astype(int) - 5))  # names the file, not a variable
+    path = saved(tmp_path, images=X)
+    path.write_bytes(path.read_bytes()[:100])
+    assert "cannot be read" in refused(path)
+    path.write_bytes(b"")
+    assert "cannot be read" in refused(path)
+    np.save(tmp_path / "x.npy", X)
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    assert "name it .npy" in refused(tmp_path / "x.npz")
+    saved(tmp_path, images=X).rename(tmp_path / "y.npy")
+    assert "name it .npz" in refused(tmp_path / "y.npy")
+
+
+class Trap:
+    """Its pickle makes a folder when it is loaded."""
+
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TRAP"],)
+
+
+def test_pickles_are_never_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    (tmp_path / "y.npy").write_bytes(pickle.dumps(Trap()))
+    np.savez(tmp_path / "z.npz", images=np.array([Trap()], dtype=object))
+    for name in ("x.npy", "y.npy", "z.npz"):
+        assert "cannot be read" in refused(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()
+
+
+def jpegs(images) -> dict:
+    encoded = []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=95)
+        encoded.append(np.frombuffer(buffer.getvalue(), np.uint8))
+    return {"jpeg": np.concatenate(encoded), "offsets": np.cumsum([0] + [len(one) for one in encoded])}
+
+
+def test_npz_of_jpegs(tmp_path):
+    flat = [np.full((8, 8, 3), value, np.uint8) for value in (10, 20, 30)]
+    source = open_images(saved(tmp_path, **jpegs(flat), labels=np.array([1, 0, 1])))
+    assert source.shape == (3, 8, 8)  # what is stored as colour stays so, as with arrays
+    assert source.pixels[:, 4, 4, 0].tolist() == [10, 20, 30]
+    assert source.labels.tolist() == [1, 0, 1]
+    assert open_images(tmp_path / "set.npz", color="grey", size=4).shape == (1, 4, 4)
+    mixed = jpegs([*flat, np.zeros((9, 8, 3), np.uint8)])
+    assert "size=64" in refused(saved(tmp_path, **mixed))
+    assert len(open_images(tmp_path / "set.npz", size=8)) == 4
+    cut = jpegs(flat)
+    cut["jpeg"][cut["offsets"][1] : cut["offsets"][2]] = 0
+    assert "image 1" in refused(saved(tmp_path, **cut))
+    assert "0 sample(s)" in refused(saved(tmp_path, jpeg=np.zeros(0, np.uint8), offsets=np.zeros(1, np.int64)))
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "names"),
+    [
+        ([0, 2, 1], [0, 2, 1], None),
+        ([0.0, 1.0], [0, 1], None),
+        ([1, 10, 2], [0, 2, 1], ["1", "2", "10"]),
+        ([-1, 0], [0, 1], ["-1", "0"]),
+        (["c10", "c9", "c10"], [1, 0, 1], ["c9", "c10"]),
+    ],
+)
+def test_labels_count_from_0(values, labels, names):
+    encoded, found = encode_labels(values)
+    assert encoded.tolist() == labels
+    assert encoded.dtype == np.int64
+    assert found == names
+
+
+def test_labels_that_are_none():
+    for values in ([0.5], [None], [float("nan")], ["a", 1]):
+        with pytest.raises(InputError, match="neither text nor a whole number"):
+            encode_labels(values)
+    with pytest.raises(InputError, match="2 classes have names"):
+        encode_labels([0, 2], ["a", "b"])
+    assert encode_labels([2, 2], ["a", "b", "c"])[0].tolist() == [2, 2]  # a class may be empty
+
+
+def named(*names: str) -> ImageSource:
+    return ImageSource(torch.zeros(len(names), 2, 2, 1, dtype=torch.uint8), list(names))
+
+
+def test_folder_labels():
+    source = named("class10/a.png", "class9/x/y.png", "class10/b.png")
+    labels, names = folder_labels(source)
+    assert labels.tolist() == [1, 0, 1]
+    assert names == ["class9", "class10"]
+    with pytest.raises(InputError, match=r"'loose\.png' lies in no class folder"):
+        folder_labels(named("a/1.png", "loose.png"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/1.png,cat\nb.png,dog\n",
+        "\ufeffa/1.png,cat\nb.png,dog\n",
+        "path,label\na/1.png,cat\nb.png,dog\nnot here.png,cow\n",
+        "\ufeffFile,Class\r\n./b.png, dog\r\n\r\na/1.png,cat",
+    ],
+)
+def test_file_labels(tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8", newline="")
+    labels, names = file_labels(named("a/1.png", "b.png"), tmp_path / "labels.csv")
+    assert labels.tolist() == [0, 1]
+    assert names == ["cat", "dog"]
+
+
+def test_file_labels_with_odd_names(tmp_path):
+    (tmp_path / "labels.csv").write_text('"a ""b"", c.png",2\n"two\nlines.png",10\npath,10\n', encoding="utf-8")
+    labels, names = file_labels(named('a "b", c.png', "two\nlines.png"), str(tmp_path / "labels.csv"))
+    assert labels.tolist() == [0, 1]
+    assert names == ["2", "10"]
+
+
+def test_an_image_may_be_called_as_a_heading_is(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,cat\nb,dog\n", encoding="utf-8")
+    assert file_labels(named("image", "b"), tmp_path / "labels.csv")[1] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a.png,cat\n", "no label for 1 of 2 images; the first is 'b.png'"),
+        ("a.png,cat\nb.png\n", "row 2: expected path,label"),
+        ("a.png,cat\nb.png,\n", "row 2"),
+        ("a.png,cat,0.9\nb.png,cat,0.8\n", "row 1"),
+        ("a.png,cat\nb.png,cat\na.png,dog\n", "'a.png' two labels: 'cat' and 'dog'"),
+        ("", "no label for 2 of 2"),
+        (b"\xff\xfe\x00a", "UTF-8"),
+    ],
+)
+def test_file_labels_that_cannot_be_used(tmp_path, text, words):
+    (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        file_labels(named("a.png", "b.png"), tmp_path / "labels.csv")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_label_file_that_is_not_there(tmp_path):
+    with pytest.raises(MissingDataError, match="does not exist"):
+        file_labels(named("a.png"), tmp_path / "labels.csv")
+
+
+# --- data:NAME -------------------------------------------------------------------------------------------------------
+
+
+def test_digits_need_no_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+    source = open_images("data:digits")
+    assert source.pixels.shape == (1797, 8, 8, 1)
+    assert source.pixels[0, 0, :, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 0 0 5 13 9 1 0 0 of 16, times 255/16
+    assert source.labels[:5].tolist() == [0, 1, 2, 3, 4]
+    assert source.origin["source"] == "data:digits"
+    assert reopen(source.origin).fingerprint == source.fingerprint
+
+
+QUICK = ["mnist-test", "usps", "coil20", "coil100", "umist", "umist-380", "cmu-pie", "flowers102-val", "ukbench"]
+SLOW = ["cifar10", "cifar10-train", "cifar10-test", "flowers102", "flowers102-train", "flowers102-test", "scene15"]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_real_sets_are_what_they_say(real_set, name):
+    chosen = next(one for one in named_sets() if one.name == name)
+    source = real_set(name, size=16) if chosen.file and not chosen.file.endswith(".npz") else real_set(name)
+    assert len(source) == chosen.n
+    assert len(np.unique(source.labels)) == chosen.k
+    assert source.labels.min() == 0
+    assert source.labels.dtype == np.int64
+    assert source.pixels.dtype == torch.uint8
+    assert source.skipped == []
+    assert source.origin["source"] == f"data:{name}"
+
+
+def test_parts_of_real_sets_agree(real_set):
+    whole, test = real_set("mnist"), real_set("mnist-test")
+    assert test.pixels.equal(whole.pixels[60_000:])
+    assert test.labels.tolist() == whole.labels[60_000:].tolist()
+    assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]  # as everybody knows them
+    val, both = real_set("flowers102-val", size=8), real_set("flowers102-trainval", size=8)
+    assert len(both) == 728 + 706
+    assert both.names[-len(val) :] == val.names
+    assert both.label_names == val.label_names
+    assert (both.pixels[-len(val) :] == val.pixels).all()
+    assert val.label_names[val.labels[0]] == val.names[0].split("/")[1]
+
+
+def test_unknown_names_suggest(tmp_path):
+    assert "did you mean data:mnist-test?" in refused("data:mnist-tst")
+    assert "fashion-mnist" in refused("data:xyz")
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_absent_sets_say_what_to_put_where(nowhere):
+    for name in ("usps", "coil20", "frgc"):
+        with pytest.raises(MissingDataError) as caught:
+            open_images(f"data:{name}")
+        assert str(nowhere / "data" / f"{name}.npz") in str(caught.value)
+        assert "images" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(MissingDataError, match=r"flowers102/\{train,val,test\}/CLASS/"):
+        open_images("data:flowers102-test")
+    here = {one.name: one.available for one in named_sets()}
+    assert here.pop("digits")
+    assert not any(here.values())
+    assert {one.name for one in named_sets() if one.fetchable} >= {"mnist", "fashion-mnist-test", "cifar10"}
+    assert not any(one.fetchable for one in named_sets() if one.name == "usps")
+
+
+def test_sets_are_fetched_once(nowhere, monkeypatch, capsys):
+    calls = []
+
+    def fake(folder, train, download):
+        print("downloading")
+        calls.append(train)
+        n = 3 if train else 2
+        data = torch.full((n, 28, 28), 5 if train else 9, dtype=torch.uint8)
+        return SimpleNamespace(data=data, targets=torch.arange(n), classes=["a", "b", "c"])
+
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fake)
+    source = open_images("data:fashion-mnist-test")
+    assert source.pixels.shape == (2, 28, 28, 1)
+    assert (source.pixels == 9).all()
+    assert source.label_names == ["a", "b", "c"]
+    assert len(open_images("data:fashion-mnist")) == 5
+    assert calls == [True, False]
+    assert os.listdir(nowhere / "cache" / "data") == ["fashion-mnist.npz"]
+    assert capsys.readouterr().out == ""  # standard output is not for progress
+
+
+def test_no_network_is_one_line(nowhere, monkeypatch):
+    def fake(folder, train, download):
+        raise RuntimeError("Error downloading\n x.gz:\nTried https://…")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fake)
+    with pytest.raises(MissingDataError) as caught:
+        open_images("data:mnist-test")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        "data:mnist-test is not on this machine and could not be fetched (Error downloading x.gz:"
+    )
+    assert "mnist.npz with the keys images" in message
+    assert os.listdir(nowhere / "cache" / "data") == []
+
+
+def test_class_folders_as_a_named_set(nowhere):
+    for i, name in enumerate(("train/2", "train/10", "test/10", "val/2")):
+        folder = nowhere / "data" / "flowers102" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / "x.png")
+    test = open_images("data:flowers102-test")
+    assert test.names == ["test/10/x.png"]
+    assert test.labels.tolist() == [1]  # numbered as in the other parts
+    assert test.label_names == ["2", "10"]
+    assert len(open_images("data:flowers102")) == 4
+    assert reopen(test.origin).names == test.names

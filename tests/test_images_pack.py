@@ -1,0 +1,208 @@
+"""Packing: in memory or in a file of the cache, complete or not at all."""
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from asterism.errors import InputError, StorageError
+from asterism.images import folder as folder_module
+from asterism.images import open_images
+from asterism.images import pack as pack_module
+from asterism.images.pack import block_length, cache_root, in_blocks, load_packed, memory_budget, pack
+
+BLOCK = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test, and no memory to pack into."""
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: 0)
+    return tmp_path / "cache" / "packed"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for i in range(5):
+        image = Image.new("RGB", (8, 8), (i, 2 * i, 3 * i))
+        image.putpixel((0, 3), (200, 0, 0))
+        image.save(tmp_path / "photos" / f"{i}.png")
+    (tmp_path / "photos" / "3.png").write_bytes((tmp_path / "photos" / "3.png").read_bytes()[:45])  # header only
+    return tmp_path / "photos"
+
+
+def forbid(*args, **kwargs):
+    pytest.fail("an image was decoded a second time")
+
+
+def test_in_memory_fewer_images_than_announced():
+    pixels, meta = pack(iter([BLOCK[:2], BLOCK[2:4]]), 5, (2, 3, 1), meta=lambda: {"failed": 1})
+    assert pixels.equal(torch.from_numpy(BLOCK[:4]))
+    assert meta == {"failed": 1}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_on_disk(cache, key, dtype):
+    pixels, _ = pack(iter([BLOCK[:2].astype(dtype), BLOCK[2:].astype(dtype)]), 7, (2, 3, 1), dtype, key)
+    assert pixels.equal(torch.from_numpy(BLOCK.astype(dtype)))
+    assert sorted(os.listdir(cache)) == ([] if key is None else ["key", "key.lock"])
+    assert pixels[torch.tensor([3, 1])].flatten()[0] == 18
+
+
+def test_a_folder_is_packed_once_and_found_again(cache, photos, monkeypatch):
+    first = open_images(photos)
+    assert first.names == ["0.png", "1.png", "2.png", "4.png"]
+    assert first.pixels[:, 0, 0].tolist() == [[0, 0, 0], [1, 2, 3], [2, 4, 6], [4, 8, 12]]
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "decode", forbid)
+        patch.setattr(folder_module, "read_header", forbid)
+        again = open_images(photos)
+    assert again.fingerprint == first.fingerprint
+    assert again.names == first.names
+    assert again.skipped == first.skipped
+    assert again.skipped[0].name == "3.png"
+    assert again.origin == first.origin
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: 10**9)
+    shutil.rmtree(cache)
+    assert open_images(photos).fingerprint == first.fingerprint
+
+
+def test_what_changes_the_pixels_changes_the_key(cache, photos):
+    before = open_images(photos)
+    assert open_images(photos, size=4).shape == (3, 4, 4)
+    assert open_images(photos, color="grey").shape == (1, 8, 8)
+    assert open_images(photos, size=(4, 8), crop=False).fingerprint != open_images(photos, size=(4, 8)).fingerprint
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(photos / "0.png")
+    assert open_images(photos).pixels[0, 0, 0].tolist() == [9, 9, 9]
+    (photos / "4.png").rename(photos / "5.png")
+    assert open_images(photos).names[-1] == "5.png"
+    with pytest.raises(InputError, match=r"3\.png"):
+        open_images(photos, strict=True)
+    assert before.pixels[0, 0, 0].tolist() == [0, 0, 0]  # the first file is still mapped
+
+
+def test_a_damaged_cache_is_made_anew(cache, photos):
+    whole = open_images(photos).fingerprint
+    entry = next(one for one in cache.iterdir() if one.is_dir())
+    with open(entry / "pixels.bin", "r+b") as file:
+        file.truncate(10)
+    assert open_images(photos).fingerprint == whole
+    (entry / "meta.json").write_text("{")
+    assert open_images(photos).fingerprint == whole
+    assert json.loads((entry / "meta.json").read_text())["failed"].keys() == {"3"}
+
+
+def test_an_interrupted_packing_leaves_nothing_that_could_be_taken_for_whole(cache):
+    def interrupted():
+        yield BLOCK
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(interrupted(), 10, (2, 3, 1), key="key")
+    assert os.listdir(cache) == ["key.lock"]
+    assert load_packed("key") is None
+
+
+def test_a_full_disk_is_one_line(cache, photos, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage(10, 0, 10))
+        with pytest.raises(StorageError, match="No space left on device; set ASTERISM_CACHE") as caught:
+            open_images(photos)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(OSError, match="smaller size"):
+            open_images(np.zeros((9, 8, 8), np.uint8), size=4)
+
+    def no_space(blocks, file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pack_module, "_append", no_space)  # the disk fills up while it is written
+    with pytest.raises(StorageError, match="No space left"):
+        open_images(photos)
+    assert not [one for one in cache.iterdir() if one.is_dir()]
+
+
+def test_a_cache_that_cannot_be_a_folder(tmp_path, monkeypatch, cache):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match="ASTERISM_CACHE"):
+        open_images(np.zeros((9, 8, 8), np.uint8), size=4)
+
+
+def test_two_that_pack_the_same_at_once_do_the_work_once(cache):
+    decoded = []
+
+    def blocks():
+        decoded.append(1)
+        time.sleep(0.05)
+        yield BLOCK
+
+    results: list[torch.Tensor] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(pack(blocks(), 5, (2, 3, 1), key="key")[0])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert decoded == [1]
+    assert all(result.equal(torch.from_numpy(BLOCK)) for result in results)
+    assert len(results) == 4
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize(("n", "length"), [(0, 3), (1, 3), (10, 3), (9, 3), (1000, 1000)])
+def test_blocks_keep_the_order(threads, n, length):
+    blocks = list(in_blocks(lambda i: i * i, n, length, threads))
+    assert [value for block in blocks for value in block] == [i * i for i in range(n)]
+    assert all(len(block) == length for block in blocks[:-1])
+
+
+def test_the_first_failure_ends_the_blocks():
+    def fails(i: int) -> int:
+        if i in (40, 90):
+            raise InputError(str(i))
+        return i
+
+    with pytest.raises(InputError, match="40"):
+        list(in_blocks(fails, 100, 100))
+
+
+def test_a_block_is_bounded_and_feeds_every_core(monkeypatch):
+    monkeypatch.setattr(pack_module, "available_cores", lambda: 4)
+    assert block_length((1000, 1000, 3)) == 2**26 // 3_000_000
+    assert block_length((20_000, 20_000, 3)) == 8
+    assert block_length((1, 1, 1)) == 4096
+
+
+def test_the_budget_is_a_share_of_what_is_free_divided_among_ranks(monkeypatch):
+    monkeypatch.setattr(pack_module, "_available_memory", lambda: 1000)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert memory_budget() == 250
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    assert memory_budget() == 50
+
+
+def test_free_memory_is_more_than_nothing_and_less_than_all():
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < pack_module._available_memory() <= total
+
+
+def test_the_cache_folder_is_the_users_choice(monkeypatch, tmp_path):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    assert cache_root() == tmp_path
+    monkeypatch.delenv("ASTERISM_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root() == tmp_path / ".cache" / "asterism"
