@@ -47,7 +47,9 @@ def plain_dbc(pixels, device, k=10):
     """One round of the plain script's DBC: scores of all images, then an epoch."""
     encoder = PlainFCAE().to(device).train()
     model = PlainDBC(encoder, torch.randn(k, 120, device=device)).to(device)
-    parameters = [p for name, p in model.named_parameters() if "deconv" not in name and "bn4" not in name and "bn5" not in name]
+    parameters = [
+        p for name, p in model.named_parameters() if "deconv" not in name and "bn4" not in name and "bn5" not in name
+    ]
     optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
     x = pixels.to(device)
 
@@ -131,7 +133,9 @@ def main():
         ("FCAE epoch", our_fcae(images, runtime), plain_fcae(plain, runtime.device)),
         ("DBC round", our_dbc(images, runtime), plain_dbc(plain, runtime.device)),
     ):
-        pairs = [(seconds(ours, t, runtime.device), seconds(theirs, t, runtime.device)) for t in range(arguments.rounds + 1)]
+        pairs = [
+            (seconds(ours, t, runtime.device), seconds(theirs, t, runtime.device)) for t in range(arguments.rounds + 1)
+        ]
         pairs = pairs[1:]  # the first is the warm-up
         ratio = statistics.median(a / b for a, b in pairs)
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))

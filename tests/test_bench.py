@@ -541,6 +541,12 @@ def test_other_images_than_the_papers_are_confessed():
     assert "the paper has" not in format_table("dbc-4", [made_row("dbc", 0, 0.5, 0.5)])
 
 
+def test_runs_of_several_commits_are_confessed():
+    rows = [{**made_row("dbc", seed, 0.5, 0.5), "commit": commit} for seed, commit in enumerate(("a" * 40, "b" * 40))]
+    assert "Runs of 2 commits are averaged: aaaaaaaaaa, bbbbbbbbbb." in format_table("dbc-4", rows)
+    assert "commits" not in format_table("dbc-4", rows[:1])
+
+
 def test_marks_compare_what_is_printed():
     assert bench._cell([0.7426], 0.743) == "0.743 ≥"  # the paper rounds too
     assert bench._cell([0.733], 0.743) == "0.733 ≈"

@@ -142,6 +142,20 @@ def test_ctrl_c_before_the_run_began(images, tmp_path, monkeypatch):
     assert "before the run began" in result.stderr and not (tmp_path / "r").exists()
 
 
+def test_ctrl_c_while_the_page_is_written(images, tmp_path, monkeypatch):
+    import asterism.report
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    wanted = ("cluster", images, "-k", 4, "--method", "kmeans", "-q", "--out", tmp_path / "r")
+    with monkeypatch.context() as patch:
+        patch.setattr(asterism.report, "write_report", interrupt)
+        assert "the fit is done" in run(*wanted, code=130).stderr
+    run("cluster", "--resume", "--out", tmp_path / "r", "-q")
+    assert (tmp_path / "r" / "report.html").is_file()
+
+
 # What a process of its own runs: the program, and a signal to itself after a file was written for the n-th time.
 CHILD = """
 import os, signal, sys

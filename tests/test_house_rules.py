@@ -95,7 +95,9 @@ def test_no_assert_print_global_seed_or_pickle(path):
             continue
         called = ast.unparse(node.func)
         assert called != "print", f"{path}:{node.lineno}: print in the library"
-        assert called not in ("torch.manual_seed", "np.random.seed", "random.seed"), f"{path}:{node.lineno}: global seed"
+        assert called not in ("torch.manual_seed", "np.random.seed", "random.seed"), (
+            f"{path}:{node.lineno}: global seed"
+        )
         if called in ("np.load", "numpy.load"):
             assert "allow_pickle=False" in ast.unparse(node), f"{path}:{node.lineno}: np.load may unpickle"
         if called == "torch.load":

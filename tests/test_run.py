@@ -8,7 +8,8 @@ import torch
 
 from asterism.errors import RunError, StorageError
 from asterism.runtime import Runtime
-from asterism.training import Run, run as run_module
+from asterism.training import Run
+from asterism.training import run as run_module
 from asterism.training.checkpoint import load_state, save_state, write_text
 
 

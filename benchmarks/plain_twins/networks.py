@@ -1,4 +1,4 @@
-"""The FCAE of Table 2 for MNIST as anyone would write it in plain PyTorch: the twin that our speed is measured against."""
+"""The FCAE of Table 2 for MNIST as anyone would write it in plain PyTorch: our speed is measured against it."""
 
 import torch
 from torch import nn

@@ -99,6 +99,11 @@ class Runtime:
         """Backpropagate, with loss scaling where the precision asks for it."""
         self.fabric.backward(loss)
 
+    def clip_gradients(self, optimizer: Any, max_norm: float) -> None:
+        """Shorten the gradient of all the optimizer's parameters together to ``max_norm`` where it is longer."""
+        # Fabric unscales fp16 gradients first; the module is only looked at by strategies that shard parameters.
+        self.fabric.clip_gradients(torch.nn.Module(), optimizer, max_norm=max_norm, error_if_nonfinite=False)
+
     def sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
         """Sum a tensor over all processes (the tensor itself where there is one)."""
         if self.world_size == 1:

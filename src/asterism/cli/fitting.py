@@ -115,7 +115,11 @@ def cluster_images(request: Request) -> None:
         plan.estimator.fit(images)
     if is_main_process():
         _go_on_alone()
-        finish(folder.path, request, images, labels)
+        try:
+            finish(folder.path, request, images, labels)
+        except KeyboardInterrupt as interrupt:
+            how = f"the fit is done; what is missing is written by: {_resume_command(folder)}"
+            raise Interrupted(f"{interrupt or 'interrupted'}; {how}") from None
 
 
 def is_main_process() -> bool:
@@ -277,5 +281,8 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
             raise Interrupted(f"{interrupt or 'interrupted'} before the run began") from None
         if is_main_process():
             folder.update(status="interrupted")
-        command = shlex.join(["asterism", "cluster", "--resume", "--out", str(folder.path)])
-        raise Interrupted(f"{interrupt or 'interrupted'}; go on with: {command}") from None
+        raise Interrupted(f"{interrupt or 'interrupted'}; go on with: {_resume_command(folder)}") from None
+
+
+def _resume_command(folder: RunFolder) -> str:
+    return shlex.join(["asterism", "cluster", "--resume", "--out", str(folder.path)])

@@ -131,7 +131,7 @@ def cross_terms(s, slots, links, a, b, turn):
         for e in range(start[j], start[j + 1]):
             m = index[e]
             i = label[m]
-            if seen[m] == turn or i == a or i == b:  # inside a∪b no degree is asked for again
+            if seen[m] == turn or i in (a, b):  # inside a∪b no degree is asked for again
                 continue
             seen[m] = turn
             end = slot_start[m] + slot_count[m]

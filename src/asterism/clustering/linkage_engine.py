@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms
-from asterism.clustering.linkage_pairs import Criterion, join, refresh, grade_all
+from asterism.clustering.linkage_pairs import Criterion, grade_all, join, refresh
 from asterism.clustering.linkage_walks import gain_pairs, walk_inside
 
 EXACT, FAST, PAPER, PATH, ZETA = range(5)  # how the affinities of a merged cluster are found
@@ -87,12 +87,12 @@ def merge_pair(s, slots, walks, links, a, b, turn, update, criterion):
     if update == EXACT:
         cross_terms(s, slots, links, a, b, turn)
     join(s, a, b, scale_a, scale_b)
-    if update == PATH or update == ZETA:
+    if update in (PATH, ZETA):
         walk_inside(s, walks, links, a)
         gain_pairs(s, walks, links, a, update == ZETA, False)
     else:
         s.norm[a] = float(s.size[a]) * s.size[a]
-    refresh(s, a, b, update == PATH or update == ZETA, criterion)
+    refresh(s, a, b, update in (PATH, ZETA), criterion)
 
 
 @numba.njit(cache=True)

@@ -52,20 +52,20 @@ class Criterion(NamedTuple):
     half_matrix: bool  # only clusters of lower name are neighbours, as in the authors' Torch code
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def rounded(x):
     """Round to 33 bits, about ten digits: what differs by less is a tie, whatever the order of summation was."""
     shifted = x * 1048577.0  # 2^20 + 1, Veltkamp's splitting
     return shifted - (shifted - x)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def affinity(value, norm, c, i, h):
     """Symmetric affinity between clusters ``c`` and ``i`` from the half-edge ``h`` of c to i (FACTS §1.5)."""
     return rounded(value[h] / norm[c] + value[h ^ 1] / norm[i])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def play(tree, score, name):
     """Replay the matches above a leaf of the tournament: higher score wins, then the lower name."""
     node = (tree.size // 2 + name) // 2
@@ -78,77 +78,81 @@ def play(tree, score, name):
         node //= 2
 
 
-@numba.njit(cache=True)
-def insert(top, who, fence, name, i, a):
-    """Put cluster ``i`` at affinity ``a`` among the nearest of one cluster, ties by name.
-
-    ``top`` and ``who`` are its rows; returns its fence, raised to what fell out.
-    """
+@numba.njit(cache=True, inline="always")
+def insert(top, who, fence, name, c, i, a):
+    """Put cluster ``i`` at affinity ``a`` among the nearest of ``c``, ties by name; what falls out raises the fence."""
     if a == 0.0:
-        return fence
-    k = top.size
+        return
+    width = top.shape[1]
+    k = width
     while k > 0:
-        if top[k - 1] > a or (top[k - 1] == a and name[who[k - 1]] < name[i]):
+        ahead = top[c, k - 1]
+        if ahead > a or (ahead == a and name[who[c, k - 1]] < name[i]):
             break
         k -= 1
-    if k == top.size:
-        return max(fence, a)
-    fence = max(fence, top[-1])
-    for j in range(top.size - 1, k, -1):
-        top[j], who[j] = top[j - 1], who[j - 1]
-    top[k], who[k] = a, i
-    return fence
+    if k == width:
+        fence[c] = max(fence[c], a)
+        return
+    fence[c] = max(fence[c], top[c, width - 1])
+    for j in range(width - 1, k, -1):
+        top[c, j] = top[c, j - 1]
+        who[c, j] = who[c, j - 1]
+    top[c, k] = a
+    who[c, k] = i
 
 
-@numba.njit(cache=True)
-def remove(top, who, a, b):
-    """Take clusters ``a`` and ``b`` from the nearest of one cluster; returns whether either was there."""
-    kept = 0
-    for k in range(top.size):
-        if who[k] != a and who[k] != b:
-            top[kept], who[kept] = top[k], who[k]
+@numba.njit(cache=True, inline="always")
+def remove(top, who, c, a, b):
+    """Take clusters ``a`` and ``b`` from the nearest of ``c``; returns whether either was there."""
+    kept, width = 0, top.shape[1]
+    for k in range(width):
+        if who[c, k] != a and who[c, k] != b:
+            top[c, kept] = top[c, k]
+            who[c, kept] = who[c, k]
             kept += 1
-    top[kept:], who[kept:] = 0.0, -1
-    return kept < top.size
+    for k in range(kept, width):
+        top[c, k] = 0.0
+        who[c, k] = -1
+    return kept < width
 
 
 @numba.njit(cache=True)
 def rescan(s, c, criterion):
     """Look through all pairs of ``c`` for its nearest clusters. O(pairs of c)."""
-    top, who, fence = s.top[c], s.who[c], 0.0
+    top, who, fence = s.top, s.who, s.fence
     value, norm, other, after_edge, name = s.value, s.norm, s.other, s.after_edge, s.name
-    top[:], who[:] = 0.0, -1
-    previous, h = -1, s.head[c]
+    top[c], who[c], fence[c] = 0.0, -1, 0.0
+    first, previous, h = s.head[c], -1, s.head[c]
     while h >= 0:
         i, following = other[h], after_edge[h]
         if i >= 0:
             if not criterion.half_matrix or name[i] < name[c]:
-                fence = insert(top, who, fence, name, i, affinity(value, norm, c, i, h))
+                insert(top, who, fence, name, c, i, affinity(value, norm, c, i, h))
             previous = h
         elif previous < 0:  # the record went away when the far end merged: unlink it now that we pass
-            s.head[c] = following
+            first = following
         else:
             after_edge[previous] = following
         h = following
-    s.fence[c] = fence
+    s.head[c] = first
 
 
-@numba.njit(cache=True)
-def grade(s, c, criterion):
-    """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0.
+@numba.njit(cache=True, inline="always")
+def stale(top, fence, c, criterion):
+    """Whether the nearest clusters of ``c`` that are left fall short of K_c, or the first may tie with another."""
+    return fence[c] > 0.0 and (top[c, criterion.n_local - 1] == 0.0 or top[c, 0] <= fence[c])
 
-    They are looked for again where those that are left do not reach to K_c, or the first may be in a tie with others.
-    """
-    top, fence = s.top[c], s.fence[c]
-    if fence > 0.0 and (top[criterion.n_local - 1] == 0.0 or top[0] <= fence):
-        rescan(s, c, criterion)
+
+@numba.njit(cache=True, inline="always")
+def grade(top, score, tree, name, c, criterion):
+    """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0."""
     local = 0.0
     for k in range(1, criterion.n_local):
-        local += top[0] - top[k]
+        local += top[c, 0] - top[c, k]
     if criterion.n_local > 1:
         local *= criterion.local_weight / (criterion.n_local - 1)
-    s.score[c] = rounded(top[0] + local)
-    play(s.tree, s.score, s.name[c])
+    score[c] = rounded(top[c, 0] + local)
+    play(tree, score, name[c])
 
 
 @numba.njit(cache=True)
@@ -162,7 +166,7 @@ def grade_all(s, criterion):
     for c in range(s.size.size):
         if s.size[c] > 0:
             rescan(s, c, criterion)
-            grade(s, c, criterion)
+            grade(s.top, s.score, s.tree, s.name, c, criterion)
 
 
 @numba.njit(cache=True)
@@ -233,7 +237,7 @@ def refresh(s, a, b, replace, criterion):
     O(pairs of a), and O(pairs of i) more for a neighbour i whose nearest clusters have to be looked for again.
     """
     value, norm, extra, edge_to, name = s.value, s.norm, s.extra, s.edge_to, s.name
-    all_top, all_who, fence = s.top, s.who, s.fence
+    top, who, fence, score, tree = s.top, s.who, s.fence, s.score, s.tree
     other, after_edge = s.other, s.after_edge
     h = s.head[a]
     while h >= 0:
@@ -244,15 +248,16 @@ def refresh(s, a, b, replace, criterion):
             value[h] += extra[i]
         extra[i] = 0.0
         edge_to[i] = -1
-        top, who = all_top[i], all_who[i]
-        changed = remove(top, who, a, b)
+        changed = remove(top, who, i, a, b)
         if not criterion.half_matrix or name[a] < name[i]:
             now = affinity(value, norm, a, i, h)
             if now > fence[i]:
-                fence[i] = insert(top, who, fence[i], name, a, now)
+                insert(top, who, fence, name, i, a, now)
                 changed = True
         if changed:
-            grade(s, i, criterion)
+            if stale(top, fence, i, criterion):
+                rescan(s, i, criterion)
+            grade(top, score, tree, name, i, criterion)
         h = after_edge[h]
     rescan(s, a, criterion)
-    grade(s, a, criterion)
+    grade(top, score, tree, name, a, criterion)

@@ -49,7 +49,9 @@ def make_links(W: scipy.sparse.csr_matrix) -> Links:
     return Links(links.start, *(one[:used].copy() for one in links[1:]))
 
 
-def make_tables(links: Links, labels: np.ndarray, n_clusters: int, n_local: int, keep_slots: bool) -> tuple[Clusters, Slots]:
+def make_tables(
+    links: Links, labels: np.ndarray, n_clusters: int, n_local: int, keep_slots: bool
+) -> tuple[Clusters, Slots]:
     """Cluster pairs with their U, and the samples' degrees where ``keep_slots`` says that they are wanted. O(E)."""
     counts = count_slots(links, labels)
     start = np.concatenate([[0], np.cumsum(counts)])
@@ -62,9 +64,7 @@ def make_tables(links: Links, labels: np.ndarray, n_clusters: int, n_local: int,
     s = _empty_clusters(labels, n_clusters, room, n_local + 4)
     fill_slots(links, labels, slots, s.edge_to)
     used = fill_pairs(s, slots)
-    s = s._replace(
-        after_edge=s.after_edge[:used].copy(), other=s.other[:used].copy(), value=s.value[:used].copy()
-    )
+    s = s._replace(after_edge=s.after_edge[:used].copy(), other=s.other[:used].copy(), value=s.value[:used].copy())
     return s, slots if keep_slots else slots._replace(cluster=slots.cluster[:0], into=slots.into[:0], out=slots.out[:0])
 
 

@@ -365,6 +365,9 @@ def _notes(table: Table, sets: Iterable[str], mine: list[Row], current: list[Row
         machine = _machine(row["hardware"])
         machines[machine] = machines.get(machine, 0) + 1
     yield from (f"Runs on {machine}: {n}." for machine, n in machines.items())
+    commits = dict.fromkeys((row.get("commit") or "unknown")[:10] for row in current)
+    if len(commits) > 1:  # a change of code that no parameter shows
+        yield f"Runs of {len(commits)} commits are averaged: {', '.join(commits)}."
     yield f"Source: {table.paper['source']}, {table.paper['where']}. Again: asterism bench {table.name}"
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from asterism.clustering.kmeans import kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
+from asterism.methods.soft_clusterer import kmeans_centers
 from asterism.networks.initialise import build
 from asterism.parameters import Interval
 from asterism.training import Run
@@ -21,12 +21,7 @@ from asterism.training import Run
 def _cluster(encoder: nn.Module, images: ImageSource, run: Run, n_clusters: int, n_init: int) -> Fitted:
     """k-means on an encoder's features."""
     features = extract(encoder, images, run.runtime)
-
-    def cluster() -> dict[str, torch.Tensor]:
-        found = kmeans(features, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
-        return {"centers": torch.as_tensor(found.centers).float().cpu()}
-
-    centers = run.once("k-means", cluster)["centers"]
+    centers = kmeans_centers(features, n_clusters, n_init, run)
     confidence, labels = soft_scores(features, centers).max(1)
     return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy())
 
@@ -94,6 +89,14 @@ class KMeans(ImageClusterer):
         return _cluster(self._encoder_for(images.shape), images, run, self.n_clusters, self.n_init)
 
 
+class UnitLength(nn.Module):
+    """Features (B, D), each row scaled to length 1."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Scaled rows (B, D)."""
+        return nn.functional.normalize(features)
+
+
 class FCAEKMeans(ImageClusterer):
     """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS.
 
@@ -101,6 +104,9 @@ class FCAEKMeans(ImageClusterer):
     ----------
     n_clusters : int, default=8
     autoencoder : FCAE or SAE, optional
+    normalise : bool, default=True
+        Scale each feature vector to length 1 first. The paper is silent; it raised ACC on MNIST by .02 and on USPS by
+        .06 to .10 (docs/methods/dbc.md).
     n_init : int, default=20
         Restarts of k-means.
     device, precision, run_dir, random_state, verbose
@@ -111,6 +117,7 @@ class FCAEKMeans(ImageClusterer):
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(int, 1, None)],
         "autoencoder": [AutoEncoder, None],
+        "normalise": [bool],
         "n_init": [Interval(int, 1, None)],
         **COMPUTING,
     }
@@ -120,6 +127,7 @@ class FCAEKMeans(ImageClusterer):
         n_clusters: int = 8,
         *,
         autoencoder: AutoEncoder | None = None,
+        normalise: bool = True,
         n_init: int = 20,
         device: str = "auto",
         precision: str = "32-true",
@@ -129,6 +137,7 @@ class FCAEKMeans(ImageClusterer):
     ) -> None:
         self.n_clusters = n_clusters
         self.autoencoder = autoencoder
+        self.normalise = normalise
         self.n_init = n_init
         self.device = device
         self.precision = precision
@@ -138,11 +147,16 @@ class FCAEKMeans(ImageClusterer):
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
-        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder  # type: ignore[return-value]
+        network = build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0))
+        return self._features_of(network)
+
+    def _features_of(self, network: nn.Module) -> nn.Module:
+        encoder: nn.Module = network.encoder  # type: ignore[assignment]
+        return nn.Sequential(encoder, UnitLength()) if self.normalise else encoder
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = self.resolved("autoencoder").train_network(images, run)
-        fitted = _cluster(network.encoder, images, run, self.n_clusters, self.n_init)  # type: ignore[arg-type]
+        fitted = _cluster(self._features_of(network), images, run, self.n_clusters, self.n_init)
         fitted.examples = reconstruction_examples(network, images, run)
         return fitted
 

@@ -74,12 +74,8 @@ class SoftClusterer(ImageClusterer):
         network = self.resolved("autoencoder").train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
-        def cluster() -> dict[str, torch.Tensor]:
-            features = extract(network.encoder, images, run.runtime)  # type: ignore[arg-type]
-            found = kmeans(features, self.n_clusters, n_init=self.n_init, random_state=run.random_state("k-means"))
-            return {"centers": torch.as_tensor(found.centers).float().cpu()}
-
-        centers = run.once("k-means", cluster)["centers"]
+        features = extract(network.encoder, images, run.runtime)  # type: ignore[arg-type]
+        centers = kmeans_centers(features, self.n_clusters, self.n_init, run, normalise=True)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)  # type: ignore[arg-type]
         scores = self._learn_jointly(run.runtime.place(model), images, run)
@@ -124,6 +120,28 @@ class SoftClusterer(ImageClusterer):
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
         return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder  # type: ignore[return-value]
+
+
+def kmeans_centers(
+    features: torch.Tensor, n_clusters: int, n_init: int, run: Run, normalise: bool = False
+) -> torch.Tensor:
+    """Centers (k, D) of k-means on features (N, D); a resumed run takes those that it had.
+
+    With ``normalise``, images are grouped by the direction of their features (rows scaled to length 1), and the centers
+    are the groups' mean features. The paper is silent; for DBC's start this raised ACC as in `FCAEKMeans`.
+    """
+
+    def compute() -> dict[str, torch.Tensor]:
+        points = torch.nn.functional.normalize(features) if normalise else features
+        found = kmeans(points, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
+        if not normalise:
+            return {"centers": torch.as_tensor(found.centers).float().cpu()}
+        labels = torch.as_tensor(found.labels)
+        counts = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
+        sums = torch.zeros(n_clusters, features.shape[1]).index_add_(0, labels, features)
+        return {"centers": sums / counts[:, None]}
+
+    return run.once("k-means", compute)["centers"]
 
 
 def _score_figures(scores: torch.Tensor) -> dict[str, Any]:

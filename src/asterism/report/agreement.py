@@ -43,15 +43,13 @@ def confusion(material: Material) -> Section | None:
     data = None
     if not as_table:
         cells = [[int(i), int(j), int(counts[i, j]), round(float(shares[i, j]), 3)] for i, j in at]
-        data = {"clusters": rows.tolist(), "cells": cells}
+        data = {"clusters": rows.tolist(), "matched": material.matched[rows].tolist(), "cells": cells}
     return Section("confusion", "Confusion", values, data)
 
 
 def ordered_clusters(material: Material) -> np.ndarray:
     """Clusters in the order of their classes; those left without a class stand last, by their commonest class."""
-    commonest = material.counts.argmax(1)
-    left = material.matched < 0
-    return np.lexsort((np.arange(material.k), np.where(left, commonest, material.matched), left))
+    return np.lexsort((np.arange(material.k), material.stands_for, material.matched < 0))
 
 
 def per_class(material: Material) -> list[dict[str, Any]]:

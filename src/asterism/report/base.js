@@ -23,6 +23,12 @@ asterism.rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16
 
 asterism.count = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 
+/** A class in words: a bare number would be taken for a cluster. */
+asterism.className = (one) => {
+  const name = asterism.shared.classNames[one];
+  return /^\d+$/.test(name) ? `class ${name}` : name;
+};
+
 asterism.whenThemeChanges = (action) =>
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
 

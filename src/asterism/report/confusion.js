@@ -1,7 +1,7 @@
 /* A confusion too large for a table: one pixel a cell, stretched by the browser; the caption reads the cell. */
 
-asterism.draw.confusion = (section, { clusters, cells }) => {
-  const { classNames, matched } = asterism.shared;
+asterism.draw.confusion = (section, { clusters, matched, cells }) => {
+  const { classNames } = asterism.shared;
   const canvas = section.querySelector(".heat canvas");
   const caption = section.querySelector(".heat figcaption");
   const context = canvas.getContext("2d");
@@ -12,7 +12,7 @@ asterism.draw.confusion = (section, { clusters, cells }) => {
     const picture = context.createImageData(canvas.width, canvas.height);
     const [right, off] = ["--accent", "--bad"].map((name) => asterism.rgb(asterism.color(name)));
     for (const [row, column, , share] of cells) {
-      const color = matched[clusters[row]] === column ? right : off;
+      const color = matched[row] === column ? right : off;
       picture.data.set([...color, 255 * Math.sqrt(share)], 4 * (row * canvas.width + column));
     }
     context.putImageData(picture, 0, 0);
@@ -21,10 +21,9 @@ asterism.draw.confusion = (section, { clusters, cells }) => {
   canvas.addEventListener("pointermove", (event) => {
     const column = Math.min(canvas.width - 1, Math.floor((event.offsetX / canvas.clientWidth) * canvas.width));
     const row = Math.min(canvas.height - 1, Math.floor((event.offsetY / canvas.clientHeight) * canvas.height));
-    const cluster = clusters[row];
     const cell = found.get(row * classNames.length + column) ?? { count: 0, share: 0 };
-    const stands = matched[cluster] >= 0 ? classNames[matched[cluster]] : "no class";
-    caption.textContent = `Cluster ${cluster} (${stands}), class ${classNames[column]}: ${asterism.count(cell.count)}`
+    const stands = matched[row] >= 0 ? `matched to ${classNames[matched[row]]}` : "not matched";
+    caption.textContent = `Cluster ${clusters[row]} (${stands}), class ${classNames[column]}: ${asterism.count(cell.count)}`
       + ` images, ${(100 * cell.share).toFixed(1)} % of the cluster`;
   });
   draw();

@@ -54,8 +54,8 @@ def _by_stage(history: list[dict[str, Any]]) -> Any:
 
 
 def _stage(name: str, entries: list[dict[str, Any]]) -> Stage:
-    seconds = entries[-1].get("seconds")
-    stage = Stage(name, len(entries), duration(float(seconds)) if _is_number(seconds) else None)
+    seconds: Any = entries[-1].get("seconds")
+    stage = Stage(name, len(entries), duration(seconds) if _is_number(seconds) else None)
     keys = dict.fromkeys(key for entry in entries for key in entry if key not in NOT_DRAWN)
     for key in keys:
         rounds = [int(entry.get("round", i)) for i, entry in enumerate(entries) if key in entry]

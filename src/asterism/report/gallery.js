@@ -1,10 +1,10 @@
 /* Cards of clusters, filled while they are near the window and emptied behind it: a thousand stay light. */
 
 asterism.draw.gallery = (section, data, sprites) => {
-  const { colors, sizes, matched, classNames } = asterism.shared;
+  const { colors, sizes, standsFor } = asterism.shared;
   const { element } = asterism;
   const list = section.querySelector(".cards");
-  const className = (one) => (/^\d+$/.test(classNames[one]) ? `class ${classNames[one]}` : classNames[one]);
+  const { className } = asterism;
   let start = 0;
   const cards = new Map();
   for (const card of data.cards) {
@@ -15,7 +15,7 @@ asterism.draw.gallery = (section, data, sprites) => {
   const lines = (i, cluster) => [
     `cluster ${cluster}`,
     `confidence ${data.confidence[i].toFixed(3)}`,
-    ...(data.classes ? [`class ${classNames[data.classes[i]]}`] : []),
+    ...(data.classes ? [className(data.classes[i])] : []),
   ];
 
   const picture = (i, cluster) => {
@@ -67,7 +67,7 @@ asterism.draw.gallery = (section, data, sprites) => {
 
   const article = (card) => {
     const { cluster } = card;
-    const name = matched[cluster] >= 0 ? element("bdi", { class: "class" }, className(matched[cluster])) : null;
+    const name = standsFor[cluster] >= 0 ? element("bdi", { class: "class" }, className(standsFor[cluster])) : null;
     const heading = element("h3", {},
       element("i", { class: "swatch", style: { background: colors[cluster] } }), `Cluster ${cluster}`, name);
     const facts = element("p", { class: "numbers" },

@@ -99,11 +99,22 @@ class Material:
         return found
 
     @cached_property
+    def stands_for(self) -> np.ndarray:
+        """Class that each cluster is read as, (k,): the matched one, or for a cluster left without one its commonest.
+
+        −1 for empty clusters, and everywhere without labels.
+        """
+        if self.classes is None:
+            return self.matched
+        commonest = np.where(self.sizes > 0, self.counts.argmax(1), -1)
+        return np.where(self.matched >= 0, self.matched, commonest)
+
+    @cached_property
     def wrong(self) -> np.ndarray:
         """Whether each image lies in a cluster that stands for another class, (N,); all False without labels."""
         if self.classes is None:
             return np.zeros(self.n, dtype=bool)
-        return self.matched[self.clusters] != self.classes
+        return self.stands_for[self.clusters] != self.classes
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -122,13 +133,11 @@ class Material:
         """Colour of each class: its cluster's, so that where all is right both colourings are the same."""
         owners = {int(of_class): cluster for cluster, of_class in enumerate(self.matched) if of_class >= 0}
         spare = iter(palette(self.k + len(self.class_names))[self.k :])
-        return [
-            self.colors[owners[one]] if one in owners else next(spare) for one in range(len(self.class_names))
-        ]
+        return [self.colors[owners[one]] if one in owners else next(spare) for one in range(len(self.class_names))]
 
     def class_of_cluster(self, cluster: int) -> str | None:
         """Name of the class that a cluster stands for."""
-        of_class = int(self.matched[cluster])
+        of_class = int(self.stands_for[cluster])
         return None if of_class < 0 else self.class_names[of_class]
 
 
@@ -141,13 +150,14 @@ def gather(run: str | Path, images: Any = None, labels: Any = None, label_names:
     content = RunFolder(run).read()
     if not isinstance(estimator, ImageClusterer):
         raise InputError(f"{run} holds a {content['method']}, which makes no groups; the page shows groups")
+    estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
     found, warnings = _find_images(content, estimator, images)
     material = Material(
         content,
         estimator,
         names=_names(Path(run), found, len(estimator.labels_)),
         clusters=estimator.labels_,
-        confidence=estimator.confidence_,
+        confidence=np.nan_to_num(estimator.confidence_),
         images=found,
         warnings=warnings,
     )
@@ -193,9 +203,7 @@ def _names(run: Path, images: ImageSource | None, n: int) -> list[str]:
 def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
     values = np.asarray(labels)
     if values.shape != (material.n,):
-        raise InputError(
-            f"labels have shape {values.shape}; the run has {material.n} images: give one label an image"
-        )
+        raise InputError(f"labels have shape {values.shape}; the run has {material.n} images: give one label an image")
     names = None if label_names is None else [str(name) for name in label_names]
     material.classes, found = encode_labels(values.tolist(), names)
     material.class_names = found or [str(i) for i in range(int(material.classes.max()) + 1)]

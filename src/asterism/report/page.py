@@ -25,7 +25,7 @@ from asterism.report.section import Section
 from asterism.training.checkpoint import write_text
 
 # The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
-# draws, ID.js; on runs without its material the function returns None.
+# draws, ID*.js; on runs without its material the function returns None.
 SECTIONS: list[Callable[[Material], Section | None]] = [
     sizes,
     map_,
@@ -100,8 +100,9 @@ def render(material: Material, sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = ["base.js", *(f"{one.id}.js" for one in sections if one.data is not None), "start.js"]
-    script = "\n" + "\n".join((HERE / name).read_text(encoding="utf-8") for name in scripts)
+    drawn = (path for one in sections if one.data is not None for path in sorted(HERE.glob(f"{one.id}*.js")))
+    scripts = [HERE / "base.js", *drawn, HERE / "start.js"]
+    script = "\n" + "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     # Only this very script may run: even markup that slipped through the escaping could not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
@@ -119,7 +120,7 @@ def _shared(material: Material) -> dict[str, Any]:
     return {
         "sizes": material.sizes.tolist(),
         "colors": material.colors,
-        "matched": material.matched.tolist(),
+        "standsFor": material.stands_for.tolist(),
         "classNames": material.class_names,
         "classColors": material.class_colors,
     }

@@ -15,7 +15,7 @@ class Section:
     Attributes
     ----------
     id : str
-        Anchor of the part, and the name of its template ``ID.html``. If it holds `data`, its script ``ID.js`` defines
+        Anchor of the part, and the name of its template ``ID.html``. If it holds `data`, its scripts ``ID*.js`` define
         ``asterism.draw.ID``.
     title : str
         Heading, and link at the top of the page.

@@ -1,4 +1,4 @@
-"""Thumbnails, many to a sheet: a page of ten thousand pictures holds a few dozen images, each decoded when looked at."""
+"""Thumbnails, many to a sheet: ten thousand pictures are a few dozen images, each decoded when looked at."""
 
 from __future__ import annotations
 

@@ -15,8 +15,11 @@ from asterism.training.run import Run
 
 
 def euclidean_loss(images: torch.Tensor, reconstructions: torch.Tensor) -> torch.Tensor:
-    """‖x − x̂‖² summed over an image's values, averaged over the batch (DBC, Algorithm 1, M1)."""
-    return (images - reconstructions).square().sum() / len(images)
+    """‖x − x̂‖² (DBC, Algorithm 1, M1), as the mean over a batch's images and their values.
+
+    The paper sums; the mean only rescales the learning rate, and makes one rate fit images of every size.
+    """
+    return (images - reconstructions).square().mean()
 
 
 def train_autoencoder(

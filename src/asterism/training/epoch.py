@@ -12,6 +12,9 @@ from asterism.parameters import Interval, Parameters
 from asterism.training.run import Run
 
 
+SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
+
+
 class Training(Parameters):
     """How a network is trained.
 
@@ -20,7 +23,8 @@ class Training(Parameters):
     n_epochs : int, default=50
         Passes over the images.
     batch_size : int, default=256
-        Images a step (over all processes together); each epoch is cut into equal batches of about this size.
+        Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32
+        steps, but none below 32 images; see `batch_size_for`.
     optimizer : {"sgd", "adam", "adamw"}, default="sgd"
     lr : float, default=0.01
         Learning rate.
@@ -29,6 +33,9 @@ class Training(Parameters):
     weight_decay : float, default=0.0
     schedule : {"constant", "cosine"}, default="constant"
         ``"cosine"`` lets the rate fall to 0 over the epochs.
+    max_grad_norm : float, optional
+        Longer gradients are shortened to this length: images in unusual units then slow the training instead of
+        breaking it.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -39,6 +46,7 @@ class Training(Parameters):
         "momentum": [Interval(float, 0, 1, closed="left")],
         "weight_decay": [Interval(float, 0, None)],
         "schedule": [{"constant", "cosine"}],
+        "max_grad_norm": [Interval(float, 0, None, closed="neither"), None],
     }
 
     def __init__(
@@ -50,6 +58,7 @@ class Training(Parameters):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         schedule: str = "constant",
+        max_grad_norm: float | None = None,
     ) -> None:
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -58,6 +67,11 @@ class Training(Parameters):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.max_grad_norm = max_grad_norm
+
+    def batch_size_for(self, n: int) -> int:
+        """Images a step for a set of n: ``batch_size``, or a 32nd of the set if that is less, but at least 32."""
+        return min(self.batch_size, max(SMALLEST_BATCH, n // STEPS_OF_SMALL_SETS))
 
     def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The optimizer of these settings; its fused step where torch has one."""
@@ -122,10 +136,12 @@ def train_epoch(
     for group in optimizer.param_groups:
         group["lr"] = training.rate(key[1])
     total, n_batches = torch.zeros((), device=run.runtime.device), 0
-    for indices, batch in minibatches(images, order, training.batch_size, run):
+    for indices, batch in minibatches(images, order, training.batch_size_for(len(images)), run):
         loss = loss_of(batch if augmentation is None else augmentation(batch, noise), indices)
         optimizer.zero_grad(set_to_none=True)
         run.runtime.backward(loss)
+        if training.max_grad_norm is not None:
+            run.runtime.clip_gradients(optimizer, training.max_grad_norm)
         optimizer.step()
         total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
         n_batches += 1

@@ -1,0 +1,57 @@
+/* What the points of the map can be coloured by. */
+
+/** Colourings by name: group `of` a point, `colors`, `name` and `counts` of the groups, `middles` where names stand. */
+asterism.mapColorings = (data, x, y) => {
+  const { colors, classNames, classColors, standsFor, sizes } = asterism.shared;
+  const n = x.length;
+  const MOST_NAMES = 60; // more cannot be read on a map
+
+  const count = (groups, of) => {
+    const counts = new Array(groups).fill(0);
+    for (let i = 0; i < n; i++) counts[of(i)]++;
+    return counts;
+  };
+  /** Median place of each group's points. */
+  const middles = (groups, of) => {
+    if (groups > MOST_NAMES) return null;
+    const members = Array.from({ length: groups }, () => []);
+    for (let i = 0; i < n; i++) members[of(i)].push(i);
+    const median = (list, at) => at[list.sort((a, b) => at[a] - at[b])[list.length >> 1]];
+    return members.map((list) => (list.length ? [median(list, x), median(list, y)] : null));
+  };
+
+  const { className } = asterism;
+  const clusterOf = (i) => data.clusters[i];
+  const clusterName = (one) => (standsFor[one] >= 0 ? `${one} · ${className(standsFor[one])}` : String(one));
+  const clusters = {
+    of: clusterOf, colors, name: clusterName, short: String, counts: sizes, middles: middles(sizes.length, clusterOf),
+  };
+  const confidence = asterism.ramp((i) => data.confidence[i]);
+  if (!data.classes) return { clusters, confidence };
+
+  const classOf = (i) => data.classes[i];
+  const wrong = (i) => (standsFor[clusterOf(i)] === classOf(i) ? 0 : 1);
+  return {
+    clusters,
+    confidence,
+    classes: {
+      of: classOf, colors: classColors, name: className, short: (one) => classNames[one],
+      counts: count(classNames.length, classOf), middles: middles(classNames.length, classOf),
+    },
+    wrong: { of: wrong, colors: ["#3fa35b", "#dc4b52"], name: (one) => ["right", "wrong"][one], counts: count(2, wrong) },
+  };
+};
+
+/** A colouring by a number in [0, 1], dark to bright. */
+asterism.ramp = (value) => {
+  const stops = ["#3b2f80", "#3a5fb0", "#2b93a8", "#55bd7c", "#e6d14a"].map(asterism.rgb);
+  const shade = (i) => {
+    const at = Math.min(0.9999, Math.max(0, value(i))) * (stops.length - 1);
+    const [low, high, part] = [stops[Math.floor(at)], stops[Math.floor(at) + 1], at % 1];
+    return low.map((one, channel) => one + (high[channel] - one) * part);
+  };
+  const background = `linear-gradient(90deg, ${stops.map((one) => `rgb(${one})`)})`;
+  const bar = () => asterism.element("i", { style: { background } });
+  const ends = ["0", "1"].map((text) => asterism.element("span", {}, text));
+  return { of: () => 0, shade, ramp: () => asterism.element("p", { class: "ramp" }, ends[0], bar(), ends[1]) };
+};
