@@ -40,6 +40,7 @@ class Interval:
         type_ = numbers.Integral if self.kind is int else numbers.Real
         if not isinstance(value, type_) or isinstance(value, (bool, np.bool_)):
             return False
+        value = float(value)
         if self.low is not None and (value < self.low or (value == self.low and self.closed in ("right", "neither"))):
             return False
         above = self.high is not None and (

@@ -11,13 +11,15 @@ import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
 from asterism.errors import InputError
+
+Net = TypeVar("Net", bound=torch.nn.Module)
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
 
@@ -87,7 +89,7 @@ class Runtime:
         """Wrap a module and its optimizer for this device, precision and process group."""
         return self.fabric.setup(module, optimizer)
 
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+    def place(self, module: Net) -> Net:
         """Move a module to the device, convolutions in channels-last, the layout that images are packed in."""
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 from asterism.estimator import COMPUTING, ImageEstimator
 from asterism.images import Augmentation, ImageSource
-from asterism.networks import FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
+from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
 from asterism.parameters import Interval
@@ -38,10 +38,10 @@ class AutoEncoder(ImageEstimator):
     training: Training | None
     augmentation: Augmentation | str | None
 
-    def _build(self, shape: tuple[int, int, int]) -> nn.Module:
+    def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         raise NotImplementedError
 
-    def train_network(self, images: ImageSource, run: Run, share: float = 1.0) -> nn.Module:
+    def train_network(self, images: ImageSource, run: Run, share: float = 1.0) -> AutoEncoderNetwork:
         """Draw a network and train it.
 
         Parameters
@@ -53,8 +53,8 @@ class AutoEncoder(ImageEstimator):
 
         Returns
         -------
-        nn.Module
-            With attribute ``encoder``; on the run's device.
+        AutoEncoderNetwork
+            On the run's device.
         """
         network = build(lambda: self._build(images.shape), run.generator("weights"))
         run.runtime.place(network)
@@ -63,7 +63,7 @@ class AutoEncoder(ImageEstimator):
         self._train(network, images, part, run)
         return network
 
-    def _train(self, network: nn.Module, images: ImageSource, training: Training, run: Run) -> None:
+    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         train_autoencoder(network, images, training, run, augmentation=resolve_augmentation(self))
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
@@ -74,7 +74,7 @@ class AutoEncoder(ImageEstimator):
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         self.network_ = build(lambda: self._build(shape), torch.Generator().manual_seed(0))
-        return self.network_.encoder  # type: ignore[return-value]
+        return self.network_.encoder
 
     def _fitted_state(self) -> dict[str, Any]:
         return {**super()._fitted_state(), "network": self.network_.state_dict()}
@@ -156,7 +156,7 @@ class FCAE(AutoEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _build(self, shape: tuple[int, int, int]) -> nn.Module:
+    def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features)
 
 
@@ -214,16 +214,17 @@ class SAE(AutoEncoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _build(self, shape: tuple[int, int, int]) -> nn.Module:
+    def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
 
-    def _train(self, network: nn.Module, images: ImageSource, training: Training, run: Run) -> None:
+    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         mean_square = torch.stack(
             [images.batch(slice(i, i + 4096)).square().mean((1, 2, 3)).sum() for i in range(0, len(images), 4096)]
         ).sum() / len(images)
-        network.encoder.input_scale.copy_(mean_square.clamp_min(1e-12).rsqrt())  # type: ignore[union-attr,operator]
+        stacked = cast(StackedAutoEncoderNetwork, network)
+        stacked.encoder.input_scale.copy_(mean_square.clamp_min(1e-12).rsqrt())
         if training.n_epochs:  # a random start (DBC's ablation) has no layer-wise training either
-            pretrain_layers(network, images, self.resolved("layer_training"), run, dropout=self.dropout)  # type: ignore[arg-type]
+            pretrain_layers(stacked, images, self.resolved("layer_training"), run, dropout=self.dropout)
         super()._train(network, images, training, run)
 
 

@@ -13,6 +13,7 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.soft_clusterer import kmeans_centers
+from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.parameters import Interval
 from asterism.training import Run
@@ -150,9 +151,8 @@ class FCAEKMeans(ImageClusterer):
         network = build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0))
         return self._features_of(network)
 
-    def _features_of(self, network: nn.Module) -> nn.Module:
-        encoder: nn.Module = network.encoder  # type: ignore[assignment]
-        return nn.Sequential(encoder, UnitLength()) if self.normalise else encoder
+    def _features_of(self, network: AutoEncoderNetwork) -> nn.Module:
+        return nn.Sequential(network.encoder, UnitLength()) if self.normalise else network.encoder
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = self.resolved("autoencoder").train_network(images, run)

@@ -74,10 +74,10 @@ class SoftClusterer(ImageClusterer):
         network = self.resolved("autoencoder").train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
-        features = extract(network.encoder, images, run.runtime)  # type: ignore[arg-type]
+        features = extract(network.encoder, images, run.runtime)
         centers = kmeans_centers(features, self.n_clusters, self.n_init, run, normalise=True)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
-        model = SoftAssignment(network.encoder, centers)  # type: ignore[arg-type]
+        model = SoftAssignment(network.encoder, centers)
         scores = self._learn_jointly(run.runtime.place(model), images, run)
         confidence, labels = scores.max(1)
         return Fitted(
@@ -119,7 +119,7 @@ class SoftClusterer(ImageClusterer):
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
-        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder  # type: ignore[return-value]
+        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder
 
 
 def kmeans_centers(

@@ -1,6 +1,7 @@
 """The networks: `torch.nn.Module` objects and how they are built, nothing about data or training."""
 
+from asterism.networks.autoencoder import AutoEncoderNetwork
 from asterism.networks.fcae import FullyConvolutionalAutoEncoder, fcae_blocks
 from asterism.networks.stacked import StackedAutoEncoderNetwork
 
-__all__ = ["FullyConvolutionalAutoEncoder", "StackedAutoEncoderNetwork", "fcae_blocks"]
+__all__ = ["AutoEncoderNetwork", "FullyConvolutionalAutoEncoder", "StackedAutoEncoderNetwork", "fcae_blocks"]

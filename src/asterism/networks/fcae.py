@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from asterism.networks.autoencoder import AutoEncoderNetwork
+
 
 @dataclass(frozen=True)
 class Block:
@@ -139,14 +141,14 @@ class Decoder(nn.Module):
         for i, deconvolve in enumerate(self.deconvolutions):
             if self.blocks[last - i].pool:
                 where, before = remaining.pop()
-                maps = F.max_unpool2d(maps, where, 2, output_size=before)
+                maps = F.max_unpool2d(maps, where, [2, 2], output_size=before)
             maps = deconvolve(maps)
             if i < last:
                 maps = F.relu(self.norms[i](maps), inplace=True)
         return maps
 
 
-class FullyConvolutionalAutoEncoder(nn.Module):
+class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
     """Encoder and decoder together.
 
     Parameters
@@ -156,6 +158,8 @@ class FullyConvolutionalAutoEncoder(nn.Module):
     n_features : int, optional
         D, see `fcae_blocks`.
     """
+
+    encoder: Encoder
 
     def __init__(self, shape: tuple[int, int, int], n_features: int | None = None) -> None:
         super().__init__()

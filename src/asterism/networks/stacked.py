@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from asterism.networks.autoencoder import AutoEncoderNetwork
+
 DEC_WIDTHS = (500, 500, 2000, 10)
 
 
-class StackedAutoEncoderNetwork(nn.Module):
+class StackedAutoEncoderNetwork(AutoEncoderNetwork):
     """Fully connected encoder and its mirror; ReLU after every layer but the feature layer and the output.
 
     Parameters
@@ -25,9 +27,12 @@ class StackedAutoEncoderNetwork(nn.Module):
         Images (B, C, H, W) → features (B, D).
     """
 
+    encoder: PerceptronEncoder
+
     def __init__(self, shape: tuple[int, int, int], widths: tuple[int, ...] = DEC_WIDTHS) -> None:
         super().__init__()
         self.shape = shape
+        self.widths = widths
         sizes = [shape[0] * shape[1] * shape[2], *widths]
         self.encoder = PerceptronEncoder(sizes)
         self.decoder = nn.ModuleList(nn.Linear(b, a) for a, b in reversed(list(zip(sizes, sizes[1:], strict=False))))

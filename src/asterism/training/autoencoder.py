@@ -80,13 +80,14 @@ def pretrain_layers(
         Share of a layer's input and code that is set to 0 (DEC §4.3).
     """
     images = images.to(run.runtime.device)
-    for number, linear in enumerate(network.encoder.layers):
+    widths = network.widths
+    for number in range(len(widths)):
         stage = f"layer-{number + 1}"
         pair = network.layer(number)
         wrapped, optimizer = run.runtime.setup(pair, training.make_optimizer(pair.parameters()))
         for epoch in run.rounds(stage, training.n_epochs, layer=pair, optimizer=optimizer.optimizer):
             noise = run.generator(stage, epoch, "dropout", run.runtime.rank)
-            loss_of = _layer_loss(network, wrapped, number, linear.out_features, dropout, noise)
+            loss_of = _layer_loss(network, wrapped, number, widths[number], dropout, noise)
             loss = train_epoch(images, loss_of, optimizer, training, run, (stage, epoch))
             run.record(loss=loss)
 

@@ -1,0 +1,15 @@
+"""What every auto-encoder network has."""
+
+from torch import nn
+
+
+class AutoEncoderNetwork(nn.Module):
+    """Images (B, C, H, W) → reconstructions of the same shape.
+
+    Attributes
+    ----------
+    encoder : nn.Module
+        Images (B, C, H, W) → features (B, D).
+    """
+
+    encoder: nn.Module
