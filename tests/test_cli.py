@@ -15,7 +15,11 @@ from typer.testing import CliRunner
 import asterism.report
 from asterism.cli import app
 
-TINY = ["--set", "training.n_epochs=2", "--set", "autoencoder.training.n_epochs=1", "--set", "n_init=2"]
+# So little training that a run takes a moment; slow rates, so that no recipe of the methods' can spoil it.
+TINY = [
+    *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "n_init=2"),
+    *("--set", "autoencoder.training.n_epochs=1", "--set", "autoencoder.training.lr=0.001"),
+]
 
 
 def run(*args, code=0):

@@ -13,7 +13,10 @@ import asterism.estimator
 import asterism.training.run
 from test_cli import run
 
-TINY = ["--set", "training.n_epochs=4", "--set", "autoencoder.training.n_epochs=3", "--set", "n_init=2"]
+TINY = [
+    *("--set", "training.n_epochs=4", "--set", "training.lr=0.01", "--set", "n_init=2"),
+    *("--set", "autoencoder.training.n_epochs=3", "--set", "autoencoder.training.lr=0.001"),
+]
 
 # File whose writing is the last thing that a run does, and which of its writings.
 PHASES = {

@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from asterism import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, Training, load
-from asterism.errors import AsterismError, InputError, NotFittedError, RunError
+from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
 
-SHORT = Training(n_epochs=3)
-FCAE_SHORT = FCAE(training=Training(n_epochs=20, lr=0.1))
+SHORT = Training(n_epochs=3, max_grad_norm=1.0)
+FCAE_SHORT = FCAE(training=Training(n_epochs=20, lr=0.1, max_grad_norm=1.0))
 SAE_SHORT = SAE((16, 8), training=Training(n_epochs=20, optimizer="adam"), layer_training=SHORT)
 
 CHECKED = [
@@ -160,6 +160,11 @@ def test_bad_input_is_one_line(model, X, words):
     with pytest.raises(InputError, match=words) as error:
         model.fit(X)
     assert "\n" not in str(error.value)
+
+
+def test_a_training_that_diverges_says_so(digits):
+    with pytest.raises(DivergenceError, match="autoencoder is .*lower training.lr=1e"):
+        FCAE(training=Training(lr=1e6, n_epochs=5), random_state=0).fit(digits[0][:60])
 
 
 def test_one_cluster_and_equal_images():

@@ -1,4 +1,4 @@
-"""The page's parts as data, without a browser: what is shown, in what order, and that nothing breaks out of its text."""
+"""The page's parts as data, without a browser: what is shown, in what order, and that all text stays text."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ from asterism.report.sprites import make_sprites
 from asterism.report.words import duration, grouped, short
 from asterism.training.folder import RunFolder
 
-HOSTILE = '</script><script>window.hacked = 1</script> "quoted" \'name\' & <b>'
+HOSTILE = "</script><script>window.hacked = 1</script> \"quoted\" 'name' & <b>"
 SHORT = Training(n_epochs=2, batch_size=16, lr=0.001)
 
 
@@ -120,9 +120,7 @@ def test_k_means_on_arrays_lacks_what_it_does_not_have(tmp_path):
     without = write_report(run).read_text(encoding="utf-8")
     assert "the images could not be opened again" in without
     assert re.findall(r'<section id="(\w+)"', without) == ["sizes", "gallery", "reproduce"]
-    page = write_report(run, asterism.open_images(images), path=tmp_path / "with.html").read_text(
-        encoding="utf-8"
-    )
+    page = write_report(run, asterism.open_images(images), path=tmp_path / "with.html").read_text(encoding="utf-8")
     assert "could not be opened" not in page
     assert re.findall(r'<section id="(\w+)"', page) == ["sizes", "map", "gallery", "reproduce"]
 
@@ -144,9 +142,7 @@ def test_everything_from_outside_is_text(tmp_path):
     text = write_report(run, source, kinds, [HOSTILE + str(i) for i in range(3)]).read_text(encoding="utf-8")
     assert "<script>window.hacked" not in text and "&lt;script&gt;window.hacked" in text
     assert re.search(r"<b>(?!<bdi>)", text) is None, "a <b> of the page itself holds a <bdi>"
-    data = json.loads(
-        re.search(r'class="data">(.*?)</script>', text[text.index('id="map"') :], re.DOTALL)[1]
-    )
+    data = json.loads(re.search(r'class="data">(.*?)</script>', text[text.index('id="map"') :], re.DOTALL)[1])
     assert sorted(data["names"]) == sorted(source.names)
 
 
@@ -356,9 +352,7 @@ def test_any_recorded_number_becomes_a_curve():
 
 
 def test_curves_survive_gaps_and_what_is_no_number():
-    history = [
-        {"stage": "a", "round": i, "loss": one} for i, one in enumerate([3.0, float("nan"), None, 2.0, 1.0])
-    ]
+    history = [{"stage": "a", "round": i, "loss": one} for i, one in enumerate([3.0, float("nan"), None, 2.0, 1.0])]
     curve = stages(history)[1]["a"].curves[0]
     assert curve["path"] == "M0.00 0.00M75.00 50.00L100.00 100.00"
     assert curve["last"] == "1"

@@ -25,6 +25,10 @@ class RunError(AsterismError, RuntimeError):
     """A run folder that is unfinished, damaged, of another version, or belongs to other images."""
 
 
+class DivergenceError(AsterismError, FloatingPointError):
+    """A training whose loss is no number any more; the message says what to lower."""
+
+
 class MissingDataError(AsterismError, FileNotFoundError):
     """A data set or file that is not there; the message says where to put it."""
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from sklearn.decomposition import PCA
 
-from asterism.images.pack import available_cores
-
 MAP_WHOLE = 20_000  # so many images are all placed on the map …
 MAP_SAMPLE = 10_000  # … of more, so many at random
 PCA_DIM = 50
 PERPLEXITY = 30.0
 EARLY_ITERATIONS, ITERATIONS = 250, 250  # another 250 took twice the time and moved neighbours by half a percent
-FFT_FROM = 5000  # the interpolated gradient (FIt-SNE) costs seconds however few the points are
+FFT_FROM = 4000  # the interpolated gradient (FIt-SNE) costs seconds however few the points are
 
 
 def chosen_for_map(n: int, seed: int) -> np.ndarray:
@@ -39,8 +37,9 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
 
     Notes
     -----
-    Exact neighbours by brute force, O(n²·50): 2 s for 10 000, faster than an approximate index, and the same with any
-    number of threads. So is the tree's gradient, O(n log n); the interpolated one, O(n), is not and gets one thread.
+    Exact neighbours by brute force, O(n²·50): 2 s for 10 000, faster than an approximate index. The gradient is O(n)
+    by interpolation, O(n log n) by a tree for few points. All on one thread: the result of several depends on their
+    number, and threads that wait for each other make a busy machine a hundred times slower than one.
     """
     features = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0, neginf=0.0)
     points = _principal(features, PCA_DIM, seed)
@@ -64,16 +63,12 @@ def _tsne(points: np.ndarray, seed: int) -> np.ndarray:
 
     seed = seed % 2**32
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
-    n_jobs = available_cores()
-    affinities = affinity.PerplexityBasedNN(
-        points, perplexity=perplexity, method="exact", n_jobs=n_jobs, random_state=seed
-    )
-    interpolated = len(points) >= FFT_FROM
+    affinities = affinity.PerplexityBasedNN(points, perplexity=perplexity, method="exact", n_jobs=1, random_state=seed)
     embedding = TSNEEmbedding(
         initialization.rescale(points[:, :2].copy()),
         affinities,
-        negative_gradient_method="fft" if interpolated else "bh",
-        n_jobs=1 if interpolated else n_jobs,
+        negative_gradient_method="fft" if len(points) >= FFT_FROM else "bh",
+        n_jobs=1,
         random_state=seed,
     )
     embedding = embedding.optimize(n_iter=EARLY_ITERATIONS, exaggeration=12, momentum=0.5)

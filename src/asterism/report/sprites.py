@@ -81,7 +81,7 @@ def thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) 
 
     Images of other than one or three channels show their first three, or their first.
     """
-    block = images.pixels[torch.as_tensor(np.asarray(indices, dtype=np.int64), device=images.pixels.device)]
+    block = images.pixels[torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))]
     for one in _as_bytes(block.cpu()).numpy():  # (H, W, C)
         pixels = one[:, :, :3] if one.shape[2] >= 3 else one[:, :, 0]
         if (one.shape[1], one.shape[0]) == size:

@@ -38,6 +38,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
+        temporary.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone; a run may be shared
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
@@ -78,6 +79,12 @@ def write_text(path: Path, text: str) -> None:
         if isinstance(error, OSError) and temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # reading it means setting it
+    os.umask(mask)
+    return mask
 
 
 def _reason(error: Exception) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
 
+from asterism.errors import DivergenceError
 from asterism.images import Augmentation, ImageSource
 from asterism.parameters import Interval, Parameters
 from asterism.training.run import Run
-
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
 
@@ -130,6 +131,11 @@ def train_epoch(
     -------
     float
         Mean loss of the batches.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is infinite or no number.
     """
     order = torch.randperm(len(images), generator=run.generator(*key, "order"))
     noise = run.generator(*key, "augmentation", run.runtime.rank)
@@ -145,4 +151,10 @@ def train_epoch(
         optimizer.step()
         total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
         n_batches += 1
-    return float(total) / max(1, n_batches)
+    loss = float(total) / max(1, n_batches)
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"the loss of {key[0]} is {loss} after epoch {key[1] + 1}: lower training.lr={training.lr:g}, set "
+            "training.max_grad_norm=1, or bring the images to the range 0 to 1"
+        )
+    return loss

@@ -1,0 +1,366 @@
+"""The page in a real browser: headless Chromium, driven through chromedriver by plain HTTP (the W3C protocol)."""
+
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism import DBC, FCAE, KMeans, Training, open_images
+from asterism.report import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium with chromedriver: apt-get install chromium chromium-driver"
+)
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1000",
+]
+# File names that would run if the page took them for markup; a name cannot hold a slash.
+HOSTILE = [
+    "<img src=x onerror=window.hacked=1>.png",
+    "<script>window.hacked=1<script>.png",
+    "\"double\" 'single' &amp; `back`.png",
+]
+
+
+class Browser:
+    """One headless window."""
+
+    def __init__(self, profile):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.driver = subprocess.Popen(
+            [DRIVER, f"--port={self.address.rpartition(':')[2]}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        self.session = "/session"
+        self.wait(lambda: self.call("GET", "/status", session="")["ready"])
+        begun = self.call("POST", "", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = f"/session/{begun['sessionId']}"
+
+    def call(self, method, path, body=None, session=None):
+        address = self.address + (self.session if session is None else session) + path
+        data = None if method == "GET" else json.dumps(body or {}).encode()
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from error
+
+    def open(self, path):
+        self.call("GET", "/url")
+        self.call("POST", "/url", {"url": "about:blank"})
+        self.requests(), self.messages()  # forget those of the page before
+        self.call("POST", "/url", {"url": f"file://{quote(str(path))}"})
+        self.js("document.documentElement.style.scrollBehavior = 'auto'")
+
+    def js(self, script, *arguments):
+        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def devtools(self, command, **parameters):
+        self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def act(self, kind, *actions, **about):
+        self.call("POST", "/actions", {"actions": [{"type": kind, "id": kind, "actions": list(actions), **about}]})
+
+    def move_to(self, x, y):
+        step = {"type": "pointerMove", "x": int(x), "y": int(y), "duration": 0}
+        self.act("pointer", step, parameters={"pointerType": "mouse"})
+
+    def press(self, key):
+        self.act("key", {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})
+
+    def messages(self):
+        """What the console said: errors of scripts, of the policy, of missing files."""
+        return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})]
+
+    def requests(self):
+        """Addresses that the page asked for."""
+        entries = self.call("POST", "/se/log", {"type": "performance"})
+        events = [json.loads(entry["message"])["message"] for entry in entries]
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+    @staticmethod
+    def wait(condition, seconds=20.0):
+        """Until a condition holds; its last answer."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if found := condition():
+                    return found
+            except (OSError, RuntimeError):
+                if time.monotonic() > end:
+                    raise
+            if time.monotonic() > end:
+                raise TimeoutError("the browser never got there")
+            time.sleep(0.05)
+
+    def close(self):
+        try:
+            self.call("DELETE", "")
+        finally:
+            self.driver.terminate()
+            self.driver.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A run of DBC on a folder of files with hostile names, with labels of hostile names."""
+    folder = tmp_path_factory.mktemp("photos <&> 'x'")
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        pixels = rng.integers(0, 80, (16, 16, 3))
+        pixels[:, :, i % 3] += 150
+        name = HOSTILE[i] if i < len(HOSTILE) else f"picture-{i}.png"
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
+    (folder / "<b>not an image<b>.png").write_bytes(b"text")
+    short = Training(n_epochs=2, batch_size=16, lr=0.001)
+    run = tmp_path_factory.mktemp("runs") / "run"
+    fcae = FCAE(training=short, augmentation="none")
+    DBC(3, autoencoder=fcae, training=short, n_init=1, random_state=0, run_dir=run).fit(folder)
+    images = open_images(folder)
+    labels = [int(name.removesuffix(".png").rpartition("-")[2] or 0) % 3 if "-" in name else 0 for name in images.names]
+    names = ["</script><script>window.hacked=1</script>", "plain", "<img src=x onerror=window.hacked=1>"]
+    return write_report(run, images, np.array(labels), names)
+
+
+@pytest.fixture
+def opened(browser, page):
+    """The page, fresh in the browser."""
+    browser.open(page)
+    browser.wait(lambda: browser.js("return Boolean(asterism.map?.points.buffer)"))
+    return browser
+
+
+def point_at(browser, index):
+    """Put the pointer on a point of the map, close up, where no other is nearer."""
+    browser.js("document.getElementById('map').scrollIntoView()")
+    browser.move_to(1, 1)
+    browser.js(
+        "const { points, draw } = asterism.map;"
+        "Object.assign(points.view, { x: points.x[arguments[0]], y: points.y[arguments[0]], zoom: 60 }); draw()",
+        index,
+    )
+    left, top = browser.js(
+        "const box = document.querySelector('canvas.map').getBoundingClientRect();"
+        "const [x, y] = asterism.map.points.pointToScreen(arguments[0]); return [box.left + x, box.top + y]",
+        index,
+    )
+    browser.move_to(left, top)
+
+
+COLOURS = """
+  const canvas = document.querySelector(arguments[0]);
+  const bytes = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  return new Set(new Uint32Array(bytes.buffer)).size"""
+
+
+def test_the_page_opens_without_an_error_or_a_request(opened):
+    for section in ("gallery", "training", "reconstructions", "mistakes", "reproduce"):
+        opened.js("document.getElementById(arguments[0])?.scrollIntoView()", section)
+        time.sleep(0.1)
+    assert opened.messages() == []
+    asked = [address for address in opened.requests() if not address.startswith(("data:", "about:"))]
+    assert len(asked) == 1 and asked[0].startswith("file://") and asked[0].endswith("report.html")
+
+
+def test_nothing_can_reach_the_network(opened):
+    refused = opened.js("""
+      const refused = [];
+      document.addEventListener('securitypolicyviolation', (event) => refused.push(event.effectiveDirective));
+      new Image().src = 'http://127.0.0.1:9/x.png';
+      fetch('http://127.0.0.1:9/').catch(() => null);
+      const script = document.createElement('script');
+      script.textContent = 'window.hacked = 1';
+      document.body.append(script);
+      return new Promise((resolve) => setTimeout(() => resolve(refused), 300))""")
+    assert {"img-src", "connect-src", "script-src-elem"} <= set(refused)
+    assert opened.js("return window.hacked ?? null") is None
+    opened.messages()
+
+
+def test_hostile_names_are_text(opened):
+    assert opened.js("return window.hacked ?? null") is None
+    shown = opened.js("return document.body.textContent")
+    assert "<b>not an image<b>.png" in shown
+    assert opened.js("return document.querySelectorAll('#map bdi script, #map bdi img, main img').length") == 0
+    names = opened.js("return asterism.json(document.querySelector('#map .data')).names")
+    for name in HOSTILE:
+        point_at(opened, names.index(name))
+        opened.wait(lambda name=name: opened.js("return document.querySelector('#tip strong').textContent") == name)
+    assert opened.js("return document.querySelectorAll('#tip img, #tip script').length") == 0
+    assert opened.js("return window.hacked ?? null") is None
+
+
+def test_the_map_is_drawn_and_redrawn_when_a_cluster_is_highlighted(opened):
+    assert opened.js(COLOURS, "canvas.map") > 10
+    picture = "return document.querySelector('canvas.map').toDataURL()"
+    before = opened.js(picture)
+    opened.js("document.querySelector('.legend-entries button').click()")
+    opened.wait(lambda: opened.js(picture) != before)
+    assert opened.js("return document.querySelector('.legend-entries button').getAttribute('aria-pressed')") == "true"
+    opened.js("document.querySelector('canvas.map').focus()")
+    opened.press("\ue00c")  # Escape
+    opened.wait(lambda: opened.js(picture) == before)
+    for mode in ("classes", "wrong", "confidence"):
+        opened.js(
+            "const select = document.querySelector('#map select'); select.value = arguments[0];"
+            "select.dispatchEvent(new Event('change'))",
+            mode,
+        )
+    assert opened.messages() == []
+
+
+def test_pointing_shows_the_picture_and_what_is_known(opened):
+    point_at(opened, 7)
+    opened.wait(lambda: opened.js("return !document.getElementById('tip').hidden"))
+    opened.wait(lambda: opened.js(COLOURS, "#tip canvas") > 20)
+    name = opened.js("return asterism.json(document.querySelector('#map .data')).names[7]")
+    text = opened.js("return document.getElementById('tip').textContent")
+    assert name in text and "cluster" in text and "confidence 0." in text
+    opened.move_to(5, 5)
+    opened.wait(lambda: opened.js("return document.getElementById('tip').hidden"))
+
+
+def test_keys_move_and_zoom(opened):
+    opened.wait(lambda: opened.js(COLOURS, "canvas.map") > 500)  # so few points are pictures at once
+    opened.js("document.querySelector('canvas.map').focus()")
+    for _ in range(4):
+        opened.press("+")
+    assert opened.js("return asterism.map.points.view.zoom") == pytest.approx(1.4**4)
+    assert opened.js("return document.getElementById('tip').hidden") is False, "the point in the middle is told"
+    opened.press("\ue012")  # arrow to the left
+    assert opened.js("return asterism.map.points.view.x") < 0.5
+    opened.press("0")
+    assert opened.js("return asterism.map.points.view.zoom") == 1
+
+
+def test_the_wheel_scrolls_the_page_until_the_map_is_clicked(opened):
+    wheel = """
+      const canvas = document.querySelector('canvas.map');
+      const event = new WheelEvent('wheel', {deltaY: -100, cancelable: true, clientX: 500, clientY: 400});
+      return [canvas.dispatchEvent(event), asterism.map.points.view.zoom]"""
+    assert opened.js(wheel) == [True, 1]
+    opened.js("document.querySelector('canvas.map').focus()")
+    prevented, zoom = opened.js(wheel)
+    assert prevented is False and zoom > 1
+
+
+def test_cards_are_filled_with_pictures(opened):
+    opened.js("document.getElementById('cluster-0').scrollIntoView()")
+    opened.wait(lambda: opened.js("return Boolean(document.querySelector('#cluster-0 canvas[data-painted]'))"))
+    opened.wait(lambda: opened.js(COLOURS, "#cluster-0 canvas[data-sprite]") > 20)
+    labels = opened.js(
+        "return [...document.querySelectorAll('#cluster-0 canvas')].map(one => one.getAttribute('aria-label'))"
+    )
+    certain = [float(one.rpartition("confidence ")[2].partition(",")[0]) for one in labels]
+    assert len(labels) > 5 and certain[0] == max(certain)
+    opened.js("document.querySelector('#cluster-0 button').click()")
+    opened.wait(lambda: opened.js("return scrollY > 0 && document.activeElement.matches('canvas.map')"))
+    assert opened.js("return document.querySelector('[data-group=\"0\"]').getAttribute('aria-pressed')") == "true"
+
+
+def test_arrow_keys_go_through_a_group_of_pictures(opened):
+    opened.js("document.querySelector('#reconstructions').scrollIntoView()")
+    opened.js("document.querySelector('#reconstructions .pictures').focus()")
+    for _ in range(2):
+        opened.press("\ue014")  # arrow to the right
+    assert opened.js("return document.querySelector('#reconstructions canvas.active').ariaLabel") == (
+        "Reconstruction of image 1"
+    )
+    assert opened.js("return document.getElementById('tip').hidden") is False
+
+
+def test_every_picture_and_control_has_a_name(opened):
+    nameless = opened.js("""
+      document.getElementById('cluster-0').scrollIntoView();
+      const named = (one) => one.getAttribute('aria-label') || one.textContent.trim() || one.closest('label')
+        || one.getAttribute('aria-hidden');
+      return [...document.querySelectorAll('canvas, button, select, input, a, svg[role], [role=group]')]
+        .filter((one) => !named(one)).map((one) => one.outerHTML.slice(0, 80))""")
+    assert nameless == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_runs_over_the_edge(opened, width):
+    opened.devtools(
+        "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=2, mobile=width < 700
+    )
+    try:
+        opened.wait(lambda: opened.js("return innerWidth") == width)
+        assert opened.js("return document.documentElement.scrollWidth") <= width
+    finally:
+        opened.devtools("Emulation.clearDeviceMetricsOverride")
+
+
+def test_dark_follows_the_system(opened):
+    corner = "return [...document.querySelector('canvas.map').getContext('2d').getImageData(0, 0, 1, 1).data]"
+    light = opened.js(corner)
+    opened.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    try:
+        opened.wait(lambda: sum(opened.js(corner)[:3]) < 100 < sum(light[:3]))
+    finally:
+        opened.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_stay_fluid(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 10, 10_000)
+    images = rng.integers(0, 60, (10_000, 28, 28), dtype=np.uint8)
+    images += (rng.random((10, 28, 28)) < 0.3).astype(np.uint8)[kinds] * 180
+    KMeans(10, n_init=1, random_state=0, run_dir=tmp_path / "run").fit(images)
+    page = write_report(tmp_path / "run", open_images(images), kinds)
+    assert page.stat().st_size < 30e6
+    browser.open(page)
+    browser.wait(lambda: browser.js("return Boolean(asterism.map?.points.buffer)"), 60)
+    frames = browser.js("""
+      const times = [];
+      for (let i = 0; i < 60; i++) {
+        const began = performance.now();
+        asterism.map.points.moveBy(5 * Math.sin(i), 3);
+        asterism.map.points.zoomBy(i % 2 ? 1.1 : 1 / 1.1);
+        asterism.map.draw();
+        times.push(performance.now() - began);
+      }
+      return times""")
+    decoded = "return asterism.sprites.get(document.getElementById('map')).decoded.size"
+    assert browser.js(decoded) == 0, "no sheet is decoded before it is looked at"
+    point_at(browser, 0)
+    browser.wait(lambda: 1 <= browser.js(decoded) <= 3)  # close up, points become pictures
+    assert statistics.median(frames) < 33, f"a frame takes {statistics.median(frames):.1f} ms"
+    assert browser.messages() == []
