@@ -137,6 +137,13 @@ def test_stops_when_the_assignments_rest(digits):
     assert len(joint) < 50 and joint[-1]["changed"] == 0
 
 
+@pytest.mark.parametrize("method", ["dbc", "dec"])
+def test_mixed_precision_trains(digits, method):
+    model = small(method, precision="bf16-mixed").fit(digits[0][:200])
+    assert model.cluster_centers_.dtype == np.float32 and np.isfinite(model.cluster_centers_).all()
+    assert (model.predict(digits[0][:200]) == model.labels_).mean() > 0.95
+
+
 def test_nothing_global_is_touched(digits):
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  (the global state is the point)
     small("dbc").fit(digits[0][:60])

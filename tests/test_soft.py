@@ -63,3 +63,12 @@ def test_an_empty_cluster_makes_no_nan():
     scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert torch.isfinite(boosted_targets(scores)).all()
     assert torch.isfinite(kl_loss(boosted_targets(scores), scores))
+
+
+def test_scores_keep_their_precision_under_autocast():
+    generator = torch.Generator().manual_seed(0)
+    features = 10 + torch.randn(50, 120, generator=generator)
+    centers = features[:5] + 0.1
+    exact = soft_scores(features.double(), centers.double()).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(soft_scores(features, centers), exact, atol=1e-3, rtol=1e-2)

@@ -49,7 +49,8 @@ def cluster(
     Learns features and groups together. A run that was interrupted or killed goes on with:
     asterism cluster --resume --out RUN
     """
-    from asterism.cli.fitting import Request, cluster_images
+    from asterism.cli.fitting import cluster_images
+    from asterism.cli.request import Request
 
     cluster_images(
         Request(

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from asterism.cli.finishing import scored
-from asterism.cli.fitting import Request, cluster_images
+from asterism.cli.fitting import cluster_images
+from asterism.cli.request import Request
 from asterism.cli.runs import open_run
 from asterism.cli.text import say
 from asterism.errors import RunError

@@ -17,7 +17,7 @@ from asterism.images import ImageSource
 from asterism.training.folder import RunFolder
 
 if TYPE_CHECKING:
-    from asterism.cli.fitting import Request
+    from asterism.cli.request import Request
 
 LISTED_SIZES = 20  # groups; of more only smallest, median and largest are told
 SCORES = ("acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity")

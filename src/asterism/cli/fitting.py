@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import typer
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
+from asterism.cli.request import Request
 from asterism.cli.runs import Labels, check_writable, find_method, known_labels, method_name
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
@@ -28,34 +29,6 @@ from asterism.training.folder import RunFolder
 
 NO_IMAGES = "which images? Give a folder, an .npz or .npy file or data:NAME; only --resume can do without"
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
-
-
-@dataclass
-class Request:
-    """What the user typed; None is what was left out."""
-
-    images: str | None = None
-    n_clusters: int | None = None
-    method: str | None = None
-    out: Path | None = None
-    seed: int | None = None
-    size: str | None = None
-    color: str | None = None
-    crop: bool = True
-    layout: str | None = None
-    strict: bool = False
-    settings: list[str] = field(default_factory=list)
-    like: Path | None = None
-    labels: str | None = None
-    export: Path | None = None
-    copy: bool = False
-    device: str | None = None
-    precision: str | None = None
-    resume: bool = False
-    overwrite: bool = False
-    report: bool = True
-    quiet: bool = False
-    command: str = "asterism cluster"
 
 
 @dataclass

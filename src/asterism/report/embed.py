@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 MAP_WHOLE = 20_000  # so many images are all placed on the map …
 MAP_SAMPLE = 10_000  # … of more, so many at random
 PCA_DIM = 50
-PERPLEXITY = 30.0
+PERPLEXITY = 30.0  # a tenth of the points where they are few: a group smaller than this collapses to a dot
 EARLY_ITERATIONS, ITERATIONS = 250, 250  # another 250 took twice the time and moved neighbours by half a percent
 FFT_FROM = 4000  # the interpolated gradient (FIt-SNE) costs seconds however few the points are
 
@@ -62,7 +62,7 @@ def _tsne(points: np.ndarray, seed: int) -> np.ndarray:
     from openTSNE import TSNEEmbedding, affinity, initialization  # a second to import: only when a map is drawn
 
     seed = seed % 2**32
-    perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
+    perplexity = min(PERPLEXITY, max(2.0, len(points) / 10))
     affinities = affinity.PerplexityBasedNN(points, perplexity=perplexity, method="exact", n_jobs=1, random_state=seed)
     embedding = TSNEEmbedding(
         initialization.rescale(points[:, :2].copy()),

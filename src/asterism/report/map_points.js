@@ -1,5 +1,7 @@
 /* Points on a canvas, stamped into a pixel buffer: ten thousand take milliseconds, with a GPU or without. */
 
+asterism.mapMargin = 70; // CSS pixels: a picture at the edge is seen whole
+
 /** Where points lie on a canvas, how close one looks, and the drawing of them. */
 asterism.PointCanvas = class {
   constructor(canvas, x, y) {
@@ -25,7 +27,8 @@ asterism.PointCanvas = class {
 
   /** CSS pixels a unit. */
   get scale() {
-    return Math.min(this.width / this.spans[0], this.height / this.spans[1]) * 0.9 * this.view.zoom;
+    const [width, height] = [this.width - asterism.mapMargin, this.height - asterism.mapMargin].map((one) => Math.max(one, 1));
+    return Math.min(width / this.spans[0], height / this.spans[1]) * this.view.zoom;
   }
 
   /** A place of the unit square -> CSS pixels on the canvas. */

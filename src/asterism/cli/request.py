@@ -1,0 +1,34 @@
+"""What was typed after ``asterism cluster``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Request:
+    """What the user typed; None is what was left out."""
+
+    images: str | None = None
+    n_clusters: int | None = None
+    method: str | None = None
+    out: Path | None = None
+    seed: int | None = None
+    size: str | None = None
+    color: str | None = None
+    crop: bool = True
+    layout: str | None = None
+    strict: bool = False
+    settings: list[str] = field(default_factory=list)
+    like: Path | None = None
+    labels: str | None = None
+    export: Path | None = None
+    copy: bool = False
+    device: str | None = None
+    precision: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    report: bool = True
+    quiet: bool = False
+    command: str = "asterism cluster"
