@@ -225,6 +225,13 @@ def test_large_sets_are_sampled_by_the_seed():
     assert len(np.unique(sample)) == MAP_SAMPLE and np.array_equal(sample, chosen_for_map(MAP_WHOLE + 1, 5))
 
 
+def test_samples_are_told(monkeypatch, dbc_run, tmp_path):
+    monkeypatch.setattr("asterism.report.embed.MAP_WHOLE", 30)
+    monkeypatch.setattr("asterism.report.embed.MAP_SAMPLE", 20)
+    text = write_report(dbc_run, path=tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "20 of the 48 images, drawn at random" in text
+
+
 def test_morton_order_keeps_neighbours_together():
     quarters = np.array([[0.9, 0.9], [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.12, 0.11]])
     assert morton_order(quarters).tolist() == [1, 4, 2, 3, 0]

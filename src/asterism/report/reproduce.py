@@ -26,7 +26,7 @@ def reproduce(material: Material) -> Section:
         "seed": material.seed,
         "images": (images.get("origin") or {}).get("source") or "from memory",
         "fingerprint of the images": images.get("fingerprint") or "not recorded",
-        **{f"{name}": value for name, value in content.get("hardware", {}).items()},
+        **content.get("hardware", {}),
     }
     values = {
         "command": _command(content.get("command")),
