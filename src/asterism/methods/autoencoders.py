@@ -25,7 +25,7 @@ N_EXAMPLES = 16  # images whose reconstructions are kept for the page
 # The paper is silent on optimiser, rate, epochs and batch. Plain SGD gave features that cluster far better than Adam's
 # at 1e-3 (USPS, k-means after 10 epochs: ACC .55 against .38), although both reconstruct well; docs/methods/dbc.md has
 # the trials. The loss is a mean over values, so that the rate fits every image size.
-FCAE_TRAINING = Training(n_epochs=20, batch_size=256, optimizer="sgd", lr=0.5, momentum=0.9, max_grad_norm=1.0)
+FCAE_TRAINING = Training(n_epochs=20, batch_size=256, optimizer="sgd", lr=0.5, max_steps=48, max_grad_norm=1.0)
 # DEC §4.3 has SGD at 0.1 for 50 000 iterations a layer and 100 000 end to end, 183 and 366 epochs of MNIST; Adam gets
 # to the same reconstructions in a tenth of that.
 SAE_TRAINING = Training(n_epochs=40, batch_size=256, optimizer="adam", lr=0.001)

@@ -22,7 +22,7 @@ class Training(Parameters):
     Parameters
     ----------
     n_epochs : int, default=50
-        Passes over the images.
+        Passes over the images (see ``max_steps``).
     batch_size : int, default=256
         Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32
         steps, but none below 32 images; see `batch_size_for`.
@@ -34,6 +34,9 @@ class Training(Parameters):
     weight_decay : float, default=0.0
     schedule : {"constant", "cosine"}, default="constant"
         ``"cosine"`` lets the rate fall to 0 over the epochs.
+    max_steps : int, optional
+        Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn anew,
+        not a whole pass.
     max_grad_norm : float, optional
         Longer gradients are shortened to this length: images in unusual units then slow the training instead of
         breaking it.
@@ -47,6 +50,7 @@ class Training(Parameters):
         "momentum": [Interval(float, 0, 1, closed="left")],
         "weight_decay": [Interval(float, 0, None)],
         "schedule": [{"constant", "cosine"}],
+        "max_steps": [Interval(int, 1, None), None],
         "max_grad_norm": [Interval(float, 0, None, closed="neither"), None],
     }
 
@@ -59,6 +63,7 @@ class Training(Parameters):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         schedule: str = "constant",
+        max_steps: int | None = None,
         max_grad_norm: float | None = None,
     ) -> None:
         self.n_epochs = n_epochs
@@ -68,6 +73,7 @@ class Training(Parameters):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.max_steps = max_steps
         self.max_grad_norm = max_grad_norm
 
     def batch_size_for(self, n: int) -> int:
@@ -112,7 +118,7 @@ def train_epoch(
     key: tuple[str, int],
     augmentation: Augmentation | None = None,
 ) -> float:
-    """One pass over the images in random order, one optimizer step a batch.
+    """One pass over the images in random order (or ``training.max_steps`` batches of it), one step a batch.
 
     Parameters
     ----------
@@ -137,12 +143,15 @@ def train_epoch(
     DivergenceError
         If the loss is infinite or no number.
     """
+    batch_size = training.batch_size_for(len(images))
     order = torch.randperm(len(images), generator=run.generator(*key, "order"))
+    if training.max_steps is not None:
+        order = order[: training.max_steps * batch_size]
     noise = run.generator(*key, "augmentation", run.runtime.rank)
     for group in optimizer.param_groups:
         group["lr"] = training.rate(key[1])
     total, n_batches = torch.zeros((), device=run.runtime.device), 0
-    for indices, batch in minibatches(images, order, training.batch_size_for(len(images)), run):
+    for indices, batch in minibatches(images, order, batch_size, run):
         loss = loss_of(batch if augmentation is None else augmentation(batch, noise), indices)
         optimizer.zero_grad(set_to_none=True)
         run.runtime.backward(loss)

@@ -1,0 +1,70 @@
+"""The epoch: batches, their sizes, order, and what limits them."""
+
+import numpy as np
+import pytest
+import torch
+
+from asterism import Training, open_images
+from asterism.runtime import Runtime
+from asterism.training import Run, train_epoch
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run(Runtime("cpu"), 0)
+
+
+def epoch(run, n, training, epoch=0):
+    """The indices of each batch of an epoch over n images."""
+    images = open_images(np.arange(n * 4, dtype=np.float32).reshape(n, 2, 2) / (4 * n))
+    weight = torch.zeros((), requires_grad=True)
+    optimizer = run.runtime.fabric.setup_optimizers(training.make_optimizer([weight]))
+    seen = []
+
+    def loss_of(batch, indices):
+        np.testing.assert_allclose(batch[:, 0, 0, 0].numpy(), indices.numpy() / n, rtol=1e-5)
+        seen.append(indices.tolist())
+        return (weight - 1) ** 2
+
+    loss = train_epoch(images, loss_of, optimizer, training, run, ("stage", epoch))
+    return seen, loss, float(weight)
+
+
+def test_every_image_once_in_batches_of_equal_size(run):
+    seen, _, _ = epoch(run, 1000, Training(batch_size=300))
+    assert sorted(i for batch in seen for i in batch) == list(range(1000))
+    # 1000 // 32 = 31 < 32 images a batch: 32 batches of 31 or 32
+    assert {len(batch) for batch in seen} == {31, 32} and len(seen) == 32
+
+
+def test_large_sets_keep_their_batch_size(run):
+    seen, _, _ = epoch(run, 10000, Training(batch_size=256))
+    assert len(seen) == 40 and {len(batch) for batch in seen} == {250}
+
+
+def test_no_image_is_alone_in_a_batch(run):
+    seen, _, _ = epoch(run, 65, Training(batch_size=64))
+    assert sorted(map(len, seen)) == [21, 22, 22]  # ⌈65 / 32⌉ batches
+
+
+def test_max_steps_draws_other_images_each_epoch(run):
+    training = Training(batch_size=32, max_steps=3)
+    first, second = epoch(run, 1000, training, 0)[0], epoch(run, 1000, training, 1)[0]
+    assert [len(batch) for batch in first] == [32, 32, 32]
+    assert set(sum(first, [])) != set(sum(second, []))
+
+
+def test_loss_is_the_mean_over_batches_and_steps_are_taken(run):
+    _, loss, weight = epoch(run, 64, Training(batch_size=32, lr=0.25, momentum=0.0))
+    # w: 0 → 0.5 → 0.75; losses 1 and 0.25
+    assert loss == pytest.approx(0.625) and weight == pytest.approx(0.75)
+
+
+def test_gradients_are_shortened(run):
+    _, _, weight = epoch(run, 32, Training(batch_size=32, lr=0.5, momentum=0.0, max_grad_norm=0.5))
+    assert weight == pytest.approx(0.25)  # gradient −2 shortened to −0.5
+
+
+def test_cosine_schedule():
+    training = Training(n_epochs=10, lr=1.0, schedule="cosine")
+    assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.5, 0.0]
