@@ -211,7 +211,8 @@ def _exact(
     center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
     low = (X - center).float()
     low_queries = low if within else (queries - center).float()
-    n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
+    n_others = len(X) - int((own >= 0).any())
+    n_candidates = min(n_neighbors + SPARE, n_others)
     values, found = _search(low_queries, low, n_candidates, own, within)
     indices, distances = _refine(queries, X, found, n_neighbors, own)
     # A sample left out is farther than the last candidate, by the product; its norm is at most |x| + d if it belongs
@@ -219,7 +220,7 @@ def _exact(
     reach = low_queries.norm(dim=1).double().cpu().numpy() + np.sqrt(distances[:, -1])
     error = (4 * np.sqrt(X.shape[1]) + 8) * np.finfo(np.float32).eps * reach**2
     last = values[:, -1].cpu().numpy()  # not finite where float32 overflows
-    sure = (distances[:, -1] + error < last) & np.isfinite(last)
+    sure = ((distances[:, -1] + error < last) | (n_candidates == n_others)) & np.isfinite(last)
     doubtful = np.flatnonzero(~sure)
     if len(doubtful):
         rows = torch.as_tensor(doubtful, device=X.device)
@@ -262,7 +263,11 @@ def _take(
         _by_rows(pool, _take_smaller, len(block), block.numpy(), values.numpy(), found.numpy(), column)
         return
     places = torch.arange(column, column + block.shape[1], device=block.device).expand(len(block), -1)
-    values[:], order = torch.cat([values, block], dim=1).topk(values.shape[1], dim=1, largest=False)
+    both, width = torch.cat([values, block], dim=1), values.shape[1]
+    if block.dtype == torch.float64:  # the second search, where ties matter: topk may take any of them
+        values[:], order = (one[:, :width] for one in both.sort(dim=1, stable=True))
+    else:
+        values[:], order = both.topk(width, dim=1, largest=False)
     found[:] = torch.cat([found, places], dim=1).gather(1, order)
 
 
@@ -273,7 +278,7 @@ def _by_rows(pool: ThreadPoolExecutor, kernel: Any, n_rows: int, *arrays: Any) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _take_smaller(start, stop, block, values, indices, column):  # type: ignore[no-untyped-def]
+def _take_smaller(start, stop, block, values, indices, column):
     """Insert what is smaller than the last of a row's sorted ``values``; on a tie the earlier column stays.
 
     torch.topk costs six nanoseconds an entry on a CPU, this well below one: 64 comparisons at a time find that there
@@ -303,7 +308,7 @@ def _take_smaller(start, stop, block, values, indices, column):  # type: ignore[
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _squared_distance(x, y):  # type: ignore[no-untyped-def]
+def _squared_distance(x, y):
     total = 0.0
     for d in range(x.size):
         difference = np.float64(x[d]) - np.float64(y[d])
@@ -312,7 +317,7 @@ def _squared_distance(x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _sort_candidates(start, stop, queries, X, found, own, indices, distances):  # type: ignore[no-untyped-def]
+def _sort_candidates(start, stop, queries, X, found, own, indices, distances):
     """Insert each row's candidates, in float64, by distance and then by index."""
     width = indices.shape[1]
     for r in range(start, stop):

@@ -181,7 +181,7 @@ class _Rows:
         if not (present[0] == 1).all():
             raise InputError(f"{self.ranks} processes take part: pass rank=, 0 to {self.ranks - 1}, with reduce")
         self.n, self.offset = int(present[1].sum()), int(present[1, :rank].sum())
-        self.mean = self.reduce(total) / max(self.n, 1)  # (D,)
+        self.mean = (self.reduce(total) / max(self.n, 1)).float().double()  # (D,), exact in float32
         if not torch.isfinite(self.mean).all():
             raise InputError("X contains NaN or infinity: leave these rows out, or fill them (numpy.nan_to_num)")
 
@@ -303,7 +303,7 @@ def _lloyd(
         inertia = scatter + _inertia(sums, counts, means, rows.mean)
         still = (means - centers).square().sum((1, 2)) <= tol * scatter / (rows.n * dim)
         ended = (changed == 0) | still & ((counts > 0).all(1) | (empty == "keep"))
-        for a, run in enumerate(runs):
+        for a, run in enumerate(runs.tolist()):
             if not ended[a] and empty != "keep" and not counts[a].all():
                 if empty == "farthest":
                     means[a] = _relocate(step, run, sums[a], counts[a], centers[a])
@@ -333,11 +333,8 @@ def _assign(
     rows: _Rows, centers: torch.Tensor, chunk_size: int | None, workers: Workers
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels and squared distances of the rows of this process."""
-    centers = centers.float().double()  # as they are given back
     step = _step(rows, 1, len(centers), chunk_size, workers)
-    step.step(centers[None], None, np.zeros(1, np.int64))
-    labels = [step.labels(number, 0) for number in range(len(step.state))]
-    distances = [step.own_distances(x, centers, own) for x, own in zip(rows.blocks(), labels, strict=True)]
+    labels, distances = zip(*step.nearest(centers.float().double()), strict=True)  # the centers as they are given back
     return torch.cat(labels), torch.cat(distances)
 
 

@@ -1,4 +1,4 @@
-"""The inner loops of k-means on the CPU: bounds, comparisons of distances, sums. See `kmeans_step`."""
+"""The inner loops of k-means on the CPU: bounds on distances, comparisons, sums. `kmeans_step` calls them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,39 @@ import numpy as np
 
 FEW = 64  # below this many centers, distances of single rows are taken one by one
 ROW_COST = 25.0  # picking a row out for a product of its own, in units of a distance inside a product
-UP, DOWN = np.float32(1 + 2.0**-22), np.float32(1 - 2.0**-22)  # the rounding of two additions to a bound
+UP, DOWN = np.float32(1 + 2.0**-22), np.float32(1 - 2.0**-22)  # the rounding of two operations on a bound
+
+
+class Model(NamedTuple):
+    """The centers of A restarts, with y = x − mean and e = c − mean for the mean of all rows.
+
+    ‖x − c‖² = ‖y‖² + ‖e‖² − 2 e·y = ‖y‖² + (‖e‖² + 2 e·mean) − 2 e·x. The second form needs no centred copy of a tile,
+    but loses digits where the mean is far from 0.
+    """
+
+    centers: np.ndarray  # (A, k, D)
+    mean: np.ndarray  # (D,)
+    weights: np.ndarray  # (A·k, D) −2 e, in each restart the center that moved farthest first
+    bias: np.ndarray  # (A, k) the term in brackets, or ‖e‖², in the order of the weights
+    order: np.ndarray  # (A, k) the center at each place of that order
+    place: np.ndarray  # (A, k) the place of each center
+    drift: np.ndarray  # (A, k) how far each center moved
+    sizes: np.ndarray  # (G,) the numbers of fast centers among which `_screen_many` may choose, 0 … k
+    rest: np.ndarray  # (A, G) how far the others moved at most
+    slack: np.ndarray  # (A,) rounding of a product per unit of ‖y‖ + reach
+    centred: bool  # use the first form
+    reach: float  # 0, or in the second form ‖mean‖
+    own_cost: float  # a distance taken alone, in units of a distance inside a product
+    one_cost: float  # one of the distances between a row and all centers
+
+
+class Bounds(NamedTuple):
+    """What is known of the B rows of a block, in R restarts."""
+
+    label: np.ndarray  # (R, B) int32, −1 before the first step
+    upper: np.ndarray  # (R, B) at least the distance to the own center
+    lower: np.ndarray  # (R, B) at most the distance to any other center
+    scatter: np.ndarray  # (B,) ‖y‖², −1 before the first step
 
 
 def _jit(function: Callable) -> Callable:
@@ -20,37 +52,6 @@ def _jit(function: Callable) -> Callable:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written to
         return numba.njit(**options)(function)
-
-
-class Model(NamedTuple):
-    """The centers of A restarts, for the kernels. ``e`` is a center less the mean of the rows.
-
-    d²(x, c) = ‖x − mean‖² + (‖e‖² + 2 e·mean) − 2 e·x loses no digits to a mean far from 0, without a centred copy of
-    the rows.
-    """
-
-    centers: np.ndarray  # (A, k, D)
-    mean: np.ndarray  # (D,)
-    mean_norm: np.float32
-    weights: np.ndarray  # (A·k, D) −2 e, the centers that moved farthest first
-    bias: np.ndarray  # (A, k) ‖e‖² + 2 e·mean, in the order of the weights
-    order: np.ndarray  # (A, k) the center at each place of that order
-    place: np.ndarray  # (A, k) the place of each center
-    drift: np.ndarray  # (A, k) how far each center moved
-    sizes: np.ndarray  # (G,) numbers of fast centers among which a tile may choose, 0 … k
-    rest: np.ndarray  # (A, G) how far the others moved at most
-    slack: np.ndarray  # (A,) rounding of a product per unit of ‖x‖
-    own_cost: float  # see `OWN_COST`
-    one_cost: float
-
-
-class Bounds(NamedTuple):
-    """What is known of the rows of one block."""
-
-    label: np.ndarray  # (R, B) int32, −1 before the first step
-    upper: np.ndarray  # (R, B) at least the distance to the own center
-    lower: np.ndarray  # (R, B) at most the distance to any other center
-    scatter: np.ndarray  # (B,) ‖x − mean‖²
 
 
 @_jit
@@ -65,13 +66,14 @@ def _distance(row, center):
 
 @_jit
 def own_distances(x, centers, label, out):
+    """Squared distance of each row to the center of its label, into ``out``."""
     for i in range(len(x)):
         out[i] = _distance(x[i], centers[label[i]])
 
 
 @_jit
 def _nearest(row, centers, own, least):
-    """The nearest center and the two least squared distances, of which ``least`` is known; ``own`` wins a tie."""
+    """The nearest center and the two least squared distances; ``own`` is at the distance ``least`` and wins a tie."""
     best, second, winner = least, np.float32(np.inf), own
     for j in range(len(centers)):
         if j != own:
@@ -85,10 +87,10 @@ def _nearest(row, centers, own, least):
 
 @_jit
 def _screen_few(x, model, a, label, upper, lower):
-    """Move the bounds of one restart as far as its centers moved, and look again at the rows that may have changed.
+    """Move the bounds of a restart as far as its centers moved, and look again at the rows that may have changed.
 
-    Hamerly's algorithm (2010) for a small k. Returns whether too many may have: then what was known is forgotten, and
-    all distances must be taken, which a product does faster.
+    Hamerly's algorithm ("Making k-means even faster", 2010), for a small k. Returns whether too many rows may have
+    changed: then all distances are to be taken, which a product does faster.
     """
     n, k = len(label), model.centers.shape[1]
     centers, drift, moved = model.centers[a], model.drift[a], model.rest[a, 0]
@@ -111,19 +113,18 @@ def _screen_few(x, model, a, label, upper, lower):
 
 @_jit
 def _screen_many(x, model, a, label, upper, lower, rows):
-    """Move the bounds of one restart as far as its centers moved, and plan which distances to take.
+    """Move the bounds of a restart as far as its centers moved, and plan which distances to take.
 
     Returns ``size, n``: the ``size`` fastest centers are to be compared with every row, the others, which moved little,
-    only with the ``n`` rows whose bounds are too loose for that: Hamerly's test for the slow centers only. The cheapest
-    of ``model.sizes`` is taken; where that is all centers, what was known is to be forgotten.
+    only with the ``n`` rows whose bounds are too loose for that: Hamerly's test for the slow centers only, as the few
+    fast ones of an early iteration would make it fail everywhere. The cheapest of ``model.sizes`` is taken.
     """
     n, k = len(label), model.centers.shape[1]
     centers, drift, rest = model.centers[a], model.drift[a], model.rest[a]
+    loose = 0
     for i in range(n):
         upper[i] = (upper[i] + drift[label[i]]) * UP
         lower[i] *= DOWN
-    loose = 0
-    for i in range(n):
         if lower[i] - rest[0] < upper[i]:
             loose += 1
             upper[i] = np.sqrt(_distance(x[i], centers[label[i]]))
@@ -137,14 +138,12 @@ def _screen_many(x, model, a, label, upper, lower, rows):
             cost += model.own_cost * (n - loose)
         if cost < least:
             least, size, moved = cost, model.sizes[g], rest[g]
-    if size == k:
-        return k, 0
     found = 0
     for i in range(n):
-        if size > 0 and lower[i] - rest[0] >= upper[i]:  # products are compared with exact distances
+        if 0 < size < k and lower[i] - rest[0] >= upper[i]:  # products are compared with exact distances only
             upper[i] = np.sqrt(_distance(x[i], centers[label[i]]))
         lower[i] -= moved
-        if lower[i] < upper[i]:
+        if lower[i] < upper[i] and size < k:
             rows[found] = i
             found += 1
             lower[i] = np.inf
@@ -153,12 +152,11 @@ def _screen_many(x, model, a, label, upper, lower, rows):
 
 @_jit
 def screen(x, model, bounds, runs, start, stop, rows, plan):
-    """Plan the distances to take for rows ``start`` to ``stop``: for each restart a size and n, see `_screen_many`."""
+    """Plan the products of rows ``start`` to ``stop``: a size and an n for each restart, as `_screen_many` has them."""
     if bounds.scatter[start] < 0:
         for i in range(start, stop):
             bounds.scatter[i] = _distance(x[i], model.mean)
-    k = model.centers.shape[1]
-    part = x[start:stop]
+    part, k = x[start:stop], model.centers.shape[1]
     for a in range(len(runs)):
         label = bounds.label[runs[a], start:stop]
         upper, lower = bounds.upper[runs[a], start:stop], bounds.lower[runs[a], start:stop]
@@ -168,30 +166,30 @@ def screen(x, model, bounds, runs, start, stop, rows, plan):
                 size, n = _screen_many(part, model, a, label, upper, lower, rows[a])
             elif not _screen_few(part, model, a, label, upper, lower):
                 size = 0
-        if size == k:
+        if size == k:  # what was known is forgotten
             label[:], upper[:], lower[:] = -1, np.inf, np.inf
         plan[a, 0], plan[a, 1] = size, n
 
 
 @_jit
 def _fold_run(products, model, a, lo, scatter, rows, label, upper, lower):
-    """Compare products with centers (m) and rows (n) with what is known of these rows.
+    """Compare the products of centers (m) and rows (n) with what is known of these rows.
 
-    A row leaves its center only for one that is nearer by more than rounding. Columns are rows of the data, so that
-    the comparisons of neighbouring rows are one vector instruction.
+    A row leaves its center only for one that is nearer by more than rounding. Rows of the data are columns here, so
+    that the comparisons of neighbours are one vector instruction.
     """
     m, n = products.shape
-    best, second = np.empty(n, np.float32), np.empty(n, np.float32)  # squared, less ‖x − mean‖²
+    best, second = np.empty(n, np.float32), np.empty(n, np.float32)  # squared, less ‖y‖²
     slack, base, winner = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int32)
     for i in range(n):
         row = rows[i]
         base[i], best[i], second[i], winner[i] = scatter[row], upper[row], lower[row], label[row]
-        if label[row] >= 0:  # the own center is in ``upper``
+        if label[row] >= 0:  # the own center is in ``upper`` already
             own = model.place[a, label[row]] - lo
             if 0 <= own < m:
                 products[own, i] = np.inf
     for i in range(n):
-        slack[i] = model.slack[a] * (np.sqrt(base[i]) + model.mean_norm)
+        slack[i] = model.slack[a] * (np.sqrt(base[i]) + np.float32(model.reach))
         best[i] = best[i] * best[i] - base[i] - slack[i]
         second[i] = second[i] * second[i] - base[i]
     for j in range(m):
@@ -215,7 +213,7 @@ def _fold_run(products, model, a, lo, scatter, rows, label, upper, lower):
 
 @_jit
 def fold(products, jobs, model, bounds, runs, start, stop, rows):
-    """`_fold_run` for the jobs whose products lie one below the other."""
+    """`_fold_run` for jobs (a, lo, hi): centers ``lo`` to ``hi`` of a restart, whose products follow each other."""
     first = 0
     for g in range(len(jobs)):
         a, lo, hi = jobs[g]

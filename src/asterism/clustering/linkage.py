@@ -16,17 +16,19 @@ Ties (affinities that agree to ten digits) go to the pair with the lowest initia
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.cluster.hierarchy
+import torch
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import validate_data
 
-from asterism.clustering import linkage_engine as engine
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
+from asterism.clustering.linkage_engine import agglomerate, isolated_clusters, start_walks
 from asterism.clustering.linkage_pairs import Criterion
 from asterism.clustering.linkage_setup import (
     attach_isolated,
@@ -41,11 +43,19 @@ from asterism.clustering.linkage_tree import cut, labels_after, linkage_matrix
 from asterism.errors import InputError
 from asterism.parameters import Interval, Parameters
 
-__all__ = ["GraphAgglomerativeClustering", "Merging", "average_linkage", "cut", "linkage_matrix", "merge"]
+__all__ = [
+    "GraphAgglomerativeClustering",
+    "Merging",
+    "average_linkage",
+    "cut",
+    "linkage_matrix",
+    "merge",
+    "merge_schedule",
+]
 
 CRITERIA = ("gdl", "jule", "pic", "zeta")
 ISOLATED = ("many", "always", "never")
-UPDATES = {"exact": engine.EXACT, "fast": engine.FAST, "paper": engine.PAPER}
+UPDATES = ("exact", "fast", "paper")
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ def merge(
         Weight of a step for "pic" and "zeta"; 0.01 in the authors' runs.
     isolated : {"many", "always", "never"}
         Whether initial clusters with zero affinity to all others are first attached to the nearest centroid: where
-        there are more than 20·n_clusters, as in the Torch code, always, or never. Needs ``features``.
+        there are more than 20·n_clusters initial clusters, as in the Torch code (whose n_clusters is the final target
+        even in an early period), always, or never. Needs ``features``.
     full : bool
         Go on to one cluster, so that the history can be cut anywhere; the labels are the same.
 
@@ -143,22 +154,29 @@ def merge(
     W, initial = check_graph(W, labels)
     n_initial = int(initial.max()) + 1
     _check_choices(criterion, update, isolated, n_clusters, n_initial, n_local, z)
+    local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix))
     walking = criterion in ("pic", "zeta")
     links = make_links(transitions(W) if walking else W)
-    local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix))
-    s, slots = make_tables(links, initial, n_initial, local.n_local, keep_slots=not walking and update == "exact")
-    walks = make_walks(links, len(initial) * walking, n_initial, float(z))
-    kind = {"pic": engine.PATH, "zeta": engine.ZETA}.get(criterion, UPDATES[update])
+    s, slots = make_tables(links, initial, n_initial, local.n_local)
+    walks = make_walks(links, n_initial, float(z), criterion == "zeta") if walking else None
     if walking:
         s.norm[:] = 2.0  # `value` holds the affinity itself, in both directions
-        engine.start_walks(s, walks, links, criterion == "zeta")
+        start_walks(s, walks, links)
     sums = feature_sums(features, initial, n_initial)
     alone = np.zeros(n_initial, bool)
     if sums.shape[1] and (isolated == "always" or (isolated == "many" and n_initial > 20 * n_clusters)):
-        alone = engine.isolated_clusters(s)
-    forced = attach_isolated(alone, sums, s.size)
-    merges, affinities = engine.agglomerate(
-        s, slots, walks, links, sums, forced, kind, local, int(min_clusters_for_local), 1 if full else int(n_clusters)
+        alone = isolated_clusters(s)
+    merges, affinities = agglomerate(
+        s,
+        slots if update == "exact" and not walking else None,
+        walks,
+        links,
+        sums,
+        attach_isolated(alone, sums, s.size),
+        update == "paper",
+        local,
+        int(min_clusters_for_local),
+        1 if full else int(n_clusters),
     )
     history = linkage_matrix(initial, merges)
     affinities = np.concatenate([np.zeros(len(initial) - n_initial), affinities])
@@ -181,6 +199,28 @@ def _check_choices(
         raise InputError(f"n_local={n_local}, z={z} cannot be used: n_local must be >= 1 and z in (0, 1)")
 
 
+def merge_schedule(n_initial: int, n_clusters: int, unroll_rate: float = 0.9) -> list[int]:
+    """Numbers of clusters at the end of JULE's periods (FACTS §1.2).
+
+    Parameters
+    ----------
+    n_initial, n_clusters : int
+        Where to start and to end.
+    unroll_rate : float
+        η: a period makes min(⌈η·n_c⌉, n_c − n_clusters) merges of its n_c clusters.
+
+    Returns
+    -------
+    list of int
+        1762 clusters go to 10 by way of [176, 17, 10].
+    """
+    numbers, left = [], n_initial
+    while left > n_clusters:
+        left -= min(math.ceil(unroll_rate * left), left - n_clusters)
+        numbers.append(left)
+    return numbers
+
+
 def average_linkage(X: Any) -> np.ndarray:
     """AC-Link: UPGMA on Euclidean distances, from scipy.
 
@@ -196,9 +236,18 @@ def average_linkage(X: Any) -> np.ndarray:
 
     Notes
     -----
-    O(N²) time and 4·N² bytes of memory: the one method here that needs all distances, 0.4 GB at N = 10 000.
+    O(N²·D) time and 4·N² bytes: the one method here that needs all distances, 0.4 GB at N = 10 000.
     """
-    return scipy.cluster.hierarchy.linkage(np.asarray(X), method="average")
+    X = torch.as_tensor(np.asarray(X), dtype=torch.float64)
+    X = X - X.mean(0)  # moves no point nearer to another, and spares the product of blocks large numbers
+    distances = np.empty(len(X) * (len(X) - 1) // 2)
+    end = 0
+    for i in range(0, len(X), 1024):
+        block = torch.cdist(X[i : i + 1024], X[i:]).numpy()
+        upper = block[np.triu(np.ones(block.shape, bool), 1)]
+        distances[end : end + len(upper)] = upper
+        end += len(upper)
+    return scipy.cluster.hierarchy.linkage(distances, method="average")
 
 
 class GraphAgglomerativeClustering(ClusterMixin, Parameters):

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from asterism.clustering.linkage_pairs import kernel
 
 
 class Links(NamedTuple):
     """The sample graph with both ways side by side: rows of the pattern of W + Wᵀ."""
 
     start: np.ndarray  # (N + 1,)
-    index: np.ndarray  # (L,) the sample m' that an edge joins with m, either way
+    end: np.ndarray  # (L,) the sample m' that an edge joins with m, either way
     out: np.ndarray  # (L,) W(m, m'), 0 if there is none
     into: np.ndarray  # (L,) W(m', m), 0 if there is none
 
@@ -30,14 +31,14 @@ class Slots(NamedTuple):
     """Degrees of each sample with respect to each cluster beside it."""
 
     start: np.ndarray  # (N + 1,)
-    count: np.ndarray  # (N,) slots of each sample that are in use
+    used: np.ndarray  # (N,) how many slots of each sample are in use
     cluster: np.ndarray  # (S,)
     into: np.ndarray  # (S,) D⁻, from the cluster into the sample
     out: np.ndarray  # (S,) D⁺, from the sample out to the cluster
     seen: np.ndarray  # (N,) scratch: the last merge that looked at the sample
 
 
-@numba.njit(cache=True)
+@kernel
 def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
     """Merge each sorted row of W with that of Wᵀ into ``links``. Returns the number of links. O(E)."""
     used = 0
@@ -46,7 +47,7 @@ def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
         while p < start[m + 1] or q < start_t[m + 1]:
             here = index[p] if p < start[m + 1] else start.size
             there = index_t[q] if q < start_t[m + 1] else start.size
-            links.index[used] = min(here, there)
+            links.end[used] = min(here, there)
             if here <= there:
                 links.out[used] = weight[p]
                 p += 1
@@ -58,23 +59,23 @@ def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
     return used
 
 
-@numba.njit(cache=True)
+@kernel
 def count_slots(links, label):
     """For each sample the number of links that leave its cluster, room enough for its slots. O(L)."""
     counts = np.zeros(label.size, np.int64)
     for m in range(label.size):
         for e in range(links.start[m], links.start[m + 1]):
-            counts[m] += label[links.index[e]] != label[m]
+            counts[m] += label[links.end[e]] != label[m]
     return counts
 
 
-@numba.njit(cache=True)
+@kernel
 def fill_slots(links, label, slots, slot_of):
     """Sum the links of every sample into its slots; ``slot_of`` is scratch of -1, one per cluster. O(L)."""
     for m in range(label.size):
         begin = end = slots.start[m]
         for e in range(links.start[m], links.start[m + 1]):
-            c = label[links.index[e]]
+            c = label[links.end[e]]
             if c == label[m]:
                 continue
             if slot_of[c] < 0:
@@ -83,12 +84,12 @@ def fill_slots(links, label, slots, slot_of):
                 end += 1
             slots.out[slot_of[c]] += links.out[e]
             slots.into[slot_of[c]] += links.into[e]
-        slots.count[m] = end - begin
+        slots.used[m] = end - begin
         for k in range(begin, end):
             slot_of[slots.cluster[k]] = -1
 
 
-@numba.njit(cache=True)
+@kernel
 def fill_pairs(s, slots):
     """Lay out the table of pairs and sum U from the slots. Returns the number of half-edges. O(S)."""
     used = 0
@@ -99,7 +100,7 @@ def fill_pairs(s, slots):
             h = s.after_edge[h]
         m = s.first[i]
         while m >= 0:
-            for k in range(slots.start[m], slots.start[m] + slots.count[m]):
+            for k in range(slots.start[m], slots.start[m] + slots.used[m]):
                 c = slots.cluster[k]
                 if s.edge_to[c] < 0:
                     s.other[used], s.other[used + 1] = c, i
@@ -116,15 +117,15 @@ def fill_pairs(s, slots):
     return used
 
 
-@numba.njit(cache=True)
+@kernel
 def cross_terms(s, slots, links, a, b, turn):
     """Fuse the slots of ``b`` with those of ``a``, adding the cross terms of U[a∪b][·] to ``s.extra``.
 
     Call before `join`, ``b`` the smaller cluster; ``turn`` numbers the merges. O(links of b · slots of a sample).
     """
     label, after, extra = s.label, s.after, s.extra
-    start, index = links.start, links.index
-    seen, slot_start, slot_count = slots.seen, slots.start, slots.count
+    start, index = links.start, links.end
+    seen, slot_start, slot_count = slots.seen, slots.start, slots.used
     cluster, into, out = slots.cluster, slots.into, slots.out
     j = s.first[b]
     while j >= 0:

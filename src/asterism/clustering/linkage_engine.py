@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms
-from asterism.clustering.linkage_pairs import Criterion, grade_all, join, refresh
+from asterism.clustering.linkage_pairs import Criterion, grade_all, join, kernel, refresh
 from asterism.clustering.linkage_walks import gain_pairs, walk_inside
 
-EXACT, FAST, PAPER, PATH, ZETA = range(5)  # how the affinities of a merged cluster are found
 
-
-@numba.njit(cache=True)
-def start_walks(s, walks, links, zeta):
+@kernel
+def start_walks(s, walks, links):
     """Affinities of all pairs of initial clusters, for the path integral or zeta. O(N·K_s²) or O(N·K_s³)."""
     for c in range(s.size.size):
         walk_inside(s, walks, links, c)
     for c in range(s.size.size):
-        gain_pairs(s, walks, links, c, zeta, True)
+        gain_pairs(s, walks, links, c, True)
         h = s.head[c]
         while h >= 0:
             i = s.other[h]
@@ -28,7 +25,7 @@ def start_walks(s, walks, links, zeta):
             h = s.after_edge[h]
 
 
-@numba.njit(cache=True)
+@kernel
 def isolated_clusters(s):
     """Whether each cluster has zero affinity with every other, both ways. O(R)."""
     isolated = np.ones(s.size.size, np.bool_)
@@ -41,7 +38,7 @@ def isolated_clusters(s):
     return isolated
 
 
-@numba.njit(cache=True)
+@kernel
 def stray(s, sums):
     """The smallest cluster and the one to attach it to, when no affinity is left: the nearest centroid.
 
@@ -65,44 +62,52 @@ def stray(s, sums):
     return small, found
 
 
-@numba.njit(cache=True)
+@kernel
 def next_pair(s, sums, forced, turn, heads):
     """The two clusters to merge, and their affinity: first the forced ones, then the best, then strays."""
     if turn < forced.shape[0]:
-        return s.label[heads[forced[turn, 0]]], s.label[heads[forced[turn, 1]]], 0.0
-    best = s.tree[1]
+        return np.int64(s.label[heads[forced[turn, 0]]]), np.int64(s.label[heads[forced[turn, 1]]]), 0.0
+    best = np.int64(s.tree[1])
     if s.score[best] > 0.0:
-        return best, s.who[best, 0], s.top[best, 0]
+        return best, np.int64(s.who[best, 0]), s.top[best, 0]
     a, b = stray(s, sums)
     return a, b, 0.0
 
 
-@numba.njit(cache=True)
-def merge_pair(s, slots, walks, links, a, b, turn, update, criterion):
+@kernel
+def merge_pair(s, slots, walks, links, a, b, turn, approximate, criterion):
     """Merge ``b`` into ``a``, of which it is not the larger, and bring every affinity up to date."""
     scale_a = scale_b = 1.0
-    if update == PAPER:  # the approximation is on normalised values: |a|/(|a|+|b|)·A(i→a) + |b|/(|a|+|b|)·A(i→b)
+    if approximate:  # of normalised values: A(i → a∪b) ≈ |a|/(|a|+|b|)·A(i → a) + |b|/(|a|+|b|)·A(i → b)
         both = float(s.size[a] + s.size[b])
         scale_a, scale_b = both / s.size[a], both / s.size[b]
-    if update == EXACT:
+    if slots is not None:
         cross_terms(s, slots, links, a, b, turn)
     join(s, a, b, scale_a, scale_b)
-    if update in (PATH, ZETA):
+    if walks is not None:
         walk_inside(s, walks, links, a)
-        gain_pairs(s, walks, links, a, update == ZETA, False)
+        gain_pairs(s, walks, links, a, False)
     else:
         s.norm[a] = float(s.size[a]) * s.size[a]
-    refresh(s, a, b, update in (PATH, ZETA), criterion)
+    refresh(s, a, b, walks is not None, criterion)
 
 
-@numba.njit(cache=True)
-def agglomerate(s, slots, walks, links, sums, forced, update, criterion, local_above, stop):
-    """Merge until ``stop`` clusters are left, or until one is.
+@kernel
+def agglomerate(s, slots, walks, links, sums, forced, approximate, criterion, local_above, stop):
+    """Merge until ``stop`` clusters are left.
 
     Parameters
     ----------
+    slots : Slots or None
+        The samples' degrees, for exact graph degree linkage.
+    walks : Walks or None
+        For the path integral and zeta; without either the affinities of a merged cluster are sums of its parts'.
+    sums : (n, D) float array
+        Features summed over each cluster.
     forced : (F, 2) int array
         Pairs of initial clusters that are merged first; no chain of them closes.
+    approximate : bool
+        The paper's weights in those sums.
     local_above : int
         The local term of eq. 7 counts only while there are more clusters than this.
 
@@ -115,22 +120,20 @@ def agglomerate(s, slots, walks, links, sums, forced, update, criterion, local_a
     """
     left = s.size.size
     heads = s.first.copy()
-    merges = np.empty((max(left - stop, 0), 2), np.int64)
-    affinities = np.empty(merges.shape[0])
+    merges = np.empty((left - stop, 2), np.int64)
+    affinities = np.empty(left - stop)
+    plain = Criterion(0.0, 1, criterion.half_matrix)
     local = left > local_above
-    now = criterion if local else Criterion(0.0, 1, criterion.half_matrix)
-    grade_all(s, now)
-    for turn in range(merges.shape[0]):
-        if local and left <= local_above:
+    grade_all(s, criterion if local else plain)
+    for turn in range(left - stop):
+        if local and left - turn <= local_above:
             local = False
-            now = Criterion(0.0, 1, criterion.half_matrix)
-            grade_all(s, now)
+            grade_all(s, plain)
         a, b, affinities[turn] = next_pair(s, sums, forced, turn, heads)
         if s.size[a] < s.size[b]:
             a, b = b, a
         merges[turn, 0], merges[turn, 1] = min(s.name[a], s.name[b]), max(s.name[a], s.name[b])
         for d in range(sums.shape[1]):
             sums[a, d] += sums[b, d]
-        merge_pair(s, slots, walks, links, a, b, turn, update, now)
-        left -= 1
+        merge_pair(s, slots, walks, links, a, b, turn, approximate, criterion if local else plain)
     return merges, affinities

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+kernel = numba.njit(cache=True, error_model="numpy")  # compiled once a machine; divisions are never by 0
+
 
 class Clusters(NamedTuple):
     """The state of a merging run; n initial clusters, R pairs, all arrays changed in place.
@@ -52,20 +54,20 @@ class Criterion(NamedTuple):
     half_matrix: bool  # only clusters of lower name are neighbours, as in the authors' Torch code
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def rounded(x):
     """Round to 33 bits, about ten digits: what differs by less is a tie, whatever the order of summation was."""
     shifted = x * 1048577.0  # 2^20 + 1, Veltkamp's splitting
     return shifted - (shifted - x)
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def affinity(value, norm, c, i, h):
     """Symmetric affinity between clusters ``c`` and ``i`` from the half-edge ``h`` of c to i (FACTS §1.5)."""
     return rounded(value[h] / norm[c] + value[h ^ 1] / norm[i])
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def play(tree, score, name):
     """Replay the matches above a leaf of the tournament: higher score wins, then the lower name."""
     node = (tree.size // 2 + name) // 2
@@ -78,30 +80,23 @@ def play(tree, score, name):
         node //= 2
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def insert(top, who, fence, name, c, i, a):
     """Put cluster ``i`` at affinity ``a`` among the nearest of ``c``, ties by name; what falls out raises the fence."""
-    if a == 0.0:
-        return
     width = top.shape[1]
     k = width
-    while k > 0:
-        ahead = top[c, k - 1]
-        if ahead > a or (ahead == a and name[who[c, k - 1]] < name[i]):
-            break
+    while k > 0 and (top[c, k - 1] < a or (top[c, k - 1] == a and name[who[c, k - 1]] > name[i])):
         k -= 1
-    if k == width:
-        fence[c] = max(fence[c], a)
-        return
-    fence[c] = max(fence[c], top[c, width - 1])
+    fence[c] = max(fence[c], a if k == width else top[c, width - 1])
     for j in range(width - 1, k, -1):
         top[c, j] = top[c, j - 1]
         who[c, j] = who[c, j - 1]
-    top[c, k] = a
-    who[c, k] = i
+    if k < width:
+        top[c, k] = a
+        who[c, k] = i
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def remove(top, who, c, a, b):
     """Take clusters ``a`` and ``b`` from the nearest of ``c``; returns whether either was there."""
     kept, width = 0, top.shape[1]
@@ -116,7 +111,7 @@ def remove(top, who, c, a, b):
     return kept < width
 
 
-@numba.njit(cache=True)
+@kernel
 def rescan(s, c, criterion):
     """Look through all pairs of ``c`` for its nearest clusters. O(pairs of c)."""
     top, who, fence = s.top, s.who, s.fence
@@ -127,7 +122,9 @@ def rescan(s, c, criterion):
         i, following = other[h], after_edge[h]
         if i >= 0:
             if not criterion.half_matrix or name[i] < name[c]:
-                insert(top, who, fence, name, c, i, affinity(value, norm, c, i, h))
+                now = affinity(value, norm, c, i, h)
+                if now > 0.0:
+                    insert(top, who, fence, name, c, i, now)
             previous = h
         elif previous < 0:  # the record went away when the far end merged: unlink it now that we pass
             first = following
@@ -137,13 +134,13 @@ def rescan(s, c, criterion):
     s.head[c] = first
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def stale(top, fence, c, criterion):
     """Whether the nearest clusters of ``c`` that are left fall short of K_c, or the first may tie with another."""
     return fence[c] > 0.0 and (top[c, criterion.n_local - 1] == 0.0 or top[c, 0] <= fence[c])
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def grade(top, score, tree, name, c, criterion):
     """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0."""
     local = 0.0
@@ -155,7 +152,7 @@ def grade(top, score, tree, name, c, criterion):
     play(tree, score, name[c])
 
 
-@numba.njit(cache=True)
+@kernel
 def grade_all(s, criterion):
     """Find the nearest of every cluster and play the whole tournament. O(R)."""
     leaves = s.tree.size // 2
@@ -169,7 +166,7 @@ def grade_all(s, criterion):
             grade(s.top, s.score, s.tree, s.name, c, criterion)
 
 
-@numba.njit(cache=True)
+@kernel
 def join(s, a, b, scale_a, scale_b):
     """Merge cluster ``b`` into ``a``: members, name and pairs; `refresh` then completes the affinities.
 
@@ -210,7 +207,7 @@ def join(s, a, b, scale_a, scale_b):
     join_members(s, a, b)
 
 
-@numba.njit(cache=True)
+@kernel
 def join_members(s, a, b):
     """Move the members of ``b`` to ``a`` and give ``a`` the lower of the two names."""
     label, after = s.label, s.after
@@ -230,7 +227,7 @@ def join_members(s, a, b):
     play(s.tree, s.score, high)
 
 
-@numba.njit(cache=True)
+@kernel
 def refresh(s, a, b, replace, criterion):
     """Complete the affinities of ``a``, which ``b`` has joined, by ``extra``, and score whom they concern again.
 
@@ -256,7 +253,7 @@ def refresh(s, a, b, replace, criterion):
                 changed = True
         if changed:
             if stale(top, fence, i, criterion):
-                rescan(s, i, criterion)
+                rescan(s, np.int64(i), criterion)
             grade(top, score, tree, name, i, criterion)
         h = after_edge[h]
     rescan(s, a, criterion)

@@ -49,10 +49,8 @@ def make_links(W: scipy.sparse.csr_matrix) -> Links:
     return Links(links.start, *(one[:used].copy() for one in links[1:]))
 
 
-def make_tables(
-    links: Links, labels: np.ndarray, n_clusters: int, n_local: int, keep_slots: bool
-) -> tuple[Clusters, Slots]:
-    """Cluster pairs with their U, and the samples' degrees where ``keep_slots`` says that they are wanted. O(E)."""
+def make_tables(links: Links, labels: np.ndarray, n_clusters: int, n_local: int) -> tuple[Clusters, Slots]:
+    """Cluster pairs with their U, and the samples' degrees. O(E)."""
     counts = count_slots(links, labels)
     start = np.concatenate([[0], np.cumsum(counts)])
     room = int(start[-1])
@@ -64,8 +62,8 @@ def make_tables(
     s = _empty_clusters(labels, n_clusters, room, n_local + 4)
     fill_slots(links, labels, slots, s.edge_to)
     used = fill_pairs(s, slots)
-    s = s._replace(after_edge=s.after_edge[:used].copy(), other=s.other[:used].copy(), value=s.value[:used].copy())
-    return s, slots if keep_slots else slots._replace(cluster=slots.cluster[:0], into=slots.into[:0], out=slots.out[:0])
+    cropped = {name: getattr(s, name)[:used].copy() for name in ("after_edge", "other", "value")}
+    return s._replace(**cropped), slots
 
 
 def _empty_clusters(labels: np.ndarray, n_clusters: int, room: int, width: int) -> Clusters:
@@ -102,15 +100,16 @@ def _empty_clusters(labels: np.ndarray, n_clusters: int, room: int, width: int) 
     )
 
 
-def make_walks(links: Links, n_samples: int, n_clusters: int, z: float) -> Walks:
-    """Tables for the path integral and zeta; empty ones with ``n_samples`` = 0."""
+def make_walks(links: Links, n_clusters: int, z: float, zeta: bool) -> Walks:
+    """Tables for the path integral and zeta. O(N)."""
+    n_samples = len(links.start) - 1
+    rows = np.repeat(np.arange(n_samples), np.diff(links.start))
+    own = rows == links.end
     stay = np.zeros(n_samples)
-    if n_samples:
-        rows = np.repeat(np.arange(n_samples), np.diff(links.start))
-        own = rows == links.index
-        stay[rows[own]] = links.out[own]
-    zeros = [np.zeros(n_samples) for _ in range(7)]
-    return Walks(z, *zeros[:3], stay, *zeros[3:], np.zeros(n_clusters, np.int64))
+    stay[rows[own]] = links.out[own]
+    left, right, closed, into, out, before, beyond = (np.zeros(n_samples) for _ in range(7))
+    place = np.zeros(n_clusters, np.int64)
+    return Walks(z, zeta, left, right, closed, stay, into, out, before, beyond, place)
 
 
 def feature_sums(features: Any, labels: np.ndarray, n_clusters: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def _write_rows(labels, merges, n_clusters, history):  # type: ignore[no-untyped-def]
+def _write_rows(labels, merges, n_clusters, history):
     node = np.full(n_clusters, -1, np.int64)
     size = np.zeros(n_clusters, np.int64)
     row = 0
@@ -87,7 +87,8 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
 
 
 @numba.njit(cache=True)
-def labels_after(history, n_samples, n_rows):  # type: ignore[no-untyped-def]
+def labels_after(history, n_samples, n_rows):
+    """Labels when the first ``n_rows`` rows of a history have been merged, numbered by first sample. O(N)."""
     top = np.arange(n_samples + n_rows)
     for t in range(n_rows - 1, -1, -1):
         top[int(history[t, 0])] = top[int(history[t, 1])] = top[n_samples + t]

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from asterism.clustering.linkage_pairs import kernel
 
 
 class Walks(NamedTuple):
     """Walks inside each cluster, and scratch that is zero between two calls."""
 
     z: float
+    zeta: bool  # zeta, else the path integral
     left: np.ndarray  # (N,) 1_cᵀ (I − z P_cc)⁻¹ to z², c the sample's own cluster
     right: np.ndarray  # (N,) (I − z P_cc)⁻¹ 1_c to z²
     closed: np.ndarray  # (N,) Σ_{x∈c} P(m, x) P(x, m): closed walks of two steps inside the cluster
@@ -32,14 +34,14 @@ class Walks(NamedTuple):
     place: np.ndarray  # (n,) scratch: links towards each cluster
 
 
-@numba.njit(cache=True)
+@kernel
 def walk_inside(s, walks, links, c):
     """Recompute the walks inside cluster ``c``. O(links of its members)."""
     m = s.first[c]
     while m >= 0:  # one step
         into = out = closed = 0.0
         for e in range(links.start[m], links.start[m + 1]):
-            if s.label[links.index[e]] == c:
+            if s.label[links.end[e]] == c:
                 into += links.into[e]
                 out += links.out[e]
                 closed += links.out[e] * links.into[e]
@@ -49,7 +51,7 @@ def walk_inside(s, walks, links, c):
     while m >= 0:  # two steps
         into = out = 0.0
         for e in range(links.start[m], links.start[m + 1]):
-            y = links.index[e]
+            y = links.end[e]
             if s.label[y] == c:
                 into += links.into[e] * walks.before[y]
                 out += links.out[e] * walks.beyond[y]
@@ -62,8 +64,8 @@ def walk_inside(s, walks, links, c):
         m = s.after[m]
 
 
-@numba.njit(cache=True)
-def gain_pairs(s, walks, links, c, zeta, only_above):
+@kernel
+def gain_pairs(s, walks, links, c, only_above):
     """Write the affinity of ``c`` with each cluster in its list to ``s.extra``, which holds zeros before.
 
     With ``only_above`` clusters of a lower number are left out. O(links of its members), and the cost of the module's
@@ -73,7 +75,7 @@ def gain_pairs(s, walks, links, c, zeta, only_above):
     m = s.first[c]
     while m >= 0:
         for e in range(links.start[m], links.start[m + 1]):
-            i = s.label[links.index[e]]
+            i = s.label[links.end[e]]
             if i != c and not (only_above and i < c):
                 walks.place[i] += 1
                 total += 1
@@ -91,22 +93,22 @@ def gain_pairs(s, walks, links, c, zeta, only_above):
     m = s.first[c]
     while m >= 0:
         for e in range(links.start[m], links.start[m + 1]):
-            i = s.label[links.index[e]]
+            i = s.label[links.end[e]]
             if i != c and not (only_above and i < c):
                 k = walks.place[i]
-                near[k], far[k], out[k], into[k] = m, links.index[e], links.out[e], links.into[e]
+                near[k], far[k], out[k], into[k] = m, links.end[e], links.out[e], links.into[e]
                 walks.place[i] += 1
         m = s.after[m]
     begin = 0
     h = s.head[c]
     while h >= 0:
-        i = s.other[h]
+        i = np.int64(s.other[h])
         if i >= 0:
             end = walks.place[i]
             walks.place[i] = 0
             if end > begin:
                 near_i, far_i, out_i, into_i = near[begin:end], far[begin:end], out[begin:end], into[begin:end]
-                if zeta:
+                if walks.zeta:
                     s.extra[i] = zeta_gain(s, walks, links, c, i, near_i, far_i, out_i, into_i)
                 else:
                     ours = path_gain(s, walks, links, c, i, near_i, far_i, out_i, into_i) / s.size[c]
@@ -116,7 +118,7 @@ def gain_pairs(s, walks, links, c, zeta, only_above):
         h = s.after_edge[h]
 
 
-@numba.njit(cache=True)
+@kernel
 def path_gain(s, walks, links, c, o, near, far, out, into):
     """1_cᵀ (M_{c∪o})⁻¹ 1_c − 1_cᵀ (M_cc)⁻¹ 1_c in units of z²: walks from c to c that visit o.
 
@@ -137,14 +139,14 @@ def path_gain(s, walks, links, c, o, near, far, out, into):
         y = visited[k]
         gain += walks.into[y] * walks.out[y]
         for e in range(links.start[y], links.start[y + 1]):
-            v = links.index[e]
+            v = links.end[e]
             if s.label[v] == o or s.label[v] == c:
                 walks.before[v] += walks.into[y] * links.out[e]
                 walks.beyond[v] += links.into[e] * walks.out[y]
     for k in range(n_visited):
         y = visited[k]
         for e in range(links.start[y], links.start[y + 1]):
-            v = links.index[e]
+            v = links.end[e]
             if s.label[v] == o:
                 one += walks.before[v] * walks.out[v]
             two += walks.before[v] * walks.beyond[v]
@@ -154,7 +156,7 @@ def path_gain(s, walks, links, c, o, near, far, out, into):
     return gain + walks.z * (one + walks.z * two)
 
 
-@numba.njit(cache=True)
+@kernel
 def zeta_gain(s, walks, links, c, o, near, far, out, into):
     """Σ over both clusters of the mean of log[(M_{c∪o})⁻¹]_mm − log[(M_own)⁻¹]_mm, in units of z².
 
@@ -171,15 +173,15 @@ def zeta_gain(s, walks, links, c, o, near, far, out, into):
         walks.into[y] += out[k] * into[k]
         if k == 0 or near[k - 1] != x:  # out of scratch: P(v, x), the step that closes a walk
             for e in range(links.start[x], links.start[x + 1]):
-                if s.label[links.index[e]] == c or s.label[links.index[e]] == o:
-                    walks.out[links.index[e]] = links.into[e]
+                if s.label[links.end[e]] == c or s.label[links.end[e]] == o:
+                    walks.out[links.end[e]] = links.into[e]
         if out[k] > 0.0:
             us, them = closed_through(s, walks, links, c, o, x, y)
             ours += out[k] * us
             theirs += out[k] * them
         if k == near.size - 1 or near[k + 1] != x:
             for e in range(links.start[x], links.start[x + 1]):
-                walks.out[links.index[e]] = 0.0
+                walks.out[links.end[e]] = 0.0
     for k in range(near.size):
         for m in (near[k], far[k]):
             if walks.into[m] > 0.0:
@@ -193,13 +195,13 @@ def zeta_gain(s, walks, links, c, o, near, far, out, into):
     return ours / s.size[c] + theirs / s.size[o]
 
 
-@numba.njit(cache=True)
+@kernel
 def closed_through(s, walks, links, c, o, x, y):
     """Walks x → y → b → x and x → y → b → d → x in the union, as seen from either cluster, in units of z²·P(x, y)."""
     z = walks.z
     ours = theirs = 0.0
     for e in range(links.start[y], links.start[y + 1]):
-        b, step = links.index[e], links.out[e]
+        b, step = links.end[e], links.out[e]
         home = s.label[b] == c
         if step == 0.0 or not (home or s.label[b] == o):
             continue
@@ -209,7 +211,7 @@ def closed_through(s, walks, links, c, o, x, y):
         theirs += closing * (1.0 - z * walks.stay[y]) + (0.0 if home else at_b)
         back = away = 0.0  # the fourth sample in c, in o
         for f in range(links.start[b], links.start[b + 1]):
-            d = links.index[f]
+            d = links.end[f]
             if s.label[d] == c:
                 back += links.out[f] * walks.out[d]
             else:

@@ -25,7 +25,10 @@ def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -
     torch.Tensor of shape (B, k)
         Rows sum to 1. Cost O(B·k·D).
     """
-    products = features @ centers.T  # (B, k)
+    # Under mixed precision the product must stay in float32: squared distances are a small difference of large sums.
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(centers.dtype)
+        products = features @ centers.T  # (B, k)
     squared = features.square().sum(1, keepdim=True) - 2 * products + centers.square().sum(1)
     kernel = (1 + squared.clamp_min(0) / v).pow(-(v + 1) / 2)
     return kernel / kernel.sum(1, keepdim=True)

@@ -160,10 +160,10 @@ def train_epoch(
         optimizer.step()
         total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
         n_batches += 1
-    loss = float(total) / max(1, n_batches)
-    if not math.isfinite(loss):
+    mean = float(total) / max(1, n_batches)
+    if not math.isfinite(mean):
         raise DivergenceError(
-            f"the loss of {key[0]} is {loss} after epoch {key[1] + 1}: lower training.lr={training.lr:g}, set "
+            f"the loss of {key[0]} is {mean} after epoch {key[1] + 1}: lower training.lr={training.lr:g}, set "
             "training.max_grad_norm=1, or bring the images to the range 0 to 1"
         )
-    return loss
+    return mean
