@@ -1,0 +1,190 @@
+"""The merging engine against slow dense transcriptions of the definitions, and against the papers' figures."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
+from asterism.clustering.linkage import GraphAgglomerativeClustering, cut, merge, merge_schedule
+from asterism.errors import InputError
+from asterism.evaluation.metrics import accuracy, nmi
+
+
+def gdl_affinities(W, clusters):
+    """FACTS §1.5: A(i, j) = U[j][i] / |C_j|² + U[i][j] / |C_i|², U[c][i] = 1ᵀ W_ci W_ic 1."""
+    n = len(clusters)
+    A = np.zeros((n, n))
+    for c in range(n):
+        for i in range(n):
+            if c != i:
+                into = W[np.ix_(clusters[c], clusters[i])].sum(0)
+                out = W[np.ix_(clusters[i], clusters[c])].sum(1)
+                A[i, c] += (into * out).sum() / len(clusters[c]) ** 2
+                A[c, i] += (into * out).sum() / len(clusters[c]) ** 2
+    return A
+
+
+def walk_affinities(W, clusters, z, zeta):
+    """FACTS §2.8, 2.9 with matrix inverses."""
+    P = W + np.eye(len(W))
+    P /= P.sum(1, keepdims=True)
+
+    def inside(members, part):
+        inverse = np.linalg.inv(np.eye(len(members)) - z * P[np.ix_(members, members)])
+        where = np.isin(members, part)
+        if zeta:
+            return np.log(np.diag(inverse)[where]).sum() / where.sum()
+        return inverse[np.ix_(where, where)].sum() / where.sum() ** 2
+
+    n = len(clusters)
+    A = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i):
+            union = clusters[i] + clusters[j]
+            gain = sum(inside(union, c) - inside(c, c) for c in (clusters[i], clusters[j]))
+            A[i, j] = A[j, i] = gain
+    return A
+
+
+def jule_scores(A, n_local=5, weight=1.0):
+    """Eq. 7 as a matrix: the score of row i stands at its nearest neighbour; absent neighbours have affinity 0."""
+    S = np.full(A.shape, -np.inf)
+    for i, row in enumerate(A):
+        others = np.delete(np.arange(len(A)), i)
+        order = others[np.argsort(-row[others], kind="stable")]
+        near = np.zeros(n_local)
+        near[: min(n_local, len(order))] = row[order[:n_local]]
+        S[i, order[0]] = near[0] + weight / (n_local - 1) * (near[0] - near[1:]).sum()
+    return S
+
+
+def dense_cuts(W, labels, criterion):
+    """Partition at every number of clusters, merging the best pair; ends where nothing is joined any more."""
+    clusters = [list(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+    cuts = {}
+    while len(clusters) > 1:
+        if criterion in ("gdl", "jule"):
+            A = gdl_affinities(W, clusters)
+        else:
+            A = walk_affinities(W, clusters, 0.01, criterion == "zeta")
+        if A.max() <= 1e-9:
+            break
+        S = jule_scores(A) if criterion == "jule" else A - np.diag(np.full(len(A), np.inf))
+        i, j = np.unravel_index(np.argmax(S), S.shape)
+        i, j = min(i, j), max(i, j)
+        clusters[i] = clusters[i] + clusters.pop(j)
+        cuts[len(clusters)] = {frozenset(c) for c in clusters}
+    return cuts
+
+
+def as_sets(labels):
+    return {frozenset(np.flatnonzero(labels == c)) for c in np.unique(labels)}
+
+
+@pytest.mark.parametrize("criterion", ["gdl", "jule", "pic", "zeta"])
+@pytest.mark.parametrize("seed", range(4))
+def test_merge_for_merge_as_the_definition(criterion, seed):
+    X = np.random.RandomState(seed).randn(70, 3)
+    found = knn(X, 8)
+    W, _ = affinity_graph(found, 8)
+    labels = nearest_neighbor_components(found[0])
+    expected = dense_cuts(W.toarray(), labels, criterion)
+    assert len(expected) > 5
+    merging = merge(W, labels, 1, criterion=criterion, features=X)
+    for k, sets in expected.items():
+        assert as_sets(merging.cut(k)) == sets, f"{k} clusters"
+
+
+def test_affinity_by_hand():
+    # two pairs {0,1}, {2,3}; W joins 1→2 with .5 and 2→1 with .25
+    W = np.zeros((4, 4))
+    W[0, 1] = W[1, 0] = W[2, 3] = W[3, 2] = 1
+    W[1, 2], W[2, 1] = 0.5, 0.25
+    merging = merge(W, np.array([0, 0, 1, 1]), 1)
+    # U = .5·.25 each way, over 2² twice
+    assert merging.affinities[-1] == pytest.approx(2 * 0.125 / 4)
+
+
+def test_the_paper_approximation_and_the_torch_rule_differ():
+    X = np.random.RandomState(0).randn(200, 3)
+    W, _ = affinity_graph(X, 10)
+    initial = nearest_neighbor_components(knn(X, 1)[0])
+    found = {u: merge(W, initial, 5, update=u).labels for u in ("exact", "fast", "paper")}
+    assert as_sets(found["exact"]) != as_sets(found["paper"])
+    assert np.bincount(found["fast"]).sum() == 200
+
+
+def test_schedule():
+    assert merge_schedule(1762, 10, 0.9) == [176, 17, 10]
+    assert merge_schedule(421, 20, 0.9) == [42, 20]
+    assert merge_schedule(2162, 100, 0.9) == [216, 100]
+
+
+def test_isolated_clusters_go_to_the_nearest_centroid():
+    X = np.array([[0.0], [0.1], [0.2], [0.3], [9.0], [9.1], [9.2], [9.3], [20.0], [20.1]])
+    W, _ = affinity_graph(X, 2)
+    W = W.tolil()
+    W[8:, :8] = 0
+    W[:8, 8:] = 0
+    merging = merge(W.tocsr(), np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4]), 2, features=X, isolated="always")
+    assert merging.n_isolated == 1
+    assert merging.labels.tolist() == [0] * 4 + [1] * 6
+
+
+def test_disconnected_and_degenerate_graphs_end():
+    equal = np.ones((30, 4))
+    assert len(set(GraphAgglomerativeClustering(3).fit_predict(equal))) == 3
+    two = np.vstack([np.zeros((10, 2)), np.full((10, 2), 1e6)])
+    assert as_sets(GraphAgglomerativeClustering(2, n_neighbors=3).fit_predict(two)) == {
+        frozenset(range(10)),
+        frozenset(range(10, 20)),
+    }
+    few = np.random.RandomState(0).randn(5, 2)
+    assert len(set(GraphAgglomerativeClustering(2, n_neighbors=50).fit_predict(few))) == 2
+    with pytest.raises(InputError, match="9.*5 samples"):
+        GraphAgglomerativeClustering(9).fit(few)
+
+
+def test_history_is_a_linkage_matrix():
+    from scipy.cluster.hierarchy import is_valid_linkage
+
+    X = np.random.RandomState(0).randn(80, 3)
+    model = GraphAgglomerativeClustering(4, n_neighbors=8).fit(X)
+    assert is_valid_linkage(model.linkage_matrix_)
+    assert as_sets(cut(model.linkage_matrix_, 4)) == as_sets(model.labels_)
+
+
+@parametrize_with_checks([GraphAgglomerativeClustering(3), GraphAgglomerativeClustering(3, criterion="average")])
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("name", "centred", "criterion", "n_initial", "expected"),
+    [  # FACTS §9 and the paper's Table 3: NMI-sqrt, ACC
+        ("mnist-test", False, "gdl", 1762, (0.867, 0.931)),
+        ("mnist-test", True, "gdl", 1980, (0.864, 0.933)),
+        ("mnist-test", False, "jule", 1762, (0.872, 0.936)),
+        ("usps", True, "gdl", 2234, (0.854, 0.867)),
+        ("coil20", True, "gdl", 421, (0.945, 0.865)),
+        ("cmu-pie", False, "gdl", 799, (0.934, 0.842)),
+        ("cmu-pie", False, "average", 2856, (0.545, 0.201)),
+    ],
+)
+def test_the_papers_baselines_to_the_third_digit(real_set, name, centred, criterion, n_initial, expected):
+    images = real_set(name)
+    X = images.pixels.numpy().reshape(len(images), -1).astype(np.float32)
+    X -= X.mean(0) if centred else 0
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    model = GraphAgglomerativeClustering(len(set(images.labels.tolist())), criterion=criterion).fit(X)
+    assert model.n_initial_clusters_ == n_initial
+    found = nmi(images.labels, model.labels_, "sqrt"), accuracy(images.labels, model.labels_)
+    assert found == pytest.approx(expected, abs=0.002)
+
+
+def test_sigma_and_raw_components_of_mnist_test(real_set):
+    images = real_set("mnist-test")
+    raw = images.pixels.numpy().reshape(10000, -1).astype(np.float32)
+    found = knn(raw / np.linalg.norm(raw, axis=1, keepdims=True), 20)
+    assert affinity_graph(found, 20)[1] == pytest.approx(0.360245, abs=1e-6)
+    assert nearest_neighbor_components(knn(raw, 1)[0]).max() + 1 == 1951
