@@ -1,85 +1,139 @@
-"""Scores by hand, and what must not change them."""
+"""Scores against hand-made values, brute force, and what must not change them."""
+
+import itertools
+from math import log, sqrt
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asterism.errors import InputError
 from asterism.evaluation.metrics import accuracy, ari, contingency, match_clusters, nmi, purity, scores
 
-Y = [0, 0, 0, 1, 1, 2]
-FOUND = [5, 5, 7, 7, 7, 9]
+Y = ["a", "a", "b", "b"]
+FOUND = [7, 7, -1, 3]  # b is cut in two
+
+labelings = st.integers(1, 30).flatmap(
+    lambda n: st.tuples(*[st.lists(st.integers(0, 5), min_size=n, max_size=n) for _ in range(2)])
+)
 
 
-def test_by_hand():
-    assert contingency(Y, FOUND).tolist() == [[2, 1, 0], [0, 2, 0], [0, 0, 1]]
-    assert accuracy(Y, FOUND) == pytest.approx(5 / 6)
-    assert purity(Y, FOUND) == pytest.approx(5 / 6)
-    assert match_clusters(Y, FOUND) == {5: 0, 7: 1, 9: 2}
+def test_contingency_by_hand():
+    assert contingency(Y, FOUND).tolist() == [[0, 0, 2], [1, 1, 0]]  # columns −1, 3, 7
 
 
-def test_nmi_by_hand():
-    def entropy(p):
-        p = np.array(p)
-        return -(p * np.log(p)).sum()
-
-    h_y = entropy([3 / 6, 2 / 6, 1 / 6])
-    h_c = entropy([2 / 6, 3 / 6, 1 / 6])
-    joint = entropy([2 / 6, 1 / 6, 2 / 6, 1 / 6])
-    mutual = h_y + h_c - joint
-    assert nmi(Y, FOUND, "sqrt") == pytest.approx(mutual / np.sqrt(h_y * h_c))
-    assert nmi(Y, FOUND, "max") == pytest.approx(mutual / max(h_y, h_c))
-    assert nmi(Y, FOUND, "arithmetic") == pytest.approx(2 * mutual / (h_y + h_c))
-
-
-def test_more_clusters_than_classes():
-    assert accuracy([0, 0, 0, 0], [0, 0, 1, 2]) == 0.5  # one cluster alone may be the class
-    assert purity([0, 0, 0, 0], [0, 0, 1, 2]) == 1.0
-    assert accuracy([0, 1, 2, 3], [0, 0, 0, 0]) == 0.25
-
-
-def test_the_average_must_be_named():
-    with pytest.raises(TypeError):
-        nmi(Y, FOUND)
-    with pytest.raises(InputError, match="'arithmetic'|arithmetic"):
-        nmi(Y, FOUND, "mean")
-
-
-def test_bad_input():
-    with pytest.raises(InputError, match="6.*5|5.*6"):
-        accuracy(Y, FOUND[:5])
-    with pytest.raises(InputError):
-        scores([], [])
-
-
-def test_all_scores_have_their_names():
-    found = scores(["a", "a", "b"], [1, 1, 0])
-    assert found == {
-        "acc": 1.0,
-        "nmi_sqrt": pytest.approx(1),
-        "nmi_max": pytest.approx(1),
-        "nmi_arith": pytest.approx(1),
-        "ari": 1.0,
-        "purity": 1.0,
-        "n_clusters": 2,
+def test_scores_by_hand():
+    """I = H(y) = log 2 and H(labels) = 1.5 log 2; of 6 pairs 1 is together in both, 2 in y, 1 in labels."""
+    expected = {
+        "acc": 3 / 4,
+        "nmi_sqrt": 1 / sqrt(1.5),
+        "nmi_max": 1 / 1.5,
+        "nmi_arith": 1 / 1.25,
+        "ari": (1 - 2 / 6) / (1.5 - 2 / 6),
+        "purity": 1,
+        "n_clusters": 3,
     }
-    assert list(found) == ["acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity", "n_clusters"]
+    found = scores(Y, FOUND)
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected)
 
 
-labels = st.lists(st.integers(0, 4), min_size=1, max_size=30)
+def test_information_by_hand():
+    """Three of four right: I = (1/2) log (4/3) + (1/4) log (2/3) + (1/4) log 2."""
+    y, labels = [0, 0, 1, 1], [0, 0, 0, 1]
+    information = log(4 / 3) / 2 + log(2 / 3) / 4 + log(2) / 4
+    entropies = log(2), 3 / 4 * log(4 / 3) + 1 / 4 * log(4)
+    assert nmi(y, labels, "sqrt") == pytest.approx(information / sqrt(entropies[0] * entropies[1]))
+    assert nmi(y, labels, "max") == pytest.approx(information / max(entropies))
+    assert nmi(y, labels, "arithmetic") == pytest.approx(information / (sum(entropies) / 2))
+    assert ari(y, labels) == pytest.approx((1 - 2 * 3 / 6) / (2.5 - 2 * 3 / 6))  # = 0
+    assert purity(y, labels) == accuracy(y, labels) == 3 / 4
 
 
-@settings(max_examples=60, deadline=None)
-@given(labels, st.randoms(use_true_random=False))
-def test_names_and_order_of_clusters_do_not_matter(y, random):
-    found = [random.randint(0, 3) for _ in y]
-    renamed = [{0: 7, 1: 3, 2: 11, 3: 0}[c] for c in found]
-    order = list(range(len(y)))
+def test_accuracy_takes_the_best_map_not_the_greedy_one():
+    """Clusters of 3 + 2 and 2 + 0: the greedy map gets 3 right, the best 4."""
+    y = [0, 0, 0, 1, 1, 0, 0]
+    labels = [0, 0, 0, 0, 0, 1, 1]
+    assert accuracy(y, labels) == 4 / 7
+    assert match_clusters(y, labels) == {0: 1, 1: 0}
+    assert purity(y, labels) == 5 / 7
+
+
+def test_matched_clusters_keep_their_types():
+    assert match_clusters(Y, FOUND) in ({-1: "b", 7: "a"}, {3: "b", 7: "a"})
+    found = match_clusters(np.array([5, 5, 2]), torch.tensor([0, 0, 1]))
+    assert found == {0: 5, 1: 2} and all(type(one) is int for one in (*found, *found.values()))
+    assert match_clusters(["x", "x"], ["p", "q"]) in ({"p": "x"}, {"q": "x"})
+    assert match_clusters([0, 1], [4, 4]) in ({4: 0}, {4: 1})
+    # the map of all three clusters would give one of them a class that it has no sample of
+    assert match_clusters([0, 0, 0, 1], [0, 1, 1, 1]) in ({0: 0, 1: 1}, {1: 0})
+
+
+@pytest.mark.parametrize(
+    "y, labels, acc, information, pairs, pure",
+    [
+        ([0, 0], [1, 1], 1, 1, 1, 1),
+        ([4], ["x"], 1, 1, 1, 1),
+        ([0] * 4, [0, 1, 2, 3], 1 / 4, 0, 0, 1),
+        ([0, 1, 2, 3], [0] * 4, 1 / 4, 0, 0, 1 / 4),
+        ([0, 1, 2], ["c", "a", "b"], 1, 1, 1, 1),
+    ],
+)
+def test_degenerate(y, labels, acc, information, pairs, pure):
+    found = scores(y, labels)
+    assert [found[name] for name in ("nmi_sqrt", "nmi_max", "nmi_arith")] == pytest.approx([information] * 3)
+    assert (found["acc"], found["ari"], found["purity"]) == pytest.approx((acc, pairs, pure))
+    assert found["n_clusters"] == len(set(labels))
+
+
+@given(labelings)
+@settings(max_examples=30, deadline=None)
+def test_accuracy_equals_brute_force(pair):
+    y, labels = map(np.array, pair)
+    table = np.zeros((6, 6), int)
+    np.add.at(table, (y, labels), 1)  # padded to a square with zeros
+    best = max(sum(table[i, j] for j, i in enumerate(order)) for order in itertools.permutations(range(6)))
+    assert accuracy(y, labels) == pytest.approx(best / len(y))
+    named = match_clusters(y, labels)
+    assert sum(named.get(label) == known for label, known in zip(labels, y, strict=True)) == best
+
+
+@given(labelings, st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_names_and_order_do_not_matter(pair, random):
+    y, labels = map(np.array, pair)
+    before = scores(y, labels)
+    names, order = list("uvwxyz"), list(range(len(y)))
+    random.shuffle(names)
     random.shuffle(order)
-    a, b = scores(y, found), scores([y[i] for i in order], [renamed[i] for i in order])
-    assert a == pytest.approx(b)
-    assert all(-1 <= a[name] <= 1 + 1e-12 for name in ("acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity"))
-    assert a["acc"] <= a["purity"] + 1e-12
-    assert a["nmi_max"] <= a["nmi_sqrt"] + 1e-12
-    assert ari(y, y) == accuracy(y, y) == 1
+    assert scores(y[order], labels[order]) == pytest.approx(before)
+    assert scores([names[i] for i in y], np.array([names[i] for i in labels], dtype=object)) == pytest.approx(before)
+    assert scores(10 - y, torch.from_numpy(labels) * 3 - 4) == pytest.approx(before)
+
+
+@given(labelings)
+@settings(max_examples=30, deadline=None)
+def test_bounds_and_symmetry(pair):
+    y, labels = pair
+    one, other = scores(y, labels), scores(labels, y)
+    for name in ("acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari"):
+        assert one[name] == pytest.approx(other[name])
+    assert one["nmi_max"] <= one["nmi_arith"] + 1e-12 and one["nmi_arith"] <= one["nmi_sqrt"] + 1e-12
+    assert 0 < one["acc"] <= one["purity"] <= 1
+    assert -0.5 <= one["ari"] <= 1 + 1e-12 and 0 <= one["nmi_sqrt"] <= 1 + 1e-12
+    assert scores(y, y) == pytest.approx({**dict.fromkeys(one, 1), "n_clusters": len(set(y))})
+
+
+def test_errors_say_what_to_change():
+    for call, message in [
+        (lambda: scores([0, 1], [0]), "y has 2 entries and labels has 1"),
+        (lambda: accuracy([], []), "n_samples=0"),
+        (lambda: ari([[0, 1]], [0, 1]), r"y must be one label a sample, shape \(N,\); got shape \(1, 2\)"),
+        (lambda: nmi([0], [0], "geometric"), "'sqrt', 'max', 'arithmetic'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            call()
+    with pytest.raises(TypeError):
+        nmi([0], [0])  # which mean it is must be said

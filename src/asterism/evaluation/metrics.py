@@ -67,9 +67,7 @@ def accuracy(y: Labels, labels: Labels) -> float:
     ----------
     H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
     """
-    table = contingency(y, labels)
-    # scipy takes the rectangle as it is: the same maximum as that of the square padded with zeros.
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
+    return _accuracy(contingency(y, labels))
 
 
 def nmi(y: Labels, labels: Labels, average: str) -> float:
@@ -142,8 +140,7 @@ def purity(y: Labels, labels: Labels) -> float:
     ----------
     C. D. Manning, P. Raghavan, H. Schütze, "Introduction to Information Retrieval", 2008, §16.3.
     """
-    table = contingency(y, labels)
-    return float(table.max(axis=0).sum() / table.sum())
+    return _purity(contingency(y, labels))
 
 
 def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
@@ -182,13 +179,14 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         different labels.
     """
     classes, i, clusters, j = _encode(y, labels)
+    table = _count(i, j, len(classes), len(clusters))
     return {
-        "acc": accuracy(i, j),
+        "acc": _accuracy(table),
         "nmi_sqrt": _nmi(i, j, "sqrt"),
         "nmi_max": _nmi(i, j, "max"),
         "nmi_arith": _nmi(i, j, "arithmetic"),
         "ari": float(adjusted_rand_score(i, j)),
-        "purity": purity(i, j),
+        "purity": _purity(table),
         "n_clusters": len(clusters),
     }
 
@@ -220,6 +218,15 @@ def _vector(name: str, values: Any) -> np.ndarray:
 
 def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> np.ndarray:
     return coo_matrix((np.ones(len(i), np.int64), (i, j)), shape=(n_classes, n_clusters)).toarray()
+
+
+def _accuracy(table: np.ndarray) -> float:
+    # scipy takes the rectangle as it is: the same maximum as that of the square padded with zeros.
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
+
+
+def _purity(table: np.ndarray) -> float:
+    return float(table.max(axis=0).sum() / table.sum())
 
 
 def _nmi(i: np.ndarray, j: np.ndarray, average: str) -> float:
