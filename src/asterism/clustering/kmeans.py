@@ -20,6 +20,7 @@ from asterism.errors import InputError
 from asterism.parameters import Interval
 
 SPLIT = 1 / 1024  # faiss's perturbation of the two halves of a split cluster
+PATIENCE = 5  # iterations that may fail to fill an empty cluster, with fewer distinct rows than clusters, say
 SAMPLE = (16384, 32)  # k-means++ looks at this many rows, or this many times k if that is more
 
 Reduce = Callable[[torch.Tensor], torch.Tensor]
@@ -77,7 +78,8 @@ def kmeans(
     random_state : int, RandomState or None
         The same on every process.
     reduce : callable, optional
-        Sums a tensor over processes that each pass their own rows, such as `Runtime.sum_over_ranks`.
+        Sums a tensor over processes that each pass their own rows, such as `Runtime.sum_over_ranks`; the tensors lie
+        where the rows do.
     rank : int
         Number of this process among them: rows count as if concatenated in that order.
     chunk_size : int, optional
@@ -95,10 +97,9 @@ def kmeans(
 
     Notes
     -----
-    O(N·k·D) an iteration and restart at most, 12·R bytes a row besides the rows; k-means++ takes
-    O((k + 512)·k·log(k)·D), so for k of ten thousand and more prefer "random", as DeepCluster does. Rows that two
-    centers are equally near to, within float32 rounding, may go to either. Under several processes all-reduces of
-    R·k·(D + 1) numbers an iteration make the same centers on each.
+    An iteration takes O(R·N·k·D) time at most and an all-reduce of R·k·(D + 1) numbers; memory holds 12·R bytes a row
+    besides the rows. k-means++ takes O((k + 512)·k·log(k)·D), so for ten thousand clusters prefer "random", as
+    DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty, chunk_size)
     rng = check_random_state(random_state)
@@ -166,13 +167,16 @@ class _Rows:
         self.spherical, self.rank, self.is_array = spherical, rank, True
         # A process group may sum in place, and the caller may hold what is summed.
         self.reduce: Reduce = (lambda value: reduce(value.clone())) if reduce else (lambda value: value)
-        self._read, self._shapes, total = self._reader(X), [], None
+        self._read, total = self._reader(X), None
+        self._shapes: list[torch.Size] = []
         for x in self._read():
+            if self._shapes and x.shape[1] != self._shapes[0][1]:
+                raise InputError(f"blocks of {self._shapes[0][1]} and of {x.shape[1]} features do not fit together")
             part = sum((x.new_ones(len(part)) @ part).double() for part in x.split(2048))
             total = part if total is None else total + part
             self._shapes.append(x.shape)
-        if total is None or {shape[1] for shape in self._shapes} != {x.shape[1]}:
-            raise InputError(f"blocks must be (B, D) with one D; got {self._shapes[:9] or 'none'}")
+        if total is None:
+            raise InputError("n_samples=0: X gave no block of rows")
         self.device, self.dim = x.device, x.shape[1]
         self.ranks = round(float(self.reduce(total.new_ones(1))))
         present = total.new_zeros(2, max(self.ranks, rank + 1))
@@ -206,6 +210,7 @@ class _Rows:
             raise InputError(f"X cannot be read as numbers: {error}") from error
         if x.ndim != 2 or not x.shape[1]:
             raise InputError(f"rows are vectors, shape (N, D); got shape {tuple(x.shape)}")
+        x = x.cpu() if x.device.type == "mps" else x  # which has no float64
         return normalize(x) if self.spherical else x
 
     def blocks(self) -> Iterator[torch.Tensor]:
@@ -293,6 +298,7 @@ def _lloyd(
     rows, (n_runs, k, dim) = step.rows, centers.shape
     randoms = [np.random.RandomState(seed) for seed in rng.randint(2**31 - 1, size=n_runs)]
     runs, previous = np.arange(n_runs), None
+    before, stuck = centers.new_full((n_runs,), torch.inf), centers.new_zeros(n_runs)
     for n_iter in range(1, max_iter + 1):
         total = rows.reduce(step.step(centers, previous, runs))  # (A, k·D + k + 2) float64
         sums, counts, changed = total[:, : k * dim].view(-1, k, dim), total[:, k * dim : -2], total[:, -2]
@@ -302,9 +308,11 @@ def _lloyd(
         means = _means(sums, counts, centers, rows.spherical)
         inertia = scatter + _inertia(sums, counts, means, rows.mean)
         still = (means - centers).square().sum((1, 2)) <= tol * scatter / (rows.n * dim)
-        ended = (changed == 0) | still & ((counts > 0).all(1) | (empty == "keep"))
+        full = (counts > 0).all(1) | (empty == "keep")
+        stuck = torch.where(full | (inertia < before - 1e-9 * scatter), 0, stuck + 1)
+        ended = (changed == 0) | (still & full) | (stuck > PATIENCE)
         for a, run in enumerate(runs.tolist()):
-            if not ended[a] and empty != "keep" and not counts[a].all():
+            if not (ended[a] or full[a]):
                 if empty == "farthest":
                     means[a] = _relocate(step, run, sums[a], counts[a], centers[a])
                 else:
@@ -315,6 +323,7 @@ def _lloyd(
         if ended.all():
             return
         runs, centers, previous = runs[~ended.cpu().numpy()], means[~ended], centers[~ended]
+        before, stuck = inertia[~ended], stuck[~ended]
 
 
 def _inertia(sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
