@@ -39,7 +39,7 @@ class ImageSource:
     skipped : list of Skipped
         What the input held besides, and could not be read.
     origin : dict
-        What reopens the images (`open_images(**origin)`); ``{"source": None}`` for arrays.
+        What reopens the images (`asterism.images.open.reopen`); ``{"source": None}`` for arrays.
     is_table : bool
         True for (N, D) input: vectors, held as 1×1 images with D channels.
     """
