@@ -194,6 +194,7 @@ def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
 
 
 def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:
+    X = X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X  # torch warns of what it never writes
     tensor = torch.as_tensor(X).detach()
     if tensor.ndim != 2:
         raise InputError(f"neighbours are of vectors, shape (N, D); got shape {tuple(tensor.shape)}")
@@ -236,22 +237,26 @@ def _search(
     """The ``n_candidates`` smallest squared distances, by products of blocks; half of them where ``within``."""
     values = torch.full((len(queries), n_candidates), torch.inf, dtype=X.dtype, device=X.device)
     found = torch.zeros((len(queries), n_candidates), dtype=torch.int64, device=X.device)
-    norms, query_norms = X.square().sum(1), queries.square().sum(1)
+    norms, query_norms = X.square().sum(1, keepdim=True), queries.square().sum(1, keepdim=True)
+    # [−2q, |q|², 1]·[x, 1, |x|²] is the squared distance: one product, no pass over the block to add the norms
+    left = torch.cat([-2 * queries, query_norms, torch.ones_like(query_norms)], dim=1)
+    right = torch.cat([X, torch.ones_like(norms), norms], dim=1)
     floor = (4 * X.shape[1] ** 0.5 + 8) * torch.finfo(X.dtype).eps
+    room = torch.empty(BLOCK * BLOCK, dtype=X.dtype, device=X.device)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for i in range(0, len(queries), BLOCK):
             rows = slice(i, min(i + BLOCK, len(queries)))
             for j in range(i if within else 0, len(X), BLOCK):
                 columns = slice(j, min(j + BLOCK, len(X)))
-                block = torch.addmm(norms[columns], queries[rows], X[columns].T, alpha=-2)  # (rows, columns)
-                block += query_norms[rows, None]
+                shape = rows.stop - i, columns.stop - j
+                block = torch.mm(left[rows], right[columns].T, out=room[: shape[0] * shape[1]].view(shape))
                 if X.dtype == torch.float64:  # duplicates must tie at 0, so that the lower index wins
-                    block[block < floor * (query_norms[rows, None] + norms[columns])] = 0.0
+                    block[block < floor * (query_norms[rows] + norms[columns].T)] = 0.0
                 inside = torch.nonzero((own[rows] >= j) & (own[rows] < columns.stop))[:, 0]
                 block[inside, own[rows][inside] - j] = torch.inf
                 _take(block, j, values[rows], found[rows], pool)
                 if within and j > i:
-                    _take(block.T.contiguous(), i, values[columns], found[columns], pool)
+                    _take(block.T, i, values[columns], found[columns], pool)
     return values, found
 
 
@@ -260,7 +265,8 @@ def _take(
 ) -> None:
     """Let a block of distances, whose first column is ``column``, compete with the best so far; columns in order."""
     if block.device.type == "cpu":
-        _by_rows(pool, _take_smaller, len(block), block.numpy(), values.numpy(), found.numpy(), column)
+        kernel, block = (_take_along, block) if block.stride(1) == 1 else (_take_across, block.T)
+        _by_rows(pool, kernel, len(values), block.numpy(), values.numpy(), found.numpy(), column)
         return
     places = torch.arange(column, column + block.shape[1], device=block.device).expand(len(block), -1)
     both, width = torch.cat([values, block], dim=1), values.shape[1]
@@ -278,7 +284,7 @@ def _by_rows(pool: ThreadPoolExecutor, kernel: Any, n_rows: int, *arrays: Any) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _take_smaller(start, stop, block, values, indices, column):
+def _take_along(start, stop, block, values, found, column):
     """Insert what is smaller than the last of a row's sorted ``values``; on a tie the earlier column stays.
 
     torch.topk costs six nanoseconds an entry on a CPU, this well below one: 64 comparisons at a time find that there
@@ -293,18 +299,41 @@ def _take_smaller(start, stop, block, values, indices, column):
             hits = np.int32(0)
             for c in range(part.size):
                 hits += np.int32(part[c] < worst)
-            if hits == 0:
-                continue
+            if hits > 0:
+                for c in range(part.size):
+                    if part[c] < values[r, last]:
+                        _insert(values[r], found[r], part[c], column + begin + c)
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_across(start, stop, block, values, found, column):
+    """The same for the transpose of ``block``: its columns start … stop − 1 compete in their rows of ``values``."""
+    last = values.shape[1] - 1
+    worst = values[start:stop, last].copy()
+    for r in range(block.shape[0]):
+        row = block[r, start:stop]
+        for begin in range(0, row.size, 64):
+            part, limit = row[begin : begin + 64], worst[begin : begin + 64]
+            hits = np.int32(0)
             for c in range(part.size):
-                d = part[c]
-                if d < values[r, last]:
-                    k = last
-                    while k > 0 and values[r, k - 1] > d:
-                        values[r, k] = values[r, k - 1]
-                        indices[r, k] = indices[r, k - 1]
-                        k -= 1
-                    values[r, k] = d
-                    indices[r, k] = column + begin + c
+                hits += np.int32(part[c] < limit[c])
+            if hits > 0:
+                for c in range(part.size):
+                    if part[c] < limit[c]:
+                        k = start + begin + c
+                        _insert(values[k], found[k], part[c], column + r)
+                        limit[c] = values[k, last]
+
+
+@numba.njit(cache=True, nogil=True)
+def _insert(values, found, value, index):
+    k = values.size - 1
+    while k > 0 and values[k - 1] > value:
+        values[k] = values[k - 1]
+        found[k] = found[k - 1]
+        k -= 1
+    values[k] = value
+    found[k] = index
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-kernel = numba.njit(cache=True, error_model="numpy")  # compiled once a machine; divisions are never by 0
+kernel = numba.njit(cache=True, error_model="numpy")  # compiled once a machine; nothing is divided by 0
 
 
 class Clusters(NamedTuple):
