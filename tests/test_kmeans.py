@@ -182,7 +182,7 @@ def test_every_label_of_every_step_is_the_nearest(monkeypatch, n, dim, k, n_init
 
     monkeypatch.setattr(TileStep, "step", checked)
     kmeans(X, k, init="random", n_init=n_init, tol=0, max_iter=25, random_state=0)
-    assert len(steps) > 5
+    assert len(steps) > 3
 
 
 # --- the same by another way ------------------------------------------------------------------------------------------
@@ -227,12 +227,13 @@ class TwoRanks:
         self.barrier.wait()
         return value
 
-    def run(self, parts, **settings):
+    def run(self, parts, seeds=(0, 0), **settings):
         results = [None, None]
 
         def work(rank):
             try:
-                results[rank] = kmeans(parts[rank], reduce=partial(self.reduce, rank), rank=rank, **settings)
+                group = {"reduce": partial(self.reduce, rank), "rank": rank, "random_state": seeds[rank]}
+                results[rank] = kmeans(parts[rank], **group, **settings)
             except Exception as error:
                 results[rank] = error
                 self.barrier.abort()
@@ -250,7 +251,8 @@ def test_two_ranks_equal_one(init, k, empty):
     X = blobs(1200, 6, k, spread=3)
     settings = {"n_clusters": k, "init": init, "n_init": 2, "empty": empty, "random_state": 5, "max_iter": 40}
     one = kmeans(X, **settings)
-    first, second = TwoRanks().run([X[:500], [X[500:700], X[700:]]], **settings)
+    del settings["random_state"]  # that of the first counts
+    first, second = TwoRanks().run([X[:500], [X[500:700], X[700:]]], seeds=(5, None), **settings)
     np.testing.assert_array_equal(first.centers, second.centers)
     assert first[2:] == second[2:]
     joined = first._replace(labels=np.concatenate([first.labels, second.labels]))
@@ -262,7 +264,7 @@ def test_two_ranks_relocate_and_split_alike():
     init = np.concatenate([some_rows(X, 2), np.full((3, 4), 1e3, np.float32)])
     for empty in ("farthest", "split", "keep"):
         one = kmeans(X, 5, init=init, empty=empty, tol=0, random_state=0)
-        first, second = TwoRanks().run([X[:100], X[100:]], n_clusters=5, init=init, empty=empty, tol=0, random_state=0)
+        first, second = TwoRanks().run([X[:100], X[100:]], n_clusters=5, init=init, empty=empty, tol=0)
         same(first._replace(labels=np.concatenate([first.labels, second.labels])), one, exact=False)
 
 
@@ -384,22 +386,24 @@ def test_fewer_distinct_rows_than_clusters(empty, init, spherical):
         found = kmeans(X, 6, empty=empty, init=init, spherical=spherical, random_state=0, n_init=4)
         assert found.inertia < 1e-4
         assert found.n_empty >= 6 - distinct
+        assert found.n_iter <= (20 if empty == "split" or spherical else 4)  # and not max_iter
         for i in range(distinct):
             assert len(set(found.labels[10 * i : 10 * i + 10])) == 1
     zeros = kmeans(np.zeros((9, 2)), 3, empty=empty, init=init, spherical=spherical, random_state=0)
     assert np.isfinite(zeros.centers).all() and set(zeros.labels) == {0}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 12), dim=st.integers(1, 5), duplicates=st.booleans())
 def test_inertia_never_rises(seed, k, dim, duplicates):
     X = blobs(60, dim, 3, seed=seed)
     X = np.round(X) if duplicates else X
     init = some_rows(X, k, seed)
-    inertias = [kmeans(X, k, init=init, tol=0, max_iter=n, empty="keep").inertia for n in range(1, 8)]
+    inertias = [kmeans(X, k, init=init, tol=0, max_iter=n, empty="keep").inertia for n in range(1, 6)]
     assert all(later <= earlier * (1 + 1e-5) + 1e-6 for earlier, later in zip(inertias, inertias[1:], strict=False))
-    labels = squared_distances(X, kmeans(X, k, init=init, tol=0, empty="keep").centers)
-    assert inertias[-1] >= labels.min(1).sum() * (1 - 1e-5) - 1e-6
+    found = kmeans(X, k, init=init, tol=0, empty="keep")
+    assert inertias[-1] >= squared_distances(X, found.centers).min(1).sum() * (1 - 1e-5) - 1e-6
+    np.testing.assert_array_equal(assign(X, found.centers)[0], found.labels)
 
 
 def test_plus_plus_finds_every_far_blob():

@@ -76,7 +76,7 @@ def kmeans(
     spherical : bool
         Scale rows and centers to unit length, which compares by cosine.
     random_state : int, RandomState or None
-        The same on every process.
+        That of the first process counts.
     reduce : callable, optional
         Sums a tensor over processes that each pass their own rows, such as `Runtime.sum_over_ranks`; the tensors lie
         where the rows do.
@@ -102,10 +102,11 @@ def kmeans(
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty, chunk_size)
-    rng = check_random_state(random_state)
     rows = _Rows(X, spherical, reduce, rank)
     if rows.n < n_clusters:
         raise InputError(f"n_samples={rows.n} should be >= n_clusters={n_clusters}: ask for fewer clusters")
+    seed = rows.mean.new_tensor([check_random_state(random_state).randint(2**31 - 1)])
+    rng = np.random.RandomState(int(rows.of_first(seed)))
     centers = _initial_centers(rows, n_clusters, init, n_init, rng)  # (R, k, D)
     with Workers() as workers:
         runs = _lloyd(_step(rows, len(centers), n_clusters, chunk_size, workers), centers, max_iter, tol, empty, rng)
@@ -165,8 +166,7 @@ class _Rows:
 
     def __init__(self, X: Any, spherical: bool = False, reduce: Reduce | None = None, rank: int = 0) -> None:
         self.spherical, self.rank, self.is_array = spherical, rank, True
-        # A process group may sum in place, and the caller may hold what is summed.
-        self.reduce: Reduce = (lambda value: reduce(value.clone())) if reduce else (lambda value: value)
+        self.reduce: Reduce = reduce or (lambda value: value)  # it may sum in place: only what is not used again
         self._read, total = self._reader(X), None
         self._shapes: list[torch.Size] = []
         for x in self._read():
@@ -230,6 +230,10 @@ class _Rows:
             start += len(x)
         return self.reduce(found)
 
+    def of_first(self, value: torch.Tensor) -> torch.Tensor:
+        """The first process's value, on every process."""
+        return self.reduce(value if self.rank == 0 else torch.zeros_like(value))
+
     def as_input(self, values: torch.Tensor) -> Any:
         """An array or a tensor, as the rows came."""
         return values.cpu().numpy() if self.is_array else values
@@ -255,8 +259,8 @@ def _initial_centers(rows: _Rows, k: int, init: Any, n_init: int, rng: np.random
         size = min(rows.n, max(SAMPLE[0], SAMPLE[1] * k))
         sample = rows.at(np.sort(sample_without_replacement(rows.n, size, random_state=rng)))
         centers = sample[_plus_plus(sample - rows.mean.float(), k, randoms)]
-    # Other processors may round otherwise: the first process decides.
-    return rows.reduce(centers if rows.rank == 0 else torch.zeros_like(centers)).view(n_init, k, -1).double()
+    # Another processor may round otherwise and choose another row.
+    return rows.of_first(centers).view(n_init, k, -1).double()
 
 
 def _plus_plus(sample: torch.Tensor, k: int, randoms: list[np.random.RandomState]) -> torch.Tensor:

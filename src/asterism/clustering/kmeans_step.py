@@ -30,7 +30,7 @@ ONE_COST, THIN_ONE_COST = 4.5, 2.0
 FAST_PARTS = (0, 1, 2, 4, 6, 8, 12, 16, 24, 32)  # `Model.sizes`, in 32nds of k
 SLACK = 2.0**-19  # bound on the rounding of a float32 product, relative to the norms of its factors
 MAX_REACH = 2.0  # rows are centred where their mean is farther from 0 than this many times the centers from it
-GPU_DISTANCES = 2**26  # held at once on a GPU: 256 MiB
+GPU_NUMBERS = 2**26  # distances, or features of rows, held at once on a GPU: 256 MiB
 
 Job = tuple[int, int, int]  # centers ``lo`` to ``hi`` of the a-th restart
 
@@ -259,7 +259,7 @@ class ProductStep:
 
     def __init__(self, rows: Any, n_runs: int, k: int, chunk_size: int | None) -> None:
         self.rows, self.n_runs, self.k = rows, n_runs, k
-        self.chunk = chunk_size or max(GPU_DISTANCES // (n_runs * k), 1024)
+        self.chunk = chunk_size or max(GPU_NUMBERS // max(n_runs * k, rows.dim), 1024)
         self.state: list[torch.Tensor] = []  # labels of each block, (R, B)
         self.scatter = 0.0
 

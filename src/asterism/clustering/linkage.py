@@ -12,6 +12,7 @@
 Everything is kept per edge of the graph: memory is O(N·K_s), nothing has N × N or n_c × N entries.
 
 Ties (affinities that agree to ten digits) go to the pair with the lowest initial cluster, then the lowest partner.
+The kernels are compiled when they are first called, which takes some fifteen seconds once on a machine.
 """
 
 from __future__ import annotations
@@ -238,8 +239,8 @@ def average_linkage(X: Any) -> np.ndarray:
     -----
     O(N²·D) time and 4·N² bytes: the one method here that needs all distances, 0.4 GB at N = 10 000.
     """
-    X = torch.as_tensor(np.asarray(X), dtype=torch.float64)
-    X = X - X.mean(0)  # moves no point nearer to another, and spares the product of blocks large numbers
+    X = torch.tensor(np.asarray(X), dtype=torch.float64)
+    X -= X.mean(0)  # moves no point nearer to another, and spares the product of blocks large numbers
     distances = np.empty(len(X) * (len(X) - 1) // 2)
     end = 0
     for i in range(0, len(X), 1024):
