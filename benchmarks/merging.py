@@ -47,7 +47,7 @@ def made(n: int):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    centers = rng.normal(size=(100, 64))
+    centers = 0.3 * rng.normal(size=(100, 64))
     spans = rng.normal(size=(100, 8, 64)) / 8**0.5
     group = rng.integers(100, size=n)
     X = np.empty((n, 64), np.float32)
