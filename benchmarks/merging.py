@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=["made", "real", "dense"], default=["made", "real", "dense"])
     parser.add_argument("--json", type=Path, help="append one line a set to this file")
-    parser.add_argument("--plot", type=Path, help="write a plot of time and memory over N (HTML)")
+    parser.add_argument("--plot", type=Path, help="write a plot of time and memory over N (HTML; needs plotly)")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a child: the set to measure
     return parser.parse_args()
 
