@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from asterism.errors import MissingDataError
 from asterism.images import ImageSource, open_images
@@ -14,6 +15,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 if "ASTERISM_DATA" not in os.environ and SHARED.is_dir():
     os.environ["ASTERISM_DATA"] = str(SHARED)
+
+
+# The same examples on every machine: what `--hypothesis-profile=search` finds becomes an @example.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True, scope="session")

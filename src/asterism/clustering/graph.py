@@ -212,23 +212,37 @@ def _exact(
     center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
     low = (X - center).float()
     low_queries = low if within else (queries - center).float()
-    n_others = len(X) - int((own >= 0).any())
-    n_candidates = min(n_neighbors + SPARE, n_others)
+    n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
     values, found = _search(low_queries, low, n_candidates, own, within)
     indices, distances = _refine(queries, X, found, n_neighbors, own)
-    # A sample left out is farther than the last candidate, by the product; its norm is at most |x| + d if it belongs
-    # in. λ·√D·u with λ = 4 bounds the error of a sum of D products with near certainty (Higham & Mary 2019).
-    reach = low_queries.norm(dim=1).double().cpu().numpy() + np.sqrt(distances[:, -1])
-    error = (4 * np.sqrt(X.shape[1]) + 8) * np.finfo(np.float32).eps * reach**2
-    last = values[:, -1].cpu().numpy()  # not finite where float32 overflows
-    sure = ((distances[:, -1] + error < last) | (n_candidates == n_others)) & np.isfinite(last)
-    doubtful = np.flatnonzero(~sure)
+    doubtful = _doubtful(low_queries, values, distances, len(X) - int((own >= 0).any()))
     if len(doubtful):
         rows = torch.as_tensor(doubtful, device=X.device)
         again = queries[rows]
-        _, found = _search(again.double() - center, X.double() - center, n_candidates, own[rows])
+        centered = again.double() - center
+        values, found = _search(centered, X.double() - center, n_candidates, own[rows])
         indices[doubtful], distances[doubtful] = _refine(again, X, found, n_neighbors, own[rows])
+        # What is left are ties: more samples at the last place's distance than there are spare places. Duplicates,
+        # at 0, the second search has sorted by their index; the others are looked for among all, by differences.
+        left = _doubtful(centered, values, distances[doubtful], len(X) - int((own >= 0).any()))
+        tied = doubtful[left[distances[doubtful][left, -1] > 0]]
+        if len(tied):
+            indices[tied], distances[tied] = _refine(queries[tied], X, None, n_neighbors, own[tied])
     return indices, distances
+
+
+def _doubtful(queries: torch.Tensor, values: torch.Tensor, distances: np.ndarray, n_others: int) -> np.ndarray:
+    """Rows whose last neighbour the rounding of the product could have decided.
+
+    A sample left out is farther than the last candidate, by the product; its norm is at most |x| + d if it belongs
+    in. λ·√D·u with λ = 4 bounds the error of a sum of D products with near certainty (Higham & Mary 2019).
+    """
+    if values.shape[1] == n_others and bool(torch.isfinite(values).all()):
+        return np.empty(0, np.int64)
+    reach = queries.norm(dim=1).double().cpu().numpy() + np.sqrt(distances[:, -1])
+    error = (4 * np.sqrt(queries.shape[1]) + 8) * torch.finfo(queries.dtype).eps * reach**2
+    last = values[:, -1].cpu().numpy()  # not finite where float32 overflows
+    return np.flatnonzero(~((distances[:, -1] + error < last) & np.isfinite(last)))
 
 
 def _search(
@@ -366,9 +380,12 @@ def _sort_candidates(start, stop, queries, X, found, own, indices, distances):
 
 
 def _refine(
-    queries: torch.Tensor, X: torch.Tensor, found: torch.Tensor, n_neighbors: int, own: torch.Tensor
+    queries: torch.Tensor, X: torch.Tensor, found: torch.Tensor | None, n_neighbors: int, own: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of the candidates by their differences, on the CPU; infinite distances where there are too few."""
+    """The nearest of the candidates (None: of all) by their differences, on the CPU; infinite distances where there
+    are too few."""
+    if found is None:
+        found = torch.arange(len(X)).expand(len(queries), -1)
     indices = np.zeros((len(queries), n_neighbors), np.int64)
     distances = np.full((len(queries), n_neighbors), np.inf)
     arrays = [one.cpu().numpy() for one in (queries, X, found, own)]
