@@ -15,7 +15,8 @@ from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.evaluation import bench, protocol
 from asterism.evaluation.bench import format_table, list_tables, run_tables
 from asterism.evaluation.protocol import recorded
-from asterism.evaluation.tables import TABLES, Entry, Panel, Table
+from asterism.evaluation.table import Entry, Panel, Table
+from asterism.evaluation.tables import TABLES
 from asterism.training import run as run_module
 
 TINY = {

@@ -8,7 +8,8 @@ import pytest
 from asterism import DBC, DEC, FCAE, Augmentation, DAEKMeans, KMeans, Training
 from asterism.errors import InputError
 from asterism.evaluation.protocol import Task
-from asterism.evaluation.tables import AS_PAPER, AUGMENTED, METRIC_LABELS, TABLES, find_tables, papers
+from asterism.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
+from asterism.evaluation.tables import TABLES, find_tables
 from asterism.images import named_sets
 from asterism.methods import METHODS
 from asterism.parameters import set_dotted

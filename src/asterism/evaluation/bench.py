@@ -17,7 +17,8 @@ from typing import Any
 from asterism.errors import InputError, MissingDataError
 from asterism.evaluation import protocol
 from asterism.evaluation.protocol import Row
-from asterism.evaluation.tables import METRIC_LABELS, TABLES, Entry, Table, find_tables
+from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.evaluation.tables import TABLES, find_tables
 from asterism.images import named_sets
 from asterism.methods import METHODS
 
@@ -147,7 +148,7 @@ def _entries(table: Table, only: Only) -> list[Entry]:
         for entry in table.entries
         if only.get("method", entry.method) == entry.method
         and only.get("variant", "").lower() in entry.variant.lower()
-        and entry.method in METHODS
+        and entry.class_name in METHODS
     ]
 
 
@@ -178,7 +179,7 @@ def _run(
                 echo(f"{task}: recorded already")
             else:
                 echo(f"{task} …")
-                row = protocol.perform(task, images, folder, setting)
+                row = (table.perform or protocol.perform)(task, images, folder, setting)
                 protocol.append(path, row)
                 shutil.rmtree(folder, ignore_errors=True)
                 echo(f"{task}: {_short(row, table)}")

@@ -15,15 +15,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asterism.errors import AsterismError, InputError, MissingDataError, RunError, StorageError
+from asterism.errors import AsterismError, MissingDataError, RunError, StorageError
 from asterism.estimator import COMPUTING, ImageClusterer
 from asterism.evaluation.metrics import scores
-from asterism.evaluation.tables import METRIC_LABELS, TABLES, Entry, Table
+from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.evaluation.tables import TABLES
 from asterism.images import ImageSource, open_images
 from asterism.methods import METHODS, load
 from asterism.parameters import Parameters, set_dotted, to_json
@@ -51,8 +53,8 @@ class Task:
     def estimator(self, n_classes: int = 2) -> ImageClusterer:
         """The unfitted method, with the entry's settings."""
         n_clusters = n_classes if self.entry.n_clusters == "classes" else self.entry.n_clusters
-        estimator = METHODS[self.entry.method](n_clusters=n_clusters, random_state=self.seed)
-        set_dotted(estimator, self.entry.params)
+        estimator = METHODS[self.entry.class_name](n_clusters=n_clusters, random_state=self.seed)
+        set_dotted(estimator, self.entry.params_on(self.dataset))
         return estimator
 
     @property
@@ -236,8 +238,6 @@ def _protocol(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]
 
 def _watch(estimator: ImageClusterer, labels: np.ndarray, wanted: tuple[str, ...]) -> None:
     """Have the scores of each round written into the history; the labels stay in this closure."""
-    if not hasattr(estimator, "on_round"):
-        raise InputError(f"{type(estimator).__name__} has no rounds to draw curves from")
     estimator.on_round = lambda hard: {name: value for name, value in scores(labels, hard).items() if name in wanted}
 
 
@@ -327,8 +327,13 @@ def recorded(path: Path) -> list[Row]:
     Lines that a crash cut off are left out.
     """
     table = TABLES.get(path.stem)
-    tasks = [Task(table, "", entry, 0) for entry in table.entries if entry.method in METHODS] if table else []
-    today = {(task.entry.method, task.entry.variant): task.params for task in tasks}
+    entries = {(entry.method, entry.variant): entry for entry in table.entries} if table else {}
+
+    @cache
+    def today(dataset: str, method: str, variant: str) -> Row | None:
+        entry = entries.get((method, variant))
+        return None if entry is None or table is None else Task(table, dataset, entry, 0).params
+
     latest: dict[str, Row] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -337,7 +342,7 @@ def recorded(path: Path) -> list[Row]:
             identity += [variant_of(row), row["protocol"]["images"]]
         except (ValueError, KeyError, TypeError):
             continue
-        row["current"] = _is_current(row, today.get((row["method"], variant_of(row))))
+        row["current"] = _is_current(row, today(row["dataset"], row["method"], variant_of(row)))
         latest[json.dumps(identity, sort_keys=True)] = row
     return list(latest.values())
 

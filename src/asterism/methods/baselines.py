@@ -15,6 +15,7 @@ from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction
 from asterism.methods.soft_clusterer import kmeans_centers
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
+from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run
 
@@ -25,19 +26,6 @@ def _cluster(encoder: nn.Module, images: ImageSource, run: Run, n_clusters: int,
     centers = kmeans_centers(features, n_clusters, n_init, run)
     confidence, labels = soft_scores(features, centers).max(1)
     return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy())
-
-
-class Pixels(nn.Module):
-    """Images (B, C, H, W) → their pixels (B, C·H·W), each image scaled to length 1 if asked."""
-
-    def __init__(self, normalise: bool) -> None:
-        super().__init__()
-        self.normalise = normalise
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Pixel vectors (B, C·H·W)."""
-        flat = images.flatten(1)
-        return nn.functional.normalize(flat) if self.normalise else flat
 
 
 class KMeans(ImageClusterer):

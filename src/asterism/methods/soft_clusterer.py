@@ -6,7 +6,6 @@ What differs is a method's target, its auto-encoder and its stop, and those stan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,17 +47,8 @@ class SoftAssignment(nn.Module):
 
 
 class SoftClusterer(ImageClusterer):
-    """Base of DBC and DEC.
+    """Base of DBC and DEC."""
 
-    Attributes
-    ----------
-    on_round : callable, optional
-        Not a parameter; set it before ``fit`` to watch the learning: it is called at the beginning of each joint round
-        with the hard assignments (N,), and the numbers that it returns are written into ``history_``, which nothing
-        reads back. So a benchmark can draw accuracy over epochs (Fig. 9) and no label comes near the fit.
-    """
-
-    on_round: Callable[[np.ndarray], dict[str, float]] | None = None
     n_init: int
     start: str
     tol: float
@@ -103,8 +93,7 @@ class SoftClusterer(ImageClusterer):
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
             run.record(changed=changed, **_score_figures(scores))
-            if self.on_round is not None:
-                run.record(**self.on_round(assigned.numpy().copy()))
+            run.observe(assigned)
             if changed <= self.tol * len(images):  # 14. the hard assignments rest
                 run.finish_stage()
                 continue

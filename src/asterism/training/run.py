@@ -39,6 +39,8 @@ class Run:
     ----------
     history : list of dict
         One entry a round: stage, round, seconds and what the method recorded.
+    observer : callable, optional
+        See `observe`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Run:
         self.folder = folder
         self.progress = progress or ProgressBars(0)
         self.history: list[dict[str, Any]] = []
+        self.observer: Callable[[np.ndarray], dict[str, float]] | None = None
         self._recorded: dict[str, Any] = {}
         self._finish = False
 
@@ -105,6 +108,11 @@ class Run:
     def record(self, **values: Any) -> None:
         """Numbers of this round for the history (plain JSON values)."""
         self._recorded.update(values)
+
+    def observe(self, labels: np.ndarray | torch.Tensor) -> None:
+        """Show a round's labels (N,) to whoever watches (`ImageClusterer.on_round`) and record what is said of them."""
+        if self.observer is not None:
+            self.record(**self.observer(np.array(labels)))
 
     def once(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Compute a dict of tensors, or take what an earlier life of this run computed."""

@@ -1,4 +1,4 @@
-"""`ImageEstimator` and `ImageClusterer`: the contract that every method keeps.
+"""`ImageEstimator`: the contract that everything fitted to images keeps.
 
 scikit-learn's contract (the constructor stores, ``fit`` returns self, fitted attributes end in ``_``), and beside it
 images of any kind as ``X``, run folders that resume, and saving without pickle.
@@ -7,25 +7,23 @@ images of any kind as ``X``, run folders that resume, and saving without pickle.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError, NotFittedError, RunError
 from asterism.features import extract
 from asterism.images import ImageSource, open_images
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runtime import PRECISIONS, Runtime, hardware, versions
 from asterism.training.checkpoint import load_state, save_state
-from asterism.training.folder import RunFolder, write_labels
+from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.training.run import Run
 
@@ -36,31 +34,6 @@ COMPUTING: dict[str, list[Any]] = {
     "random_state": [Interval(int, 0, None), np.random.RandomState, None],
     "verbose": [Interval(int, 0, None), bool],
 }
-
-SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once
-
-
-@dataclass
-class Fitted:
-    """What a method's ``_fit`` hands back.
-
-    Attributes
-    ----------
-    encoder : nn.Module
-        Images (B, C, H, W) → features (B, D).
-    labels : ndarray of shape (N,), int64
-    centers : ndarray of shape (k, D)
-    confidence : ndarray of shape (N,)
-        How certain each label is, in [0, 1].
-    examples : dict of str to torch.Tensor
-        Small tensors for the page (reconstructions …).
-    """
-
-    encoder: nn.Module
-    labels: np.ndarray
-    centers: np.ndarray
-    confidence: np.ndarray
-    examples: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
@@ -315,106 +288,6 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
             reason = str(error).partition("\n")[0]
             raise RunError(f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}") from error
         return self
-
-
-class ImageClusterer(ClusterMixin, ImageEstimator):
-    """Base of the clustering methods: `ImageEstimator` with labels.
-
-    A subclass defines ``_fit``, which returns `Fitted`.
-
-    Attributes
-    ----------
-    labels_ : ndarray of shape (N,), int64
-    confidence_ : ndarray of shape (N,), float32
-        How certain each label is, in [0, 1].
-    cluster_centers_ : ndarray of shape (k, D), float32
-    history_ : list of dict
-        One entry a round.
-    encoder_ : nn.Module
-        The learned network, on the CPU.
-    image_shape_ : tuple
-        (C, H, W) of the images.
-    n_features_in_ : int
-        C·H·W.
-    """
-
-    n_clusters: int
-
-    def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        raise NotImplementedError
-
-    def _fit_images(self, images: ImageSource, run: Run) -> None:
-        fitted = self._fit(images, run)
-        self.encoder_ = fitted.encoder
-        self.labels_ = np.asarray(fitted.labels, dtype=np.int64)
-        self.confidence_ = np.asarray(fitted.confidence, dtype=np.float32)
-        self.cluster_centers_ = np.asarray(fitted.centers, dtype=np.float32)
-        self.examples_ = fitted.examples
-
-    def _check_number(self, n: int) -> None:
-        super()._check_number(n)
-        if self.n_clusters > n:
-            raise InputError(
-                f"n_clusters={self.n_clusters} is more than the number of images (n_samples={n}); "
-                f"choose at most {n} clusters"
-            )
-
-    def _scores(self, features: torch.Tensor) -> torch.Tensor:
-        """How well each feature vector (N, D) fits each cluster: (N, k), rows sum to 1."""
-        return soft_scores(features, torch.from_numpy(self.cluster_centers_))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Cluster of each image.
-
-        Parameters
-        ----------
-        X : see `fit`
-            Images of the fitted shape; files are resized to it.
-
-        Returns
-        -------
-        ndarray of shape (N,), int64
-        """
-        return self.predict_with_confidence(X)[0]
-
-    def predict_with_confidence(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Cluster and confidence of each image.
-
-        Returns
-        -------
-        labels : ndarray of shape (N,), int64
-        confidence : ndarray of shape (N,), float32
-        """
-        self._check_fitted()
-        features = self._features(self._open(X, reset=False))
-        best = [self._scores(block).max(1) for block in features.split(SCORE_ROWS)]  # never N×k at once
-        labels, confidence = torch.cat([one.indices for one in best]), torch.cat([one.values for one in best])
-        return labels.numpy(), confidence.numpy()
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Soft score of each image for each cluster.
-
-        Returns
-        -------
-        ndarray of shape (N, k), float32
-            Rows sum to 1; a score is how certain the method is, not a calibrated probability.
-        """
-        self._check_fitted()
-        return self._scores(self._features(self._open(X, reset=False))).numpy()
-
-    def _fitted_state(self) -> dict[str, Any]:
-        found = {name: torch.from_numpy(getattr(self, name + "_")) for name in ("labels", "confidence")}
-        centers = torch.from_numpy(self.cluster_centers_)
-        return {**super()._fitted_state(), **found, "cluster_centers": centers}
-
-    def _restore_state(self, state: dict[str, Any]) -> None:
-        super()._restore_state(state)
-        for name in ("labels", "confidence", "cluster_centers"):
-            setattr(self, name + "_", state[name].numpy())
-
-    def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
-        write_labels(folder.path / "labels.csv", images.names, self.labels_, self.confidence_)
-        super()._finish(folder, images, runtime)
 
 
 def _seed_of(random_state: Any) -> int:

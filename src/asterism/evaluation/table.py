@@ -1,0 +1,131 @@
+"""What a table or figure of a paper is made of; the tables themselves stand in ``tables_PAPER.py``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+AS_PAPER = "as in the paper"
+AUGMENTED = "with augmentation"
+METRIC_LABELS = {
+    "acc": "ACC",
+    "nmi_sqrt": "NMI-sqrt",
+    "nmi_max": "NMI-max",
+    "nmi_arith": "NMI-arith",
+    "ari": "ARI",
+    "purity": "purity",
+    "n_clusters": "clusters",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method with one setting.
+
+    Attributes
+    ----------
+    method : str
+        What the rows are called; a name of `asterism.methods.METHODS` unless ``estimator`` is one.
+    paper_row : str
+        What the paper calls it.
+    variant : str
+        Tells settings of one method apart.
+    params : mapping of str to value
+        What differs from the class's defaults, spelled as in ``--set``.
+    n_clusters : int or "classes"
+        ``"classes"``: as many as the data set has classes.
+    by_dataset : mapping of str to mapping
+        Further ``params`` of single data sets: what the paper itself chose set by set.
+    estimator : str
+        Name in `asterism.methods.METHODS`, where it is not ``method``: rows of one class with different settings.
+    """
+
+    method: str
+    paper_row: str
+    variant: str = AS_PAPER
+    params: Mapping[str, Any] = field(default_factory=dict)
+    n_clusters: int | str = "classes"
+    by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    estimator: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """Name of the class in `asterism.methods.METHODS`."""
+        return self.estimator or self.method
+
+    def params_on(self, dataset: str) -> dict[str, Any]:
+        """The settings on a data set."""
+        return {**self.params, **self.by_dataset.get(dataset, {})}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of a figure: its title and, for each curve, a label and the variant that draws it."""
+
+    title: str
+    curves: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or figure of a paper.
+
+    Attributes
+    ----------
+    name : str
+        ``PAPER-NUMBER`` or ``PAPER-figNUMBER``.
+    title : str
+    datasets : tuple of str
+        Named sets that are run by default.
+    entries : tuple of Entry
+    metrics : tuple of str
+        Scores shown.
+    also : tuple of str
+        Further sets that ``--only dataset=…`` may choose.
+    shows : {"scores", "curves", "histogram"}
+        How it is printed.
+    curves : tuple of str
+        Figures: what is kept of each round, scores or entries of the history.
+    panels : tuple of Panel
+    preprocessing : str
+        What is done to the images, for the record.
+    notes : tuple of str
+        Printed below.
+    perform : callable, optional
+        ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
+        (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
+    """
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    metrics: tuple[str, ...] = ("acc", "nmi_max")
+    also: tuple[str, ...] = ()
+    shows: str = "scores"
+    curves: tuple[str, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    preprocessing: str = "uint8 pixels / 255, nothing else"
+    notes: tuple[str, ...] = ()
+    perform: Callable[..., dict[str, Any]] | None = None
+
+    @property
+    def paper(self) -> dict[str, Any]:
+        """The paper's entry of ``papers.json`` with this table's values, ``source`` and ``sets`` beside them."""
+        whole = papers()[self.name.partition("-")[0]]
+        return {"source": whole["source"], "sets": whole["datasets"], **whole["tables"][self.name]}
+
+    def printed(self, dataset: str) -> dict[str, dict[str, Any]]:
+        """What the paper prints for a set: row → metric → value, in the paper's order; empty where it has none."""
+        paper = self.paper
+        return paper["values"].get(paper.get("same_as", {}).get(dataset, dataset), {})
+
+
+@cache
+def papers() -> dict[str, Any]:
+    """The papers' printed values, with their sources and their misprints."""
+    return json.loads(Path(__file__).with_name("papers.json").read_text(encoding="utf-8"))
