@@ -9,8 +9,11 @@ MAP_WHOLE = 20_000  # so many images are all placed on the map …
 MAP_SAMPLE = 10_000  # … of more, so many at random
 PCA_DIM = 50
 PERPLEXITY = 30.0  # a tenth of the points where they are few: a group smaller than this collapses to a dot
-EARLY_ITERATIONS, ITERATIONS = 250, 250  # another 250 took twice the time and moved neighbours by half a percent
+# Of 10 000 images 250 and 250 iterations on a grid of width 1 (openTSNE's) took 39 s, these 12 s, and both kept 51 % of
+# each image's 30 nearest among its 30 nearest on the map.
+EARLY_ITERATIONS, ITERATIONS = 100, 150
 FFT_FROM = 4000  # the interpolated gradient (FIt-SNE) costs seconds however few the points are
+GRID = {"ints_in_interval": 2, "min_num_intervals": 30}  # of that interpolation
 
 
 def chosen_for_map(n: int, seed: int) -> np.ndarray:
@@ -70,6 +73,7 @@ def _tsne(points: np.ndarray, seed: int) -> np.ndarray:
         negative_gradient_method="fft" if len(points) >= FFT_FROM else "bh",
         n_jobs=1,
         random_state=seed,
+        **GRID,
     )
     embedding = embedding.optimize(n_iter=EARLY_ITERATIONS, exaggeration=12, momentum=0.5)
     return np.asarray(embedding.optimize(n_iter=ITERATIONS, momentum=0.8))
