@@ -9,10 +9,37 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from asterism.errors import InputError
+
 Net = TypeVar("Net", bound=nn.Module)
+_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-def build(construct: Callable[[], Net], generator: torch.Generator) -> Net:
+@torch.no_grad()
+def uniform_weights(layer: nn.Module, generator: torch.Generator) -> None:
+    """Weights and biases U(−1/√f, 1/√f) with f the fan-in: torch's own default, Kaiming with a = √5."""
+    # A transposed convolution's fan-in is counted as torch does: over its second axis.
+    bound = 1 / math.sqrt(layer.weight[0].numel())  # type: ignore[index,operator]
+    for values in (layer.weight, layer.bias):
+        if values is not None:
+            values.uniform_(-bound, bound, generator=generator)
+
+
+@torch.no_grad()
+def gaussian_weights(layer: nn.Module, generator: torch.Generator) -> None:
+    """Convolutions N(0, √(2 / (kernel area · filters))), linear layers N(0, 0.01), biases 0 (FACTS §3.1)."""
+    weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+    std = math.sqrt(2 / (weight[0, 0].numel() * len(weight))) if weight.ndim == 4 else 0.01
+    weight.normal_(0, std, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+def build(
+    construct: Callable[[], Net],
+    generator: torch.Generator,
+    draw: Callable[[nn.Module, torch.Generator], None] = uniform_weights,
+) -> Net:
     """Construct a network without touching torch's global random state, then draw its weights.
 
     Parameters
@@ -21,26 +48,32 @@ def build(construct: Callable[[], Net], generator: torch.Generator) -> Net:
         Makes the module; called on the meta device, so nothing is drawn or allocated.
     generator : torch.Generator
         On the CPU; the same generator state gives the same weights on every device.
+    draw : callable, default=uniform_weights
+        Fills weight and bias of a convolution or linear layer.
 
     Returns
     -------
     nn.Module
-        On the CPU. Convolutions and linear layers have weights U(−1/√f, 1/√f) with f the fan-in (torch's own
-        default, Kaiming with a = √5) and biases of the same range; batch norm has scale 1, shift 0.
+        On the CPU; batch norm has scale 1, shift 0.
+
+    Raises
+    ------
+    InputError
+        If a layer has weights that none of these rules speaks of.
     """
     with torch.device("meta"):
         module = construct()
     module = module.to_empty(device="cpu")
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            # A transposed convolution's fan-in is counted as torch does: over its second axis.
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                if layer.bias is not None:
-                    layer.bias.uniform_(-bound, bound, generator=generator)
-        elif isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, _WEIGHTED):
+            draw(layer, generator)
+        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.reset_running_stats()
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.affine:
+                nn.init.ones_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, (nn.LayerNorm, nn.GroupNorm)):
+            layer.reset_parameters()
+        elif any(layer.parameters(recurse=False)) and type(layer).__module__.startswith(("torch.", "torchvision.")):
+            raise InputError(f"no rule draws the weights of a {type(layer).__name__}: choose another network")
     return module

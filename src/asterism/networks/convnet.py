@@ -1,0 +1,87 @@
+"""`ConvNet`: which network a method trains from scratch, as parameters."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from asterism.images import ImageSource
+from asterism.networks.alexnet import alexnet_layers
+from asterism.networks.convolutional import Body, ConvolutionalBody
+from asterism.networks.initialise import build, gaussian_weights
+from asterism.networks.untrained import TorchvisionBody
+from asterism.networks.vgg import vgg16_layers
+from asterism.parameters import Interval, Parameters
+
+MEASURED = 4096  # images that the mean and deviation of the channels are taken from
+
+
+class ConvNet(Parameters):
+    """A convolutional network to be trained from scratch.
+
+    Parameters
+    ----------
+    architecture : str, default="alexnet"
+        ``"alexnet"`` or ``"vgg16"``, both with batch norm and for images of any size (small ones lose strides and
+        poolings, not layers), or the name of a torchvision network, ``"resnet18"`` say, without its weights.
+    sobel : bool, default=True
+        Show the network edges instead of colours (DeepCluster §3.4), by a fixed layer inside it. Not for vectors.
+    width : float, default=1.0
+        Scales the numbers of filters and of units of AlexNet and VGG: 0.25 is for a laptop.
+    n_features : int, optional
+        Units of fc6 and fc7; by default 4096 · ``width``.
+    dropout : float, default=0.5
+        In the fully connected layers of AlexNet and VGG.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "architecture": [str],
+        "sobel": [bool],
+        "width": [Interval(float, 0, None, closed="neither")],
+        "n_features": [Interval(int, 1, None), None],
+        "dropout": [Interval(float, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        architecture: str = "alexnet",
+        sobel: bool = True,
+        width: float = 1.0,
+        n_features: int | None = None,
+        dropout: float = 0.5,
+    ) -> None:
+        self.architecture = architecture
+        self.sobel = sobel
+        self.width = width
+        self.n_features = n_features
+        self.dropout = dropout
+
+    def construct(self, shape: tuple[int, int, int]) -> Body:
+        """The network for images of a shape (C, H, W); its weights are torch's business, see `drawn`."""
+        _, height, width = shape
+        vectors = height == width == 1
+        n_features = self.n_features or max(1, round(4096 * self.width))
+        edges = self.sobel and not vectors
+        if self.architecture in ("alexnet", "vgg16") or vectors:
+            # one dropout in VGG, two in AlexNet (FACTS §3.1)
+            first = self.dropout if self.architecture != "vgg16" else 0.0
+            layers_of = vgg16_layers if self.architecture == "vgg16" else alexnet_layers
+            layers = [] if vectors else layers_of(height, width, self.width)
+            dropout = (0.0, 0.0) if vectors else (first, self.dropout)
+            return ConvolutionalBody(shape, layers, edges=edges, n_features=n_features, dropout=dropout)
+        return TorchvisionBody(self.architecture, shape, edges=edges)
+
+    def drawn(self, shape: tuple[int, int, int], generator: torch.Generator) -> Body:
+        """The network with weights as DeepCluster draws them (`gaussian_weights`)."""
+        body = build(lambda: self.construct(shape), generator, gaussian_weights)
+        body.front.mean.zero_()  # `build` leaves buffers undefined
+        body.front.std.fill_(1)
+        return body
+
+    def drawn_for(self, images: ImageSource, generator: torch.Generator) -> Body:
+        """The same, with the images' own mean and deviation in its front."""
+        body = self.drawn(images.shape, generator)
+        spread = torch.linspace(0, len(images) - 1, min(MEASURED, len(images))).long()
+        body.front.measure(images.batch(spread))
+        return body

@@ -1,0 +1,95 @@
+"""Any torchvision network by its name, without weights, as a `Body`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torchvision
+from torch import nn
+
+from asterism.errors import InputError
+from asterism.networks.convolutional import Body
+from asterism.networks.sobel import Front
+
+SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers
+
+
+class TorchvisionBody(Body):
+    """A torchvision network up to its last linear layer.
+
+    ResNets see images of up to 64² as is usual for CIFAR: a first convolution of 3×3 with stride 1 and no max-pooling.
+    Layers are its stages: the top-level `nn.Sequential` parts (layer1 … layer4 of a ResNet).
+
+    Parameters
+    ----------
+    name : str
+        As `torchvision.models.get_model` takes it.
+    shape : tuple of int
+        (C, H, W) of the images.
+    edges : bool
+        Sobel front.
+
+    Raises
+    ------
+    InputError
+        If torchvision has no such network, or it does not fit the images.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, int, int], *, edges: bool) -> None:
+        super().__init__()
+        self.front = Front(shape[0], edges)
+        try:
+            self.network = torchvision.models.get_model(name, weights=None)
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"network.architecture={name!r} is neither 'alexnet' nor 'vgg16' nor a network of torchvision"
+            ) from error
+        _replace_first(self.network, self.front.out_channels)
+        if isinstance(self.network, torchvision.models.ResNet) and min(shape[1:]) <= SMALL:
+            self.network.conv1 = nn.Conv2d(self.front.out_channels, 64, 3, padding=1, bias=False)
+            self.network.maxpool = nn.Identity()
+        last = [path for path, layer in self.network.named_modules() if isinstance(layer, nn.Linear)]
+        if not last:
+            raise InputError(f"network.architecture={name!r} has no linear layer at its end: choose another network")
+        self.n_features = self.network.get_submodule(last[-1]).in_features
+        self.network.set_submodule(last[-1], nn.Identity())
+        self.layer_names = tuple(
+            part for part, layer in self.network.named_children() if isinstance(layer, nn.Sequential) and len(layer)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, D)."""
+        return self.network(self.front(images))
+
+    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Outputs of the named stages."""
+        found: dict[str, torch.Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            return lambda _module, _inputs, output: found.__setitem__(name, output)
+
+        hooks = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+        try:
+            self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+
+def _replace_first(network: nn.Module, n_channels: int) -> None:
+    """Let the first convolution take another number of channels."""
+    for path, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            if layer.in_channels != n_channels:
+                first = nn.Conv2d(
+                    n_channels,
+                    layer.out_channels,
+                    layer.kernel_size,  # type: ignore[arg-type]
+                    layer.stride,  # type: ignore[arg-type]
+                    layer.padding,  # type: ignore[arg-type]
+                    bias=layer.bias is not None,
+                )
+                network.set_submodule(path, first)
+            return
