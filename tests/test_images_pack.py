@@ -115,6 +115,18 @@ def test_an_interrupted_packing_leaves_nothing_that_could_be_taken_for_whole(cac
     assert load_packed("key") is None
 
 
+def test_what_nobody_opened_for_a_month_is_removed(cache):
+    blocks = [np.zeros((3, 2, 2, 1), np.uint8)]
+    for key in ("old", "used", "new"):
+        pack(blocks, 3, (2, 2, 1), key=key)
+    for key in ("old", "used"):
+        past = time.time() - (pack_module.KEPT_DAYS + 1) * 86400
+        os.utime(cache_root() / "packed" / key / "meta.json", (past, past))
+    assert load_packed("used") is not None
+    pack(blocks, 3, (2, 2, 1), key="another")
+    assert [key for key in ("old", "used", "new", "another") if load_packed(key)] == ["used", "new", "another"]
+
+
 def test_a_full_disk_is_one_line(cache, photos, monkeypatch):
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:

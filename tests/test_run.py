@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training import run as run_module
 from asterism.training.checkpoint import load_state, save_state, write_text
+from asterism.training.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +148,19 @@ def test_history_is_a_line_a_round(tmp_path, runtime):
     train(run)
     lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert lines == run.history and lines[0].keys() >= {"stage", "round", "total", "seconds"}
+
+
+def test_a_folder_is_held_by_one_fit_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    other = (
+        "import sys; from asterism.training.folder import RunFolder\nwith RunFolder(sys.argv[1]).held(): print('in')"
+    )
+    with folder.held():
+        refused = subprocess.run([sys.executable, "-c", other, str(folder.path)], capture_output=True, text=True)
+        with pytest.raises(RunError, match="another process is fitting"):
+            folder.clear()
+    assert "another process is fitting" in refused.stderr and refused.stdout == ""
+    free = subprocess.run([sys.executable, "-c", other, str(folder.path)], capture_output=True, text=True, check=True)
+    assert free.stdout == "in\n"
+    assert list(folder.path.iterdir()) == []

@@ -7,6 +7,7 @@ images of any kind as ``X``, run folders that resume, and saving without pickle.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -106,6 +107,13 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         self._check_number(len(images))
         folder = None if self.run_dir is None else RunFolder(self.run_dir)
         runtime = Runtime(self.device, self.precision)
+        if folder and runtime.is_main:
+            folder.create()
+        with folder.held() if folder and runtime.is_main else nullcontext():
+            self._fit_here(images, folder, runtime)
+        return self
+
+    def _fit_here(self, images: ImageSource, folder: RunFolder | None, runtime: Runtime) -> None:
         self.seed_ = self._agreed_seed(folder, images, runtime)
         self.image_shape_ = images.shape
         self.n_features_in_ = int(np.prod(images.shape))
@@ -119,7 +127,6 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         if folder and runtime.is_main:
             run.write_history()
             self._finish(folder, images, runtime)
-        return self
 
     def _check_number(self, n: int) -> None:
         if n < self._minimum_images:
@@ -206,7 +213,6 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
 
     def _begin(self, folder: RunFolder, images: ImageSource) -> int:
         """Start or resume the run in the folder; returns its seed."""
-        folder.create()
         wanted = self._description(images)
         if folder.exists:
             found = folder.read()

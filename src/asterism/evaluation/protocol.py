@@ -12,8 +12,7 @@ import os
 import shlex
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,12 +30,7 @@ from asterism.methods import METHODS, load
 from asterism.parameters import Parameters, set_dotted, to_json
 from asterism.runtime import derived_seed
 from asterism.training.checkpoint import write_text
-from asterism.training.folder import RunFolder
-
-try:
-    import fcntl
-except ImportError:  # Windows: two benches at once are then the user's care
-    fcntl = None  # type: ignore[assignment]
+from asterism.training.folder import RunFolder, exclusive
 
 Row = dict[str, Any]
 
@@ -155,26 +149,9 @@ def code_commit() -> str | None:
 # ---------------------------------------------------------------- one run
 
 
-@contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
+def claimed(folder: Path) -> AbstractContextManager[bool]:
     """Hold a run's folder while it runs; gives False where another process holds it."""
-    lock = folder.with_name(folder.name + ".lock")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115  (closed below, after the lock was removed)
-    except OSError as error:
-        raise StorageError(f"cannot write {lock}: {error.strerror}; choose another folder for the results") from error
-    with file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system if the process is killed
-        except OSError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.unlink(missing_ok=True)
+    return exclusive(folder.with_name(folder.name + ".lock"))
 
 
 def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:

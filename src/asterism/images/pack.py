@@ -10,10 +10,11 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -26,6 +27,7 @@ from asterism.errors import AsterismError, StorageError
 # The share of the available memory that packed images may take; networks and features need the rest.
 MEMORY_SHARE = 0.25
 BLOCK_BYTES = 2**26  # 64 MiB of pixels are decoded between two writes
+KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
 
 T = TypeVar("T")
 
@@ -166,6 +168,7 @@ def pack(
         with _locked(folder / f"{key}.lock"):  # the other ranks of a machine wait, then find the file
             found = load_packed(key)
             if found is None:
+                _prune(folder)
                 shutil.rmtree(folder / key, ignore_errors=True)  # a damaged one would be in the way
                 _write(blocks, shape, dtype, folder / key, meta)
                 found = load_packed(key)
@@ -189,7 +192,18 @@ def load_packed(key: str) -> tuple[torch.Tensor, dict[str, Any]] | None:
         pixels = np.memmap(folder / "pixels.bin", dtype=meta["dtype"], mode="r", shape=tuple(meta["shape"]))
     except (OSError, ValueError, KeyError):  # absent, or not whole: it is written again
         return None
+    with suppress(OSError):  # a cache that may only be read serves as well
+        os.utime(folder / "meta.json")  # opened today, see KEPT_DAYS
     return from_numpy(pixels), meta
+
+
+def _prune(folder: Path) -> None:
+    """Remove packed images that were not opened for long; what is mapped now lives on until its process ends."""
+    for meta in folder.glob("*/meta.json"):
+        with suppress(OSError):
+            if time.time() - meta.stat().st_mtime > KEPT_DAYS * 86400:
+                shutil.rmtree(meta.parent, ignore_errors=True)
+                (folder / f"{meta.parent.name}.lock").unlink(missing_ok=True)
 
 
 def _write(

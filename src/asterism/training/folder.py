@@ -10,7 +10,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ import numpy as np
 
 from asterism.errors import MissingDataError, RunError, StorageError
 from asterism.training.checkpoint import write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs in one folder are then the user's care
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1  # raised when a folder of this version can no longer be read by the one before
 
@@ -61,11 +67,36 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror}; choose a folder that you may write to"
             ) from error
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out while a fit writes here.
+
+        Raises
+        ------
+        RunError
+            If another process is at it.
+        """
+        with exclusive(self.path / ".lock") as free:
+            if not free:
+                raise RunError(
+                    f"another process is fitting the run in {self.path}; wait for it, or choose another folder"
+                )
+            yield
+
     def clear(self) -> None:
-        """Remove what a run wrote here, and nothing else."""
-        for name in ("run.json", "labels.csv", "model.safetensors", "history.jsonl", "report.html"):
-            (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
+        """Remove what a run wrote here, and nothing else.
+
+        Raises
+        ------
+        RunError
+            If a fit is writing here.
+        """
+        if not self.path.is_dir():
+            return
+        with self.held():
+            for name in ("run.json", "labels.csv", "model.safetensors", "history.jsonl", "report.html"):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "checkpoint", ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
         """The content of ``run.json``.
@@ -103,6 +134,33 @@ class RunFolder:
             except ValueError:
                 break
         return entries
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[bool]:
+    """Hold a lock file; gives False where another process holds it.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115  (closed below, after the lock was removed)
+    except OSError as error:
+        raise StorageError(f"cannot write {lock}: {error.strerror}; choose another folder") from error
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system if the process is killed
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidence: np.ndarray) -> None:
