@@ -58,6 +58,7 @@ class Runtime:
             )
         except (ValueError, RuntimeError) as error:
             raise InputError(f"device={device!r} cannot be used here: {error}") from error
+        self.precision = precision
         if processes > 1:
             self.fabric.launch()
 

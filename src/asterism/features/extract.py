@@ -43,7 +43,8 @@ def extract(
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
-    channels, height, width = images.shape
+    # A network that resizes its input says what an image costs it.
+    channels, height, width = getattr(network, "input_shape", images.shape)
     batch_size = int(min(1024, max(16, PIXELS_PER_BATCH // (height * width * max(1, channels // 3)))))
     mine = runtime.share(torch.arange(len(images)))
     compute = forward or network

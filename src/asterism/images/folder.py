@@ -120,7 +120,8 @@ class _Reading:
         if size is None:
             first = next(iter(sizes))
             native = len(sizes) == 1 and max(first) <= LARGEST_NATIVE_SIDE
-            size = first if native else (DEFAULT_SIDE, DEFAULT_SIDE)
+            side = self.options.photo_side or DEFAULT_SIDE
+            size = first if native else (side, side)
         if n_channels is None:
             colored = [i for i, header in enumerate(headers) if header is not None and not header.is_grey]
             n_channels = 1 if self._all_grey(colored) else 3
@@ -174,6 +175,7 @@ def _cache_key(root: str, files: list[Listed], options: Options) -> str:
         options.color,
         options.crop,
         options.strict,
+        options.photo_side,
     ]
     digest.update(repr(asked).encode())
     for file in files:

@@ -29,6 +29,7 @@ def open_images(
     crop: bool = True,
     layout: str | None = None,
     strict: bool = False,
+    photo_side: int | None = None,
 ) -> ImageSource:
     """Open images, whatever they are.
 
@@ -49,6 +50,8 @@ def open_images(
         For arrays whose shape can be read in two ways.
     strict : bool, default=False
         Raise at the first damaged image of a folder, instead of listing it in ``skipped``.
+    photo_side : int, optional
+        Instead of 64, what the photos of a folder become where no ``size`` is given (224 for pre-trained networks).
 
     Returns
     -------
@@ -64,7 +67,7 @@ def open_images(
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
-    options = Options.checked(size, color, crop, layout, strict)
+    options = Options.checked(size, color, crop, layout, strict, photo_side)
     if isinstance(X, ImageSource):
         return X
     if isinstance(X, (str, os.PathLike)):

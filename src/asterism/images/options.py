@@ -21,9 +21,12 @@ class Options:
     crop: bool = True
     layout: str | None = None
     strict: bool = False
+    photo_side: int | None = None
 
     @classmethod
-    def checked(cls, size: Any, color: Any, crop: Any, layout: Any, strict: Any) -> Options:
+    def checked(
+        cls, size: Any, color: Any, crop: Any, layout: Any, strict: Any, photo_side: int | None = None
+    ) -> Options:
         """Options with every value in its one spelling.
 
         Raises
@@ -40,7 +43,7 @@ class Options:
         for name, value in (("crop", crop), ("strict", strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
-        return cls(_checked_size(size), color, crop, layout, strict)
+        return cls(_checked_size(size), color, crop, layout, strict, photo_side)
 
     @property
     def n_channels(self) -> int | None:

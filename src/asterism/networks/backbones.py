@@ -1,0 +1,215 @@
+"""Pre-trained networks as feature extractors: any model of torchvision or timm, its weights, and the preprocessing that
+belongs to them.
+
+The classifier is taken off, so that a network gives what its last layer was handed: VGG-16's fc7 after its ReLU (the
+FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rectified maps averaged over their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from asterism.errors import InputError
+from asterism.networks.pixels import Pixels
+from asterism.networks.weights import construct, load_weights
+from asterism.parameters import Interval, Parameters
+
+PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+PROBES = 2  # images of noise that are looked at to find the last non-negative layer
+
+
+class Backbone(Parameters):
+    """Which pre-trained network, and what its input looks like.
+
+    Parameters
+    ----------
+    name : str, default="vgg16"
+        A model of torchvision (``vgg16``, the paper's; ``resnet50``, ``mobilenet_v2``, ``squeezenet1_0`` …) or, with
+        the optional package timm, of timm (DINOv2 and CLIP towers, say). ``"pixels"`` is no network: vectors that were
+        computed elsewhere, or plain pixels.
+    weights : path, optional
+        A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
+        (``ASTERISM_DATA``), else what torchvision or timm distribute, from their cache or fetched into it.
+    size : int, optional
+        Pixels a side that images are brought to; by default what the weights were trained with (224 mostly).
+    turned : bool, optional
+        Turn the input by 180 degrees; by default only for the one file of weights that is known to need it.
+    mean, std : list of 3 numbers, optional
+        Subtracted from, then divided into the channels of images in [0, 1]; by default as the weights need it.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "name": [str],
+        "weights": [str, None],
+        "size": [Interval(int, 16, None), None],
+        "turned": [bool, None],
+        "mean": [list, tuple, None],
+        "std": [list, tuple, None],
+    }
+
+    def __init__(
+        self,
+        name: str = "vgg16",
+        *,
+        weights: str | None = None,
+        size: int | None = None,
+        turned: bool | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        self.name = name
+        self.weights = weights
+        self.size = size
+        self.turned = turned
+        self.mean = mean
+        self.std = std
+
+    def build(self, shape: tuple[int, int, int], pretrained: bool = True) -> nn.Module:
+        """The network for images of a shape.
+
+        Parameters
+        ----------
+        shape : tuple
+            (C, H, W); vectors (1×1) are features already, whatever the name.
+        pretrained : bool, default=True
+            False leaves the weights to a ``load_state_dict``: nothing is looked up or fetched.
+
+        Returns
+        -------
+        PretrainedNetwork or Pixels
+            Images (B, C, H, W) → features (B, M), in evaluation mode, all weights frozen.
+
+        Raises
+        ------
+        InputError
+            If there is no model of the name, or images have neither 1 nor 3 channels.
+        MissingDataError
+            If the weights are nowhere on this machine and cannot be fetched.
+        MissingDependencyError
+            If the model is timm's and timm is not installed.
+        """
+        if self.name == "pixels" or shape[1:] == (1, 1):
+            return Pixels(False)
+        if shape[0] not in (1, 3):
+            raise InputError(
+                f"backbone.name={self.name!r} takes images of 1 or 3 channels; got {shape[0]}: give such images, "
+                "or backbone.name='pixels' for features of your own"
+            )
+        body, needs = construct(self.name)
+        if pretrained:
+            needs = load_weights(body, self.name, self.weights, needs)
+        wanted = {"size": self.size, "turned": self.turned, "mean": self.mean, "std": self.std}
+        network = PretrainedNetwork(body, **{**needs, **{k: v for k, v in wanted.items() if v is not None}})
+        return network.requires_grad_(False).eval()
+
+
+class PretrainedNetwork(nn.Module):
+    """Images (B, 1 or 3, H, W) in [0, 1] → features (B, M) of a network without its classifier.
+
+    Parameters
+    ----------
+    body : nn.Module
+        A classifier of torchvision, whose last layer with weights is taken off, or a tower of timm.
+    size : int
+    turned : bool
+    mean, std : sequence of 3 floats
+        See `Backbone`.
+
+    Attributes
+    ----------
+    layer : str
+        Name and kind of the last non-negative layer, ``"classifier.4 (ReLU)"``.
+    is_non_negative : bool
+        False where the features have both signs (vision transformers, EfficientNet): GSNMF then takes their positive
+        and negative parts as features of their own, ``[max(x, 0), max(−x, 0)]``.
+    input_shape : tuple
+        (3, size, size): what a batch costs.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        size: int = 224,
+        turned: bool = False,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        super().__init__()
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise InputError(f"backbone.mean={mean}, backbone.std={std}: expected 3 numbers each, those of std above 0")
+        self.size, self.turned = size, turned
+        # Preprocessing belongs to the weights: it is saved and loaded with them.
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
+        self.input_shape = (3, size, size)
+        self.body, self.layer, self.is_non_negative = without_classifier(body, size)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Size and turn, saved with the weights."""
+        return torch.tensor([self.size, int(self.turned)])
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Set by ``load_state_dict``."""
+        self.size, self.turned = int(state[0]), bool(state[1])
+        self.input_shape = (3, self.size, self.size)
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 1 or 3, H, W) in [0, 1] as the weights want them, (B, 3, size, size)."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)  # grey: the paper is silent; three equal channels
+        if images.shape[2:] != (self.size, self.size):
+            images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        images = (images - self.mean) / self.std
+        return images.flip(-1, -2) if self.turned else images
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features (B, M)."""
+        return self.body(self.prepare(images)).flatten(1)
+
+
+@torch.no_grad()
+def without_classifier(body: nn.Module, size: int) -> tuple[nn.Module, str, bool]:
+    """Take a classifier's last layer with weights off, and find the last non-negative layer, by looking at noise.
+
+    Returns
+    -------
+    body : nn.Module
+        The same, its last linear or convolutional layer replaced by the identity.
+    layer : str
+    is_non_negative : bool
+    """
+    ran: list[tuple[str, nn.Module, float]] = []  # leaf modules in the order of their running, least output of each
+
+    def watch(name: str, module: nn.Module) -> Any:
+        return module.register_forward_hook(lambda _m, _x, out: ran.append((name, module, _least(out))))
+
+    leaves = {name: one for name, one in body.named_modules() if not list(one.children())}
+    hooks = [watch(name, module) for name, module in leaves.items()]
+    body.eval()
+    noise = torch.randn(PROBES, 3, size, size, generator=torch.Generator().manual_seed(0))
+    body(noise)
+    weighted = [name for name, module, _ in ran if isinstance(module, (nn.Linear, nn.Conv2d))]
+    if not weighted:
+        raise InputError(f"a {type(body).__name__} has no linear or convolutional layer and cannot be a backbone")
+    parent, _, child = weighted[-1].rpartition(".")
+    if not hasattr(body, "pretrained_cfg"):  # timm's are made without a classifier
+        setattr(body.get_submodule(parent), child, nn.Identity())
+    ran.clear()
+    features = body(noise)
+    for hook in hooks:
+        hook.remove()
+    names = [f"{name} ({type(m).__name__})" for name, m, least in ran if least >= 0 and not isinstance(m, PASSING)]
+    is_non_negative = bool((features >= 0).all())
+    return body, names[-1] if names and is_non_negative else f"input of {weighted[-1]}", is_non_negative
+
+
+def _least(output: Any) -> float:
+    return float(output.min()) if isinstance(output, torch.Tensor) and output.numel() else float("-inf")
