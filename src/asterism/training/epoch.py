@@ -117,6 +117,8 @@ def train_epoch(
     run: Run,
     key: tuple[str, int],
     augmentation: Augmentation | None = None,
+    lr: float | None = None,
+    order: torch.Tensor | None = None,
 ) -> float:
     """One pass over the images in random order (or ``training.max_steps`` batches of it), one step a batch.
 
@@ -132,6 +134,10 @@ def train_epoch(
     key : tuple of (str, int)
         Stage and epoch: the order and the augmentation depend on the run's seed and this.
     augmentation : Augmentation, optional
+    lr : float, optional
+        Learning rate; by default ``training.rate`` of the epoch.
+    order : torch.Tensor of shape (n,), optional
+        Which images are seen, one after the other; by default all, in random order.
 
     Returns
     -------
@@ -144,12 +150,13 @@ def train_epoch(
         If the loss is infinite or no number.
     """
     batch_size = training.batch_size_for(len(images))
-    order = torch.randperm(len(images), generator=run.generator(*key, "order"))
+    if order is None:
+        order = torch.randperm(len(images), generator=run.generator(*key, "order"))
     if training.max_steps is not None:
         order = order[: training.max_steps * batch_size]
     noise = run.generator(*key, "augmentation", run.runtime.rank)
     for group in optimizer.param_groups:
-        group["lr"] = training.rate(key[1])
+        group["lr"] = training.rate(key[1]) if lr is None else lr
     total, n_batches = torch.zeros((), device=run.runtime.device), 0
     for indices, batch in minibatches(images, order, batch_size, run):
         loss = loss_of(batch if augmentation is None else augmentation(batch, noise), indices)
