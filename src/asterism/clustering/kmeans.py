@@ -34,6 +34,7 @@ class KMeansResult(NamedTuple):
     inertia: float  # squared distances to the nearest center, summed over all rows
     n_iter: int  # iterations of the best restart
     n_empty: int  # clusters without a row
+    n_refilled: int = 0  # empty clusters that were given rows on the way, over all iterations
 
 
 def kmeans(
@@ -88,7 +89,7 @@ def kmeans(
     Returns
     -------
     KMeansResult
-        ``labels, centers, inertia, n_iter, n_empty``. The labels are those of `assign`.
+        ``labels, centers, inertia, n_iter, n_empty, n_refilled``. The labels are those of `assign`.
 
     Raises
     ------
@@ -110,12 +111,13 @@ def kmeans(
     centers = _initial_centers(rows, n_clusters, init, n_init, rng)  # (R, k, D)
     with Workers() as workers:
         runs = _lloyd(_step(rows, len(centers), n_clusters, chunk_size, workers), centers, max_iter, tol, empty, rng)
-        _, n_iter, best = min(runs, key=lambda run: run[0])
+        _, n_iter, n_refilled, best = min(runs, key=lambda run: run[0])
         labels, distances = _assign(rows, best, chunk_size, workers)
     counts = torch.bincount(labels, minlength=n_clusters).double()
     total = rows.reduce(torch.cat([counts, distances.sum(dtype=torch.float64)[None]]))
     n_empty = int((total[:-1] == 0).sum())
-    return KMeansResult(rows.as_input(labels), rows.as_input(best.float()), float(total[-1]), n_iter, n_empty)
+    found = rows.as_input(labels), rows.as_input(best.float())
+    return KMeansResult(*found, float(total[-1]), n_iter, n_empty, n_refilled)
 
 
 def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | None = None) -> tuple[Any, Any]:
@@ -297,11 +299,11 @@ def _lloyd(
     tol: float,
     empty: str,
     rng: np.random.RandomState,
-) -> Iterator[tuple[float, int, torch.Tensor]]:
-    """Iterate all restarts side by side; as each ends, give its inertia, iterations and centers."""
+) -> Iterator[tuple[float, int, int, torch.Tensor]]:
+    """Iterate all restarts side by side; as each ends, give its inertia, iterations, refilled clusters and centers."""
     rows, (n_runs, k, dim) = step.rows, centers.shape
     randoms = [np.random.RandomState(seed) for seed in rng.randint(2**31 - 1, size=n_runs)]
-    runs, previous = np.arange(n_runs), None
+    runs, previous, refilled = np.arange(n_runs), None, np.zeros(n_runs, np.int64)
     before, stuck = centers.new_full((n_runs,), torch.inf), centers.new_zeros(n_runs)
     for n_iter in range(1, max_iter + 1):
         total = rows.reduce(step.step(centers, previous, runs))  # (A, k·D + k + 2) float64
@@ -317,13 +319,14 @@ def _lloyd(
         ended = (changed == 0) | (still & full) | (stuck > PATIENCE)
         for a, run in enumerate(runs.tolist()):
             if not (ended[a] or full[a]):
+                refilled[run] += int((counts[a] == 0).sum())
                 if empty == "farthest":
                     means[a] = _relocate(step, run, sums[a], counts[a], centers[a])
                 else:
                     means[a] = _split(means[a], counts[a], randoms[run])
                     means[a] = normalize(means[a]) if rows.spherical else means[a]
             if ended[a] or n_iter == max_iter:
-                yield float(inertia[a]), n_iter, means[a]
+                yield float(inertia[a]), n_iter, int(refilled[run]), means[a]
         if ended.all():
             return
         runs, centers, previous = runs[~ended.cpu().numpy()], means[~ended], centers[~ended]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -43,20 +43,37 @@ def extract(
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
+    parts = [features.cpu() for _, features in feature_batches(network, images, runtime, forward)]
+    return runtime.gather_rows(torch.cat(parts), len(images))
+
+
+@torch.no_grad()
+def feature_batches(
+    network: nn.Module,
+    images: ImageSource,
+    runtime: Runtime,
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The same batch by batch, this process's share alone, for features that are not to be held all at once.
+
+    Yields
+    ------
+    indices : torch.Tensor of shape (B,)
+        Which images, in the order of `Runtime.share`.
+    features : torch.Tensor of shape (B, D), float32
+        On the device.
+    """
     # A network that resizes its input says what an image costs it.
     channels, height, width = getattr(network, "input_shape", images.shape)
     batch_size = int(min(1024, max(16, PIXELS_PER_BATCH // (height * width * max(1, channels // 3)))))
-    mine = runtime.share(torch.arange(len(images)))
     compute = forward or network
     training = network.training
     network.eval()
-    parts: list[torch.Tensor] = []
     try:
-        with runtime.autocast():
-            for indices in mine.split(batch_size):
-                filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])
+        for indices in runtime.share(torch.arange(len(images))).split(batch_size):
+            filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])
+            with runtime.autocast():
                 features = compute(images.batch(filled, runtime.device))  # (batch_size, D)
-                parts.append(features[: len(indices)].float().cpu())
+            yield indices, features[: len(indices)].float()
     finally:
         network.train(training)
-    return runtime.gather_rows(torch.cat(parts), len(images))

@@ -1,0 +1,310 @@
+"""DeepCluster: Caron, Bojanowski, Joulin and Douze, "Deep clustering for unsupervised learning of visual features",
+ECCV 2018.
+
+A network's own features are clustered, and the clusters are the classes that it then learns to tell apart: the weak
+signal that convolutions give even with random weights (§3.2) bootstraps itself.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from asterism.clustering.kmeans import kmeans
+from asterism.clustering.power_iteration import power_iteration_clustering
+from asterism.clustering.soft import soft_scores
+from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.features.reduce import Reduction, fit_reduction
+from asterism.features.store import FeatureStore, store_features
+from asterism.images import Augmentation, ImageSource
+from asterism.images.crops import Crops
+from asterism.methods.autoencoders import resolve_augmentation
+from asterism.networks.convnet import ConvNet
+from asterism.networks.convolutional import Body
+from asterism.parameters import Interval, Parameters
+from asterism.training import Run, Training
+from asterism.training.doctor import Doctor, examine
+from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
+
+KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (FACTS §3.2)
+SCORED = 2**26  # scores that are held at once
+
+
+class Whitening(Parameters):
+    """What features go through before they are clustered (§3.4).
+
+    Parameters
+    ----------
+    n_components : int or None, default=256
+        Of the PCA; None keeps every dimension.
+    whiten : bool, default=True
+        Scale every component to variance 1.
+    normalise : bool, default=True
+        Scale every vector to length 1.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(int, 1, None), None],
+        "whiten": [bool],
+        "normalise": [bool],
+    }
+
+    def __init__(self, n_components: int | None = 256, whiten: bool = True, normalise: bool = True) -> None:
+        self.n_components = n_components
+        self.whiten = whiten
+        self.normalise = normalise
+
+
+class ClusterSpace(nn.Module):
+    """Images (B, C, H, W) → the vectors (B, d) that were clustered: network, PCA, whitening, unit length."""
+
+    def __init__(self, body: Body, reduction: Reduction) -> None:
+        super().__init__()
+        self.body = body
+        self.reduction = reduction
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Reduced features (B, d)."""
+        return self.reduction(self.body(images))
+
+
+class DeepCluster(ImageClusterer):
+    """Cluster the features, learn the clusters, again and again.
+
+    Parameters
+    ----------
+    n_clusters : int, default=100
+        k. Over-segmentation helps the features: the paper's best k is 10 000 for ImageNet's 1000 classes (Fig. 2c),
+        so take about ten times the groups that you expect. It was chosen with labels (PASCAL VOC's).
+    network : ConvNet, optional
+        Default AlexNet with batch norm behind a Sobel filter.
+    whitening : Whitening, optional
+        Default PCA to 256 dimensions, whitened, unit length.
+    clustering : {"kmeans", "pic"}, default="kmeans"
+        ``"pic"``: power iteration clustering, which finds the number of clusters itself.
+    reassign_every : float, default=1.0
+        Epochs between two clusterings, or a part of one; of a stream, this many times N images.
+    sampler : {"uniform", "legacy", "natural"}, default="uniform"
+        How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See
+        `draw_images`.
+    head_momentum : float, optional
+        The classifier's own momentum: 0 in the released code, the network's in the paper's words and here.
+    training : Training, optional
+        Default SGD, rate 0.05, momentum 0.9, weight decay 1e-5, batch 256 (FACTS §3.3) and 500 epochs, as in the
+        paper; for a few thousand images on a laptop 50 to 100 do.
+    augmentation : Augmentation, "none" or None, default=None
+        None is ``Crops()``, random crops and flips.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
+        See `ImageClusterer`; labels are those of the clustering after the last epoch. ``encoder_.body`` is the network,
+        `transform` gives what was clustered.
+
+    Notes
+    -----
+    A round costs a forward pass over N images, O(N·D² + D³) for the PCA, O(20·N·k·d) for k-means, and an epoch of
+    training. Under ``torchrun`` every process keeps the features of its share, on disk where they are large.
+
+    Examples
+    --------
+    >>> from asterism import DeepCluster
+    >>> from asterism.training import Training
+    >>> model = DeepCluster(100, training=Training(n_epochs=30, lr=0.05)).fit("photos/")  # doctest: +SKIP
+    """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "network": ConvNet(),
+        "whitening": Whitening(),
+        "training": Training(n_epochs=500, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5),
+        "augmentation": Crops(),
+    }
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "network": [ConvNet, None],
+        "whitening": [Whitening, None],
+        "clustering": [{"kmeans", "pic"}],
+        "reassign_every": [Interval(float, 0, None, closed="neither")],
+        "sampler": [set(SAMPLERS)],
+        "head_momentum": [Interval(float, 0, 1, closed="left"), None],
+        "training": [Training, None],
+        "augmentation": [Augmentation, {"none"}, None],
+        **COMPUTING,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 100,
+        *,
+        network: ConvNet | None = None,
+        whitening: Whitening | None = None,
+        clustering: str = "kmeans",
+        reassign_every: float = 1.0,
+        sampler: str = "uniform",
+        head_momentum: float | None = None,
+        training: Training | None = None,
+        augmentation: Augmentation | str | None = None,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.network = network
+        self.whitening = whitening
+        self.clustering = clustering
+        self.reassign_every = reassign_every
+        self.sampler = sampler
+        self.head_momentum = head_momentum
+        self.training = training
+        self.augmentation = augmentation
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
+        training = clone(self.resolved("training"))
+        training.n_epochs = math.ceil(training.n_epochs / self.reassign_every)  # one "epoch" is a round here
+        optimizer = training.make_optimizer(body.parameters())
+        resident = images.to(run.runtime.device)
+        previous = torch.full((len(images),), -1)  # the clusters of the round before
+        doctor = Doctor(run, self.n_clusters, "deepcluster")
+        state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}
+        for t in run.rounds("deepcluster", training.n_epochs, **state):
+            found = self._cluster(body, resident, run, t)  # eq. (2)
+            run.observe(found.labels)
+            loss = train_on_pseudo_labels(  # eq. (1)
+                body,
+                resident,
+                found.labels,
+                found.n_clusters,
+                optimizer,
+                training,
+                run,
+                ("deepcluster", t),
+                sampler=self.sampler,
+                n_draws=max(1, round(self.reassign_every * len(images))),
+                head_momentum=self.head_momentum,
+                augmentation=resolve_augmentation(self),
+            )
+            figures = examine(found.labels, previous, found.n_clusters)
+            doctor.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
+            previous.copy_(found.labels)
+        return self._fitted(body, self._cluster(body, resident, run, training.n_epochs), run, len(images))
+
+    def _cluster(self, body: Body, images: ImageSource, run: Run, t: int) -> Clustering:
+        """Features → PCA, whitening, length 1 → clusters; every process holds its own share of the vectors."""
+        folder = None if run.folder is None else run.folder / "checkpoint"
+        features = store_features(body, images, run.runtime, folder)
+        whitening = self.resolved("whitening")
+        together, rank = run.runtime.sum_over_ranks, run.runtime.rank
+        reduction = fit_reduction(
+            features.blocks,
+            whitening.n_components or body.n_features,
+            whiten=whitening.whiten,
+            normalise=whitening.normalise,
+            reduce=together,
+            rank=rank,
+        )
+        vectors = features.map(reduction, folder)
+        if self.clustering == "pic":
+            return _flow(vectors, reduction, run, len(images))
+        # Distinct images as first centroids, the same on any number of processes.
+        first = torch.randperm(len(images), generator=run.generator("clusters", t))[: self.n_clusters]
+        found = kmeans(
+            vectors.blocks,
+            self.n_clusters,
+            init=_rows(vectors, first, run),
+            max_iter=KMEANS_ITERATIONS,
+            tol=0,
+            random_state=run.random_state("clusters", t),
+            reduce=together,
+            rank=rank,
+        )
+        labels = run.runtime.gather_rows(found.labels, len(images)).cpu()
+        return Clustering(labels, found.centers, found.n_refilled, vectors, reduction)
+
+    def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:
+        rows = max(1, SCORED // len(found.centers))
+        parts = [
+            soft_scores(part, found.centers).amax(1) for block in found.vectors.blocks() for part in block.split(rows)
+        ]
+        return Fitted(
+            encoder=ClusterSpace(body, found.reduction),
+            labels=found.labels.numpy(),
+            centers=found.centers.cpu().numpy(),
+            confidence=run.runtime.gather_rows(torch.cat(parts), n).cpu().numpy(),
+        )
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        body = self.resolved("network").drawn(shape, torch.Generator().manual_seed(0))
+        return ClusterSpace(body, Reduction(body.n_features, self._n_components, self.resolved("whitening").normalise))
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        self._n_components = state["encoder"]["reduction.projection"].shape[1]
+        super()._restore_state(state)
+
+
+class Clustering:
+    """What one clustering found.
+
+    Attributes
+    ----------
+    labels : torch.Tensor of shape (N,)
+        Of all images, on the CPU.
+    centers : torch.Tensor of shape (k, d)
+    n_split : int
+        Empty clusters that were given half of another, over all iterations (§3.3).
+    vectors : FeatureStore
+        This process's share.
+    reduction : Reduction
+    """
+
+    def __init__(
+        self,
+        labels: torch.Tensor,
+        centers: torch.Tensor,
+        n_split: int,
+        vectors: FeatureStore,
+        reduction: Reduction,
+    ) -> None:
+        self.labels = labels
+        self.centers = centers
+        self.n_split = n_split
+        self.vectors = vectors
+        self.reduction = reduction
+
+    @property
+    def n_clusters(self) -> int:
+        """k, empty clusters counted."""
+        return len(self.centers)
+
+
+def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
+    """The vectors of images by their numbers among all, on every process."""
+    runtime = run.runtime
+    mine = ids % runtime.world_size == runtime.rank  # see `Runtime.share`
+    own = vectors.at(ids[mine] // runtime.world_size)
+    rows = own.new_zeros(len(ids), own.shape[1])
+    rows[mine.to(rows.device)] = own
+    return runtime.sum_over_ranks(rows)
+
+
+def _flow(vectors: FeatureStore, reduction: Reduction, run: Run, n: int) -> Clustering:
+    """Power iteration clustering of all vectors, which every process then holds (FACTS §3.5)."""
+    everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
+    labels = torch.from_numpy(power_iteration_clustering(everything))
+    sums = everything.new_zeros(int(labels.max()) + 1, everything.shape[1])
+    sums.index_add_(0, labels.to(sums.device), everything)
+    centers = sums / torch.bincount(labels).to(sums)[:, None]
+    return Clustering(labels, centers, 0, vectors, reduction)

@@ -1,0 +1,117 @@
+"""Is the learning from one's own clusters going well? Figures of a round, and one plain line where it is not.
+
+Clustering and classifying each other's work can agree on nothing: one cluster for all, or clusters that cannot be
+told apart (DeepCluster §3.3). Both show in a few numbers long before the features are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from asterism.training.run import Run
+
+FEW_CLUSTERS = 0.1  # share of k below which the clusters in effect are called a collapse
+NOT_LEARNING = 0.99  # of ln k: a loss above it is no better than guessing
+PATIENCE = 10  # rounds in which the loss may stay there
+
+
+class CollapseWarning(UserWarning):
+    """The clusters or the network have degenerated; the message says how, and what to try."""
+
+
+def examine(labels: torch.Tensor, previous: torch.Tensor, n_clusters: int) -> dict[str, Any]:
+    """Figures of a clustering.
+
+    Parameters
+    ----------
+    labels, previous : torch.Tensor of shape (N,)
+        Of this round and of the one before (−1 where there was none).
+    n_clusters : int
+        k.
+
+    Returns
+    -------
+    dict
+        ``nmi_to_previous``, √-normalised as in §4.1 (Fig. 2b), from the second round on; ``empty_clusters``,
+        ``smallest_cluster`` and ``largest_cluster``; ``entropy`` of the sizes, 1 where all are equal, and
+        ``effective_clusters``, its exponential: how many equal clusters would have that entropy.
+    """
+    sizes = np.bincount(labels.numpy(), minlength=n_clusters)
+    shares = sizes[sizes > 0] / len(labels)
+    entropy = float(-(shares * np.log(shares)).sum()) + 0.0
+    found: dict[str, Any] = {
+        "empty_clusters": int((sizes == 0).sum()),
+        "smallest_cluster": int(sizes.min()),
+        "largest_cluster": int(sizes.max()),
+        "entropy": entropy / math.log(n_clusters) if n_clusters > 1 else 1.0,
+        "effective_clusters": math.exp(entropy),
+    }
+    if int(previous[0]) >= 0:
+        found["nmi_to_previous"] = float(
+            normalized_mutual_info_score(previous.numpy(), labels.numpy(), average_method="geometric")
+        )
+    return found
+
+
+def diagnosis(rounds: list[dict[str, Any]], n_clusters: int) -> str | None:
+    """What is wrong after these rounds, in one line, or None.
+
+    Parameters
+    ----------
+    rounds : list of dict
+        Figures of `examine` with ``loss``, oldest first.
+    n_clusters : int
+        k.
+    """
+    last = rounds[-1]
+    if n_clusters >= 10 and last["effective_clusters"] < FEW_CLUSTERS * n_clusters:
+        return (
+            f"collapse in round {len(rounds)}: the images lie in {last['effective_clusters']:.1f} clusters in effect "
+            f"of {n_clusters}, the largest has {last['largest_cluster']}; try sampler='uniform', a smaller "
+            "training.lr, or fewer clusters"
+        )
+    chance = math.log(n_clusters) if n_clusters > 1 else 0.0
+    losses = [one["loss"] for one in rounds if "loss" in one]
+    if chance and len(losses) >= PATIENCE and min(losses) > NOT_LEARNING * chance:
+        return (
+            f"after {len(losses)} rounds the loss is {losses[-1]:.3f}, that of guessing among {n_clusters} clusters "
+            f"(ln k = {chance:.3f}): the network does not learn its pseudo-labels; try a larger training.lr or "
+            "reassign_every, or fewer clusters"
+        )
+    return None
+
+
+class Doctor:
+    """Looks at every round of a run and warns once of each illness.
+
+    Parameters
+    ----------
+    run : Run
+    n_clusters : int
+    stage : str
+        Whose lines of the history are looked at.
+    """
+
+    def __init__(self, run: Run, n_clusters: int, stage: str) -> None:
+        self.run = run
+        self.n_clusters = n_clusters
+        self.stage = stage
+        self._warned: set[str] = set()
+
+    def look(self, **figures: Any) -> None:
+        """Record a round's figures and warn of what they tell."""
+        self.run.record(**figures)
+        before = [entry for entry in self.run.history if entry["stage"] == self.stage]
+        found = diagnosis([*before, figures], self.n_clusters)
+        kind = (found or "").partition(" ")[0]
+        if found is not None and kind not in self._warned:
+            self._warned.add(kind)
+            self.run.record(warning=found)
+            if self.run.runtime.is_main:
+                warnings.warn(found, CollapseWarning, stacklevel=2)
