@@ -12,8 +12,9 @@ import torch
 import asterism.methods.soft_clusterer as soft_clusterer
 from asterism import DBC, ImageSource, KMeans
 from asterism.errors import InputError, MissingDataError, StorageError
-from asterism.evaluation import bench, protocol
-from asterism.evaluation.bench import format_table, list_tables, run_tables
+from asterism.evaluation import bench, printing, protocol
+from asterism.evaluation.bench import list_tables, run_tables
+from asterism.evaluation.printing import format_table
 from asterism.evaluation.protocol import recorded
 from asterism.evaluation.table import Entry, Panel, Table
 from asterism.evaluation.tables import TABLES
@@ -393,7 +394,7 @@ def test_a_figure_runs_on_the_set_that_was_chosen(tiny):
 
 def test_curves_of_runs_that_stopped_early_stay_where_they_were():
     rows = [{"history": {"curves": {"acc": curve}}} for curve in ([0.1, 0.2], [0.3, 0.5, 0.7, 0.9])]
-    assert [bench._at(rows, "acc", epoch) for epoch in (0, 1, 2, -1)] == ["0.200", "0.350", "0.450", "0.550"]
+    assert [printing._at(rows, "acc", epoch) for epoch in (0, 1, 2, -1)] == ["0.200", "0.350", "0.450", "0.550"]
 
 
 def test_the_histogram_is_printed_in_percent(tiny):
@@ -403,7 +404,7 @@ def test_the_histogram_is_printed_in_percent(tiny):
     (line,) = [line for line in text.splitlines() if line.startswith("| 0 ")]
     cells = [float(cell) for cell in line.strip("| ").split("|")]
     histogram = next(row for row in rows if row["seed"] == 0)["history"]["curves"]["score_histogram"][0]
-    assert bench._shares([1, 2, 3, 4]) == ["30.0", "70.0"]
+    assert printing._shares([1, 2, 3, 4]) == ["30.0", "70.0"]
     assert cells[1:] == [round(100 * (histogram[i] + histogram[i + 1]) / 60, 1) for i in range(0, 20, 2)]
 
 
@@ -549,10 +550,10 @@ def test_runs_of_several_commits_are_confessed():
 
 
 def test_marks_compare_what_is_printed():
-    assert bench._cell([0.7426], 0.743) == "0.743 ≥"  # the paper rounds too
-    assert bench._cell([0.733], 0.743) == "0.733 ≈"
-    assert bench._cell([0.732], 0.743) == "0.732 <"
-    assert bench._cell([0.732], None) == "0.732"
+    assert printing._cell([0.7426], 0.743) == "0.743 ≥"  # the paper rounds too
+    assert printing._cell([0.733], 0.743) == "0.733 ≈"
+    assert printing._cell([0.732], 0.743) == "0.732 <"
+    assert printing._cell([0.732], None) == "0.732"
 
 
 def test_two_digits_are_printed_as_two():

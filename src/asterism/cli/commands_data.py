@@ -57,6 +57,7 @@ def bench(
 
     from asterism.cli.describe import parse_only, parse_seeds, table_lines
     from asterism.evaluation import bench as benchmark
+    from asterism.evaluation.printing import format_table
 
     if list_:
         listed = benchmark.list_tables()
@@ -75,4 +76,4 @@ def bench(
         verbose=0 if quiet else 1,
         echo=(lambda line: None) if quiet else note,
     )
-    say(dumps(rows) if json else "\n\n".join(benchmark.format_table(name, rows, chosen) for name in tables))
+    say(dumps(rows) if json else "\n\n".join(format_table(name, rows, chosen) for name in tables))
