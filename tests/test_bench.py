@@ -550,10 +550,10 @@ def test_runs_of_several_commits_are_confessed():
 
 
 def test_marks_compare_what_is_printed():
-    assert printing._cell([0.7426], 0.743) == "0.743 ≥"  # the paper rounds too
-    assert printing._cell([0.733], 0.743) == "0.733 ≈"
-    assert printing._cell([0.732], 0.743) == "0.732 <"
-    assert printing._cell([0.732], None) == "0.732"
+    assert printing.score_cell([0.7426], 0.743) == "0.743 ≥"  # the paper rounds too
+    assert printing.score_cell([0.733], 0.743) == "0.733 ≈"
+    assert printing.score_cell([0.732], 0.743) == "0.732 <"
+    assert printing.score_cell([0.732], None) == "0.732"
 
 
 def test_two_digits_are_printed_as_two():

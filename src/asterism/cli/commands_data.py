@@ -45,6 +45,7 @@ def bench(
     show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
     json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
     list_: Annotated[bool, Opt("--list", help="List the tables and what their data sets lack.")] = False,
+    write: Annotated[bool, Opt("--write", help="Make docs/results.md and the README's table from the rows.")] = False,
     out: Annotated[Path | None, Opt(help="Folder of the recorded rows.  [default: benchmarks/results]")] = None,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
@@ -62,6 +63,12 @@ def bench(
     if list_:
         listed = benchmark.list_tables()
         say(dumps(listed) if json else table_lines(listed))
+        return
+    if write:
+        from asterism.evaluation.results import write_results
+
+        for path in write_results(benchmark.default_results_dir() if out is None else out):
+            note(str(path))
         return
     if not tables:
         raise typer.BadParameter("which tables? See: asterism bench --list", param_hint="TABLES")

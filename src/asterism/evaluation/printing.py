@@ -18,7 +18,7 @@ EPOCHS_SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 REACHED, NEAR, BELOW = "≥", "≈", "<"
 
 
-def format_table(name: str, rows: Iterable[Row], only: Only | None = None) -> str:
+def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, recorded: bool = False) -> str:
     """A table as text: Markdown, columns aligned, the paper's figures beside ours.
 
     Parameters
@@ -28,6 +28,8 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None) -> st
         From `run_tables`; rows of other tables are passed over.
     only : mapping, optional
         As for `run_tables`; leaves out lines that were not asked for.
+    recorded : bool, default=False
+        Leave out the sets that have no run, so that the text depends on the rows alone.
     """
     (table,), only = find_tables([name]), dict(only or {})
     mine = [row for row in rows if row["table"] == name]
@@ -35,6 +37,8 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None) -> st
     show = {"scores": _scores_blocks, "curves": _curves_blocks, "histogram": _histogram_blocks}[table.shows]
     sets = list(dict.fromkeys([*datasets_of(table, only), *(row["dataset"] for row in mine)]))
     head = f"{name} · {table.paper['where']}: {table.title}"
+    if recorded:
+        sets = [one for one in sets if any(row["dataset"] == one for row in current)]
     here = [one for one in sets if any(row["dataset"] == one for row in mine) or not _absence(one)]
     blocks = [block for dataset in here or sets for block in show(table, dataset, current, only)]
     notes = list(_notes(table, sets, mine, current, "\n".join(blocks)))
@@ -91,10 +95,10 @@ def _score_cells(table: Table, theirs: Row, rows: list[Row]) -> Iterator[str]:
         paper = theirs.get(name)
         suspect = "*" if "misprint" in theirs else ""
         yield "-" if paper is None else f"{paper:.{theirs.get('digits', 3)}f}{suspect}"
-        yield _cell([row["scores"][name] for row in rows], paper)
+        yield score_cell([row["scores"][name] for row in rows], paper)
 
 
-def _cell(values: list[float], paper: float | None) -> str:
+def score_cell(values: list[float], paper: float | None) -> str:
     """Mean ± standard deviation over the seeds, and how that compares with the paper."""
     if not values:
         return ""

@@ -1,0 +1,88 @@
+"""The recorded rows as pages: ``docs/results.md`` and the table of the README, made by ``asterism bench --write``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asterism.errors import MissingDataError
+from asterism.evaluation.printing import format_table, score_cell
+from asterism.evaluation.protocol import Row, recorded, variant_of
+from asterism.evaluation.table import METRIC_LABELS, Table
+from asterism.evaluation.tables import TABLES
+from asterism.training.checkpoint import write_text
+
+# The papers' own methods, which the README shows; their baselines stand on the page.
+OWN = ("jule", "dbc", "deepcluster", "deepcluster-v2", "nmf-fcn", "gsnmf-fcn-ots", "gsnmf-fcn-ft")
+BEGIN, END = "<!-- results: made by `asterism bench --write` -->", "<!-- end of results -->"
+HEAD = """# Results
+
+Every table and figure of the papers of which runs are recorded in `benchmarks/results`: the paper's figure, and beside
+it the mean ± standard deviation of ours over the seeds. This page is made by `asterism bench --write`; nothing in it is
+typed by hand. A line without a figure has not been run. The command below each table runs it again.
+"""
+
+
+def results_page(results_dir: Path) -> str:
+    """``docs/results.md``: every table with recorded rows, as `format_table` prints it."""
+    parts = [HEAD]
+    for table, rows in _recorded_tables(results_dir):
+        title, _, rest = format_table(table.name, rows, recorded=True).partition("\n\n")
+        parts.append(f"## {title}\n\n{rest.replace(chr(10) + 'Source:', chr(10) * 2 + 'Source:')}\n")
+    return "\n".join(parts)
+
+
+def readme_table(results_dir: Path) -> str:
+    """One line for each score of the papers' own methods that the paper prints a figure for."""
+    lines = ["| table | set | method | score | paper | ours | seeds |", "|---|---|---|---|---|---|---|"]
+    for table, rows in _recorded_tables(results_dir):
+        lines += [f"| {' | '.join(cells)} |" for cells in _lines(table, rows)]
+    return "\n".join(lines)
+
+
+def _recorded_tables(results_dir: Path) -> Iterator[tuple[Table, list[Row]]]:
+    for table in TABLES.values():
+        rows = [row for row in recorded(results_dir / f"{table.name}.jsonl") if row["current"]]
+        if rows:
+            yield table, rows
+
+
+def _lines(table: Table, rows: list[Row]) -> Iterator[list[str]]:
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        printed = table.printed(dataset)
+        for entry in (one for one in table.entries if one.method in OWN):
+            theirs = printed.get(entry.paper_row, {})
+            mine = [row for row in rows if _is_of(row, dataset, entry.method, entry.variant)]
+            for metric in table.metrics if mine else ():
+                paper = theirs.get(metric)
+                if paper is not None:
+                    cell = score_cell([row["scores"][metric] for row in mine], paper)
+                    label = f"{entry.paper_row}, {entry.variant}"
+                    yield [table.name, dataset, label, METRIC_LABELS[metric], f"{paper:.3f}", cell, str(len(mine))]
+
+
+def _is_of(row: Row, dataset: str, method: str, variant: str) -> bool:
+    return (row["dataset"], row["method"], variant_of(row)) == (dataset, method, variant)
+
+
+def write_results(results_dir: Path) -> list[Path]:
+    """Write the page, and the README's table between its two marks, of the checkout that holds ``benchmarks/results``.
+
+    Raises
+    ------
+    MissingDataError
+        If the folder lies in no checkout.
+    StorageError
+    """
+    root = results_dir.parent.parent
+    page, readme = root / "docs" / "results.md", root / "README.md"
+    if not (page.parent.is_dir() and readme.is_file()):
+        raise MissingDataError(f"{results_dir} does not lie in a checkout of Asterism, whose docs are written")
+    write_text(page, results_page(results_dir))
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise MissingDataError(f"{readme} lacks the marks {BEGIN} and {END}")
+    write_text(readme, f"{before}{BEGIN}\n{readme_table(results_dir)}\n{END}{after}")
+    return [page, readme]

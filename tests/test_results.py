@@ -1,0 +1,44 @@
+"""The pages of results are what the recorded rows give, and are written nowhere by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asterism.errors import MissingDataError
+from asterism.evaluation.results import BEGIN, END, readme_table, results_page, write_results
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_the_pages_are_in_step_with_the_rows():
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == results_page(RESULTS), "asterism bench --write"
+    inside = (ROOT / "README.md").read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert inside.strip() == readme_table(RESULTS), "asterism bench --write"
+
+
+def test_no_figure_without_a_row(tmp_path):
+    assert "##" not in results_page(tmp_path).partition("# Results")[2]
+    lines = (RESULTS / "dbc-4.jsonl").read_text(encoding="utf-8").splitlines()
+    row = next(row for row in map(json.loads, reversed(lines)) if row["method"] == "dbc")
+    (tmp_path / "dbc-4.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    page, table = results_page(tmp_path), readme_table(tmp_path)
+    assert page.count("## dbc-4") == 1 and f"{row['scores']['acc']:.3f}" in page
+    assert len(table.splitlines()) == 2 + 2  # ACC and NMI-max of one method
+    assert f"| {row['scores']['acc']:.3f} " in table
+
+
+def test_written_between_the_marks_of_a_checkout_only(tmp_path):
+    results = tmp_path / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    with pytest.raises(MissingDataError, match="checkout"):
+        write_results(results)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("above\nbelow\n", encoding="utf-8")
+    with pytest.raises(MissingDataError, match="marks"):
+        write_results(results)
+    (tmp_path / "README.md").write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n", encoding="utf-8")
+    write_results(results)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
