@@ -1,0 +1,1 @@
+"""What learned features are good for: probes on frozen networks."""
