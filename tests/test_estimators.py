@@ -10,8 +10,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from asterism import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, Training, load
+from asterism import DBC, DEC, FCAE, JULE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, Training, load
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
+from asterism.methods.jule_settings import TripletTraining
 
 SHORT = Training(n_epochs=3, max_grad_norm=1.0)
 FCAE_SHORT = FCAE(training=Training(n_epochs=20, lr=0.1, max_grad_norm=1.0))
@@ -25,6 +26,7 @@ CHECKED = [
     FCAEKMeans(3, autoencoder=FCAE_SHORT),
     DAEKMeans(3, autoencoder=SAE_SHORT),
     KMeans(3),
+    JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=2)),
 ]
 
 
@@ -50,7 +52,7 @@ def small(method, k=10, **params):
             autoencoder.set_params(widths=(32, 10), layer_training=Training(n_epochs=1))
         made.set_params(autoencoder=autoencoder)
     if "training" in names:
-        made.set_params(training=Training(n_epochs=2))
+        made.set_params(training=TripletTraining(n_epochs=2) if method == "jule" else Training(n_epochs=2))
     return made
 
 

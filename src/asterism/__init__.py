@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asterism.errors import AsterismError
     from asterism.images import Augmentation, ImageSource, open_images
-    from asterism.methods import DBC, DEC, FCAE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, load
+    from asterism.methods import DBC, DEC, FCAE, JULE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, load
     from asterism.training import Training
 
     __version__: str
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsterismError": "errors",
     **dict.fromkeys(("Augmentation", "ImageSource", "open_images"), "images"),
-    **dict.fromkeys(("DBC", "DEC", "FCAE", "METHODS", "SAE", "DAEKMeans", "FCAEKMeans", "KMeans", "load"), "methods"),
+    **dict.fromkeys(
+        ("DBC", "DEC", "FCAE", "JULE", "METHODS", "SAE", "DAEKMeans", "FCAEKMeans", "KMeans", "load"), "methods"
+    ),
     "Training": "training",
 }
 
@@ -24,6 +26,7 @@ __all__ = [
     "DBC",
     "DEC",
     "FCAE",
+    "JULE",
     "METHODS",
     "SAE",
     "AsterismError",

@@ -12,9 +12,12 @@ from asterism.methods.autoencoders import FCAE, SAE
 from asterism.methods.baselines import DAEKMeans, FCAEKMeans, KMeans
 from asterism.methods.dbc import DBC
 from asterism.methods.dec import DEC
+from asterism.methods.jule import JULE
+from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
 from asterism.parameters import Parameters, from_json
 from asterism.training import Training
 from asterism.training.folder import RunFolder
+from asterism.training.triplets import TripletLoss
 
 METHODS: dict[str, type[ImageClusterer]] = {
     "dbc": DBC,
@@ -22,11 +25,14 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "fcae-kmeans": FCAEKMeans,
     "dae-kmeans": DAEKMeans,
     "kmeans": KMeans,
+    "jule": JULE,
 }
 
 # The only classes that a run.json may name.
 KNOWN_CLASSES: dict[str, type[Parameters]] = {
-    cls.__name__: cls for cls in (Training, Augmentation, FCAE, SAE, *METHODS.values())
+    cls.__name__: cls
+    for cls in (Training, Augmentation, FCAE, SAE, *METHODS.values())
+    + (ConvSettings, MergeRule, TripletLoss, TripletTraining)  # of JULE
 }
 
 
@@ -68,6 +74,7 @@ __all__ = [
     "DBC",
     "DEC",
     "FCAE",
+    "JULE",
     "METHODS",
     "SAE",
     "DAEKMeans",

@@ -1,0 +1,295 @@
+"""JULE: Yang, Parikh and Batra, "Joint unsupervised learning of deep representations and image clusters", CVPR 2016.
+
+Agglomerative clustering unrolled in time: small clusters of similar pixels at first; a network is trained to hold
+together what shares a cluster; with its features clusters are merged; and so on, period by period, until as many are
+left as were asked for (Alg. 1). Then merging is run once more from the start on the final features (OURS-RC).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from asterism.clustering.graph import neighbors
+from asterism.clustering.linkage import merge_schedule
+from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
+from asterism.methods.jule_steps import (
+    MAP_DIMENSIONS,
+    Merger,
+    batch_statistics_features,
+    from_main,
+    mean_image,
+    neighbor_weights,
+    principal_map,
+)
+from asterism.networks.conv import ConvNetwork, build_conv
+from asterism.networks.pixels import Pixels
+from asterism.parameters import Interval
+from asterism.training import Run, train_epoch
+from asterism.training.triplets import TripletLoss
+
+SAME = 1e-10  # squared distance below which a new image is one of those that were fitted: rounding of float32
+
+
+class JULE(ImageClusterer):
+    """Joint unsupervised learning of representations and clusters.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        n*_c.
+    unroll_rate : float, default=0.9
+        η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper.
+    n_neighbors : int, default=20
+        K_s of the sample graph (Table 2); clipped to the number of other images.
+    center : bool, default=False
+        Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
+        not (FACTS §1.3).
+    result : {"rc", "sf"}, default="rc"
+        Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF).
+    merging : MergeRule, optional
+    loss : TripletLoss, optional
+    training : TripletTraining, optional
+        Of each period.
+    network : ConvSettings, optional
+    device : str, default="auto"
+    precision : str, default="32-true"
+    run_dir : path, optional
+        Folder for checkpoints and results; a killed fit goes on from there.
+    random_state : int, RandomState or None
+    verbose : int, default=0
+        1 shows progress.
+
+    Attributes
+    ----------
+    sf_labels_, rc_labels_ : ndarray of shape (N,)
+        OURS-SF and OURS-RC; ``labels_`` is one of them.
+    linkage_matrix_ : ndarray of shape (N − 1, 4)
+        Merge history of OURS-RC in scipy's form; ``asterism.clustering.linkage.cut(linkage_matrix_, k)`` gives another
+        number of clusters without a new run.
+    linkage_affinities_ : ndarray of shape (N − 1,)
+        Affinity at each row of it.
+    stage_labels_ : ndarray of shape (P + 1, N)
+        Clusters at the beginning and at the end of each of the P periods.
+    stage_maps_ : ndarray of shape (P + 1, N, 3)
+        First three principal components of the features that they were found with (Fig. 1).
+    embedding_ : ndarray of shape (N, 160)
+        Features of the images fitted, which new images are compared with.
+    labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
+        See `ImageClusterer`; ``confidence_`` is the share of an image's affinity to its K_s neighbours that its own
+        cluster has.
+
+    Notes
+    -----
+    New images (`predict`, `predict_proba`) go by eq. 4's affinity to their K_s nearest neighbours among those fitted:
+    the cluster that has most of it. Clusters of a merge tree are no balls, and a centroid would cut them. An image that
+    was fitted keeps its cluster.
+
+    The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way (FACTS
+    §1.1). Cost of a period: n_epochs passes of training, one of features, and O(N²·160) for the neighbours, of which
+    the main process alone finds and merges. Memory O(N·(K_s + 160)).
+
+    Examples
+    --------
+    >>> from asterism import JULE
+    >>> labels = JULE(n_clusters=10, center=True, random_state=0).fit_predict("data:usps")  # doctest: +SKIP
+    """
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "merging": MergeRule(),
+        "loss": TripletLoss(),
+        "training": TripletTraining(),
+        "network": ConvSettings(),
+    }
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "unroll_rate": [Interval(float, 0, 1, closed="right")],
+        "n_neighbors": [Interval(int, 1, None)],
+        "center": [bool],
+        "result": [{"rc", "sf"}],
+        "merging": [MergeRule, None],
+        "loss": [TripletLoss, None],
+        "training": [TripletTraining, None],
+        "network": [ConvSettings, None],
+        **COMPUTING,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        unroll_rate: float = 0.9,
+        n_neighbors: int = 20,
+        center: bool = False,
+        result: str = "rc",
+        merging: MergeRule | None = None,
+        loss: TripletLoss | None = None,
+        training: TripletTraining | None = None,
+        network: ConvSettings | None = None,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.unroll_rate = unroll_rate
+        self.n_neighbors = n_neighbors
+        self.center = center
+        self.result = result
+        self.merging = merging
+        self.loss = loss
+        self.training = training
+        self.network = network
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ---------------------------------------------------------------- Alg. 1
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        network = run.runtime.place(self._network(images.shape, run.generator("weights")))
+        resident = images.to(run.runtime.device)
+        if self.center:
+            network.mean.copy_(mean_image(resident))
+        stages = self._initialise(network, resident, run)  # 2. initialise y (θ stands already)
+        self._unroll(network, resident, run, stages)  # 3.–10.
+        return self._fitted(network, resident, run, stages)
+
+    def _initialise(self, network: ConvNetwork, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:
+        """Initial clusters by the nearest neighbour in pixels (§3.6), and room for what the periods find.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            ``targets`` (P,), numbers of clusters at the periods' ends; ``labels`` (P + 1, N) and ``maps``
+            (P + 1, N, 3), of which the first row is filled; ``sigma2`` (1,).
+        """
+        pixels = Pixels(normalise=True, mean=network.mean if self.center else None)
+        merger, n = self._merger(run), len(images)
+
+        def compute() -> dict[str, torch.Tensor]:
+            features = extract(pixels, images, run.runtime)  # (N, C·H·W)
+            empty = {"labels": torch.zeros(n, dtype=torch.int64), "sigma2": torch.zeros(1, dtype=torch.float64)}
+            found = from_main(run, lambda: merger.initial(features), empty)
+            return {**found, "map": principal_map(features)}
+
+        found = run.once("initial", compute)
+        targets = merge_schedule(int(found["labels"].max()) + 1, self.n_clusters, self.unroll_rate) or [self.n_clusters]
+        labels = torch.zeros((len(targets) + 1, n), dtype=torch.int64)
+        maps = torch.zeros((len(targets) + 1, n, MAP_DIMENSIONS))
+        labels[0], maps[0] = found["labels"], found["map"]
+        return {"targets": torch.tensor(targets), "labels": labels, "maps": maps, "sigma2": found["sigma2"]}
+
+    def _unroll(self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor]) -> None:
+        """Alg. 1, lines 3–10: train on the clusters, merge on the features, a period at a time.
+
+        Changes the network and fills ``stages`` in place; a round is an epoch, the last of a period merges.
+        """
+        training, loss = self.resolved("training"), self.resolved("loss")
+        network.train()
+        wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
+        targets, labels, sigma2 = stages["targets"].tolist(), stages["labels"], stages["sigma2"]
+        n_steps = -(-len(images) // training.batch_size)  # an epoch
+        state: dict[str, Any] = {"network": network, "optimizer": optimizer.optimizer, **stages}
+        for t in run.rounds("periods", len(targets) * training.n_epochs, **state):
+            period, epoch = divmod(t, training.n_epochs)
+            noise = run.generator("triplets", t, run.runtime.rank)
+
+            def loss_of(
+                batch: torch.Tensor,
+                indices: torch.Tensor,
+                labels: torch.Tensor = labels[period],
+                noise: torch.Generator = noise,
+            ) -> torch.Tensor:
+                return loss(wrapped(batch), labels[indices], float(sigma2), noise)
+
+            lr = training.rate_at((epoch if training.restart else t) * n_steps)
+            value = train_epoch(images, loss_of, optimizer, training, run, ("periods", t), lr=lr)  # 6.
+            run.record(loss=value, lr=lr)
+            if epoch == training.n_epochs - 1:
+                self._end_period(network, images, run, stages, period)
+            now = labels[period + (epoch == training.n_epochs - 1)]
+            run.record(n_clusters=int(now.max()) + 1)
+            run.observe(now)
+
+    def _end_period(
+        self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], period: int
+    ) -> None:
+        """Alg. 1, line 4, the period's timesteps at once: merge its share of the clusters on the new features."""
+        if self.resolved("network").batch_statistics:
+            features = batch_statistics_features(network, images, run, period)
+        else:
+            features = extract(network, images, run.runtime)
+        labels, sigma2 = stages["labels"], stages["sigma2"]
+        empty = {"labels": torch.zeros_like(labels[0]), "sigma2": torch.zeros_like(sigma2)}
+        target = int(stages["targets"][period])
+        found = from_main(run, lambda: self._merger(run).merge(features, labels[period], target), empty)
+        labels[period + 1] = found["labels"]
+        sigma2.copy_(found["sigma2"])
+        stages["maps"][period + 1] = principal_map(features)
+
+    # ---------------------------------------------------------------- what is left when it is done
+
+    def _fitted(self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor]) -> Fitted:
+        features = extract(network, images, run.runtime)
+        n, sf_labels, double = len(images), stages["labels"][-1], torch.float64
+        empty = {
+            "labels": torch.zeros(n, dtype=torch.int64),
+            "history": torch.zeros((n - 1, 4), dtype=double),
+            "affinities": torch.zeros(n - 1, dtype=double),
+            "sigma2": torch.zeros(1, dtype=double),
+            "confidence": torch.zeros(n, dtype=double),
+        }
+        kept = sf_labels if self.result == "sf" else None
+
+        def compute() -> dict[str, torch.Tensor]:
+            return from_main(run, lambda: self._merger(run).merge_anew(features, kept), empty)
+
+        found = run.once("rc", compute)
+        labels = found["labels"] if kept is None else kept
+        sums = torch.zeros(int(labels.max()) + 1, features.shape[1]).index_add_(0, labels, features)
+        attributes = {
+            "sf_labels": sf_labels,
+            "rc_labels": found["labels"],
+            "linkage_matrix": found["history"],
+            "linkage_affinities": found["affinities"],
+            "stage_labels": stages["labels"],
+            "stage_maps": stages["maps"],
+            "embedding": features,
+            "sigma2": found["sigma2"],
+        }
+        return Fitted(
+            encoder=network,
+            labels=labels.numpy(),
+            centers=(sums / torch.bincount(labels)[:, None]).numpy(),
+            confidence=found["confidence"].numpy(),
+            attributes={name: value.numpy() for name, value in attributes.items()},
+        )
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
+        indices, distances = neighbors(features, self.embedding_, self.n_neighbors)
+        weights = neighbor_weights(distances, float(self.sigma2_[0]))
+        same = distances <= SAME
+        weights = np.where(same.any(1, keepdims=True), same, weights)
+        shares = torch.zeros(len(features), len(self.cluster_centers_), dtype=torch.float64)
+        shares.scatter_add_(1, torch.from_numpy(self.labels_[indices]), torch.from_numpy(weights))
+        return (shares / shares.sum(1, keepdim=True)).float()
+
+    def _merger(self, run: Run) -> Merger:
+        return Merger(self.n_clusters, self.n_neighbors, self.resolved("merging"), run.runtime.device)
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> ConvNetwork:
+        return self._network(shape, torch.Generator().manual_seed(0))
+
+    def _network(self, shape: tuple[int, int, int], generator: torch.Generator) -> ConvNetwork:
+        settings = self.resolved("network")
+        return build_conv(shape, generator, settings.n_features, settings.norm_scale)

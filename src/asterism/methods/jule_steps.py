@@ -1,0 +1,157 @@
+"""What JULE's loop is made of: merging on the main process, features by batch statistics, the maps of Fig. 1."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
+from asterism.clustering.linkage import Merging, merge
+from asterism.images import ImageSource
+from asterism.methods.jule_settings import MergeRule
+from asterism.networks.conv import ConvNetwork
+from asterism.training import Run
+
+MAP_DIMENSIONS = 3  # of Fig. 1
+STATISTICS_BATCH = 100  # images that share their batch norm in the Torch code
+
+Found = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Merger:
+    """Graph and merging of one fit.
+
+    Attributes
+    ----------
+    n_clusters : int
+        n*_c, where the fit ends.
+    n_neighbors : int
+        K_s.
+    rule : MergeRule
+    device : torch.device
+        Where neighbours are searched.
+    """
+
+    n_clusters: int
+    n_neighbors: int
+    rule: MergeRule
+    device: torch.device
+
+    def initial(self, features: torch.Tensor) -> Found:
+        """Initial clusters ``labels`` (N,) and σ² (1,) of features (N, D)."""
+        found = knn(features, self.n_neighbors, device=self.device)
+        _, sigma2 = affinity_graph(found, self.n_neighbors, self.rule.scale)
+        labels = self._first_clusters(found[0])
+        return {"labels": torch.from_numpy(labels), "sigma2": torch.tensor([sigma2], dtype=torch.float64)}
+
+    def merge(self, features: torch.Tensor, labels: torch.Tensor, target: int) -> Found:
+        """Clusters (N,) merged down to ``target`` on features (N, D), and σ² (1,)."""
+        found = knn(features, self.n_neighbors, device=self.device)
+        merging, sigma2 = self._merged(found, features, labels.numpy(), target, full=False)
+        return {"labels": torch.from_numpy(merging.labels), "sigma2": torch.tensor([sigma2], dtype=torch.float64)}
+
+    def merge_anew(self, features: torch.Tensor, kept: torch.Tensor | None) -> Found:
+        """OURS-RC: from the initial clusters of the final features (N, D) to the end.
+
+        In one go, not in a period's portions as the Torch code does it: with exact affinities those change nothing.
+
+        Parameters
+        ----------
+        features : torch.Tensor of shape (N, D)
+        kept : torch.Tensor of shape (N,), optional
+            Labels whose ``confidence`` is wanted; by default the new ones.
+
+        Returns
+        -------
+        dict of torch.Tensor
+            ``labels`` (N,), ``history`` (N − 1, 4) and ``affinities`` (N − 1,) of the merging, ``sigma2`` (1,),
+            ``confidence`` (N,): share of an image's affinity to its neighbours that its cluster has.
+        """
+        found = knn(features, self.n_neighbors, device=self.device)
+        merging, sigma2 = self._merged(found, features, self._first_clusters(found[0]), self.n_clusters, full=True)
+        labels = merging.labels if kept is None else kept.numpy()
+        weights = neighbor_weights(found[1], sigma2)  # (N, K_s)
+        own = (weights * (labels[found[0]] == labels[:, None])).sum(1)
+        return {
+            "labels": torch.from_numpy(merging.labels),
+            "history": torch.from_numpy(merging.history),
+            "affinities": torch.from_numpy(merging.affinities),
+            "sigma2": torch.tensor([sigma2], dtype=torch.float64),
+            "confidence": torch.from_numpy(own / weights.sum(1)),
+        }
+
+    def _first_clusters(self, indices: np.ndarray) -> np.ndarray:
+        labels = nearest_neighbor_components(indices)
+        if labels.max() + 1 >= self.n_clusters:
+            return labels
+        warnings.warn(
+            f"images and their nearest neighbours form {labels.max() + 1} clusters, fewer than n_clusters="
+            f"{self.n_clusters}: merging starts from single images",
+            stacklevel=2,
+        )
+        return np.arange(len(indices))
+
+    def _merged(
+        self,
+        found: tuple[np.ndarray, np.ndarray],
+        features: torch.Tensor,
+        labels: np.ndarray,
+        target: int,
+        full: bool,
+    ) -> tuple[Merging, float]:
+        W, sigma2 = affinity_graph(found, self.n_neighbors, self.rule.scale)
+        options = self.rule.options(int(labels.max()) + 1, self.n_clusters)
+        return merge(W, labels, target, criterion="jule", features=features.numpy(), full=full, **options), sigma2
+
+
+def neighbor_weights(distances: np.ndarray, sigma2: float) -> np.ndarray:
+    """exp(−(d² − d²_1)/σ²) of squared distances (N, K) in increasing order: eq. 4 up to a factor for each row.
+
+    The factor keeps images far from all others from weights of 0; shares of a row do not change by it.
+    """
+    if sigma2 <= 0:
+        return (distances == distances[:, :1]).astype(np.float64)
+    return np.exp(-(distances - distances[:, :1]) / sigma2)
+
+
+def mean_image(images: ImageSource) -> torch.Tensor:
+    """Mean (C, H, W) of all images."""
+    sums = [images.batch(slice(i, i + 1024)).sum(0, dtype=torch.float64) for i in range(0, len(images), 1024)]
+    return (torch.stack(sums).sum(0) / len(images)).float()
+
+
+def principal_map(features: torch.Tensor) -> torch.Tensor:
+    """First three principal components (N, 3) of features (N, D), float32; 0 beyond N or D (Fig. 1)."""
+    centered = (features - features.mean(0)).numpy()
+    n_components = min(MAP_DIMENSIONS, *centered.shape)
+    left, values, _ = randomized_svd(centered, n_components, random_state=0)
+    found = torch.zeros(len(features), MAP_DIMENSIONS)
+    found[:, :n_components] = torch.from_numpy(left * values)
+    return found
+
+
+@torch.no_grad()
+def batch_statistics_features(network: ConvNetwork, images: ImageSource, run: Run, period: int) -> torch.Tensor:
+    """Features (N, D) whose batch norm uses each batch's own statistics (FACTS §1.10); batches are drawn at random.
+
+    The running statistics move too, as in the Torch code. Every process computes all of them.
+    """
+    features = torch.empty(len(images), network.linear.out_features)
+    order = torch.randperm(len(images), generator=run.generator("batch statistics", period))
+    for indices in order.tensor_split(-(-len(images) // STATISTICS_BATCH)):
+        features[indices] = network(images.batch(indices, run.runtime.device)).float().cpu()
+    return features
+
+
+def from_main(
+    run: Run, compute: Callable[[], dict[str, torch.Tensor]], empty: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """What the main process computes, on every process; ``empty`` are zeros of those shapes, and are added."""
+    found = compute() if run.runtime.is_main else empty
+    return {name: run.runtime.sum_over_ranks(found[name].to(run.runtime.device)).cpu() for name in empty}

@@ -1,0 +1,191 @@
+"""The weighted triplet loss of JULE (Yang, Parikh and Batra, CVPR 2016, §3.5.2) and what its codes make of it.
+
+The paper's eq. 11 compares affinities of each sample with those of its nearest neighbours in other clusters. Both of
+the authors' codes have a hinge on squared distances with negatives drawn at random instead (FACTS §1.8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from asterism.parameters import Interval, Parameters
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """T triplets of a batch, as indices into it: anchor i, positive j of its cluster, negative k of another."""
+
+    anchors: torch.Tensor
+    positives: torch.Tensor
+    negatives: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+
+class TripletLoss(Parameters):
+    """Which triplets a batch has, and what they cost.
+
+    Parameters
+    ----------
+    form : {"hinge", "affinity"}, default="hinge"
+        "hinge": mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin), as in both codes. "affinity": eq. 11, mean of
+        −λ/(K_c − 1) (γ A(x_i, x_j) − A(x_i, x_k)) with A of eq. 4.
+    gamma : float, default=1.0
+        γ, weight of the positive. Table 2 has 2 (for eq. 11), the codes 1.
+    margin : float, default=0.2
+        Of the hinge: 0.2 in the Torch code, 0.1 or 0.2 in the Caffe code; the paper has none.
+    negatives : {"random", "nearest"}, default="random"
+        Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the anchor,
+        as the paper says.
+    n_negatives : int, default=20
+        At most this many a pair, and never more than the batch has other clusters: 20 in the Torch code, 10 in the
+        Caffe code; K_c = 5 in the paper.
+    pairs : {"unordered", "ordered"}, default="unordered"
+        Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).
+    gradient : {"all", "anchor"}, default="all"
+        "anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products spoil
+        the gradients of the other two (FACTS §1.8).
+    local_weight : float, default=1.0
+        λ of eq. 11, a factor on the loss of "affinity".
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "form": [{"hinge", "affinity"}],
+        "gamma": [Interval(float, 0, None, closed="neither")],
+        "margin": [Interval(float, 0, None)],
+        "negatives": [{"random", "nearest"}],
+        "n_negatives": [Interval(int, 1, None)],
+        "pairs": [{"unordered", "ordered"}],
+        "gradient": [{"all", "anchor"}],
+        "local_weight": [Interval(float, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        form: str = "hinge",
+        gamma: float = 1.0,
+        margin: float = 0.2,
+        negatives: str = "random",
+        n_negatives: int = 20,
+        pairs: str = "unordered",
+        gradient: str = "all",
+        local_weight: float = 1.0,
+    ) -> None:
+        self.form = form
+        self.gamma = gamma
+        self.margin = margin
+        self.negatives = negatives
+        self.n_negatives = n_negatives
+        self.pairs = pairs
+        self.gradient = gradient
+        self.local_weight = local_weight
+
+    def __call__(
+        self, embeddings: torch.Tensor, labels: torch.Tensor, sigma2: float, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : torch.Tensor of shape (B, D)
+            x, rows of length 1.
+        labels : integer tensor of shape (B,), on the CPU
+            Clusters.
+        sigma2 : float
+            σ² of eq. 4, for "affinity".
+        generator : torch.Generator
+            Draws the negatives; on the CPU.
+
+        Returns
+        -------
+        torch.Tensor
+            Scalar; 0 where no two samples share a cluster, or all do. O(B²·D + T).
+        """
+        distances = squared_distances(embeddings, anchors_only=self.gradient == "anchor")
+        nearness = distances.detach().cpu() if self.negatives == "nearest" else None
+        found = draw_triplets(labels, self.n_negatives, generator, nearness, ordered=self.pairs == "ordered")
+        if len(found) == 0:
+            return distances.sum() * 0.0
+        i, j, k = (one.to(embeddings.device) for one in (found.anchors, found.positives, found.negatives))
+        width = distances.shape[1]
+        to_positive, to_negative = distances.view(-1)[i * width + j], distances.view(-1)[i * width + k]
+        if self.form == "hinge":
+            return hinge_loss(to_positive, to_negative, self.gamma, self.margin)
+        weight = self.local_weight / max(1, self.n_negatives - 1)
+        return weight * affinity_loss(to_positive, to_negative, self.gamma, sigma2)
+
+
+def squared_distances(embeddings: torch.Tensor, anchors_only: bool = False) -> torch.Tensor:
+    """‖x_i − x_j‖² = 2 − 2⟨x_i, x_j⟩ of unit vectors (B, D): (B, B), rows are anchors.
+
+    With ``anchors_only`` gradients reach x_i and not x_j. What is left out, the gradient of ‖x‖², points along x, and
+    scaling to length 1 takes it away.
+    """
+    # Under mixed precision the product must stay in float32: squared distances are a small difference.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        x = embeddings.float()
+        return 2 - 2 * x @ (x.detach() if anchors_only else x).T
+
+
+def hinge_loss(
+    to_positive: torch.Tensor, to_negative: torch.Tensor, gamma: float = 1.0, margin: float = 0.2
+) -> torch.Tensor:
+    """Mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin) over T triplets, from their squared distances (T,)."""
+    return (gamma * to_positive - to_negative + margin).clamp_min(0).mean()
+
+
+def affinity_loss(
+    to_positive: torch.Tensor, to_negative: torch.Tensor, gamma: float = 2.0, sigma2: float = 1.0
+) -> torch.Tensor:
+    """Mean of −(γ A(x_i, x_j) − A(x_i, x_k)), eq. 11 without its factor, A = exp(−d²/σ²) of eq. 4; (T,) distances.
+
+    The mean instead of the sum keeps one learning rate for all numbers of triplets.
+    """
+    return -(gamma * torch.exp(-to_positive / sigma2) - torch.exp(-to_negative / sigma2)).mean()
+
+
+def draw_triplets(
+    labels: torch.Tensor,
+    n_negatives: int,
+    generator: torch.Generator,
+    nearness: torch.Tensor | None = None,
+    ordered: bool = False,
+) -> Triplets:
+    """All pairs of a batch that share a cluster, each with distinct negatives of other clusters.
+
+    Parameters
+    ----------
+    labels : integer tensor of shape (B,)
+        Clusters of the batch.
+    n_negatives : int
+        At most this many a pair; no more than the batch has other clusters (FACTS §1.8), nor samples in them.
+    generator : torch.Generator
+        Draws the negatives.
+    nearness : torch.Tensor of shape (B, B), optional
+        Distances by which the nearest negatives of each anchor are taken instead.
+    ordered : bool
+        Pairs both ways; else i < j.
+
+    Returns
+    -------
+    Triplets
+        O(P·B) for P pairs.
+    """
+    same = labels[:, None] == labels[None]  # (B, B)
+    paired = same & ~torch.eye(len(labels), dtype=torch.bool) if ordered else same.triu(1)
+    i, j = paired.nonzero(as_tuple=True)  # (P,)
+    wanted = min(n_negatives, len(labels.unique()) - 1)
+    if len(i) == 0 or wanted < 1:
+        none = torch.empty(0, dtype=torch.int64)
+        return Triplets(none, none, none)
+    if nearness is None:
+        keys = torch.rand(len(i), len(labels), generator=generator)
+        keys[same[i]] = 2.0
+        k = keys.topk(wanted, dim=1, largest=False, sorted=False).indices  # (P, m), distinct and uniform
+    else:
+        k = nearness.masked_fill(same, torch.inf).topk(wanted, dim=1, largest=False).indices[i]
+    return Triplets(i.repeat_interleave(wanted), j.repeat_interleave(wanted), k.flatten())
