@@ -1,4 +1,4 @@
-"""Seconds of a training epoch of FCAE and DBC against a plain PyTorch script of the same network.
+"""Seconds of a training epoch of FCAE, DBC and JULE against a plain PyTorch script of the same network.
 
 Both run in turns in one process on the same images, batches and optimiser, without augmentation (the plain script has
 none); the ratio is what counts.
@@ -12,16 +12,19 @@ import statistics
 import time
 
 import torch
-from plain_twins.networks import PlainDBC, PlainFCAE
+from plain_twins.networks import PlainDBC, PlainFCAE, PlainJULE, plain_triplet_loss
 
 from asterism.clustering.soft import boosted_targets, kl_loss
 from asterism.features import extract
 from asterism.images import open_images
+from asterism.methods.jule_settings import TripletTraining
 from asterism.methods.soft_clusterer import SoftAssignment
 from asterism.networks import FullyConvolutionalAutoEncoder
+from asterism.networks.conv import build_conv
 from asterism.runtime import Runtime, hardware, versions
 from asterism.training import Run, Training, train_epoch
 from asterism.training.autoencoder import euclidean_loss
+from asterism.training.triplets import TripletLoss
 
 TRAINING = Training(n_epochs=100, batch_size=256, optimizer="sgd", lr=1e-4)
 
@@ -105,6 +108,44 @@ def our_dbc(images, runtime, k=10):
     return epoch
 
 
+def plain_jule(pixels, clusters, device):
+    """One epoch of the plain script's triplet training."""
+    network = PlainJULE().to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
+    x, clusters = pixels.to(device), clusters.to(device)
+
+    def epoch(_):
+        for indices in torch.randperm(len(x), device=device).split(100):
+            loss = plain_triplet_loss(network(x[indices]), clusters[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def our_jule(images, clusters, runtime):
+    """The same epoch by Asterism."""
+    network = runtime.place(build_conv(images.shape, torch.Generator().manual_seed(0))).train()
+    run, training, loss = Run(runtime, 0), TripletTraining(), TripletLoss()
+    wrapped, optimizer = runtime.setup(network, training.make_optimizer(network.parameters()))
+    images = images.to(runtime.device)
+
+    def epoch(t):
+        noise = run.generator("triplets", t)
+        train_epoch(
+            images,
+            lambda x, i: loss(wrapped(x), clusters[i], 1.0, noise),
+            optimizer,
+            training,
+            run,
+            ("jule", t),
+            lr=0.01,
+        )
+
+    return epoch
+
+
 def seconds(function, t, device):
     """Wall seconds of one call, GPU work included."""
     began = time.perf_counter()
@@ -121,6 +162,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="begin of a part's name: FCAE, DBC, JULE")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -128,11 +170,15 @@ def main():
     pixels = (torch.rand(arguments.images, 1, 28, 28) * 255).to(torch.uint8)
     images = open_images(pixels[:, 0].numpy())
     plain = pixels.float() / 255
+    clusters = torch.randint(0, 17, (arguments.images,))  # as many as MNIST-test has in its last period
     row = {"hardware": hardware(runtime.device), "versions": versions(), "images": arguments.images}
     for name, ours, theirs in (
         ("FCAE epoch", our_fcae(images, runtime), plain_fcae(plain, runtime.device)),
         ("DBC round", our_dbc(images, runtime), plain_dbc(plain, runtime.device)),
+        ("JULE epoch", our_jule(images, clusters, runtime), plain_jule(plain, clusters, runtime.device)),
     ):
+        if not name.startswith(arguments.only):
+            continue
         pairs = [
             (seconds(ours, t, runtime.device), seconds(theirs, t, runtime.device)) for t in range(arguments.rounds + 1)
         ]

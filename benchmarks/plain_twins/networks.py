@@ -1,4 +1,4 @@
-"""The FCAE of Table 2 for MNIST as anyone would write it in plain PyTorch: our speed is measured against it."""
+"""The networks of DBC and JULE for MNIST as anyone would write them in plain PyTorch: our speed is measured by them."""
 
 import torch
 from torch import nn
@@ -44,3 +44,31 @@ class PlainDBC(nn.Module):
         z = self.encoder.encode(x)[0].flatten(1)
         q = 1 / (1 + torch.cdist(z, self.centers) ** 2)
         return q / q.sum(1, keepdim=True)
+
+
+class PlainJULE(nn.Module):
+    """JULE's MNIST network, NCHW, nothing clever."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(1, 50, 5), nn.BatchNorm2d(50), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)),
+            *(nn.Conv2d(50, 50, 5), nn.BatchNorm2d(50), nn.ReLU(), nn.Flatten(), nn.Linear(3200, 160)),
+        )
+
+    def forward(self, x):
+        """Features (B, 160) of length 1."""
+        return nn.functional.normalize(self.layers(x))
+
+
+def plain_triplet_loss(x, labels, n_negatives=20, margin=0.2):
+    """Mean hinge of all pairs of a cluster, each with random negatives of other clusters."""
+    same = labels[:, None] == labels[None]
+    i, j = same.triu(1).nonzero(as_tuple=True)
+    m = min(n_negatives, len(labels.unique()) - 1)
+    if len(i) == 0 or m < 1:
+        return x.sum() * 0
+    k = torch.multinomial((~same[i]).float(), m)
+    to_positive = (x[i] - x[j]).square().sum(1)
+    to_negative = (x[i][:, None] - x[k]).square().sum(2)
+    return torch.relu(to_positive[:, None] - to_negative + margin).mean()
