@@ -1,0 +1,385 @@
+"""Non-negative matrix factorisation with group sparsity (GSNMF): Gui, Gui, Wang, Morency and Moura, "Factorized
+convolutional networks: unsupervised fine-tuning for image clustering", WACV 2018, §3.1 and §3.2, eqs. 1 to 6.
+
+The paper has samples in columns, X ≈ W H with W (M, L) the bases and H (L, N) the coefficients. Here samples are rows,
+as everywhere in Python, and everything is its transpose: X (N, M) ≈ H (N, L) W (L, M).
+
+    f(W, H) = ½ ‖X − HW‖² + (λ₁/2) ‖H‖² + λ₂ ‖H‖₁          (2)
+    W ← W ∘ HᵀX / HᵀHW,   H ← H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂)     (6)
+
+The paper's sentence on sensitivity exchanges the roles of λ₁ and λ₂; its four formulas agree, and are followed (FACTS
+§5): ``l2`` = λ₁, ``l1`` = λ₂.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import randomized_svd
+from torch.nn.functional import normalize
+
+from asterism.errors import InputError
+
+INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
+SMALLEST = 1e-12  # below it a denominator counts as this; a numerator of 0 then stays 0
+HALVINGS = 4  # of the exponent of a step of W that would raise f
+GRAM_FROM = 256  # components: below, four small products cost more than one
+ROWS = 8192  # coefficients of so many samples are found at once
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What is added to the squared error, on the coefficients H.
+
+    Attributes
+    ----------
+    l1 : float
+        λ₂ of eq. 2, on Σ h.
+    l2 : float
+        λ₁ of eq. 2, on ½ Σ h².
+    l21 : float
+        On Σ_l ‖h_l‖, h_l being component l's coefficients of all samples: the mixed norm of Table 4. A component that
+        little needs is pushed out as a whole.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    l21: float = 0.0
+
+    def ridge(self, H: torch.Tensor) -> torch.Tensor | float:
+        """Coefficient of h in the gradient: λ₁, and for ℓ2,1 λ/‖h_l‖ beside it, (L,).
+
+        ‖h‖ ≤ (‖h‖²/‖h'‖ + ‖h'‖)/2 with equality at h = h', so this quadratic bound keeps f from rising.
+        """
+        return self.l2 + self.l21 / H.norm(dim=0).clamp_min(SMALLEST) if self.l21 else self.l2
+
+    def value(self, H: torch.Tensor) -> float:
+        """The penalty's part of f."""
+        found = 0.5 * self.l2 * _dot(H, H) if self.l2 else 0.0
+        found += self.l1 * float(H.sum(dtype=torch.float64)) if self.l1 else 0.0
+        return found + (self.l21 * float(H.norm(dim=0).sum(dtype=torch.float64)) if self.l21 else 0.0)
+
+
+class Factors(NamedTuple):
+    """What `factorise` found."""
+
+    H: torch.Tensor  # (N, L) coefficients
+    W: torch.Tensor  # (L, M) bases
+    objective: list[float]  # f after each iteration, the start first
+    n_iter: int
+
+
+# ---------------------------------------------------------------- the rules
+
+
+def step_h(
+    H: torch.Tensor, XWt: torch.Tensor, WWt: torch.Tensor, l1: float, ridge: torch.Tensor | float
+) -> torch.Tensor:
+    """H's rule of eq. 6: H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂), (N, L)."""
+    below = H @ WWt
+    if isinstance(ridge, torch.Tensor) or ridge:
+        below.addcmul_(H, torch.as_tensor(ridge, dtype=H.dtype, device=H.device))
+    if l1:
+        below.add_(l1)
+    return torch.div(XWt, below.clamp_min_(SMALLEST), out=below).mul_(H)
+
+
+def step_w(W: torch.Tensor, HtX: torch.Tensor, HtH: torch.Tensor) -> torch.Tensor:
+    """W's rule of eq. 6: W ∘ HᵀX / HᵀHW, (L, M)."""
+    below = (HtH @ W).clamp_min_(SMALLEST)
+    return torch.div(HtX, below, out=below).mul_(W)
+
+
+def gram(A: torch.Tensor) -> torch.Tensor:
+    """A Aᵀ (L, L), its lower half only, in blocks: 5/8 of the product's operations; torch has no such routine."""
+    if len(A) < GRAM_FROM:
+        return A @ A.T
+    found = A.new_empty(len(A), len(A))
+    edges = [len(A) * i // 4 for i in range(5)]
+    for start, stop in itertools.pairwise(edges):
+        torch.matmul(A[start:stop], A[:stop].T, out=found[start:stop, :stop])
+        found[:start, start:stop] = found[start:stop, :start].T
+    return found
+
+
+def unit_bases(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bases of length 1, and their lengths (L,) before: H times these keeps HW. A basis of 0 stays, its length 1."""
+    lengths = W.norm(dim=1)
+    lengths = torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+    return W / lengths[:, None], lengths
+
+
+@dataclass
+class _State:
+    """W, H and the products that the rules and f share, each computed once."""
+
+    X: torch.Tensor
+    XX: float
+    W: torch.Tensor
+    H: torch.Tensor
+    XWt: torch.Tensor = field(init=False)
+    WWt: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.XWt, self.WWt = self.X @ self.W.T, gram(self.W)
+
+    def objective(self, HtH: torch.Tensor, penalty: Penalty) -> float:
+        """f by ‖X‖² − 2⟨XWᵀ, H⟩ + ⟨HᵀH, WWᵀ⟩: no product of the size of X."""
+        error = self.XX - 2 * _dot(self.XWt, self.H) + _dot(HtH, self.WWt)
+        return 0.5 * max(0.0, error) + penalty.value(self.H)
+
+
+def factorise(
+    X: torch.Tensor,
+    W: torch.Tensor,
+    H: torch.Tensor,
+    penalty: Penalty | None = None,
+    *,
+    n_iter: int = 200,
+    tol: float = 1e-4,
+    unit: bool = True,
+) -> Factors:
+    """Alternate the two rules of eq. 6 from a start.
+
+    Parameters
+    ----------
+    X : torch.Tensor of shape (N, M)
+        Non-negative; its device and type are computed on and in.
+    W : torch.Tensor of shape (L, M)
+    H : torch.Tensor of shape (N, L)
+    penalty : Penalty, optional
+    n_iter : int, default=200
+        Iterations at most.
+    tol : float, default=1e-4
+        Stop when ten iterations lowered f by less than this share of the first f, as scikit-learn does; 0 never.
+    unit : bool, default=True
+        Keep bases at length 1, what they lose being given to H ("ℓ2 normalization layers to X and W", §3.3): without,
+        a penalty on H is undone by larger bases.
+
+    Returns
+    -------
+    Factors
+        ``objective`` never rises. Eq. 6 alone guarantees that for bases of any length; where a step of W and the
+        rescaling that follows would raise f with its penalties, the step is shortened or left out.
+
+    Notes
+    -----
+    An iteration costs 4·N·M·L + 4·N·L² + 4·M·L² operations, all but O(N·L + M·L) of them in matrix products; f costs
+    nothing beside. Memory: X, three times H, twice W.
+    """
+    penalty = penalty or Penalty()
+    if unit:
+        W, lengths = unit_bases(W)
+        H = H * lengths
+    state = _State(X, _dot(X, X), W, H)
+    HtH = gram(state.H.T)
+    values = [state.objective(HtH, penalty)]
+    for t in range(1, n_iter + 1):
+        state.H = step_h(state.H, state.XWt, state.WWt, penalty.l1, penalty.ridge(state.H))
+        HtH = gram(state.H.T)
+        values.append(_move_w(state, HtH, penalty, unit))
+        if tol and t % 10 == 0 and values[-11] - values[-1] < tol * values[0]:
+            break
+    return Factors(state.H, state.W, values, len(values) - 1)
+
+
+def _move_w(state: _State, HtH: torch.Tensor, penalty: Penalty, unit: bool) -> float:
+    """W's step, bases brought to length 1, the products renewed. Returns f."""
+    HtX = state.H.T @ state.X
+    target = step_w(state.W, HtX, HtH)
+    if not unit:
+        state.W = target
+        state.__post_init__()
+        return state.objective(HtH, penalty)
+    before, kept = state.objective(HtH, penalty), (state.W, state.H, state.XWt, state.WWt)
+    rounding = torch.finfo(state.X.dtype).eps * state.XX
+    for halving in range(HALVINGS):
+        if halving:
+            target = kept[0] * (target / kept[0].clamp_min(SMALLEST)).sqrt_()
+        state.W, lengths = unit_bases(target)
+        state.H = kept[1] * lengths
+        state.__post_init__()
+        after = state.objective(lengths[:, None] * HtH * lengths, penalty)
+        if after <= before + rounding:
+            return after
+    state.W, state.H, state.XWt, state.WWt = kept
+    return before
+
+
+def coefficients(
+    X: torch.Tensor, W: torch.Tensor, *, l1: float = 0.0, ridge: torch.Tensor | float = 0.0, n_iter: int = 200
+) -> torch.Tensor:
+    """Coefficients of samples with the bases fixed: H's rule alone (the paper is silent; FACTS §5.8).
+
+    Parameters
+    ----------
+    X : torch.Tensor of shape (N, M)
+    W : torch.Tensor of shape (L, M)
+    l1 : float
+    ridge : float or torch.Tensor of shape (L,)
+        `Penalty.ridge`.
+    n_iter : int, default=200
+        Always so many, so that a sample's coefficients do not depend on the others.
+
+    Returns
+    -------
+    torch.Tensor of shape (N, L)
+
+    Notes
+    -----
+    The start is XWᵀ, scaled to the best multiple: its zeros are where the gradient is positive whatever h, so none is
+    lost by staying 0. Cost: 2·N·M·L + 2·n_iter·N·L² operations.
+    """
+    WWt = gram(W)
+    parts = []
+    for rows in X.split(ROWS):
+        XWt = rows @ W.T
+        H = XWt * ((XWt * XWt).sum(1) / ((XWt @ WWt) * XWt).sum(1).clamp_min(SMALLEST))[:, None]
+        for _ in range(n_iter):
+            H = step_h(H, XWt, WWt, l1, ridge)
+        parts.append(H)
+    return torch.cat(parts)
+
+
+# ---------------------------------------------------------------- the start
+
+
+def initialise(
+    X: torch.Tensor, n_components: int, init: str = "nndsvda", random_state: int | np.random.RandomState | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """First bases W (L, M) and coefficients H (N, L).
+
+    Parameters
+    ----------
+    X : torch.Tensor of shape (N, M)
+    n_components : int
+        L; what goes beyond the rank of X is filled with samples drawn at random (the paper's Flowers has fewer training
+        images than its L, and says nothing).
+    init : {"nndsvd", "nndsvda", "nndsvdar", "random"}
+        NNDSVD (Boutsidis and Gallopoulos 2008): each singular pair's positive or negative half, the heavier one. Its
+        zeros stay 0 under eq. 6; ``a`` fills them with the mean of X, ``ar`` with small random numbers.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    W, H : torch.Tensor
+    """
+    rng = check_random_state(random_state)
+    mean = float(X.mean(dtype=torch.float64))
+    if init == "random":
+        scale = (mean / n_components) ** 0.5
+        W = scale * np.abs(rng.standard_normal((n_components, X.shape[1])))
+        H = scale * np.abs(rng.standard_normal((X.shape[0], n_components)))
+        return _like(W, X), _like(H, X)
+    W, H = _nndsvd(X.cpu().numpy(), n_components, rng)
+    rank = W.shape[0]
+    if rank < n_components:
+        drawn = rng.choice(len(X), n_components - rank, replace=n_components - rank > len(X))
+        W = np.concatenate([W, X[torch.from_numpy(drawn).to(X.device)].cpu().numpy()])
+        H = np.concatenate([H, np.full((len(X), n_components - rank), mean)], axis=1)
+    for part in (W, H) if init != "nndsvd" else ():
+        empty = part <= 0
+        part[empty] = mean if init == "nndsvda" else mean * rng.random_sample(int(empty.sum())) / 100
+    return _like(W, X), _like(H, X)
+
+
+def _nndsvd(X: np.ndarray, n_components: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """NNDSVD of rank at most L: W (r, M), H (N, r)."""
+    U, S, Vt = randomized_svd(X, min(n_components, *X.shape), random_state=rng)
+    kept = S[0] * max(X.shape) * np.finfo(np.float32).eps < S if len(S) else S > 0
+    U, S, Vt = U[:, kept], S[kept], Vt[kept]
+    halves = [(np.maximum(sign * U, 0), np.maximum(sign * Vt, 0)) for sign in (1, -1)]
+    weights = [np.linalg.norm(u, axis=0) * np.linalg.norm(v, axis=1) for u, v in halves]  # (r,) each
+    first = weights[0] >= weights[1]
+    u = np.where(first, halves[0][0], halves[1][0])
+    v = np.where(first[:, None], halves[0][1], halves[1][1])
+    scale = np.sqrt(S * np.where(first, *weights))
+    H = u / np.maximum(np.linalg.norm(u, axis=0), SMALLEST) * scale
+    W = v / np.maximum(np.linalg.norm(v, axis=1), SMALLEST)[:, None] * scale[:, None]
+    return W, H
+
+
+# ---------------------------------------------------------------- more samples than fit
+
+
+class OnlineBases:
+    """Bases learnt batch by batch: sums of HᵀX and HᵀH stand for all samples seen (Lefèvre, Bach and Févotte 2011).
+
+    Parameters
+    ----------
+    W : torch.Tensor of shape (L, M)
+        First bases, scaled to length 1.
+    penalty : Penalty
+    forget : float, default=0.7
+        What a pass over the data leaves of the sums of the pass before (the exponent of each batch is its share).
+    n_inner : int, default=10
+        Steps of H a batch.
+    """
+
+    def __init__(self, W: torch.Tensor, penalty: Penalty, forget: float = 0.7, n_inner: int = 10) -> None:
+        self.W = unit_bases(W)[0]
+        self.penalty, self.forget, self.n_inner = penalty, forget, n_inner
+        self.HtX = torch.zeros_like(self.W)
+        self.HtH = self.W.new_zeros(len(self.W), len(self.W))
+
+    @property
+    def ridge(self) -> torch.Tensor | float:
+        """`Penalty.ridge` of all samples seen: HᵀH's diagonal holds the squares of the ‖h_l‖."""
+        lengths = self.HtH.diagonal().sqrt()
+        return self.penalty.ridge(torch.diag(lengths)) if self.penalty.l21 and lengths.any() else self.penalty.l2
+
+    def see(self, X: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+        """Learn from a batch (B, M) that is ``share`` of the data. Returns its coefficients (B, L)."""
+        H = coefficients(X, self.W, l1=self.penalty.l1, ridge=self.ridge, n_iter=self.n_inner)
+        self.HtX.mul_(self.forget**share).add_(H.T @ X)
+        self.HtH.mul_(self.forget**share).add_(H.T @ H)
+        self.W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH))
+        self.HtX.mul_(lengths[:, None])  # H is H times the lengths from here on
+        self.HtH.mul_(lengths[:, None]).mul_(lengths)
+        return H * lengths
+
+    def pass_over(self, batches: Iterable[torch.Tensor], n: int) -> None:
+        """See every batch of n samples once."""
+        for batch in batches:
+            self.see(batch, len(batch) / n)
+
+
+# ---------------------------------------------------------------- small things
+
+
+def check_non_negative(X: torch.Tensor, who: str) -> None:
+    """Refuse negative input, and name the fix.
+
+    Raises
+    ------
+    InputError
+    """
+    least = float(X.min()) if X.numel() else 0.0
+    if least < 0:
+        raise InputError(
+            f"Negative values in data passed to {who} (the least is {least:.4g}): take features after a ReLU, or their "
+            "positive and negative parts, np.hstack([np.maximum(X, 0), np.maximum(-X, 0)])"
+        )
+    if least == 0 and X.numel() and float(X.max()) == 0:
+        warnings.warn(f"{who}: every value is 0, and so are all coefficients", stacklevel=3)
+
+
+def unit_samples(X: torch.Tensor) -> torch.Tensor:
+    """Samples (N, M) of length 1; those of zeros stay 0."""
+    return normalize(X, eps=SMALLEST)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    """⟨a, b⟩, rows summed in the type of a, the rows' sums in float64."""
+    return float(torch.linalg.vecdot(a, b).sum(dtype=torch.float64))
+
+
+def _like(array: np.ndarray, X: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(array, dtype=X.dtype, device=X.device)

@@ -1,0 +1,191 @@
+"""`GSNMF`: `asterism.clustering.nmf` as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from asterism.clustering.nmf import (
+    INITS,
+    OnlineBases,
+    Penalty,
+    check_non_negative,
+    coefficients,
+    factorise,
+    initialise,
+    unit_samples,
+)
+from asterism.parameters import Interval, Parameters
+from asterism.runtime import Runtime
+
+ONLINE_PASSES = 20
+
+
+class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
+    """Group-sparse non-negative matrix factorisation; plain NMF with ``l1 = l2 = 0``.
+
+    Parameters
+    ----------
+    n_components : int, default=1024
+        L (the paper's for 4 096 features).
+    l1 : float, default=0.05
+        λ₂, on Σ h; the paper's choice, made with the labels of Scene-15.
+    l2 : float, default=0.02
+        λ₁, on ½ Σ h².
+    l21 : float, default=0.0
+        On Σ_l ‖h_l‖, the alternative of the paper's Table 4.
+    init : {"nndsvd", "nndsvda", "nndsvdar", "random"}, default="nndsvda"
+    normalise : bool, default=True
+        Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length.
+    max_iter : int, default=200
+        Iterations at most (passes, with ``batch_size``: a tenth of it).
+    tol : float, default=1e-4
+        Stop when ten iterations lowered the objective by less than this share of the first.
+    batch_size : int, optional
+        Learn the bases online, a batch at a time, for samples whose coefficients do not fit.
+    device : str, default="cpu"
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (L, M)
+        W, the bases.
+    objective_ : list of float
+        f after each iteration; empty where learnt online.
+    ridge_ : ndarray of shape (L,)
+        λ₁ and the ℓ2,1 penalty's part, by which new samples are coded.
+    n_iter_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asterism.clustering.nmf_transformer import GSNMF
+    >>> X = np.random.default_rng(0).random((50, 20))
+    >>> GSNMF(5, random_state=0).fit_transform(X).shape
+    (50, 5)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(int, 1, None)],
+        "l1": [Interval(float, 0, None)],
+        "l2": [Interval(float, 0, None)],
+        "l21": [Interval(float, 0, None)],
+        "init": [set(INITS)],
+        "normalise": [bool],
+        "max_iter": [Interval(int, 1, None)],
+        "tol": [Interval(float, 0, None)],
+        "batch_size": [Interval(int, 1, None), None],
+        "device": [str],
+        "random_state": [Interval(int, 0, None), np.random.RandomState, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1024,
+        *,
+        l1: float = 0.05,
+        l2: float = 0.02,
+        l21: float = 0.0,
+        init: str = "nndsvda",
+        normalise: bool = True,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        batch_size: int | None = None,
+        device: str = "cpu",
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.l1 = l1
+        self.l2 = l2
+        self.l21 = l21
+        self.init = init
+        self.normalise = normalise
+        self.max_iter = max_iter
+        self.tol = tol
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.components_.shape[0]
+
+    def _open(self, X: Any, reset: bool) -> torch.Tensor:
+        checked = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+        rows = torch.tensor(checked, device=Runtime(self.device).device)
+        check_non_negative(rows, type(self).__name__)
+        return unit_samples(rows) if self.normalise else rows
+
+    def fit(self, X: Any, y: Any = None) -> GSNMF:
+        """Learn the bases of samples X (N, M), all of them non-negative.
+
+        Raises
+        ------
+        InputError
+            For parameters out of range or negative samples.
+        """
+        self.fit_transform(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """`fit`, then `transform`: the last H is not handed out, so that old and new samples are coded alike.
+
+        Returns
+        -------
+        ndarray of shape (N, L)
+        """
+        self.check()
+        rows = self._open(X, reset=True)
+        penalty = Penalty(self.l1, self.l2, self.l21)
+        if self.batch_size is not None:
+            return self._fit_online(rows, penalty)
+        W, H = initialise(rows, self.n_components, self.init, self.random_state)
+        found = factorise(rows, W, H, penalty, n_iter=self.max_iter, tol=self.tol, unit=self.normalise)
+        self._keep(found.W, penalty.ridge(found.H), found.objective, found.n_iter)
+        return self._coded(rows)
+
+    def _fit_online(self, rows: torch.Tensor, penalty: Penalty) -> np.ndarray:
+        size = self.batch_size or len(rows)
+        W, _ = initialise(rows[: max(size, self.n_components)], self.n_components, self.init, self.random_state)
+        online = OnlineBases(W, penalty)
+        n_passes = max(1, min(ONLINE_PASSES, self.max_iter // 10))
+        for _ in range(n_passes):
+            online.pass_over(rows.split(size), len(rows))
+        self._keep(online.W, online.ridge, [], n_passes)
+        return self._coded(rows)
+
+    def _keep(self, W: torch.Tensor, ridge: torch.Tensor | float, objective: list[float], n_iter: int) -> None:
+        self.components_ = W.cpu().numpy()
+        self.ridge_ = np.broadcast_to(torch.as_tensor(ridge).cpu().numpy(), len(W)).copy()
+        self.objective_, self.n_iter_ = objective, n_iter
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Coefficients of samples, the bases fixed.
+
+        Returns
+        -------
+        ndarray of shape (N, L)
+        """
+        check_is_fitted(self)
+        return self._coded(self._open(X, reset=False))
+
+    def _coded(self, rows: torch.Tensor) -> np.ndarray:
+        W, ridge = (
+            torch.as_tensor(one, dtype=rows.dtype, device=rows.device) for one in (self.components_, self.ridge_)
+        )
+        return coefficients(rows, W, l1=self.l1, ridge=ridge, n_iter=self.max_iter).cpu().numpy()
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """HW (N, M) of coefficients H (N, L)."""
+        check_is_fitted(self)
+        return np.asarray(X) @ self.components_
