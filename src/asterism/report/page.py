@@ -18,6 +18,7 @@ from asterism.report.curves import training
 from asterism.report.gallery import gallery
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
+from asterism.report.merge_tree import merge_tree
 from asterism.report.overview import headline, sizes
 from asterism.report.reconstructions import reconstructions
 from asterism.report.reproduce import reproduce
@@ -30,6 +31,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     sizes,
     map_,
     gallery,
+    merge_tree,
     training,
     reconstructions,
     confusion,
