@@ -10,8 +10,24 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from asterism import DBC, DEC, FCAE, JULE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, Training, load
+from asterism import (
+    DBC,
+    DEC,
+    FCAE,
+    JULE,
+    METHODS,
+    SAE,
+    ConvNet,
+    DAEKMeans,
+    DeepCluster,
+    DeepClusterV2,
+    FCAEKMeans,
+    KMeans,
+    Training,
+    load,
+)
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
+from asterism.methods.deepcluster import Whitening
 from asterism.methods.jule_settings import TripletTraining
 
 SHORT = Training(n_epochs=3, max_grad_norm=1.0)
@@ -27,6 +43,8 @@ CHECKED = [
     DAEKMeans(3, autoencoder=SAE_SHORT),
     KMeans(3),
     JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=2)),
+    DeepCluster(3, network=ConvNet(n_features=16), whitening=Whitening(2), training=SHORT),
+    DeepClusterV2(3, network=ConvNet(n_features=16), hidden=16, n_dims=8, training=SHORT),
 ]
 
 
@@ -51,6 +69,8 @@ def small(method, k=10, **params):
         if isinstance(autoencoder, SAE):
             autoencoder.set_params(widths=(32, 10), layer_training=Training(n_epochs=1))
         made.set_params(autoencoder=autoencoder)
+    if "network" in names and isinstance(made.resolved("network"), ConvNet):
+        made.set_params(network=ConvNet(width=0.05))
     if "training" in names:
         made.set_params(training=TripletTraining(n_epochs=2) if method == "jule" else Training(n_epochs=2))
     return made

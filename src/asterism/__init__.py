@@ -6,8 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asterism.errors import AsterismError
-    from asterism.images import Augmentation, ImageSource, open_images
-    from asterism.methods import DBC, DEC, FCAE, JULE, METHODS, SAE, DAEKMeans, FCAEKMeans, KMeans, load
+    from asterism.images import Augmentation, Crops, ImageSource, open_images
+    from asterism.methods import (
+        DBC,
+        DEC,
+        FCAE,
+        JULE,
+        METHODS,
+        SAE,
+        DAEKMeans,
+        DeepCluster,
+        DeepClusterV2,
+        FCAEKMeans,
+        KMeans,
+        load,
+    )
+    from asterism.networks.convnet import ConvNet
     from asterism.training import Training
 
     __version__: str
@@ -15,10 +29,25 @@ if TYPE_CHECKING:
 # Names are looked up when they are first used: `asterism --help` must not wait for torch.
 _HOMES = {
     "AsterismError": "errors",
-    **dict.fromkeys(("Augmentation", "ImageSource", "open_images"), "images"),
+    **dict.fromkeys(("Augmentation", "Crops", "ImageSource", "open_images"), "images"),
     **dict.fromkeys(
-        ("DBC", "DEC", "FCAE", "JULE", "METHODS", "SAE", "DAEKMeans", "FCAEKMeans", "KMeans", "load"), "methods"
+        (
+            "DBC",
+            "DEC",
+            "FCAE",
+            "JULE",
+            "METHODS",
+            "SAE",
+            "DAEKMeans",
+            "DeepCluster",
+            "DeepClusterV2",
+            "FCAEKMeans",
+            "KMeans",
+            "load",
+        ),
+        "methods",
     ),
+    "ConvNet": "networks.convnet",
     "Training": "training",
 }
 
@@ -31,7 +60,11 @@ __all__ = [
     "SAE",
     "AsterismError",
     "Augmentation",
+    "ConvNet",
+    "Crops",
     "DAEKMeans",
+    "DeepCluster",
+    "DeepClusterV2",
     "FCAEKMeans",
     "ImageSource",
     "KMeans",

@@ -7,13 +7,18 @@ from typing import Any
 
 from asterism.errors import RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
-from asterism.images import Augmentation
+from asterism.images import Augmentation, Crops
 from asterism.methods.autoencoders import FCAE, SAE
 from asterism.methods.baselines import DAEKMeans, FCAEKMeans, KMeans
 from asterism.methods.dbc import DBC
 from asterism.methods.dec import DEC
+from asterism.methods.deepcluster import DeepCluster, Whitening
+from asterism.methods.deepcluster_v2 import DeepClusterV2, MultiCrop
+from asterism.methods.fcn import FCN
 from asterism.methods.jule import JULE
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
+from asterism.networks import Backbone
+from asterism.networks.convnet import ConvNet
 from asterism.parameters import Parameters, from_json
 from asterism.training import Training
 from asterism.training.folder import RunFolder
@@ -26,13 +31,18 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "dae-kmeans": DAEKMeans,
     "kmeans": KMeans,
     "jule": JULE,
+    "fcn": FCN,
+    "deepcluster": DeepCluster,
+    "deepcluster-v2": DeepClusterV2,
 }
 
 # The only classes that a run.json may name.
 KNOWN_CLASSES: dict[str, type[Parameters]] = {
     cls.__name__: cls
-    for cls in (Training, Augmentation, FCAE, SAE, *METHODS.values())
+    for cls in (Training, Augmentation, Crops, FCAE, SAE, *METHODS.values())
     + (ConvSettings, MergeRule, TripletLoss, TripletTraining)  # of JULE
+    + (Backbone,)
+    + (ConvNet, Whitening, MultiCrop)  # of DeepCluster
 }
 
 
@@ -74,10 +84,13 @@ __all__ = [
     "DBC",
     "DEC",
     "FCAE",
+    "FCN",
     "JULE",
     "METHODS",
     "SAE",
     "DAEKMeans",
+    "DeepCluster",
+    "DeepClusterV2",
     "FCAEKMeans",
     "KMeans",
     "estimator_of",

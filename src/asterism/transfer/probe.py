@@ -7,9 +7,8 @@ some 9 600 numbers (FACTS §3.6). Labels train this classifier and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -115,18 +114,17 @@ def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
     return F.adaptive_avg_pool2d(maps, sides).flatten(1)
 
 
-def layers_of(encoder: nn.Module) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """What of an encoder can be probed: the pooled maps of its layers where they are within reach, and its output."""
-    found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+def layers_of(encoder: nn.Module) -> tuple[str, ...]:
+    """What of an encoder can be probed: the layers whose maps are within reach, and its output, ``"features"``."""
     body = getattr(encoder, "body", encoder)
-    if isinstance(body, Body):
-        for name in body.layer_names:
-            found[name] = partial(_pooled_layer, body, name)
-    return {**found, ALL: encoder}
+    return (*(body.layer_names if isinstance(body, Body) else ()), ALL)
 
 
-def _pooled_layer(body: Body, layer: str, images: torch.Tensor) -> torch.Tensor:
-    return pooled(body.maps(images, [layer])[layer], layer)
+def layer_features(encoder: nn.Module, images: torch.Tensor, layers: Sequence[str]) -> list[torch.Tensor]:
+    """Features (B, D) of each of the layers, for images (B, C, H, W), by one pass through the convolutions."""
+    body, wanted = getattr(encoder, "body", encoder), [layer for layer in layers if layer != ALL]
+    maps = body.maps(images, wanted) if isinstance(body, Body) and wanted else {}
+    return [encoder(images) if layer == ALL else pooled(maps[layer], layer) for layer in layers]
 
 
 def linear_probe(
@@ -173,7 +171,7 @@ def linear_probe(
         raise InputError(f"there is no layer {unknown[0]!r}; there are {', '.join(there)}")
     labels, test_labels = _labels(train, "training"), _labels(test, "test")
     n_classes = int(max(labels.max(), test_labels.max())) + 1
-    known = _Features(encoder, [there[name] for name in names], train, run, settings.ten_crops)
+    known = _Features(encoder, names, train, run, settings.ten_crops)
     kept, held = torch.arange(len(train)), None
     if settings.weight_decay is None:
         order = torch.randperm(len(train), generator=run.generator("probe", "held out"))
@@ -182,7 +180,7 @@ def linear_probe(
     best = [0] * len(names)
     if held is not None:  # the weight decay is chosen layer by layer, on training images that no classifier saw
         best = [max(range(len(one)), key=one.__getitem__) for one in _accuracies(known, held, labels, candidates)]
-    asked = _Features(encoder, known.computed, test, run, settings.ten_crops, known)
+    asked = _Features(encoder, names, test, run, settings.ten_crops, known)
     chosen = [[some[i]] for some, i in zip(candidates, best, strict=True)]
     found = _accuracies(asked, torch.arange(len(test)), test_labels, chosen)
     return [
@@ -203,15 +201,17 @@ class _Features:
     def __init__(
         self,
         encoder: nn.Module,
-        computed: list[Callable[[torch.Tensor], torch.Tensor]],
+        layers: list[str],
         images: ImageSource,
         run: Run,
         crops: bool,
         standard: _Features | None = None,
     ) -> None:
-        self.encoder, self.computed, self.images, self.run = encoder, computed, images, run
+        self.encoder, self.layers, self.images, self.run = encoder, layers, images, run
+        encoder.eval()
         with torch.no_grad():
-            self.widths = [one(images.batch(slice(0, 1), run.runtime.device)).shape[1] for one in computed]
+            one = layer_features(encoder, images.batch(slice(0, 1), run.runtime.device), layers)
+        self.widths = [part.shape[1] for part in one]
         few = images.subset(np.arange(min(len(images), STANDARDISED)))
         sample = extract(encoder, few, run.runtime, self._together)
         self.mean: torch.Tensor = sample.mean(0) if standard is None else standard.mean
@@ -225,7 +225,7 @@ class _Features:
             self._rows = run.runtime.gather_rows(torch.cat(list(standardised)), len(images))
 
     def _together(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([one(images) for one in self.computed], 1)  # (B, ΣD)
+        return torch.cat(layer_features(self.encoder, images, self.layers), 1)  # (B, ΣD)
 
     def _standard(self, rows: torch.Tensor) -> torch.Tensor:
         return (rows.float().cpu() - self.mean) * self.scale
