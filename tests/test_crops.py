@@ -74,6 +74,6 @@ def test_blur_keeps_flat_images_and_smooths_others():
 
 
 def test_small_crops_have_their_own_size_and_vectors_stay():
-    assert Crops(0.05, 0.14, size=5)(photos(), generator()).shape == (64, 3, 5, 5)
+    assert Crops(0.05, 0.14, side=5)(photos(), generator()).shape == (64, 3, 5, 5)
     vectors = torch.randn(4, 9, 1, 1)
     assert torch.equal(Crops()(vectors, generator()), vectors)

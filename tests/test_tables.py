@@ -75,7 +75,7 @@ def test_each_declaration_can_run(table):
     assert len(set(variants)) == len(variants), "two entries that nothing tells apart"
     assert {variant for panel in table.panels for _, variant in panel.curves} <= {variant for _, variant in variants}
     for entry in table.entries:
-        assert entry.method in METHODS
+        assert entry.class_name in METHODS
         assert "," not in entry.variant and "=" not in entry.variant  # --only splits at them
         Task(table, table.datasets[0], entry, 0).estimator(10).check()
 

@@ -37,7 +37,7 @@ def list_tables() -> list[dict[str, Any]]:
             "title": table.title,
             "datasets": list(table.datasets),
             "also": list(table.also),
-            "methods": sorted({entry.method for entry in table.entries if entry.method in METHODS}),
+            "methods": sorted({entry.method for entry in table.entries if entry.class_name in METHODS}),
             "runs_a_seed": len(table.datasets) * len(table.entries),
         }
         for table in TABLES.values()

@@ -61,7 +61,7 @@ def _scores_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> l
     lines: list[list[str]] = []
     for paper_row in dict.fromkeys([*printed, *(entry.paper_row for entry in entries)]):
         theirs = printed.get(paper_row, {})
-        if not any(one.paper_row == paper_row and one.method in METHODS for one in table.entries):
+        if not any(one.paper_row == paper_row and one.class_name in METHODS for one in table.entries):
             if not {"method", "variant"} & set(only):
                 empty = ["quoted from the paper, not run", *_score_cells(table, theirs, []), "", ""]
                 lines.append([dataset, paper_row, *empty])

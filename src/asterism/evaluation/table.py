@@ -19,6 +19,8 @@ METRIC_LABELS = {
     "ari": "ARI",
     "purity": "purity",
     "n_clusters": "clusters",
+    **{f"conv{i}": f"conv{i}" for i in range(1, 6)},  # accuracy of a linear probe
+    "knn": "k-NN",
 }
 
 

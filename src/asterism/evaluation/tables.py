@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from asterism.errors import InputError
 from asterism.evaluation.table import Table
 from asterism.evaluation.tables_dbc import DBC_TABLES
+from asterism.evaluation.tables_deepcluster import DEEPCLUSTER_TABLES
 
-TABLES: dict[str, Table] = {table.name: table for table in DBC_TABLES}
+TABLES: dict[str, Table] = {table.name: table for table in (*DBC_TABLES, *DEEPCLUSTER_TABLES)}
 
 
 def find_tables(names: Iterable[str]) -> list[Table]:

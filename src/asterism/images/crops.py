@@ -38,7 +38,7 @@ class Crops(Augmentation):
         Probability of losing the colours.
     blur : float, default=0.0
         Probability of a Gaussian blur of 0.1 to 2 pixels.
-    size : int, optional
+    side : int, optional
         Side of the crops, where it is not the image's own (small crops of multi-crop).
     """
 
@@ -49,7 +49,7 @@ class Crops(Augmentation):
         "jitter": [Interval(float, 0, 1)],
         "grey": [Interval(float, 0, 1)],
         "blur": [Interval(float, 0, 1)],
-        "size": [Interval(int, 1, None), None],
+        "side": [Interval(int, 1, None), None],
     }
 
     def __init__(
@@ -60,7 +60,7 @@ class Crops(Augmentation):
         jitter: float = 0.0,
         grey: float = 0.0,
         blur: float = 0.0,
-        size: int | None = None,
+        side: int | None = None,
     ) -> None:
         self.smallest = smallest
         self.largest = largest
@@ -68,7 +68,7 @@ class Crops(Augmentation):
         self.jitter = jitter
         self.grey = grey
         self.blur = blur
-        self.size = size
+        self.side = side
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Change a batch.
@@ -81,7 +81,7 @@ class Crops(Augmentation):
 
         Returns
         -------
-        torch.Tensor of shape (B, C, H, W), or (B, C, size, size)
+        torch.Tensor of shape (B, C, H, W), or (B, C, side, side)
         """
         if images.shape[2:] == (1, 1):  # vectors have no geometry
             return images
@@ -101,7 +101,7 @@ class Crops(Augmentation):
         mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0) if self.flip else torch.ones(n)
         grid = torch.zeros(n, 2, 3)  # from output to input coordinates
         grid[:, 0, 0], grid[:, 1, 1], grid[:, :, 2] = mirror * spans[:, 0], spans[:, 1], centers
-        shape = [n, channels, self.size or height, self.size or width]
+        shape = [n, channels, self.side or height, self.side or width]
         points = F.affine_grid(grid.to(images.device, images.dtype), shape, align_corners=False)
         return F.grid_sample(images, points, padding_mode="border", align_corners=False)
 

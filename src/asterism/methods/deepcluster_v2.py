@@ -103,7 +103,7 @@ class DeepClusterV2(ImageClusterer):
     n_clusters : int, default=100
         k of every clustering; 3000 for ImageNet.
     network : ConvNet, optional
-        Default ResNet-18 in colour. Small crops of another size than the image's (``crops.small.size``) need a network
+        Default ResNet-18 in colour. Small crops of another size than the image's (``crops.small.side``) need a network
         that takes them: a ResNet, not AlexNet or VGG.
     n_heads : int, default=3
         Clusterings at once; the h-th is of the bank of crop h mod 2.
