@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import commands_data, commands_fit, commands_run
+from asterism.cli import commands_data, commands_fit, commands_run, commands_transfer
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
 
@@ -35,6 +35,8 @@ for command in (
     commands_data.bench,
 ):
     app.command()(guarded(command))
+commands_transfer.transfer.command()(guarded(commands_transfer.probe))
+app.add_typer(commands_transfer.transfer)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,61 @@
+"""``asterism transfer``: what the features that a run has learned are good for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asterism.cli.text import aligned, say
+
+Arg = typer.Argument
+Opt = typer.Option
+
+transfer = typer.Typer(
+    name="transfer",
+    help="Measure what the features of a run are good for.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@transfer.callback()
+def _transfer() -> None:
+    """Measure what the features of a run are good for."""
+
+
+def probe(
+    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    images: Annotated[str, Arg(metavar="IMAGES", help="Images with classes: data:NAME, a folder or .npz file.")],
+    labels: Annotated[
+        str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
+    ] = None,
+    layers: Annotated[str | None, Opt(help="conv3,conv5: of these only.  [default: all]")] = None,
+    settings: Annotated[
+        list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_epochs=90, ten_crops=true ...")
+    ] = None,
+    seed: Annotated[int, Opt(min=0, help="Of the split and of the training.")] = 0,
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Train a linear classifier on each frozen layer.
+
+    data:NAME that has parts NAME-train and NAME-test is split so, other images at random, four to one.
+    """
+    from json import dumps
+
+    from asterism.cli.probing import probe_run
+
+    rows = probe_run(run, images, labels, layers, settings or [], seed, device)
+    if json:
+        say(dumps(rows))
+        return
+    say(
+        aligned(
+            [
+                ["LAYER", "ACCURACY", "FEATURES", "DECAY"],
+                *([row["layer"], f"{row['accuracy']:.4f}", row["n_features"], row["weight_decay"]] for row in rows),
+            ]
+        )
+    )

@@ -1,0 +1,69 @@
+"""What ``asterism transfer probe`` does: open a run and labelled images, split them, probe, remember."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asterism.cli.runs import FittedRun, known_labels, open_new_images, open_run
+from asterism.cli.settings import apply_settings
+from asterism.errors import InputError
+from asterism.images import ImageSource, named_sets
+from asterism.images.named import PREFIX
+from asterism.runtime import Runtime
+from asterism.training import Run
+from asterism.training.checkpoint import write_text
+from asterism.transfer.probe import LinearProbe, knn_probe, linear_probe
+
+TEST_SHARE = 5  # one image in five
+
+
+def probe_run(
+    folder: Path,
+    images: str,
+    labels: str | None,
+    layers: str | None,
+    settings: Sequence[str],
+    seed: int,
+    device: str,
+) -> list[dict[str, Any]]:
+    """Probe each layer of a run; the result is also written to ``RUN/probe.json``.
+
+    Raises
+    ------
+    InputError, MissingDataError, RunError
+    """
+    wanted = LinearProbe()
+    apply_settings(wanted, settings, "transfer probe")
+    fitted = open_run(folder, device)
+    train, test = _split(fitted, images, labels, seed)
+    runtime = Runtime(device)
+    encoder, run = runtime.place(fitted.estimator.encoder_), Run(runtime, seed)
+    names = None if layers is None else [one.strip() for one in layers.split(",")]
+    rows = [asdict(one) for one in linear_probe(encoder, train, test, run, names, wanted)]
+    if names is None:
+        near = {"layer": "k-NN of features", "accuracy": knn_probe(encoder, train, test, run), "weight_decay": ""}
+        rows.append({**near, "n_features": rows[-1]["n_features"]})
+    about = {"images": images, "n_train": len(train), "n_test": len(test), "seed": seed, "probe": wanted.get_params()}
+    write_text(folder / "probe.json", json.dumps({**about, "layers": rows}, indent=2) + "\n")
+    return rows
+
+
+def _split(fitted: FittedRun, images: str, labels: str | None, seed: int) -> tuple[ImageSource, ImageSource]:
+    """Training and test images with their classes."""
+    parts = [f"{images}-{part}" for part in ("train", "test")]
+    if images.startswith(PREFIX) and {one.removeprefix(PREFIX) for one in parts} <= {one.name for one in named_sets()}:
+        return open_new_images(fitted, parts[0]), open_new_images(fitted, parts[1])
+    source = open_new_images(fitted, images)
+    known = known_labels(labels, source)
+    if known is None:
+        raise InputError(f"the classes of {images} are not known; give --labels folders or --labels FILE.csv")
+    order = np.random.default_rng(seed).permutation(len(source))
+    n_test = max(1, len(source) // TEST_SHARE)
+    whole = replace(source, labels=np.asarray(known[0]), label_names=known[1])
+    return whole.subset(order[n_test:]), whole.subset(order[:n_test])
