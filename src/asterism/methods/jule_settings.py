@@ -82,9 +82,9 @@ class TripletTraining(Training):
         Of the Torch code. Small sets keep it, unlike in `Training`: fewer images would share fewer clusters.
     lr : float, default=0.01
     momentum : float, default=0.9
-    dampening : float, default=0.0
-        Share of the gradient that the momentum leaves out: 0 in the Caffe code, 0.9 in the Torch code, whose steps are
-        ten times shorter by that (FACTS §1.9).
+    dampening : float, default=0.9
+        Share of the gradient that the momentum leaves out: 0.9 in the Torch code, whose steps are ten times shorter by
+        that, 0 in the Caffe code (FACTS §1.9).
     weight_decay : float, default=5e-5
         Of all parameters, those of batch norm too.
     decay : float, default=1e-4
@@ -113,7 +113,7 @@ class TripletTraining(Training):
         batch_size: int = 100,
         lr: float = 0.01,
         momentum: float = 0.9,
-        dampening: float = 0.0,
+        dampening: float = 0.9,
         weight_decay: float = 5e-5,
         decay: float = 1e-4,
         power: float = 0.75,

@@ -46,9 +46,10 @@ class TripletLoss(Parameters):
         Caffe code; K_c = 5 in the paper.
     pairs : {"unordered", "ordered"}, default="unordered"
         Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).
-    gradient : {"all", "anchor"}, default="all"
+    gradient : {"anchor", "all"}, default="anchor"
         "anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products spoil
-        the gradients of the other two (FACTS §1.8).
+        the gradients of the other two (FACTS §1.8). "all" is the loss's own gradient; it holds clusters apart that
+        ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).
     local_weight : float, default=1.0
         λ of eq. 11, a factor on the loss of "affinity".
     """
@@ -60,7 +61,7 @@ class TripletLoss(Parameters):
         "negatives": [{"random", "nearest"}],
         "n_negatives": [Interval(int, 1, None)],
         "pairs": [{"unordered", "ordered"}],
-        "gradient": [{"all", "anchor"}],
+        "gradient": [{"anchor", "all"}],
         "local_weight": [Interval(float, 0, None, closed="neither")],
     }
 
@@ -72,7 +73,7 @@ class TripletLoss(Parameters):
         negatives: str = "random",
         n_negatives: int = 20,
         pairs: str = "unordered",
-        gradient: str = "all",
+        gradient: str = "anchor",
         local_weight: float = 1.0,
     ) -> None:
         self.form = form
