@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export ASTERISM_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check slow docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +30,11 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house_rules.py
 
+# Warnings are errors.
+docs: $(VENV)/.installed
+	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo docs/_build/index.html
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo docs/_build .pytest_cache .mypy_cache .ruff_cache

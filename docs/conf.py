@@ -1,0 +1,39 @@
+"""The documentation site: ``make docs`` builds it, warnings are errors."""
+
+from importlib.metadata import version as installed_version
+
+project = "Asterism"
+copyright = "the Asterism authors"
+release = version = installed_version("asterism-clustering")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+html_theme = "furo"
+html_title = "Asterism"
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_typehints = "none"  # the docstrings give types and shapes
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "inherited-members": False, "show-inheritance": True}
+nitpicky = False
+suppress_warnings = ["myst.xref_missing"]  # links to files beside the site work in the repository
+
+
+def _write_methods(app):
+    """One ``autoclass`` for each method that is registered: a new one is in the reference at once."""
+    from pathlib import Path
+
+    from asterism.methods import METHODS
+
+    lines = [f".. autoclass:: {cls.__module__}.{cls.__name__}" for cls in dict.fromkeys(METHODS.values())]
+    path = Path(app.srcdir) / "reference_methods.rst.inc"
+    text = "\n".join(lines) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
+
+
+def setup(app):
+    app.connect("builder-inited", _write_methods)

@@ -1,0 +1,64 @@
+"""What the guide says to type works as it stands: its commands and its Python, page after page, on small photos."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from asterism.cli import app
+
+DOCS = Path(__file__).parents[1] / "docs"
+COMMAND_PAGES = ["start", "choosing", "page", "runs"]  # they go on with each other's RUN
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def write_photos(folder, n, seed):
+    """Three kinds in three folders: a bright bar across, down, or a spot; 16x16."""
+    rng = np.random.default_rng(seed)
+    for kind, place in (("across", np.s_[6:10, :]), ("down", np.s_[:, 6:10]), ("spot", np.s_[2:8, 9:14])):
+        (folder / kind).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 80, (16, 16), dtype=np.uint8)
+            pixels[place] += 150
+            Image.fromarray(pixels).save(folder / kind / f"{i}.jpg")
+
+
+def test_the_commands_of_the_guide(tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos", 12, 0)
+    write_photos(tmp_path / "new_photos", 4, 1)
+    monkeypatch.chdir(tmp_path)
+    typed = [line for page in COMMAND_PAGES for block in blocks(DOCS / "guide" / f"{page}.md", "bash")
+             for line in block.splitlines()]  # fmt: skip
+    assert len(typed) >= 10
+    for line in typed:
+        program, *arguments = shlex.split(line)
+        assert program == "asterism", line
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    for made in ("RUN/report.html", "groups/cluster-000", "new.csv", "RUN2/labels.csv", "features.npz", "new_features.npz"):
+        assert (tmp_path / made).exists(), made
+    assert set(np.load("new_features.npz", allow_pickle=False).files) >= {"features", "names"}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("guide/*.md")), ids=lambda page: page.stem)
+def test_the_python_of_the_guide(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def test_links_lead_somewhere():
+    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+        if "_build" in page.parts:
+            continue
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
