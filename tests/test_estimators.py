@@ -11,19 +11,37 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from asterism import (
+    AECNN,
+    CNN,
     DBC,
     DEC,
+    EPCNN,
     FCAE,
+    FCN,
     JULE,
+    LLECNN,
     METHODS,
+    NNAECNN,
+    PCACNN,
     SAE,
+    AverageLinkage,
+    Backbone,
     ConvNet,
     DAEKMeans,
     DeepCluster,
     DeepClusterV2,
+    DeepSemiNMF,
     FCAEKMeans,
+    GraphDegreeLinkage,
+    GraphNMF,
     KMeans,
+    LandmarkSpectral,
+    NormalizedCuts,
+    PathIntegral,
+    SelfTuningSpectral,
+    SpectralNJW,
     Training,
+    ZetaFunction,
     load,
 )
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
@@ -42,6 +60,24 @@ CHECKED = [
     FCAEKMeans(3, autoencoder=FCAE_SHORT),
     DAEKMeans(3, autoencoder=SAE_SHORT),
     KMeans(3),
+    KMeans(3, center=True, normalise=True),
+    SpectralNJW(3),
+    SelfTuningSpectral(3, n_init=3),
+    LandmarkSpectral(3),
+    NormalizedCuts(3),
+    AverageLinkage(3),
+    GraphDegreeLinkage(3),
+    PathIntegral(3),
+    ZetaFunction(3),
+    GraphNMF(3),
+    DeepSemiNMF(3, widths=(8, 4), max_updates=20),
+    FCN(3, n_components=4),
+    CNN(3),
+    PCACNN(3),
+    LLECNN(3),
+    AECNN(3, training=SHORT),
+    NNAECNN(3, training=SHORT, assign="spectral"),
+    EPCNN(3, n_sets=2),
     JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=2)),
     DeepCluster(3, network=ConvNet(n_features=16), whitening=Whitening(2), training=SHORT),
     DeepClusterV2(3, network=ConvNet(n_features=16), hidden=16, n_dims=8, training=SHORT),
@@ -71,6 +107,8 @@ def small(method, k=10, **params):
         made.set_params(autoencoder=autoencoder)
     if "network" in names and isinstance(made.resolved("network"), ConvNet):
         made.set_params(network=ConvNet(width=0.05))
+    if "backbone" in names:
+        made.set_params(backbone=Backbone("pixels"), **({"n_sets": 2} if "n_sets" in names else {}))
     if "training" in names:
         made.set_params(training=TripletTraining(n_epochs=2) if method == "jule" else Training(n_epochs=2))
     return made

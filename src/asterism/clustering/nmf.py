@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 from asterism.errors import InputError
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
-SMALLEST = 1e-12  # below it a denominator counts as this; a numerator of 0 then stays 0
+SMALLEST = 1e-12  # added to denominators: a numerator of 0 over a denominator of 0 stays 0
 HALVINGS = 4  # of the exponent of a step of W that would raise f
 GRAM_FROM = 256  # components: below, four small products cost more than one
 ROWS = 8192  # coefficients of so many samples are found at once
@@ -60,11 +60,13 @@ class Penalty:
         """
         return self.l2 + self.l21 / H.norm(dim=0).clamp_min(SMALLEST) if self.l21 else self.l2
 
-    def value(self, H: torch.Tensor) -> float:
-        """The penalty's part of f."""
-        found = 0.5 * self.l2 * _dot(H, H) if self.l2 else 0.0
-        found += self.l1 * float(H.sum(dtype=torch.float64)) if self.l1 else 0.0
-        return found + (self.l21 * float(H.norm(dim=0).sum(dtype=torch.float64)) if self.l21 else 0.0)
+    def value(self, sums: torch.Tensor, squares: torch.Tensor) -> float:
+        """The penalty's part of f, from each component's Σ h and Σ h², (L,) both."""
+        found = self.l1 * sums.sum() + 0.5 * self.l2 * squares.sum() + self.l21 * squares.clamp_min(0).sqrt().sum()
+        return float(found)
+
+    def __bool__(self) -> bool:
+        return bool(self.l1 or self.l2 or self.l21)
 
 
 class Factors(NamedTuple):
@@ -83,17 +85,14 @@ def step_h(
     H: torch.Tensor, XWt: torch.Tensor, WWt: torch.Tensor, l1: float, ridge: torch.Tensor | float
 ) -> torch.Tensor:
     """H's rule of eq. 6: H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂), (N, L)."""
-    below = H @ WWt
-    if isinstance(ridge, torch.Tensor) or ridge:
-        below.addcmul_(H, torch.as_tensor(ridge, dtype=H.dtype, device=H.device))
-    if l1:
-        below.add_(l1)
-    return torch.div(XWt, below.clamp_min_(SMALLEST), out=below).mul_(H)
+    curved = WWt + torch.as_tensor(ridge, dtype=H.dtype, device=H.device).expand(len(WWt)).diag()
+    below = torch.addmm(H.new_full((1,), l1 + SMALLEST), H, curved)  # one pass: H(WWᵀ + λ₁) + λ₂
+    return torch.div(XWt, below, out=below).mul_(H)
 
 
 def step_w(W: torch.Tensor, HtX: torch.Tensor, HtH: torch.Tensor) -> torch.Tensor:
     """W's rule of eq. 6: W ∘ HᵀX / HᵀHW, (L, M)."""
-    below = (HtH @ W).clamp_min_(SMALLEST)
+    below = torch.addmm(W.new_full((1,), SMALLEST), HtH, W)
     return torch.div(HtX, below, out=below).mul_(W)
 
 
@@ -130,10 +129,10 @@ class _State:
     def __post_init__(self) -> None:
         self.XWt, self.WWt = self.X @ self.W.T, gram(self.W)
 
-    def objective(self, HtH: torch.Tensor, penalty: Penalty) -> float:
+    def objective(self, HtH: torch.Tensor, sums: torch.Tensor, penalty: Penalty) -> float:
         """f by ‖X‖² − 2⟨XWᵀ, H⟩ + ⟨HᵀH, WWᵀ⟩: no product of the size of X."""
         error = self.XX - 2 * _dot(self.XWt, self.H) + _dot(HtH, self.WWt)
-        return 0.5 * max(0.0, error) + penalty.value(self.H)
+        return 0.5 * max(0.0, error) + penalty.value(sums, HtH.diagonal())
 
 
 def factorise(
@@ -180,7 +179,7 @@ def factorise(
         H = H * lengths
     state = _State(X, _dot(X, X), W, H)
     HtH = gram(state.H.T)
-    values = [state.objective(HtH, penalty)]
+    values = [state.objective(HtH, state.H.sum(0), penalty)]
     for t in range(1, n_iter + 1):
         state.H = step_h(state.H, state.XWt, state.WWt, penalty.l1, penalty.ridge(state.H))
         HtH = gram(state.H.T)
@@ -194,11 +193,14 @@ def _move_w(state: _State, HtH: torch.Tensor, penalty: Penalty, unit: bool) -> f
     """W's step, bases brought to length 1, the products renewed. Returns f."""
     HtX = state.H.T @ state.X
     target = step_w(state.W, HtX, HtH)
+    sums = state.H.sum(0)
     if not unit:
         state.W = target
         state.__post_init__()
-        return state.objective(HtH, penalty)
-    before, kept = state.objective(HtH, penalty), (state.W, state.H, state.XWt, state.WWt)
+        return state.objective(HtH, sums, penalty)
+    # Without a penalty, lengths that go from W to H change nothing: eq. 6 cannot have raised f.
+    before = state.objective(HtH, sums, penalty) if penalty else float("inf")
+    kept = (state.W, state.H, state.XWt, state.WWt)
     rounding = torch.finfo(state.X.dtype).eps * state.XX
     for halving in range(HALVINGS):
         if halving:
@@ -206,7 +208,7 @@ def _move_w(state: _State, HtH: torch.Tensor, penalty: Penalty, unit: bool) -> f
         state.W, lengths = unit_bases(target)
         state.H = kept[1] * lengths
         state.__post_init__()
-        after = state.objective(lengths[:, None] * HtH * lengths, penalty)
+        after = state.objective(lengths[:, None] * HtH * lengths, sums * lengths, penalty)
         if after <= before + rounding:
             return after
     state.W, state.H, state.XWt, state.WWt = kept
@@ -321,11 +323,20 @@ class OnlineBases:
         What a pass over the data leaves of the sums of the pass before (the exponent of each batch is its share).
     n_inner : int, default=10
         Steps of H a batch.
+    reduce : callable, optional
+        Sums a tensor over processes that each see their own part of a batch.
     """
 
-    def __init__(self, W: torch.Tensor, penalty: Penalty, forget: float = 0.7, n_inner: int = 10) -> None:
+    def __init__(
+        self,
+        W: torch.Tensor,
+        penalty: Penalty,
+        forget: float = 0.7,
+        n_inner: int = 10,
+        reduce: Callable[[torch.Tensor], torch.Tensor] = lambda part: part,
+    ) -> None:
         self.W = unit_bases(W)[0]
-        self.penalty, self.forget, self.n_inner = penalty, forget, n_inner
+        self.penalty, self.forget, self.n_inner, self.reduce = penalty, forget, n_inner, reduce
         self.HtX = torch.zeros_like(self.W)
         self.HtH = self.W.new_zeros(len(self.W), len(self.W))
 
@@ -338,9 +349,10 @@ class OnlineBases:
     def see(self, X: torch.Tensor, share: float = 1.0) -> torch.Tensor:
         """Learn from a batch (B, M) that is ``share`` of the data. Returns its coefficients (B, L)."""
         H = coefficients(X, self.W, l1=self.penalty.l1, ridge=self.ridge, n_iter=self.n_inner)
-        self.HtX.mul_(self.forget**share).add_(H.T @ X)
-        self.HtH.mul_(self.forget**share).add_(H.T @ H)
-        self.W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH))
+        self.HtX.mul_(self.forget**share).add_(self.reduce(H.T @ X))
+        self.HtH.mul_(self.forget**share).add_(self.reduce(H.T @ H))
+        W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH))
+        self.W.copy_(W)  # in place, as the sums: what holds them sees them move
         self.HtX.mul_(lengths[:, None])  # H is H times the lengths from here on
         self.HtH.mul_(lengths[:, None]).mul_(lengths)
         return H * lengths

@@ -45,6 +45,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
     """
 
     _minimum_images: ClassVar[int] = 2
+    _opening: ClassVar[dict[str, Any]] = {}  # how `open_images` opens what the user says nothing of
     _notes: dict[str, Any] = {}  # what else run.json is to hold; the command line sets its command and labels
     device: str
     precision: str
@@ -141,10 +142,11 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
             X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
             return open_images(X)
         if reset:
-            return open_images(X)
+            return open_images(X, **self._opening)
         channels, height, width = self.image_shape_
         if isinstance(X, (str, Path)):
-            images = open_images(X, size=(height, width), color="grey" if channels == 1 else "rgb")
+            crop = self._opening.get("crop", True)
+            images = open_images(X, size=(height, width), color="grey" if channels == 1 else "rgb", crop=crop)
         else:
             images = open_images(X)
         if images.shape != tuple(self.image_shape_):

@@ -8,15 +8,19 @@ from typing import Any
 from asterism.errors import RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import Augmentation, Crops
+from asterism.methods.agglomerative import AverageLinkage, GraphDegreeLinkage, PathIntegral, ZetaFunction
 from asterism.methods.autoencoders import FCAE, SAE
 from asterism.methods.baselines import DAEKMeans, FCAEKMeans, KMeans
+from asterism.methods.cnn_baselines import AECNN, CNN, EPCNN, LLECNN, NNAECNN, PCACNN
 from asterism.methods.dbc import DBC
 from asterism.methods.dec import DEC
 from asterism.methods.deepcluster import DeepCluster, Whitening
 from asterism.methods.deepcluster_v2 import DeepClusterV2, MultiCrop
+from asterism.methods.factorisation import DeepSemiNMF, GraphNMF
 from asterism.methods.fcn import FCN
 from asterism.methods.jule import JULE
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
+from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
 from asterism.networks import Backbone
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import Parameters, from_json
@@ -31,7 +35,23 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "dae-kmeans": DAEKMeans,
     "kmeans": KMeans,
     "jule": JULE,
+    "sc-njw": SpectralNJW,
+    "sc-st": SelfTuningSpectral,
+    "sc-ls": LandmarkSpectral,
+    "ncuts": NormalizedCuts,
+    "ac-link": AverageLinkage,
+    "ac-zell": ZetaFunction,
+    "ac-gdl": GraphDegreeLinkage,
+    "ac-pic": PathIntegral,
+    "nmf-lp": GraphNMF,
+    "nmf-d": DeepSemiNMF,
     "fcn": FCN,
+    "cnn": CNN,
+    "pca-cnn": PCACNN,
+    "lle-cnn": LLECNN,
+    "ae-cnn": AECNN,
+    "nnae-cnn": NNAECNN,
+    "ep-cnn": EPCNN,
     "deepcluster": DeepCluster,
     "deepcluster-v2": DeepClusterV2,
 }
@@ -81,18 +101,34 @@ def load(run: str | Path) -> ImageEstimator:
 
 
 __all__ = [
+    "AECNN",
+    "CNN",
     "DBC",
     "DEC",
+    "EPCNN",
     "FCAE",
     "FCN",
     "JULE",
+    "LLECNN",
     "METHODS",
+    "NNAECNN",
+    "PCACNN",
     "SAE",
+    "AverageLinkage",
     "DAEKMeans",
     "DeepCluster",
     "DeepClusterV2",
+    "DeepSemiNMF",
     "FCAEKMeans",
+    "GraphDegreeLinkage",
+    "GraphNMF",
     "KMeans",
+    "LandmarkSpectral",
+    "NormalizedCuts",
+    "PathIntegral",
+    "SelfTuningSpectral",
+    "SpectralNJW",
+    "ZetaFunction",
     "estimator_of",
     "load",
 ]

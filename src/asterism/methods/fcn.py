@@ -1,0 +1,238 @@
+"""FCN: Gui, Gui, Wang, Morency and Moura, "Factorized convolutional networks: unsupervised fine-tuning for image
+clustering", WACV 2018.
+
+Group-sparse non-negative matrix factorisation on a pre-trained network's last non-negative layer; the coefficients are
+the new features. Without fine-tuning this is the paper's GSNMF-FCN-OTS ("off the shelf"), with ``l1 = l2 = 0`` its
+NMF-FCN, with ``fine_tune=1`` its GSNMF-FCN-FT.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from asterism.clustering.nmf import OnlineBases, Penalty, coefficients, factorise, initialise
+from asterism.features import cached_extract, extract
+from asterism.images import ImageSource
+from asterism.images.pack import memory_budget
+from asterism.methods.pretrained import PretrainedClusterer, Representation, width_for
+from asterism.networks import Backbone
+from asterism.networks.tuning import Cut, cut
+from asterism.parameters import Interval
+from asterism.training import Run, Training, train_epoch
+
+N_ITER = 300  # of the factorisation at most; the paper is silent
+N_CODING = 200  # of H's rule for images with the bases fixed (silent; FACTS §5.8)
+N_INNER = 10  # updates of W and H a mini-batch while the network is tuned (silent; FACTS §5.7)
+N_AGAIN = 50  # of the factorisation after tuning, from the bases that tuning left
+# The mini-batch is the paper's; optimiser, rate and epochs are silent there.
+FCN_TRAINING = Training(n_epochs=10, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
+TOP_IMAGES = 8  # shown on the page for each of the busiest components
+TOP_COMPONENTS = 24
+
+
+class Coefficients(Representation):
+    """Features → coefficients h of x ≈ hW with the bases W fixed, found by H's rule of eq. 6."""
+
+    W: torch.Tensor
+    ridge: torch.Tensor
+    l1: torch.Tensor
+    signed: torch.Tensor
+
+    def code(self, features: torch.Tensor) -> torch.Tensor:
+        """Coefficients (B, L) of features (B, M) of length 1."""
+        X = non_negative(features, bool(self.signed)).to(self.W.dtype)
+        return coefficients(X, self.W, l1=float(self.l1), ridge=self.ridge, n_iter=N_CODING)
+
+
+def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
+    """Features as NMF takes them: signed ones as their positive and negative parts, twice as many.
+
+    The paper knows only networks with a rectified last layer; this is ours, for those without (vision transformers).
+    """
+    return torch.cat([features, -features], 1).clamp_min(0) if signed else features.clamp_min(0)
+
+
+class FCN(PretrainedClusterer):
+    """Group-sparse NMF on a pre-trained network, fine-tuned without labels: for photographs, better groups in minutes.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        k.
+    backbone : Backbone, optional
+        The pre-trained network; by default VGG-16, as in the paper. Vectors are taken as features.
+    n_components : int, optional
+        L, number of bases; by default M/4 (the paper's 1 024 of VGG's 4 096 features), at least 256, at most half the
+        images.
+    l1 : float, default=0.05
+        λ₂, on Σ h. The paper chose both penalties by the classes of Scene-15.
+    l2 : float, default=0.02
+        λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed.
+    l21 : float, default=0.0
+        On Σ_l ‖h_l‖, the mixed norm of Table 4.
+    fine_tune : int, default=0
+        How many of the network's last layers are trained on (1 is the paper's fc7).
+    training : Training, optional
+        Of these layers; default ``FCN.DEFAULTS["training"]``.
+    assign : {"kmeans", "spectral"}, default="kmeans"
+        How coefficients are grouped. Spectral clustering holds all N² affinities: at most 20 000 images; new images go
+        to the group whose mean is nearest.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
+        See `ImageClusterer`. `transform` gives the coefficients, scaled to length 1.
+
+    Notes
+    -----
+    Cost: a feature pass (none where the cache has the features), 300 iterations of O(N·M·L), and with ``fine_tune``
+    the training of the last layers on activations that are kept in memory if they fit. A network without a
+    non-negative last layer is factorised by its positive and negative parts.
+
+    Examples
+    --------
+    >>> from asterism import FCN, Backbone
+    >>> model = FCN(20, backbone=Backbone("mobilenet_v2")).fit("photos/")  # doctest: +SKIP
+    >>> model.predict("new_photos/")  # doctest: +SKIP
+    """
+
+    REPRESENTATION = Coefficients
+    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone(), "training": FCN_TRAINING}
+    _parameter_constraints: ClassVar[dict] = {
+        **PretrainedClusterer.SHARED,
+        "n_components": [Interval(int, 1, None), None],
+        "l1": [Interval(float, 0, None)],
+        "l2": [Interval(float, 0, None)],
+        "l21": [Interval(float, 0, None)],
+        "fine_tune": [Interval(int, 0, None)],
+        "training": [Training, None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        backbone: Backbone | None = None,
+        n_components: int | None = None,
+        l1: float = 0.05,
+        l2: float = 0.02,
+        l21: float = 0.0,
+        fine_tune: int = 0,
+        training: Training | None = None,
+        assign: str = "kmeans",
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.backbone = backbone
+        self.n_components = n_components
+        self.l1 = l1
+        self.l2 = l2
+        self.l21 = l21
+        self.fine_tune = fine_tune
+        self.training = training
+        self.assign = assign
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def _tunes(self) -> bool:  # type: ignore[override]
+        return self.fine_tune > 0
+
+    @property
+    def _penalty(self) -> Penalty:
+        return Penalty(self.l1, self.l2, self.l21)
+
+    def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Coefficients:
+        signed = bool((features < 0).any())
+        X = non_negative(normalize(features), signed).to(run.runtime.device)  # (N, M), samples of length 1: §3.3
+        L = width_for(self.n_components, *X.shape)
+
+        def factors() -> dict[str, torch.Tensor]:  # off the shelf: the bases of all images
+            W, H = initialise(X, L, "nndsvda", run.random_state("start"))
+            return _kept(factorise(X, W, H, self._penalty, n_iter=N_ITER), self._penalty)
+
+        found = run.once("factors", factors)
+        if self.fine_tune:
+            found = self._tune(found, X, network, images, run, signed)
+        l1 = torch.tensor(self.l1)
+        return Coefficients(W=found["W"], ridge=found["ridge"], l1=l1, signed=torch.tensor(signed))
+
+    def _tune(
+        self,
+        found: dict[str, torch.Tensor],
+        X: torch.Tensor,
+        network: nn.Module,
+        images: ImageSource,
+        run: Run,
+        signed: bool,
+    ) -> dict[str, torch.Tensor]:
+        """§3.3: on each mini-batch W and H by eq. 6, then ½‖X − HW‖² back through the network, W and H fixed.
+
+        The paper does not say whether W outlives a mini-batch of 256, fewer samples than its bases. Here it is one for
+        all, moved by the products HᵀX and HᵀH of all batches so far (FACTS §5.6).
+        """
+        training, device = self.resolved("training"), run.runtime.device
+        parts = cut(network, self.fine_tune)
+        activations, top = _below(parts, network, images, run)
+        for weight in parts.tuned:
+            weight.requires_grad_(True)
+        bases = OnlineBases(found["W"].to(device), self._penalty, n_inner=N_INNER, reduce=run.runtime.sum_over_ranks)
+        bases.see(X, 0.0)  # the sums begin with all images, not with the first batch's few
+        wrapped, optimizer = run.runtime.setup(top, training.make_optimizer(parts.tuned))
+
+        def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            X = non_negative(normalize(wrapped(batch)), signed)  # the ℓ2 layer keeps the features from shrinking to 0
+            with torch.no_grad():
+                H = bases.see(X.detach().float(), len(X) * run.runtime.world_size / len(images))
+                target = H @ bases.W
+            return 0.5 * (X - target).square().sum(1).mean()
+
+        state: dict[str, Any] = {"W": bases.W, "HtX": bases.HtX, "HtH": bases.HtH}
+        wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
+        for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
+            loss = train_epoch(activations, loss_of, optimizer, training, run, ("fine-tuning", epoch))
+            run.record(loss=loss)
+        network.requires_grad_(False)
+
+        def factors() -> dict[str, torch.Tensor]:  # once more with the features that came out
+            X = non_negative(normalize(cached_extract(network, images, run.runtime)), signed).to(device)
+            H = coefficients(X, bases.W, l1=self.l1, ridge=bases.ridge, n_iter=N_AGAIN)
+            return _kept(factorise(X, bases.W, H, self._penalty, n_iter=N_AGAIN), self._penalty)
+
+        return run.once("factors-tuned", factors)
+
+    def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
+        """For the page: which images use each of the busiest components most."""
+        busiest = codes.sum(0).argsort(descending=True, stable=True)[:TOP_COMPONENTS]
+        weights, images = codes[:, busiest].topk(min(TOP_IMAGES, len(codes)), dim=0)
+        return {"components": busiest, "component_images": images.T.clone(), "component_weights": weights.T.clone()}
+
+
+def _kept(found: Any, penalty: Penalty) -> dict[str, torch.Tensor]:
+    """What new samples are coded by."""
+    ridge = torch.as_tensor(penalty.ridge(found.H), dtype=found.W.dtype, device=found.W.device)
+    return {"W": found.W.cpu(), "ridge": ridge.expand(len(found.W)).clone().cpu()}
+
+
+def _below(parts: Cut, network: nn.Module, images: ImageSource, run: Run) -> tuple[ImageSource, nn.Module]:
+    """What the tuned layers are trained on, and the network from there: activations, or images where those are too big.
+
+    Activations are held as images of one pixel, so that epochs, orders and ranks are those of `train_epoch`.
+    """
+    if 4 * len(images) * parts.top.shape.numel() > memory_budget():
+        return images, network
+    flat = extract(parts.bottom, images, run.runtime)  # (N, P)
+    return ImageSource(flat[:, None, None, :], images.names), parts.top

@@ -1,0 +1,199 @@
+"""`PretrainedClusterer`: what FCN and the methods that its paper compares with share.
+
+A pre-trained network gives features, a representation is learnt from them without labels, and its unit-length vectors
+are grouped by k-means or spectral clustering.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import normalize, pad
+
+from asterism.clustering.kmeans import kmeans
+from asterism.clustering.spectral import njw
+from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator.clusterer import SCORE_ROWS
+from asterism.features import cached_extract
+from asterism.images import ImageSource
+from asterism.networks import Backbone
+from asterism.parameters import Interval
+from asterism.runtime import Runtime
+from asterism.training import Run
+
+N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
+PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3)
+ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
+# NJW's kernel is exp(−d²/s); the paper gives none. s = the mean of all d² (docs/methods/fcn.md).
+KERNEL_SCALE = 1.0
+
+
+class Representation(nn.Module):
+    """Features (B, M) → unit-length vectors (B, D); all that it has learnt are the tensors it is made of."""
+
+    def __init__(self, **tensors: torch.Tensor) -> None:
+        super().__init__()
+        for name, value in tensors.items():
+            self.register_buffer(name, value.detach().cpu().contiguous())
+
+    def code(self, features: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, D) of any length."""
+        return features
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, D) of length 1: "we perform ℓ2 normalization on the feature representations", §4.3."""
+        return normalize(self.code(normalize(features)))
+
+
+class PretrainedClusterer(ImageClusterer):
+    """Base of the methods on pre-trained features.
+
+    A subclass defines ``_learn`` and names its representation.
+
+    Attributes
+    ----------
+    spread_ : ndarray of shape ()
+        Scale of the confidences: the mean, over the images, of how much farther their second-nearest center is than
+        their nearest, in squared distance.
+    """
+
+    REPRESENTATION: ClassVar[type[Representation]] = Representation
+    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone()}
+    SHARED: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "backbone": [Backbone, None],
+        "assign": [{"kmeans", "spectral"}],
+        **COMPUTING,
+    }
+    _opening: ClassVar[dict[str, Any]] = {"photo_side": PHOTO_SIDE, "crop": False}  # the whole image, §4.3
+    backbone: Backbone | None
+    assign: str
+    spread_: np.ndarray
+
+    def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:
+        """The representation, from features (N, M) of the network; may train the network further."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- fitting
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        network = run.runtime.place(self.resolved("backbone").build(images.shape))
+        features = cached_extract(network, images, run.runtime)  # (N, M)
+        representation = self._learn(features, network, images, run)
+        if self._tunes:
+            features = cached_extract(network, images, run.runtime)
+        codes = represent(representation, features, run.runtime)  # (N, D)
+        found = run.once("groups", lambda: self._grouped(codes, run.random_state("groups")))
+        self.spread_ = found["spread"].numpy()
+        self.cluster_centers_ = found["centers"].numpy()
+        run.observe(found["labels"])
+        labels = found["labels"].split(SCORE_ROWS)
+        scores = [
+            self._scores(part).gather(1, own[:, None])[:, 0]
+            for part, own in zip(codes.split(SCORE_ROWS), labels, strict=True)
+        ]
+        confidence = torch.cat(scores).numpy()
+        return Fitted(
+            nn.Sequential(network, representation),
+            found["labels"].numpy(),
+            self.cluster_centers_,
+            confidence,
+            self._examples(codes),
+            {"spread": self.spread_},
+        )
+
+    _tunes: bool = False  # whether `_learn` changes the network
+
+    def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {}
+
+    def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
+        labels = torch.as_tensor(group(codes, self.n_clusters, self.assign, random_state))
+        counts = torch.bincount(labels, minlength=self.n_clusters).clamp_min(1)
+        centers = torch.zeros(self.n_clusters, codes.shape[1]).index_add_(0, labels, codes) / counts[:, None]
+        found = [
+            torch.cdist(part, centers).square().topk(min(2, self.n_clusters), largest=False)
+            for part in codes.split(SCORE_ROWS)
+        ]
+        nearest = torch.cat([one.values for one in found])
+        spread = (nearest[:, -1] - nearest[:, 0]).mean().clamp_min(1e-6)
+        if self.assign == "kmeans":  # a new image goes to the nearest center, and so do those of the fit
+            labels = torch.cat([one.indices[:, 0] for one in found])
+        return {"labels": labels, "centers": centers, "spread": spread}
+
+    def group(self, codes: np.ndarray) -> np.ndarray:
+        """Group vectors of `transform` anew, as the paper does with the test images (§4.3).
+
+        Parameters
+        ----------
+        codes : ndarray of shape (N, D)
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+            Other groups than those of the fit, which `predict` knows.
+        """
+        self._check_fitted()
+        rng = np.random.RandomState(self.seed_ % 2**32)
+        return np.asarray(group(torch.from_numpy(codes), self.n_clusters, self.assign, rng))
+
+    # ---------------------------------------------------------------- using
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        """exp(−‖z − μ_j‖² / spread), scaled to the sum 1: an image of ordinary margin is e times surer of its group."""
+        squared = torch.cdist(features, torch.from_numpy(self.cluster_centers_)).square()
+        return torch.softmax(-squared / float(self.spread_), dim=1)
+
+    def _features(self, images: ImageSource) -> torch.Tensor:
+        runtime = Runtime(self.device, self.precision)
+        network, representation = self.encoder_
+        features = cached_extract(runtime.place(network), images, runtime)
+        codes = represent(representation, features, runtime)
+        self.encoder_.to("cpu")
+        return codes
+
+    # ---------------------------------------------------------------- the run folder
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
+        """Of a fitted estimator only: the representation is what was saved."""
+        network = self.resolved("backbone").build(shape, pretrained=False)
+        return nn.Sequential(network, self.REPRESENTATION(**self._saved))
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        ours = {name: value for name, value in state["encoder"].items() if name.startswith("1.")}
+        self._saved = {name.removeprefix("1."): value for name, value in ours.items()}
+        super()._restore_state(state)
+        del self._saved
+
+
+@torch.no_grad()
+def represent(representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+    """Vectors (N, D) of features (N, M), on the CPU."""
+    place = representation.to(runtime.device)
+    parts = []
+    for block in features.split(ROWS):
+        filled = pad(block, (0, 0, 0, ROWS - len(block)))
+        parts.append(place(filled.to(runtime.device))[: len(block)].float().cpu())
+    return torch.cat(parts)
+
+
+def group(codes: torch.Tensor, n_clusters: int, assign: str, random_state: np.random.RandomState) -> np.ndarray:
+    """Labels (N,) of vectors (N, D): k-means, or spectral clustering of Ng, Jordan and Weiss; 10 restarts."""
+    if assign == "kmeans":
+        return np.asarray(kmeans(codes, n_clusters, n_init=N_INIT, random_state=random_state).labels, dtype=np.int64)
+    found = njw(codes.numpy(), n_clusters, scale=KERNEL_SCALE, n_init=N_INIT, random_state=random_state)
+    return np.asarray(found, dtype=np.int64)
+
+
+def width_for(n_components: int | None, n_samples: int, n_features: int) -> int:
+    """L: as asked for, else M/4 (the paper's 1 024 of 4 096), but at least 256 and at most N/2 and M.
+
+    The paper has 1 024 for all sets, more than Flowers' 1 020 training images; on the 512 and 1 280 features of smaller
+    networks 256 to 320 were best (FACTS §9).
+    """
+    if n_components is not None:
+        return n_components
+    return max(1, min(max(256, n_features // 4), n_samples // 2, n_features))
