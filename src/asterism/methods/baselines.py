@@ -13,6 +13,7 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.soft_clusterer import kmeans_centers
+from asterism.methods.vectors import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
@@ -38,6 +39,8 @@ class KMeans(ImageClusterer):
         Scale each image to length 1 first.
     n_init : int, default=20
         Restarts.
+    center : bool, default=False
+        Take the mean image off first, before the scaling.
     device, precision, run_dir, random_state, verbose
         See `DBC`.
     """
@@ -46,6 +49,7 @@ class KMeans(ImageClusterer):
         "n_clusters": [Interval(int, 1, None)],
         "normalise": [bool],
         "n_init": [Interval(int, 1, None)],
+        "center": [bool],
         **COMPUTING,
     }
     _minimum_images = 1
@@ -56,6 +60,7 @@ class KMeans(ImageClusterer):
         *,
         normalise: bool = False,
         n_init: int = 20,
+        center: bool = False,
         device: str = "auto",
         precision: str = "32-true",
         run_dir: Any = None,
@@ -65,6 +70,7 @@ class KMeans(ImageClusterer):
         self.n_clusters = n_clusters
         self.normalise = normalise
         self.n_init = n_init
+        self.center = center
         self.device = device
         self.precision = precision
         self.run_dir = run_dir
@@ -72,10 +78,11 @@ class KMeans(ImageClusterer):
         self.verbose = verbose
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
-        return Pixels(self.normalise)
+        return Pixels(self.normalise, torch.zeros(shape) if self.center else None)
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        return _cluster(self._encoder_for(images.shape), images, run, self.n_clusters, self.n_init)
+        encoder = run.runtime.place(pixels_of(images, self.center, self.normalise))
+        return _cluster(encoder, images, run, self.n_clusters, self.n_init)
 
 
 class UnitLength(nn.Module):

@@ -1,0 +1,446 @@
+"""Spectral clustering: four algorithms as JULE's tables were run (FACTS §2.3–2.6), and what their papers say otherwise.
+
+============================ ==========================================================================================
+`njw`                        Ng, Jordan & Weiss 2001: eigenvectors of the normalised affinity, rows scaled, k-means
+`self_tuning`                Zelnik-Manor & Perona 2004: local scales; k-means, or rotation to the axes as in the paper
+`landmark_spectral`          Chen & Cai 2011 (LSC-K): affinities to a few hundred landmarks; the only one for large N
+`normalized_cuts`            Shi & Malik 2000, with the discretisation of Yu & Shi 2003
+============================ ==========================================================================================
+
+All but the landmarks are defined on all N² affinities, which are held as float32: 4·N² bytes, `MAX_SAMPLES` at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from sklearn.utils import check_random_state
+
+from asterism.clustering.graph import neighbors
+from asterism.clustering.kmeans import kmeans
+from asterism.errors import InputError
+
+MAX_SAMPLES = 20_000  # 1.6 GB of affinities
+SMALL = 1000  # samples up to which all eigenvectors are computed, in float64
+BLOCK = 1024  # rows of distances computed at once
+SHIFT = 1e-3  # well above what rounding in float32 could make of an eigenvalue of 1
+
+Random = int | np.random.RandomState | None
+
+
+def njw(
+    X: np.ndarray, n_clusters: int, *, scale: float = 0.05, n_init: int = 1, random_state: Random = None
+) -> np.ndarray:
+    """Spectral clustering of Ng, Jordan and Weiss, as run in JULE's tables ("SC-NJW").
+
+    A_ij = exp(−d²_ij / s) with s = ``scale`` · mean(d²), N = D^(−½) A D^(−½), k-means on the rows of its k leading
+    eigenvectors, each scaled to length 1.
+
+    Parameters
+    ----------
+    X : (N, D) array
+    n_clusters : int
+    scale : float
+        0.05 in the authors' script. The diagonal of A is 1 there, not 0 as in the paper: with so small a scale images
+        far from all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows
+        follow.
+    n_init : int
+        Restarts of k-means; the script has one.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    labels : (N,) int64 array
+
+    Raises
+    ------
+    InputError
+        Above `MAX_SAMPLES` samples.
+
+    Notes
+    -----
+    O(N²·D) time and 4·N² bytes.
+    """
+    rng = check_random_state(random_state)
+    A = squared_distances(X, "NJW spectral clustering")
+    scale *= _mean(A)
+    for rows in _blocks(A):
+        np.exp(rows / -_positive(scale), out=rows)
+    vectors = leading_eigenvectors(_normalise(A)[0], n_clusters, rng)
+    return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng, init="k-means++")
+
+
+def self_tuning(
+    X: np.ndarray,
+    n_clusters: int,
+    *,
+    neighbor: int = 75,
+    floor: float = 0.004,
+    rotation: bool = False,
+    n_init: int = 50,
+    random_state: Random = None,
+) -> np.ndarray:
+    """Self-tuning spectral clustering: A_ij = exp(−d²_ij / (σ_i σ_j)), σ_i the distance to a certain neighbour.
+
+    Parameters
+    ----------
+    X : (N, D) array
+    n_clusters : int
+    neighbor : int
+        Which neighbour gives σ_i: the 75th as run in JULE's tables ("SC-ST"), the 7th in the paper of Zelnik-Manor
+        and Perona. Clipped to N − 1.
+    floor : float
+        Smallest σ_i σ_j; 0.004 in the authors' code.
+    rotation : bool
+        Find the labels as the paper does, by the rotation of the eigenvectors that best aligns them with the axes
+        (`align`), not by k-means on scaled rows. The script behind the table computes both and keeps k-means.
+    n_init : int
+        Restarts of that k-means, of 10 iterations each.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    labels : (N,) int64 array
+
+    Raises
+    ------
+    InputError
+        Above `MAX_SAMPLES` samples.
+
+    Notes
+    -----
+    O(N²·D) time and 4·N² bytes. The number of clusters, which the paper can read off the rotation, is given here.
+    """
+    rng = check_random_state(random_state)
+    A = squared_distances(X, "self-tuning spectral clustering")
+    place = min(neighbor, len(A) - 1)
+    # The sample itself stands at place 0.
+    sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in _blocks(A)]))
+    for i, rows in zip(range(0, len(A), BLOCK), _blocks(A), strict=True):
+        np.exp(-rows / np.maximum(sigma[i : i + BLOCK, None] * sigma, floor), out=rows)
+    np.fill_diagonal(A, 0.0)
+    # The authors take singular vectors: of a symmetric matrix, the eigenvectors of largest absolute eigenvalue.
+    vectors = leading_eigenvectors(_normalise(A)[0], n_clusters, rng, which="LM")
+    if rotation:
+        return np.square(align(vectors)).argmax(1)
+    return _compact_kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
+
+
+def landmark_spectral(
+    X: np.ndarray,
+    n_clusters: int,
+    *,
+    n_landmarks: int = 500,
+    n_nearest: int = 5,
+    n_init: int = 10,
+    random_state: Random = None,
+) -> np.ndarray:
+    """Landmark-based spectral clustering, LSC-K ("SC-LS").
+
+    Each sample is written by its ``n_nearest`` landmarks (k-means centers), Z (N, p) with rows that sum to 1; the left
+    singular vectors of Z Λ^(−½), Λ the column sums, are the eigenvectors of the graph Z Λ⁻¹ Zᵀ. The first is constant
+    and is left out, as in the authors' code.
+
+    Parameters
+    ----------
+    X : (N, D) array
+    n_clusters : int
+    n_landmarks : int
+        p = 500, clipped to N; the code's comment says 1000.
+    n_nearest : int
+        r = 5.
+    n_init : int
+        Restarts of the last k-means.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    labels : (N,) int64 array
+
+    Notes
+    -----
+    Weights are exp(−d² / (2σ²)) with σ the mean of d² over all samples and landmarks, as in the code: σ has the unit
+    of a squared distance. O(N·p·D) time, O(N·(r + D) + p²) memory.
+    """
+    rng = check_random_state(random_state)
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    p = min(n_landmarks, len(X))
+    landmarks = kmeans(X, p, init="random", max_iter=5, empty="farthest", random_state=rng).centers
+    nearest, distances = neighbors(X, landmarks, n_nearest)  # (N, r)
+    sigma = _positive(_mean_distance(X, landmarks))
+    weights = np.exp(-(distances - distances[:, :1]) / (2 * sigma**2))  # a row's factor falls out of the next line
+    weights /= weights.sum(1, keepdims=True)
+    starts = np.arange(len(X) + 1) * nearest.shape[1]
+    Z = scipy.sparse.csr_matrix((weights.ravel(), nearest.ravel(), starts), shape=(len(X), p))
+    Z = Z @ scipy.sparse.diags(np.maximum(np.asarray(Z.sum(0)).ravel(), 1e-12) ** -0.5)
+    values, right = np.linalg.eigh((Z.T @ Z).toarray())  # increasing
+    chosen = slice(-2, -2 - n_clusters, -1) if p > 1 else slice(None)
+    left = Z @ (right[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-12)))
+    return _kmeans(_unit_rows(left), n_clusters, n_init, rng)
+
+
+def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, random_state: Random = None) -> np.ndarray:
+    """Normalised cuts, as run in JULE's tables ("N-Cuts").
+
+    W_ij = exp(−(δ_ij / s)²), δ *squared* distances and s = ``scale`` · max δ: the code's exponent 2, meant for
+    distances, falls on squares. Affinities below 10⁻⁶ are 0.
+
+    Parameters
+    ----------
+    X : (N, D) array
+    n_clusters : int
+    scale : float
+    random_state : int, RandomState or None
+        Draws the first row of the discretisation.
+
+    Returns
+    -------
+    labels : (N,) int64 array
+
+    Raises
+    ------
+    InputError
+        Above `MAX_SAMPLES` samples.
+
+    Notes
+    -----
+    O(N²·D) time and 4·N² bytes. Half a unit is added to each affinity with itself and a whole one to each degree, as
+    in the code, which keeps samples without affinities from deciding an eigenvector.
+    """
+    rng = check_random_state(random_state)
+    W = squared_distances(X, "normalised cuts")
+    s = _positive(scale * max(float(rows.max()) for rows in _blocks(W)))
+    for rows in _blocks(W):
+        np.exp(-np.square(rows / s), out=rows)
+        rows[rows < 1e-6] = 0.0
+    offset = 0.5
+    W.flat[:: len(W) + 1] += offset
+    P, degrees = _normalise(W, offset)
+    vectors = leading_eigenvectors(P, n_clusters, rng) / np.sqrt(degrees)[:, None]
+    return discretise(vectors, rng)
+
+
+# ---------------------------------------------------------------- from eigenvectors to labels
+
+
+def discretise(vectors: np.ndarray, rng: np.random.RandomState, max_iter: int = 20) -> np.ndarray:
+    """Labels nearest to a rotation of the eigenvectors (Yu & Shi 2003).
+
+    Parameters
+    ----------
+    vectors : (N, k) array
+        Eigenvectors; rows are scaled to length 1.
+    rng : RandomState
+        Draws the row that the first rotation starts from.
+    max_iter : int
+        Rounds of labels and rotation.
+
+    Returns
+    -------
+    labels : (N,) int64 array
+    """
+    rows = _unit_rows(vectors)
+    k = rows.shape[1]
+    R = np.zeros((k, k))
+    R[:, 0] = rows[rng.randint(len(rows))]
+    seen = np.zeros(len(rows))
+    for j in range(1, k):  # each next the row least correlated with those before
+        seen += np.abs(rows @ R[:, j - 1])
+        R[:, j] = rows[seen.argmin()]
+    before = np.inf
+    for _ in range(max_iter):
+        labels = (rows @ R).argmax(1)
+        U, s, Vt = np.linalg.svd(_sums_by_label(rows, labels, k))
+        R = U @ Vt  # the rotation that brings the rows nearest to the labels' axes
+        objective = 2 * (len(rows) - s.sum())
+        if abs(objective - before) < np.finfo(float).eps:
+            break
+        before = objective
+    return labels
+
+
+def align(vectors: np.ndarray, max_iter: int = 100) -> np.ndarray:
+    """The rotation of eigenvectors that lies closest to the axes (Zelnik-Manor & Perona 2004, eq. 3).
+
+    Minimises J = Σ_ij Z_ij² / max_j Z_ij² over Z = V·R with R a rotation, R = exp(S − Sᵀ), by L-BFGS; the paper
+    descends along Givens angles instead.
+
+    Parameters
+    ----------
+    vectors : (N, k) array
+        V, orthonormal columns.
+    max_iter : int
+
+    Returns
+    -------
+    Z : (N, k) array
+        Row i belongs to cluster argmax_j Z_ij².
+    """
+    V = torch.tensor(vectors, dtype=torch.float64)
+    S = torch.zeros(V.shape[1], V.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([S], max_iter=max_iter, line_search_fn="strong_wolfe")
+
+    def cost() -> torch.Tensor:
+        optimizer.zero_grad()
+        squares = (V @ torch.linalg.matrix_exp(S - S.T)).square()
+        J = (squares / squares.max(1, keepdim=True).values.clamp_min(1e-30)).sum() / len(V)
+        J.backward()
+        return J
+
+    optimizer.step(cost)
+    with torch.no_grad():
+        return (V @ torch.linalg.matrix_exp(S - S.T)).numpy()
+
+
+def _kmeans(
+    rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState, init: str = "random"
+) -> np.ndarray:
+    """k-means of the tables: random rows to start from, an emptied cluster goes to the farthest row (FACTS §2).
+
+    The best restart is the one of least inertia; the authors' litekmeans sums distances that are not squared.
+    """
+    return kmeans(
+        rows.astype(np.float32), n_clusters, init=init, n_init=n_init, max_iter=100, empty="farthest", random_state=rng
+    ).labels
+
+
+def _compact_kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:
+    """k-means of SC-ST: starts of 10 iterations from rows that are far from parallel; the most compact wins.
+
+    Compact is the least ratio of squared distances to the own center and squared distances to the others.
+    """
+    rows = rows.astype(np.float32)
+    best, least = np.zeros(len(rows), np.int64), np.inf
+    for _ in range(n_init):
+        chosen = [rng.randint(len(rows))]
+        aligned = np.full(len(rows), -np.inf)
+        while len(chosen) < n_clusters:
+            aligned = np.maximum(aligned, np.abs(rows @ rows[chosen[-1]]))
+            chosen.append(int(aligned.argmin()))
+        found = kmeans(rows, n_clusters, init=rows[chosen], max_iter=10, empty="farthest", random_state=rng)
+        apart = len(rows) * n_clusters * _mean_distance(rows, found.centers) - found.inertia
+        ratio = found.inertia / max(apart, 1e-12)
+        if ratio < least:
+            best, least = found.labels, ratio
+    return best
+
+
+# ---------------------------------------------------------------- affinities and eigenvectors
+
+
+def squared_distances(X: np.ndarray, who: str) -> np.ndarray:
+    """All squared Euclidean distances, (N, N) float32, block by block; the diagonal is 0.
+
+    Raises
+    ------
+    InputError
+        Above `MAX_SAMPLES` samples; ``who`` needs the matrix.
+    """
+    if len(X) > MAX_SAMPLES:
+        raise InputError(
+            f"{who} holds all N x N affinities, {4e-9 * len(X) ** 2:.0f} GB for n_samples={len(X)}; it takes at most "
+            f"{MAX_SAMPLES}: use landmarks (sc-ls), or fewer images"
+        )
+    X = np.asarray(X, dtype=np.float32)
+    X = X - X.mean(0)  # moves nothing nearer, and spares the products large numbers
+    norms = np.square(X).sum(1)
+    D = np.empty((len(X), len(X)), np.float32)
+    for i in range(0, len(X), BLOCK):
+        block = np.matmul(X[i : i + BLOCK], X.T, out=D[i : i + BLOCK])
+        block *= -2
+        block += norms[i : i + BLOCK, None]
+        block += norms
+    np.maximum(D, 0, out=D)
+    np.fill_diagonal(D, 0.0)
+    return D
+
+
+def leading_eigenvectors(A: np.ndarray, k: int, rng: np.random.RandomState, which: str = "LA") -> np.ndarray:
+    """The k leading eigenvectors of a normalised affinity matrix, which has no eigenvalue above 1.
+
+    Parameters
+    ----------
+    A : (N, N) float32 array
+        Symmetric; overwritten.
+    k : int
+    rng : RandomState
+        Draws the vector that Lanczos iterations start from.
+    which : {"LA", "LM"}
+        Largest eigenvalues, or largest absolute ones.
+
+    Returns
+    -------
+    (N, min(k, N)) float64 array
+        By decreasing (absolute) eigenvalue.
+
+    Notes
+    -----
+    All eigenvectors where N is small, else Lanczos (ARPACK). Affinities that fall off fast have hundreds of eigenvalues
+    close to 1, so "LA" iterates with the inverse of (1 + `SHIFT`)·I − A, from its Cholesky factor: O(N³ / 3) time, but
+    tens of iterations instead of thousands.
+    """
+    if len(A) <= SMALL or 3 * k >= len(A):
+        values, vectors = scipy.linalg.eigh(A.astype(np.float64))
+        order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
+        return vectors[:, order[:k]]
+    if which == "LA":
+        np.negative(A, out=A)
+        A.flat[:: len(A) + 1] += 1 + SHIFT
+        factor = scipy.linalg.cho_factor(A.T, overwrite_a=True, check_finite=False)  # A.T lies as LAPACK wants it
+
+    def apply(vector: np.ndarray) -> np.ndarray:
+        low = vector.ravel().astype(np.float32)
+        return scipy.linalg.cho_solve(factor, low, check_finite=False) if which == "LA" else A @ low
+
+    operator = scipy.sparse.linalg.LinearOperator(A.shape, apply, dtype=np.float64)
+    start, width = rng.uniform(0.5, 1.5, len(A)), min(len(A), max(3 * k, 40))
+    values, vectors = scipy.sparse.linalg.eigsh(operator, k, which=which, v0=start, ncv=width, tol=1e-5)
+    order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
+    return vectors[:, order]
+
+
+def _normalise(A: np.ndarray, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """D^(−½) A D^(−½), in place, and the degrees D = Σ_j A_ij + ``offset``."""
+    degrees = np.concatenate([rows.sum(1, dtype=np.float64) for rows in _blocks(A)]) + offset
+    degrees = np.maximum(degrees, np.finfo(np.float32).tiny)
+    root = (degrees**-0.5).astype(np.float32)
+    for i, rows in zip(range(0, len(A), BLOCK), _blocks(A), strict=True):
+        rows *= root[i : i + BLOCK, None]
+        rows *= root
+    return A, degrees
+
+
+def _blocks(A: np.ndarray) -> Iterator[np.ndarray]:
+    return (A[i : i + BLOCK] for i in range(0, len(A), BLOCK))
+
+
+def _mean(A: np.ndarray) -> float:
+    return sum(float(rows.sum(dtype=np.float64)) for rows in _blocks(A)) / A.size
+
+
+def _mean_distance(X: np.ndarray, Y: np.ndarray) -> float:
+    """Mean squared distance of all pairs, from the means: O((N + p)·D)."""
+    X, Y = X.astype(np.float64), Y.astype(np.float64)
+    mean = X.mean(0)
+    return float(np.square(X - mean).sum() / len(X) + np.square(Y - mean).sum() / len(Y))
+
+
+def _positive(value: float) -> float:
+    """The value, or 1 where it is 0 because all samples are equal."""
+    return value if value > 0 else 1.0
+
+
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+
+
+def _sums_by_label(rows: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Eᵀ·(labels as 0 and 1): (k, k)."""
+    sums = np.zeros((k, rows.shape[1]))
+    np.add.at(sums, labels, rows)
+    return sums.T

@@ -1,0 +1,209 @@
+"""JULE's agglomerative baselines (Tables 3 and 4): AC-Link, AC-Zell, AC-GDL and AC-PIC as classes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from asterism.clustering.linkage import GraphAgglomerativeClustering
+from asterism.errors import InputError
+from asterism.methods.vectors import VectorClusterer
+from asterism.parameters import Interval
+
+MAX_SAMPLES = 30_000  # of AC-Link, which holds all distances twice: 7 GB
+
+
+class AverageLinkage(VectorClusterer):
+    """Average linkage on Euclidean distances, UPGMA ("AC-Link").
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    center : bool, default=False
+        Take the mean image off first.
+    normalise : bool, default=True
+        Scale each image to length 1, as JULE's paper does for all methods.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **VectorClusterer.SHARED,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        center: bool = False,
+        normalise: bool = True,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        if len(features) > MAX_SAMPLES:
+            raise InputError(
+                f"average linkage holds all distances, {8e-9 * len(features) ** 2:.0f} GB for "
+                f"n_samples={len(features)}; it takes at most {MAX_SAMPLES}: merge on a graph (ac-gdl), or take fewer "
+                "images"
+            )
+        return GraphAgglomerativeClustering(self.n_clusters, criterion="average").fit(features).labels_
+
+
+class GraphDegreeLinkage(VectorClusterer):
+    """Graph degree linkage ("AC-GDL"; Zhang, Wang, Zhao and Tang 2012), see `asterism.clustering.linkage`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    n_neighbors : int, default=20
+        K_s of the graph; clipped to the number of other images.
+    a : float, default=1.0
+        σ² of the graph is this times the mean d² of neighbours.
+    isolated : str, default="many"
+        When clusters without any affinity are first attached to the nearest centroid, see
+        `asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule.
+    center : bool, default=False
+        Take the mean image off first.
+    normalise : bool, default=True
+        Scale each image to length 1, as JULE's paper does for all methods.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_neighbors": [Interval(int, 1, None)],
+        "a": [Interval(float, 0, None, closed="neither")],
+        "isolated": [{"many", "always", "never"}],
+        **VectorClusterer.SHARED,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        n_neighbors: int = 20,
+        a: float = 1.0,
+        isolated: str = "many",
+        center: bool = False,
+        normalise: bool = True,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
+        self.n_neighbors = n_neighbors
+        self.a = a
+        self.isolated = isolated
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        merging = GraphAgglomerativeClustering(
+            self.n_clusters,
+            criterion="gdl",
+            n_neighbors=self.n_neighbors,
+            a=self.a,
+            graph="gactoolbox",
+            isolated=self.isolated,
+        )
+        return merging.fit(features).labels_
+
+
+class PathIntegral(VectorClusterer):
+    """Merging by the path integral ("AC-PIC"; Zhang, Zhao and Wang 2013), see `asterism.clustering.linkage`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    n_neighbors : int, default=20
+        K_s of the graph; clipped to the number of other images.
+    a : float, optional
+        σ² of the graph is this times the mean d² of neighbours: 1, and 0.95 for AC-Zell, as the tables were run.
+    z : float, default=0.01
+        Weight of a step of the walks.
+    isolated : str, default="many"
+        When clusters without any affinity are first attached to the nearest centroid, see
+        `asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule.
+    center : bool, default=False
+        Take the mean image off first.
+    normalise : bool, default=True
+        Scale each image to length 1, as JULE's paper does for all methods.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
+    """
+
+    CRITERION: ClassVar[str] = "pic"
+    SCALE: ClassVar[float] = 1.0
+    _parameter_constraints: ClassVar[dict] = {
+        "n_neighbors": [Interval(int, 1, None)],
+        "a": [Interval(float, 0, None, closed="neither"), None],
+        "z": [Interval(float, 0, 1, closed="neither")],
+        "isolated": [{"many", "always", "never"}],
+        **VectorClusterer.SHARED,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        n_neighbors: int = 20,
+        a: float | None = None,
+        z: float = 0.01,
+        isolated: str = "many",
+        center: bool = False,
+        normalise: bool = True,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
+        self.n_neighbors = n_neighbors
+        self.a = a
+        self.z = z
+        self.isolated = isolated
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        merging = GraphAgglomerativeClustering(
+            self.n_clusters,
+            criterion=self.CRITERION,
+            n_neighbors=self.n_neighbors,
+            a=self.SCALE if self.a is None else self.a,
+            graph="gactoolbox",
+            isolated=self.isolated,
+            z=self.z,
+        )
+        return merging.fit(features).labels_
+
+
+class ZetaFunction(PathIntegral):
+    """Merging by the zeta function ("AC-Zell"; Zhao and Tang 2008), see `asterism.clustering.linkage`.
+
+    Parameters and attributes are those of `PathIntegral`.
+    """
+
+    CRITERION: ClassVar[str] = "zeta"
+    SCALE: ClassVar[float] = 0.95

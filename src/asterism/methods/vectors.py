@@ -1,0 +1,116 @@
+"""`VectorClusterer`: what JULE's classical baselines share: pixels in, labels by `asterism.clustering`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from asterism.clustering.graph import knn, neighbors
+from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.methods.jule_steps import mean_image, neighbor_weights
+from asterism.networks.pixels import Pixels
+from asterism.parameters import Interval
+from asterism.training import Run
+
+N_VOTES = 20  # K_s of JULE (Table 2)
+SAME = 1e-10  # squared distance below which a new image is one of those that were fitted: rounding of float32
+
+
+class VectorClusterer(ImageClusterer):
+    """Base of the methods that find labels for vectors, here pixels.
+
+    A subclass defines ``_find``, and its parameters with their ranges beside `SHARED`.
+
+    Notes
+    -----
+    Most of these methods say nothing of images that were not there. A new image (`predict`, `predict_proba`) goes by
+    JULE's affinity, exp(−d²/σ²), to its 20 nearest neighbours among the images fitted: the cluster that has most of it.
+    Clusters of a graph are no balls, and a centroid would cut them. An image that was fitted keeps its cluster;
+    ``confidence_`` is the share of an image's own affinity that its cluster has. So the images fitted are kept, as
+    ``embedding_``: 4·N·D bytes.
+    """
+
+    embedding_: np.ndarray
+    sigma2_: np.ndarray
+    SHARED: ClassVar[dict] = {
+        "n_clusters": [Interval(int, 1, None)],
+        "center": [bool],
+        "normalise": [bool],
+        **COMPUTING,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int,
+        center: bool,
+        normalise: bool,
+        device: str,
+        precision: str,
+        run_dir: Any,
+        random_state: Any,
+        verbose: int,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.center = center
+        self.normalise = normalise
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        """Labels (N,) of features (N, D), float32."""
+        raise NotImplementedError
+
+    def _encoder_for(self, shape: tuple[int, int, int]) -> Pixels:
+        return Pixels(self.normalise, torch.zeros(shape) if self.center else None)
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        encoder = pixels_of(images, self.center, self.normalise)
+        features = extract(run.runtime.place(encoder), images, run.runtime)  # (N, D)
+
+        def find() -> dict[str, torch.Tensor]:
+            found = self._find(features.numpy(), run.random_state("clusters"))
+            return {"labels": torch.from_numpy(np.unique(found, return_inverse=True)[1])}  # a cluster may be empty
+
+        labels = run.once("clusters", find)["labels"]
+        centers = _means(features, labels)
+        indices, distances = knn(features, N_VOTES)
+        sigma2 = float(distances.mean()) if distances.size else 0.0
+        shares = _votes(labels[torch.from_numpy(indices)], neighbor_weights(distances, sigma2), len(centers))
+        confidence = shares.gather(1, labels[:, None])[:, 0]
+        attributes = {"embedding": features.numpy(), "sigma2": np.array([sigma2])}
+        return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes=attributes)
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        """Share (N, k) of each cluster in the affinity of features (N, D) to their nearest fitted images."""
+        indices, distances = neighbors(features, self.embedding_, N_VOTES)
+        same = distances <= SAME
+        weights = np.where(same.any(1, keepdims=True), same, neighbor_weights(distances, float(self.sigma2_[0])))
+        return _votes(torch.from_numpy(self.labels_[indices]), weights, len(self.cluster_centers_))
+
+
+def pixels_of(images: ImageSource, center: bool, normalise: bool) -> Pixels:
+    """The encoder of pixels, with the mean of these images."""
+    return Pixels(normalise, mean_image(images) if center else None)
+
+
+def _votes(labels: torch.Tensor, weights: np.ndarray, n_clusters: int) -> torch.Tensor:
+    """Share (N, k) of each cluster in the weights (N, K) of neighbours with labels (N, K); of none, all the same."""
+    shares = torch.zeros(len(labels), n_clusters, dtype=torch.float64)
+    shares.scatter_add_(1, labels, torch.as_tensor(weights, dtype=torch.float64))
+    total = shares.sum(1, keepdim=True)
+    return torch.where(total > 0, shares / total, 1 / n_clusters).float()
+
+
+def _means(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean feature (k, D) of each cluster."""
+    counts = torch.bincount(labels)
+    sums = features.new_zeros(len(counts), features.shape[1], dtype=torch.float64)
+    sums.index_add_(0, labels, features.double())
+    return (sums / counts[:, None]).float()
