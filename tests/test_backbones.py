@@ -41,7 +41,7 @@ def test_features_are_what_the_classifier_would_have_seen(weights):
     whole.load_state_dict(weights_module._read(weights_module.Path(weights)))
     images = torch.rand(3, 3, 64, 64)
     with torch.no_grad():
-        maps = whole.eval().features((images - network.mean) / network.std)  # (3, 512, 3, 3)
+        maps = whole.eval().features((images - network.prepare.mean) / network.prepare.std)  # (3, 512, 3, 3)
         torch.testing.assert_close(network(images), maps.mean((2, 3)), atol=1e-5, rtol=1e-4)
     assert network.is_non_negative and network.layer == "classifier.2 (ReLU)"
     assert not any(one.requires_grad for one in network.parameters())
@@ -96,8 +96,8 @@ def test_known_weights_are_turned(data_dir):
     path = data_dir / "weights" / "mobilenet_v2.safetensors"
     if not path.is_file():
         pytest.skip("no weights of mobilenet_v2 in the data folder")
-    assert Backbone("mobilenet_v2").build((3, 224, 224)).turned
-    assert not Backbone("mobilenet_v2", turned=False).build((3, 224, 224)).turned
+    assert Backbone("mobilenet_v2").build((3, 224, 224)).prepare.turned
+    assert not Backbone("mobilenet_v2", turned=False).build((3, 224, 224)).prepare.turned
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_second_run_does_no_forward_pass(weights, photos, monkeypatch):
     torch.testing.assert_close(whole[:3], first)
     assert torch.equal(again, whole[[4, 2, 0]])
     with torch.no_grad():
-        network.mean += 0.1  # other preprocessing, other features
+        network.prepare.mean += 0.1  # other preprocessing, other features
     assert not torch.equal(cached_extract(network, photos, runtime), whole)
     assert seen == [3, 2, 5]
 

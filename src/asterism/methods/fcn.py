@@ -22,6 +22,7 @@ from asterism.methods.pretrained import PretrainedClusterer, Representation, wid
 from asterism.networks import Backbone
 from asterism.networks.tuning import Cut, cut
 from asterism.parameters import Interval
+from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 
 N_ITER = 300  # of the factorisation at most; the paper is silent
@@ -186,7 +187,8 @@ class FCN(PretrainedClusterer):
         """
         training, device = self.resolved("training"), run.runtime.device
         parts = cut(network, self.fine_tune)
-        activations, top = _below(parts, network, images, run)
+        activations = _below(parts, images, run.runtime)
+        top: nn.Module = network if activations is None else parts.top
         for weight in parts.tuned:
             weight.requires_grad_(True)
         bases = OnlineBases(found["W"].to(device), self._penalty, n_inner=N_INNER, reduce=run.runtime.sum_over_ranks)
@@ -203,16 +205,23 @@ class FCN(PretrainedClusterer):
         state: dict[str, Any] = {"W": bases.W, "HtX": bases.HtX, "HtH": bases.HtH}
         wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
         for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
-            loss = train_epoch(activations, loss_of, optimizer, training, run, ("fine-tuning", epoch))
+            loss = train_epoch(activations or images, loss_of, optimizer, training, run, ("fine-tuning", epoch))
             run.record(loss=loss)
         network.requires_grad_(False)
 
         def factors() -> dict[str, torch.Tensor]:  # once more with the features that came out
-            X = non_negative(normalize(cached_extract(network, images, run.runtime)), signed).to(device)
+            X = non_negative(normalize(self._pass(network, images, run.runtime)), signed).to(device)
             H = coefficients(X, bases.W, l1=self.l1, ridge=bases.ridge, n_iter=N_AGAIN)
             return _kept(factorise(X, bases.W, H, self._penalty, n_iter=N_AGAIN), self._penalty)
 
         return run.once("factors-tuned", factors)
+
+    def _pass(self, network: nn.Module, images: ImageSource, runtime: Runtime) -> torch.Tensor:
+        if not self.fine_tune:
+            return super()._pass(network, images, runtime)
+        parts = cut(network, self.fine_tune)  # what lies below is frozen: the cache has it from the first run on
+        activations = _below(parts, images, runtime)
+        return extract(network, images, runtime) if activations is None else extract(parts.top, activations, runtime)
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         """For the page: which images use each of the busiest components most."""
@@ -227,12 +236,10 @@ def _kept(found: Any, penalty: Penalty) -> dict[str, torch.Tensor]:
     return {"W": found.W.cpu(), "ridge": ridge.expand(len(found.W)).clone().cpu()}
 
 
-def _below(parts: Cut, network: nn.Module, images: ImageSource, run: Run) -> tuple[ImageSource, nn.Module]:
-    """What the tuned layers are trained on, and the network from there: activations, or images where those are too big.
-
-    Activations are held as images of one pixel, so that epochs, orders and ranks are those of `train_epoch`.
-    """
+def _below(parts: Cut, images: ImageSource, runtime: Runtime) -> ImageSource | None:
+    """Activations below the tuned layers, as images of one pixel, so that epochs, orders and ranks are those of
+    `train_epoch`; None where they do not fit into memory."""
     if 4 * len(images) * parts.top.shape.numel() > memory_budget():
-        return images, network
-    flat = extract(parts.bottom, images, run.runtime)  # (N, P)
-    return ImageSource(flat[:, None, None, :], images.names), parts.top
+        return None
+    flat = cached_extract(parts.bottom, images, runtime)  # (N, P)
+    return ImageSource(flat[:, None, None, :], images.names)

@@ -81,10 +81,10 @@ class PretrainedClusterer(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
-        features = cached_extract(network, images, run.runtime)  # (N, M)
+        features = self._pass(network, images, run.runtime)  # (N, M)
         representation = self._learn(features, network, images, run)
         if self._tunes:
-            features = cached_extract(network, images, run.runtime)
+            features = self._pass(network, images, run.runtime)
         codes = represent(representation, features, run.runtime)  # (N, D)
         found = run.once("groups", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
@@ -106,6 +106,10 @@ class PretrainedClusterer(ImageClusterer):
         )
 
     _tunes: bool = False  # whether `_learn` changes the network
+
+    def _pass(self, network: nn.Module, images: ImageSource, runtime: Runtime) -> torch.Tensor:
+        """Features (N, M) of the network as it is now."""
+        return cached_extract(network, images, runtime)
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         return {}
@@ -149,8 +153,8 @@ class PretrainedClusterer(ImageClusterer):
 
     def _features(self, images: ImageSource) -> torch.Tensor:
         runtime = Runtime(self.device, self.precision)
-        network, representation = self.encoder_
-        features = cached_extract(runtime.place(network), images, runtime)
+        network, representation = self.encoder_.children()
+        features = self._pass(runtime.place(network), images, runtime)
         codes = represent(representation, features, runtime)
         self.encoder_.to("cpu")
         return codes
@@ -170,7 +174,7 @@ class PretrainedClusterer(ImageClusterer):
 
 
 @torch.no_grad()
-def represent(representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+def represent(representation: nn.Module, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     """Vectors (N, D) of features (N, M), on the CPU."""
     place = representation.to(runtime.device)
     parts = []

@@ -108,6 +108,46 @@ class Backbone(Parameters):
         return network.requires_grad_(False).eval()
 
 
+class Preparation(nn.Module):
+    """Images (B, 1 or 3, H, W) in [0, 1] → what a network's weights want, (B, 3, size, size).
+
+    Belongs to the weights, and is saved and loaded with them. Parameters: see `Backbone`.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, size: int, turned: bool, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise InputError(f"backbone.mean={mean}, backbone.std={std}: expected 3 numbers each, those of std above 0")
+        self.size, self.turned = size, turned
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what comes out."""
+        return 3, self.size, self.size
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Size and turn."""
+        return torch.tensor([self.size, int(self.turned)])
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Called by ``load_state_dict``."""
+        self.size, self.turned = int(state[0]), bool(state[1])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Prepared images."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)  # grey: the paper is silent; three equal channels
+        if images.shape[2:] != (self.size, self.size):
+            images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        images = (images - self.mean) / self.std
+        return images.flip(-1, -2) if self.turned else images
+
+
 class PretrainedNetwork(nn.Module):
     """Images (B, 1 or 3, H, W) in [0, 1] → features (B, M) of a network without its classifier.
 
@@ -127,12 +167,7 @@ class PretrainedNetwork(nn.Module):
     is_non_negative : bool
         False where the features have both signs (vision transformers, EfficientNet): GSNMF then takes their positive
         and negative parts as features of their own, ``[max(x, 0), max(−x, 0)]``.
-    input_shape : tuple
-        (3, size, size): what a batch costs.
     """
-
-    mean: torch.Tensor
-    std: torch.Tensor
 
     def __init__(
         self,
@@ -143,32 +178,13 @@ class PretrainedNetwork(nn.Module):
         std: Sequence[float] = (0.229, 0.224, 0.225),
     ) -> None:
         super().__init__()
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise InputError(f"backbone.mean={mean}, backbone.std={std}: expected 3 numbers each, those of std above 0")
-        self.size, self.turned = size, turned
-        # Preprocessing belongs to the weights: it is saved and loaded with them.
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
-        self.input_shape = (3, size, size)
+        self.prepare = Preparation(size, turned, mean, std)
         self.body, self.layer, self.is_non_negative = without_classifier(body, size)
 
-    def get_extra_state(self) -> torch.Tensor:
-        """Size and turn, saved with the weights."""
-        return torch.tensor([self.size, int(self.turned)])
-
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        """Set by ``load_state_dict``."""
-        self.size, self.turned = int(state[0]), bool(state[1])
-        self.input_shape = (3, self.size, self.size)
-
-    def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, 1 or 3, H, W) in [0, 1] as the weights want them, (B, 3, size, size)."""
-        if images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1)  # grey: the paper is silent; three equal channels
-        if images.shape[2:] != (self.size, self.size):
-            images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        images = (images - self.mean) / self.std
-        return images.flip(-1, -2) if self.turned else images
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, size, size): what a batch costs."""
+        return self.prepare.input_shape
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, M)."""

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 
 from asterism.errors import InputError
-from asterism.networks.backbones import PretrainedNetwork
+from asterism.networks.backbones import Preparation, PretrainedNetwork
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 
@@ -17,14 +17,14 @@ WEIGHTED = (nn.Conv2d, nn.Linear)
 class Bottom(nn.Module):
     """Images (B, C, H, W) → activations (B, P), flat."""
 
-    def __init__(self, network: PretrainedNetwork, below: nn.Module) -> None:
+    def __init__(self, prepare: Preparation, below: nn.Module) -> None:
         super().__init__()
-        self.network, self.below = network, below
-        self.input_shape = network.input_shape
+        self.prepare, self.below = prepare, below
+        self.input_shape = prepare.input_shape
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Activations (B, P)."""
-        return self.below(self.network.prepare(images)).flatten(1)
+        return self.below(self.prepare(images)).flatten(1)
 
 
 class Top(nn.Module):
@@ -83,14 +83,15 @@ def cut(network: nn.Module, n_layers: int) -> Cut:
     if n_layers > len(layers):
         raise InputError(f"fine_tune={n_layers} is more than the {len(layers)} layers of the backbone; give fewer")
     names = layers[-n_layers:]
-    below, above = nn.Identity(), body
+    below: nn.Module = nn.Identity()
+    above: nn.Module = body
     if traced is not None and (at := _narrow_place(nodes, names[0])) > 1:
         position = {node.name: i for i, node in enumerate(nodes)}
         parts = split_module(traced, body, lambda node: int(position[node.name] >= at))
         below, above = parts.get_submodule("submod_0"), parts.get_submodule("submod_1")
-    shape = below(network.prepare(torch.zeros(1, *network.input_shape, device=network.mean.device))).shape[1:]
+    shape = below(network.prepare(torch.zeros(1, *network.input_shape, device=network.prepare.mean.device))).shape[1:]
     tuned = [one for name in names for one in body.get_submodule(name).parameters()]
-    return Cut(Bottom(network, below), Top(above, shape), tuned, names)
+    return Cut(Bottom(network.prepare, below), Top(above, shape), tuned, names)
 
 
 def _narrow_place(nodes: list[fx.Node], first: str) -> int:

@@ -1,0 +1,217 @@
+"""FCN: where a network is cut, the alternating scheme, train and test, and what its paper compares with."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.manifold import LocallyLinearEmbedding
+from sklearn.metrics import adjusted_rand_score
+from torch import nn
+
+from asterism import AECNN, CNN, FCN, NNAECNN, PCACNN, Backbone, ImageSource, Training, load
+from asterism.errors import InputError
+from asterism.methods.representations import barycenters, ensemble_projection, locally_linear
+from asterism.networks.backbones import PretrainedNetwork
+from asterism.networks.tuning import cut
+from asterism.runtime import Runtime
+from asterism.training import Run
+
+SIDE = 16
+PLAIN = {"n_components": 6, "random_state": 0, "device": "cpu"}
+
+
+class SmallNet(nn.Module):
+    """Two residual steps and a parallel pair of convolutions, as in the networks that are cut."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())
+        self.block = nn.Conv2d(6, 6, 3, 1, 1)
+        self.squeeze = nn.Conv2d(6, 4, 1)
+        self.left, self.right = nn.Conv2d(4, 5, 1), nn.Conv2d(4, 5, 3, 1, 1)
+        self.classifier = nn.Linear(10, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = (x + self.block(x)).relu()
+        x = self.squeeze(x).relu()
+        x = torch.cat([self.left(x), self.right(x)], 1).relu()
+        return self.classifier(x.mean((2, 3)))
+
+
+@pytest.fixture
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return PretrainedNetwork(SmallNet(), size=SIDE).requires_grad_(False).eval()
+
+
+@pytest.fixture
+def small_backbone(monkeypatch):
+    """`Backbone` gives the small network; each call a new one with the same weights."""
+
+    def build(self, shape, pretrained=True):
+        if shape[1:] == (1, 1):
+            return original(self, shape, pretrained)
+        with torch.random.fork_rng():
+            torch.manual_seed(0 if pretrained else 1)
+            return PretrainedNetwork(SmallNet(), size=SIDE).requires_grad_(False).eval()
+
+    original = Backbone.build
+    monkeypatch.setattr(Backbone, "build", build)
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Three kinds of stripes, 60 images."""
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], 20)
+    images = rng.integers(0, 60, (60, SIDE, SIDE, 3))
+    images[kinds == 0, ::2] += 150
+    images[kinds == 1, :, ::2] += 150
+    images[kinds == 2, :, :, 1] += 150
+    return images.astype(np.uint8), kinds
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "names", "shape"),
+    [
+        (1, ["right"], (4, 8, 8)),
+        (2, ["left", "right"], (4, 8, 8)),
+        (3, ["squeeze", "left", "right"], (6, 8, 8)),
+        (4, ["block", "squeeze", "left", "right"], (6, 8, 8)),  # below the residual step, where one tensor passes
+        (5, ["stem.0", "block", "squeeze", "left", "right"], (3, SIDE, SIDE)),
+    ],
+)
+def test_cut_where_one_tensor_passes(network, n_layers, names, shape):
+    parts = cut(network, n_layers)
+    images = torch.rand(2, 3, SIDE, SIDE)
+    assert parts.names == names and tuple(parts.top.shape) == shape
+    activations = parts.bottom(images)
+    torch.testing.assert_close(parts.top(activations[..., None, None]), network(images))
+    assert {id(one) for one in parts.tuned} <= {id(one) for one in network.parameters()}
+
+
+def test_cut_that_cannot_be_is_one_line(network):
+    with pytest.raises(InputError, match="fine_tune=9 is more than the 5 layers"):
+        cut(network, 9)
+    with pytest.raises(InputError, match="fine_tune=1 needs a backbone"):
+        FCN(2, fine_tune=1).fit(np.random.default_rng(0).random((20, 5)))
+
+
+@pytest.mark.parametrize("assign", ["kmeans", "spectral"])
+def test_groups_train_and_test(small_backbone, photos, assign, tmp_path):
+    X, kinds = photos
+    train, test = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    model = FCN(3, assign=assign, **PLAIN).fit(X[train])
+    assert adjusted_rand_score(kinds[train], model.labels_) > 0.9
+    assert adjusted_rand_score(kinds[test], model.predict(X[test])) > 0.9
+    codes = model.transform(X[test])
+    assert codes.shape == (30, 6) and (codes >= 0).all()
+    np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, rtol=1e-5)
+    assert adjusted_rand_score(kinds[test], model.group(codes)) > 0.9
+    model.save(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.transform(X[test]), codes)
+    np.testing.assert_array_equal(loaded.predict(X[test]), model.predict(X[test]))
+
+
+def test_fine_tuning_lowers_the_loss_and_moves_the_last_layer_only(small_backbone, photos):
+    X, _ = photos
+    training = Training(n_epochs=6, batch_size=32, lr=0.05)
+    plain, tuned = (FCN(3, fine_tune=n, training=training, **PLAIN).fit(X) for n in (0, 1))
+    losses = [entry["loss"] for entry in tuned.history_ if entry["stage"] == "fine-tuning"]
+    assert len(losses) == 6 and losses[-1] < 0.9 * losses[0]
+    before, after = plain.encoder_.state_dict(), tuned.encoder_.state_dict()
+    moved = {name for name, value in before.items() if name.startswith("0.") and not value.equal(after[name])}
+    assert moved == {"0.body.right.weight", "0.body.right.bias"}
+    assert not any(one.requires_grad for one in tuned.encoder_.parameters())
+
+
+def test_fine_tuning_resumes_where_it_was_killed(small_backbone, photos, tmp_path, monkeypatch):
+    X, _ = photos
+    training = Training(n_epochs=4, batch_size=32, lr=0.05)
+    whole = FCN(3, fine_tune=1, training=training, **PLAIN).fit(X)
+    monkeypatch.setattr("asterism.training.run.CHECKPOINT_SECONDS", -1.0)
+    real, calls = Run.record, []
+
+    def record(self, **values):
+        real(self, **values)
+        calls.append(values)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "record", record)
+    with pytest.raises(KeyboardInterrupt):
+        FCN(3, fine_tune=1, training=training, run_dir=tmp_path, **PLAIN).fit(X)
+    resumed = FCN(3, fine_tune=1, training=training, run_dir=tmp_path, **PLAIN).fit(X)
+    np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+    np.testing.assert_allclose(resumed.transform(X), whole.transform(X), atol=1e-6)
+
+
+def test_signed_features_are_factorised_by_their_two_parts():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat([0, 1], 20)
+    X = rng.normal(size=(40, 8)) + np.outer(2.0 * kinds - 1, np.ones(8)) * 2  # the sign alone tells them apart
+    model = FCN(2, n_components=4, random_state=0).fit(X)
+    assert adjusted_rand_score(kinds, model.labels_) == 1
+    assert model.encoder_[1].W.shape == (4, 16)
+
+
+def test_new_images_may_be_negative_where_the_fitted_were_not():
+    X = np.random.default_rng(0).random((30, 6))
+    assert np.isfinite(FCN(2, n_components=3, random_state=0).fit(X).transform(-X)).all()
+
+
+def test_examples_of_components(small_backbone, photos):
+    model = FCN(3, **PLAIN).fit(photos[0])
+    examples = model.examples_
+    codes = torch.from_numpy(model.transform(photos[0]))
+    first = int(examples["components"][0])
+    chosen = examples["component_images"][0]  # (8,)
+    torch.testing.assert_close(codes[chosen, first], codes[:, first].topk(8).values)
+    torch.testing.assert_close(examples["component_weights"][0], codes[chosen, first])
+
+
+def test_pca_is_scikit_learns_on_unit_vectors():
+    X = np.random.default_rng(0).random((40, 8)).astype(np.float32)
+    found = PCACNN(2, n_components=3, random_state=0).fit(X).transform(X)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    U, S, _ = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
+    wanted = U[:, :3] * S[:3]
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs((found * wanted).sum(0)), (wanted**2).sum(0), rtol=1e-3)
+
+
+def test_lle_is_scikit_learns():
+    X = torch.rand(60, 5, generator=torch.Generator().manual_seed(0))
+    ours = locally_linear(X, 3, Run(Runtime("cpu"), 0)).Y.numpy()
+    theirs = LocallyLinearEmbedding(n_neighbors=12, n_components=3, eigen_solver="dense", reg=1e-3).fit_transform(X)
+    np.testing.assert_allclose(np.abs((ours * theirs).sum(0)) / 60**0.5, 1, atol=1e-3)
+    weights = barycenters(X[:1], X[None, 1:7])
+    assert float(weights.sum()) == pytest.approx(1)
+
+
+def test_autoencoders_reconstruct_and_nnae_is_non_negative():
+    X = np.random.default_rng(0).random((80, 6)) @ np.random.default_rng(1).random((6, 12))
+    training = Training(n_epochs=30, batch_size=32, optimizer="adam", lr=0.01)
+    models = [cls(2, n_components=6, training=training, random_state=0).fit(X) for cls in (AECNN, NNAECNN)]
+    for model in models:
+        losses = [entry["validation"] for entry in model.history_ if entry["stage"] == "autoencoder"]
+        assert losses[-1] < 0.2 * losses[0]
+    assert (models[1].encoder_[1].A >= 0).all() and not (models[0].encoder_[1].A >= 0).all()
+
+
+def test_ensemble_projection_gives_probabilities_of_each_set():
+    X = torch.nn.functional.normalize(torch.rand(50, 6, generator=torch.Generator().manual_seed(0)))
+    found = ensemble_projection(X, 2, Run(Runtime("cpu"), 0))
+    codes = found.code(X)
+    assert codes.shape == (50, 60)
+    torch.testing.assert_close(codes.reshape(50, 2, 30).sum(2), torch.ones(50, 2))
+
+
+def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
+    model = CNN(3, random_state=0).fit(photos[0])
+    network = model.encoder_[0]
+    images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
+    wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
+    np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)
