@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import commands_data, commands_fit, commands_run, commands_transfer
+from asterism.cli import commands_data, commands_filters, commands_fit, commands_run, commands_transfer
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
 
@@ -29,6 +29,7 @@ for command in (
     commands_run.evaluate,
     commands_run.report,
     commands_run.export,
+    commands_filters.filters,
     commands_data.methods,
     commands_data.data,
     commands_fit.demo,

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from asterism.images import ImageSource
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.curves import training
+from asterism.report.filters import filters
 from asterism.report.gallery import gallery
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
@@ -34,6 +35,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     merge_tree,
     training,
     reconstructions,
+    filters,
     confusion,
     mistakes,
     reproduce,

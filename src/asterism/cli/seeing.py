@@ -1,0 +1,80 @@
+"""What ``asterism filters`` does: open a run, compute, and write pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from asterism.cli.runs import check_writable, open_new_images, open_run, write_whole
+from asterism.errors import InputError
+from asterism.networks.convolutional import Body
+from asterism.runtime import Runtime
+from asterism.training import Run
+from asterism.transfer.seeing import ascend, first_layer, strongest
+
+GAP = 2  # pixels between pictures
+SMALLEST = 64  # pixels; smaller pictures are enlarged without smoothing
+
+
+def draw_filters(
+    folder: Path, images: str | None, out: Path, layers: str | None, n: int, steps: int, device: str
+) -> Iterator[Path]:
+    """Write the pictures one after the other and tell where.
+
+    Raises
+    ------
+    InputError
+        If the run's network has no layers within reach, or none of a name.
+    """
+    fitted = open_run(folder, device)
+    runtime = Runtime(device)
+    body = getattr(runtime.place(fitted.estimator.encoder_), "body", None)
+    if not isinstance(body, Body) or not body.layer_names:
+        raise InputError(f"{folder} holds a network without convolutions to look at")
+    names = body.layer_names
+    wanted = [one.strip() for one in layers.split(",")] if layers else _three(names)
+    unknown = [one for one in wanted if one not in names]
+    if unknown:
+        raise InputError(f"--layers {unknown[0]}: there is no such layer; there are {', '.join(names)}")
+    check_writable(out)
+    source = fitted.images() if images is None else open_new_images(fitted, images)
+    run = Run(runtime, 0)
+    yield _write(out / "first-layer.png", _stretched(first_layer(body)), columns=12)
+    for layer in wanted:
+        best = strongest(body, layer, source, run)  # (filters, 9)
+        chosen = np.linspace(0, len(best) - 1, min(n, len(best))).astype(int).tolist()
+        if steps:
+            yield _write(out / f"{layer}-ascent.png", ascend(body, layer, chosen, source.shape, run, n_steps=steps))
+        pictures = source.batch(best[chosen].flatten())
+        yield _write(out / f"{layer}-strongest.png", _stretched(pictures, together=True), columns=best.shape[1])
+
+
+def _three(names: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys((names[0], names[len(names) // 2], names[-1])))
+
+
+def _stretched(pictures: torch.Tensor, together: bool = False) -> torch.Tensor:
+    """Pictures (n, C, H, W) in [0, 1], each by its own range or all by one."""
+    axes = (0, 1, 2, 3) if together else (1, 2, 3)
+    low, high = pictures.amin(axes, keepdim=True), pictures.amax(axes, keepdim=True)
+    return (pictures - low) / (high - low).clamp_min(1e-12)
+
+
+def _write(path: Path, pictures: torch.Tensor, columns: int = 8) -> Path:
+    """Pictures (n, C, H, W) in [0, 1] side by side, as PNG."""
+    n, channels, height, width = pictures.shape
+    shown = pictures[:, :3] if channels >= 3 else pictures[:, :1].expand(-1, 3, -1, -1)
+    scale = max(1, -(-SMALLEST // max(height, width)))
+    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    height, width, rows = height * scale + GAP, width * scale + GAP, -(-n // columns)
+    sheet = torch.ones(3, rows * height, min(n, columns) * width)
+    for i, one in enumerate(shown):
+        top, left = i // columns * height, i % columns * width
+        sheet[:, top : top + height - GAP, left : left + width - GAP] = one
+    pixels = (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    write_whole(path, lambda temporary: Image.fromarray(pixels).save(temporary))
+    return path

@@ -1,0 +1,127 @@
+"""What filters respond to: the first layer's weights, images made to please a filter, images that please it most
+(DeepCluster §4.2, Figs. 3 to 5).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from asterism.features.extract import feature_batches
+from asterism.images import ImageSource
+from asterism.networks.convolutional import Body
+from asterism.networks.sobel import sobel
+from asterism.training import Run
+
+BLUR_EVERY, BLUR = 5, 0.3  # steps, and the deviation of the blur in pixels (FACTS §3.6)
+LEVELS = 64  # levels of grey to a standard deviation of ordinary photos
+SHRINK = 1e-5  # weight of ‖x‖²
+
+
+def first_layer(body: Body) -> torch.Tensor:
+    """The first convolution's filters, as pixels that they look for (Fig. 3).
+
+    Parameters
+    ----------
+    body : Body
+        Its first convolution is that of conv1, whatever the network.
+
+    Returns
+    -------
+    torch.Tensor of shape (filters, C, k, k)
+        Behind a Sobel front, the filter and the front together, seen as one linear filter on grey pixels:
+        (filters, 1, k + 2, k + 2).
+    """
+    first = next(layer for layer in body.modules() if isinstance(layer, torch.nn.Conv2d))
+    weight = first.weight.detach().cpu()
+    if not body.front.edges:
+        return weight
+    # front and filter are linear: their response to each single pixel is the filter on pixels
+    side = weight.shape[2] + 2
+    pixels = torch.eye(side * side).view(side * side, 1, side, side)
+    edges = sobel(F.pad(pixels, (1, 1, 1, 1)))[:, :, 2:-2, 2:-2]  # the k × k window in the middle
+    return F.conv2d(edges, weight)[:, :, 0, 0].T.reshape(len(weight), 1, side, side)
+
+
+def ascend(
+    body: Body,
+    layer: str,
+    filters: list[int],
+    shape: tuple[int, int, int],
+    run: Run,
+    *,
+    n_steps: int = 1000,
+    lr: float = 3.0,
+) -> torch.Tensor:
+    """Images made to please one filter more than the others of its layer, by gradient ascent (Figs. 4, 5).
+
+    Maximises log softmax over the layer's filters of the spatial mean of their maps, less 1e-5·‖x‖², along the
+    normalised gradient, with a slight blur every five steps (FACTS §3.6).
+
+    Parameters
+    ----------
+    body : Body
+        On the run's device, in evaluation mode.
+    layer : str
+    filters : list of int
+    shape : tuple of int
+        (C, H, W).
+    run : Run
+    n_steps, lr
+        1000 and 3 in the released code.
+
+    Returns
+    -------
+    torch.Tensor of shape (len(filters), C, H, W)
+        In [0, 1]: mean 0.5, deviation 0.1, cut.
+    """
+    body.eval()
+    noise = torch.randn(len(filters), *shape, generator=run.generator("seeing", layer)) * 20 + 128
+    front = body.front
+    level = front.std / LEVELS  # one of the 256 levels of grey that noise and steps of the released code are in
+    images = (noise - 128).to(level.device) * level + front.mean
+    chosen = torch.tensor(filters, device=images.device)
+    for step in range(n_steps):
+        images = images.detach().requires_grad_()
+        responses = body.maps(images, [layer])[layer].mean((2, 3))  # (n, filters)
+        wanted = F.log_softmax(responses, 1).gather(1, chosen[:, None]).sum() - SHRINK * images.square().sum()
+        (gradient,) = torch.autograd.grad(wanted, images)
+        length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+        images = images.detach() + lr * level * gradient / length
+        if step % BLUR_EVERY == 0:
+            images = _blurred(images)
+    flat = images.detach().cpu()
+    middle, spread = flat.mean((1, 2, 3), keepdim=True), flat.std((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    return ((flat - middle) / spread * 0.1 + 0.5).clamp(0, 1)
+
+
+def _blurred(images: torch.Tensor) -> torch.Tensor:
+    steps = torch.arange(-1.0, 2.0, device=images.device)
+    kernel = torch.exp(-0.5 * (steps / BLUR) ** 2)
+    kernel = torch.outer(kernel, kernel) / kernel.sum() ** 2
+    channels = images.shape[1]
+    weight = kernel.expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), weight, groups=channels)
+
+
+def strongest(body: Body, layer: str, images: ImageSource, run: Run, n: int = 9) -> torch.Tensor:
+    """For each filter of a layer, the images with the highest spatial mean of its map (Fig. 5).
+
+    Returns
+    -------
+    torch.Tensor of shape (filters, n), int64
+        Numbers of images, strongest first. One forward pass; memory O(filters·n).
+    """
+
+    def responses(batch: torch.Tensor) -> torch.Tensor:
+        return body.maps(batch, [layer])[layer].mean((2, 3))
+
+    best: torch.Tensor | None = None  # (n, filters) responses
+    who = torch.zeros(0, 0, dtype=torch.int64)
+    for indices, values in feature_batches(body, images, run.runtime, responses):
+        both = values.cpu() if best is None else torch.cat([best, values.cpu()])
+        numbers = indices[:, None].expand(len(indices), values.shape[1])
+        numbers = numbers if best is None else torch.cat([who, numbers])
+        best, order = both.topk(min(n, len(both)), dim=0)
+        who = numbers.gather(0, order)
+    return who.T

@@ -1,0 +1,204 @@
+"""Linear and nearest-neighbour probes, their command, and pictures of filters."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from typer.testing import CliRunner
+
+from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
+from asterism.cli.app import app
+from asterism.errors import InputError
+from asterism.methods.deepcluster import Whitening
+from asterism.networks.sobel import sobel
+from asterism.runtime import Runtime
+from asterism.training import Run
+from asterism.transfer.probe import LinearProbe, cut, knn_probe, layers_of, linear_probe, pooled
+from asterism.transfer.seeing import ascend, first_layer, strongest
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stripes(n, seed=0):
+    """Images of 16² with a stripe, upright (class 0) or lying (1), at any place, in noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    pixels = rng.integers(0, 60, (n, 16, 16, 1))
+    for image, label in zip(pixels, labels, strict=True):
+        at = rng.integers(2, 13)
+        part = image[:, at : at + 2] if label == 0 else image[at : at + 2]
+        part += 150
+    return ImageSource(torch.from_numpy(pixels.astype(np.uint8)), [str(i) for i in range(n)], labels)
+
+
+@pytest.fixture(scope="module")
+def body():
+    return ConvNet(width=0.1, sobel=True).drawn_for(stripes(64), torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def run():
+    return Run(Runtime("cpu"), 0)
+
+
+def test_the_grids_of_the_paper():
+    shapes = {"conv1": (96, 55), "conv2": (256, 27), "conv3": (384, 13), "conv4": (384, 13), "conv5": (256, 13)}
+    found = [pooled(torch.zeros(1, n, side, side), layer).shape[1] for layer, (n, side) in shapes.items()]
+    assert found == [9600, 9216, 9600, 9600, 9216]  # FACTS §8
+    ramp = torch.arange(27.0).expand(1, 1, 27, 27)
+    np.testing.assert_allclose(pooled(ramp, "conv2")[0, :3], [1.5, 5.5, 9.5])  # kernel 4, stride 4
+    assert pooled(torch.zeros(2, 8, 3, 3), "conv5").shape == (2, 72)  # never more than the map has
+
+
+def test_a_linear_probe_learns_what_the_layers_hold(body, run):
+    settings = LinearProbe(n_epochs=15, batch_size=32)
+    found = linear_probe(body, stripes(300), stripes(150, 1), run, ["conv1", "conv3"], settings)
+    assert [one.layer for one in found] == ["conv1", "conv3"]
+    assert found[1].accuracy > 0.95 and found[1].n_features == 38 * 9  # round(.1 · 384) filters on 3²
+    assert all(one.weight_decay in LinearProbe.CHOICES for one in found)
+    again = linear_probe(body, stripes(300), stripes(150, 1), run, ["conv1", "conv3"], settings)
+    assert found == again
+
+
+def test_labels_that_mean_nothing_give_chance(body, run):
+    train, test = stripes(300), stripes(300, 1)
+    for one in (train, test):
+        one.pixels = torch.randint(
+            0, 256, (300, 16, 16, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(4)
+        )
+    (found,) = linear_probe(body, train, test, run, ["conv2"], LinearProbe(n_epochs=3))
+    assert 0.3 < found.accuracy < 0.7
+
+
+def test_ten_crops(body, run):
+    settings = LinearProbe(n_epochs=6, batch_size=32, ten_crops=True, weight_decay=1e-4)
+    (found,) = linear_probe(body, stripes(200), stripes(100, 1), run, ["conv3"], settings)
+    assert found.accuracy > 0.85 and found.weight_decay == 1e-4
+    ramp = torch.linspace(0, 1, 16).expand(1, 1, 16, 16)
+    left, right, flipped = (
+        cut(ramp, torch.tensor([[x, 0.0]]), torch.tensor([flip]))
+        for x, flip in ((-1.0, False), (1.0, False), (-1.0, True))
+    )
+    assert float(left.min()) < 0.02 and float(left.max()) < 0.9 and float(right.max()) > 0.98
+    np.testing.assert_allclose(flipped, left.flip(3), atol=1e-5)
+
+
+def test_neighbours_vote(run):
+    from asterism.networks.pixels import Pixels
+
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(3, 12))
+
+    def near(n):
+        labels = rng.integers(0, 3, n)
+        rows = means[labels] + 0.2 * rng.normal(size=(n, 12))
+        return ImageSource(torch.from_numpy(rows).float()[:, None, None], [""] * n, labels, is_table=True)
+
+    assert knn_probe(Pixels(False), near(80), near(40), run, n_neighbors=7) > 0.95
+
+
+def test_what_cannot_be_probed_is_one_line(body, run):
+    assert layers_of(body) == ("conv1", "conv2", "conv3", "conv4", "conv5", "features")
+    with pytest.raises(InputError, match="no layer 'conv9'; there are conv1"):
+        linear_probe(body, stripes(20), stripes(10), run, ["conv9"])
+    unlabelled = stripes(20)
+    unlabelled.labels = None
+    with pytest.raises(InputError, match="training images have no classes"):
+        linear_probe(body, unlabelled, stripes(10), run, ["conv1"])
+
+
+# ---------------------------------------------------------------- seeing
+
+
+def test_first_filters_are_those_of_front_and_layer_together(body):
+    found, grey = first_layer(body), torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(1))
+    weight = body.convolutions[0][0].weight.detach()
+    expected = F.conv2d(sobel(grey)[:, :, 1:-1, 1:-1], weight)  # without the zeros of the border
+    np.testing.assert_allclose(F.conv2d(grey, found), expected, atol=1e-4)
+    colour = ConvNet(width=0.1, sobel=False).drawn((3, 16, 16), torch.Generator().manual_seed(0))
+    assert torch.equal(first_layer(colour), colour.convolutions[0][0].weight)
+
+
+def test_ascent_pleases_its_filter(body, run):
+    body.eval()
+    made = ascend(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=60)
+    start = ascend(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=0)
+    assert made.shape == (2, 1, 16, 16) and float(made.min()) >= 0 and float(made.max()) <= 1
+
+    def share(images):
+        return F.log_softmax(body.maps(images, ["conv2"])["conv2"].mean((2, 3)), 1)[[0, 1], [3, 11]]
+
+    with torch.no_grad():
+        assert (share(made) > share(start)).all()
+
+
+def test_strongest_is_the_sorted_mean_response(body, run):
+    images = stripes(90)
+    found = strongest(body, "conv3", images, run, n=5)
+    with torch.no_grad():
+        means = body.eval().maps(images.batch(slice(0, 90)), ["conv3"])["conv3"].mean((2, 3))
+    values = means.T.gather(1, found)
+    np.testing.assert_allclose(values, means.T.sort(1, descending=True).values[:, :5], atol=1e-5)
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probe")
+    images = stripes(120)
+    np.savez(folder / "stripes.npz", images=images.pixels[..., 0].numpy(), labels=images.labels)
+    DeepCluster(
+        6, network=ConvNet(width=0.05), whitening=Whitening(8), training=Training(n_epochs=1), random_state=0,
+        device="cpu", run_dir=folder / "run",
+    ).fit(str(folder / "stripes.npz"))  # fmt: skip
+    return folder
+
+
+def invoke(*arguments):
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    return done.exit_code, done.output
+
+
+def test_probe_command(fitted):
+    code, text = invoke("transfer", "probe", fitted / "run", fitted / "stripes.npz", "--set", "n_epochs=3", "--json")
+    rows = json.loads(text)
+    assert code == 0 and [row["layer"] for row in rows][:2] == ["conv1", "conv2"]
+    assert rows[-1]["layer"].startswith("k-NN")
+    written = json.loads((fitted / "run" / "probe.json").read_text())
+    assert (written["n_train"], written["n_test"]) == (96, 24) and written["layers"] == rows
+    code, text = invoke("transfer", "probe", fitted / "run", fitted / "stripes.npz", "--layers", "conv7")
+    assert code == 1 and "no layer 'conv7'" in text
+
+
+def test_a_run_of_another_method_is_probed_by_its_features(fitted, tmp_path):
+    KMeans(2, n_init=1, random_state=0, run_dir=tmp_path / "run").fit(str(fitted / "stripes.npz"))
+    code, text = invoke("transfer", "probe", tmp_path / "run", fitted / "stripes.npz", "--set", "n_epochs=2")
+    assert code == 0 and "features" in text
+
+
+def test_filters_command(fitted, tmp_path):
+    code, text = invoke("filters", fitted / "run", "--out", tmp_path / "out", "--n", 2, "--steps", 3)
+    assert code == 0, text
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"first-layer.png"} | {f"conv{i}-{what}.png" for i in (1, 3, 5) for what in ("ascent", "strongest")}
+    assert Image.open(tmp_path / "out" / "conv3-strongest.png").size == (9 * 66, 2 * 66)  # 64 pixels and a gap
+    KMeans(2, n_init=1, random_state=0, run_dir=tmp_path / "plain").fit(str(fitted / "stripes.npz"))
+    code, text = invoke("filters", tmp_path / "plain")
+    assert code == 1 and "without convolutions" in text
+
+
+def test_the_page_shows_first_layer_filters(fitted):
+    code, text = invoke("report", fitted / "run")
+    assert code == 0, text
+    assert "First-layer filters" in (fitted / "run" / "report.html").read_text()
