@@ -176,3 +176,66 @@ def test_dotted_values_are_checked_in_the_users_spelling():
     with pytest.raises(InputError, match=r"autoencoder\.training\.lr=-1\.0 cannot be used"):
         estimator.check()
     set_dotted(KMeans(), {"n_init": "many"})  # not checked before
+
+
+# ---------------------------------------------------------------- JULE's values, and what its rows are
+
+SLIDES = PAPER.with_name("jule-slides.txt")
+JULE_SETS = {
+    "COIL20": "coil20", "COIL100": "coil100", "USPS": "usps", "MNIST-test": "mnist-test", "MNIST-full": "mnist",
+    "UMist": "umist", "FRGC": "frgc", "CMU-PIE": "cmu-pie", "YTF": "ytf",
+}  # fmt: skip
+
+
+def test_values_are_jules():
+    three, four = TABLES["jule-3"], TABLES["jule-4"]
+    assert three.printed("usps")["OURS-RC"] == {"nmi_sqrt": 0.913, "acc": 0.950}
+    assert three.printed("coil20")["SC-NJW"] == {"nmi_sqrt": 0.860, "reported": 0.889, "acc": 0.641}
+    assert three.printed("coil100-128") == three.printed("coil100")
+    assert four.printed("cmu-pie")["N-Cuts"] == {"nmi_sqrt": 0.995, "acc": 0.981}
+    assert three.printed("mnist")["TSC-D"] == {"nmi_sqrt": 0.651, "borrowed": True, "acc": None}
+
+
+@pytest.mark.skipif(not SLIDES.is_file(), reason="the slides' text is not beside this checkout")
+@pytest.mark.parametrize(("number", "metric"), [(3, "nmi_sqrt"), (4, "nmi_sqrt"), (10, "acc"), (11, "acc")])
+def test_every_value_matches_jules_slides(number, metric):
+    text = SLIDES.read_text(encoding="utf-8")
+    block = text[text.index(f"Table {number}: Quantitative") :].split("\n\n")[1]
+    header, *lines = [line.split("\t") for line in block.splitlines()]
+    sets = [JULE_SETS[re.sub("<.*?>", "", name)] for name in header[1:]]
+    table, seen = TABLES[f"jule-{number}"], 0
+    for name, *cells in lines:
+        row = re.sub(r" \[\d+\]$", "", name)
+        for dataset, cell in zip(sets, cells, strict=True):
+            rerun = cell.split("/")[0] if row != "TSC-D" else cell.lstrip("-")
+            expected = float(rerun) if rerun not in ("", "-") else None
+            assert table.printed(dataset).get(row, {}).get(metric) == expected, (row, dataset)
+            seen += 1
+    assert seen == 9 * len(lines) >= 90
+
+
+def test_jules_misprints_are_marked():
+    for dataset, rows in {"umist": ("AC-Zell", "AC-GDL"), "frgc": ("AC-Zell", "AC-GDL"), "cmu-pie": ("NMF-D",)}.items():
+        assert all("misprint" in TABLES["jule-3"].printed(dataset)[row] for row in rows)
+    degenerate = {row for row, one in TABLES["jule-3"].printed("mnist").items() if one["nmi_sqrt"] == 0.017}
+    assert degenerate == {"AC-Zell", "AC-GDL", "AC-PIC"}
+    assert all("degenerate" in TABLES["jule-3"].printed("mnist")[row]["misprint"] for row in degenerate)
+
+
+@pytest.mark.parametrize(("shown", "of"), [("jule-10", "jule-3"), ("jule-11", "jule-4")])
+def test_a_table_shows_other_scores_of_the_same_runs(shown, of, tmp_path):
+    first, second = TABLES[of], TABLES[shown]
+    assert second.record == of and first.record == of
+    assert second.entries == first.entries and second.datasets == first.datasets
+    tasks = [Task(table, "usps", table.entries[0], 0) for table in (first, second)]
+    assert tasks[0].folder_name == tasks[1].folder_name
+    assert tasks[0].command == tasks[1].command
+
+
+def test_the_choices_of_jules_paper():
+    table = TABLES["jule-3"]
+    link = next(entry for entry in table.entries if entry.method == "ac-link")
+    assert [link.params_on(name).get("center", False) for name in ("coil20", "usps", "cmu-pie")] == [False, True, False]
+    ours = {one.paper_row: Task(table, "umist", one, 0).params for one in table.entries if "OURS" in one.paper_row}
+    assert {row: params["result"] for row, params in ours.items()} == {"OURS-SF": "sf", "OURS-RC": "rc"}
+    assert {params["unroll_rate"] for params in ours.values()} == {0.2}

@@ -97,7 +97,7 @@ def run_tables(
     setting = protocol.Setting(device, verbose, None if show else protocol.code_commit())
     rows: list[Row] = []
     for table in tables:
-        path = folder / f"{table.name}.jsonl"
+        path = folder / f"{table.record}.jsonl"
         if not show:
             for dataset in datasets_of(table, only):
                 _run(table, dataset, only, DEFAULT_SEEDS if seeds is None else seeds, path, setting, echo)

@@ -32,7 +32,7 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
         Leave out the sets that have no run, so that the text depends on the rows alone.
     """
     (table,), only = find_tables([name]), dict(only or {})
-    mine = [row for row in rows if row["table"] == name]
+    mine = [row for row in rows if row["table"] == table.record]
     current = [row for row in mine if row.get("current", True)]
     show = {"scores": _scores_blocks, "curves": _curves_blocks, "histogram": _histogram_blocks}[table.shows]
     sets = list(dict.fromkeys([*datasets_of(table, only), *(row["dataset"] for row in mine)]))

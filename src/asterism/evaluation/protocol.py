@@ -60,13 +60,13 @@ class Task:
     def command(self) -> str:
         """The command that makes this run again."""
         only = f"dataset={self.dataset},method={self.entry.method},variant={self.entry.variant}"
-        return f"asterism bench {self.table.name} --only {shlex.quote(only)} --seeds {self.seed}"
+        return f"asterism bench {self.table.record} --only {shlex.quote(only)} --seeds {self.seed}"
 
     @property
     def folder_name(self) -> str:
         """A name for the run's folder that tells it from every other run."""
         digest = hashlib.blake2b(json.dumps(self.params, sort_keys=True).encode(), digest_size=6).hexdigest()
-        return f"{self.table.name}-{self.dataset}-{self.entry.method}-{self.seed}-{digest}"
+        return f"{self.table.record}-{self.dataset}-{self.entry.method}-{self.seed}-{digest}"
 
     def __str__(self) -> str:
         return f"{self.table.name} {self.dataset} {self.entry.method} ({self.entry.variant}) seed {self.seed}"
@@ -183,7 +183,7 @@ def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> 
     found = scores(labels, fitted.labels_)
     content = RunFolder(folder).read()
     return {
-        "table": task.table.name,
+        "table": task.table.record,
         "dataset": task.dataset,
         "method": task.entry.method,
         "seed": task.seed,

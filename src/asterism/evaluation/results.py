@@ -42,7 +42,7 @@ def readme_table(results_dir: Path) -> str:
 
 def _recorded_tables(results_dir: Path) -> Iterator[tuple[Table, list[Row]]]:
     for table in TABLES.values():
-        rows = [row for row in recorded(results_dir / f"{table.name}.jsonl") if row["current"]]
+        rows = [row for row in recorded(results_dir / f"{table.record}.jsonl") if row["current"]]
         if rows:
             yield table, rows
 

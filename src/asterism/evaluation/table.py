@@ -21,6 +21,7 @@ METRIC_LABELS = {
     "n_clusters": "clusters",
     **{f"conv{i}": f"conv{i}" for i in range(1, 6)},  # accuracy of a linear probe
     "knn": "k-NN",
+    **{f"purity_at_{k}": f"purity@{k}" for k in (1, 5, 10, 20, 50, 100)},  # of the nearest neighbours
 }
 
 
@@ -100,6 +101,8 @@ class Table:
     perform : callable, optional
         ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
         (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
+    runs_of : str
+        Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
 
     name: str
@@ -114,12 +117,20 @@ class Table:
     preprocessing: str = "uint8 pixels / 255, nothing else"
     notes: tuple[str, ...] = ()
     perform: Callable[..., dict[str, Any]] | None = None
+    runs_of: str = ""
+
+    @property
+    def record(self) -> str:
+        """Name of the file of ``benchmarks/results`` that holds the rows, and of the table that they are of."""
+        return self.runs_of or self.name
 
     @property
     def paper(self) -> dict[str, Any]:
         """The paper's entry of ``papers.json`` with this table's values, ``source`` and ``sets`` beside them."""
         whole = papers()[self.name.partition("-")[0]]
-        return {"source": whole["source"], "sets": whole["datasets"], **whole["tables"][self.name]}
+        table = whole["tables"][self.name]
+        values = whole["tables"][table.get("values_of", self.name)]["values"]
+        return {"source": whole["source"], "sets": whole["datasets"], **table, "values": values}
 
     def printed(self, dataset: str) -> dict[str, dict[str, Any]]:
         """What the paper prints for a set: row → metric → value, in the paper's order; empty where it has none."""

@@ -13,8 +13,9 @@ from asterism.errors import InputError
 from asterism.evaluation.table import Table
 from asterism.evaluation.tables_dbc import DBC_TABLES
 from asterism.evaluation.tables_deepcluster import DEEPCLUSTER_TABLES
+from asterism.evaluation.tables_jule import JULE_TABLES
 
-TABLES: dict[str, Table] = {table.name: table for table in (*DBC_TABLES, *DEEPCLUSTER_TABLES)}
+TABLES: dict[str, Table] = {table.name: table for table in (*DBC_TABLES, *JULE_TABLES, *DEEPCLUSTER_TABLES)}
 
 
 def find_tables(names: Iterable[str]) -> list[Table]:
