@@ -143,7 +143,7 @@ def _run(
     if not tasks:
         return
     try:
-        images = protocol.open_dataset(dataset)
+        images = protocol.open_dataset(dataset, table.photo_side)
     except MissingDataError as error:
         echo(f"{table.name} {dataset}: not run: {error}")
         return

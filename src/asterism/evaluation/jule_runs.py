@@ -31,7 +31,7 @@ def on_images(task: Any, images: ImageSource, folder: Path, setting: Any) -> dic
 
     if task.entry.class_name != "jule":
         return protocol.perform(task, images, folder, setting)
-    row, kept = _kept_run(task, task.entry, images, folder, setting)
+    row, kept = kept_run(task, task.entry, images, folder, setting)
     if task.entry.params_on(task.dataset).get("result") == "sf":
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
         row["scores"] = scores(labels, load(kept).sf_labels_)
@@ -54,7 +54,7 @@ class OnFeatures:
         """Run the method, and give the row of ``benchmarks/results``."""
         from asterism.evaluation import protocol
 
-        learned, kept = _kept_run(task, self.source, images, folder, setting)
+        learned, kept = kept_run(task, self.source, images, folder, setting)
         features = open_images(load(kept).embedding_)
         labelled = replace(features, labels=protocol.shuffled(images, task.seed).labels)
         row = protocol.perform(task, labelled, folder, setting)
@@ -83,7 +83,7 @@ class NeighborPurity:
         from asterism.evaluation import protocol
 
         if task.entry.class_name == "jule":
-            row, folder = _kept_run(task, self.source, images, folder, setting)
+            row, folder = kept_run(task, self.source, images, folder, setting)
         else:
             row = protocol.perform(task, images, folder, setting)
         ordered = protocol.shuffled(images, task.seed)
@@ -114,7 +114,7 @@ def neighbor_purity(features: np.ndarray, labels: np.ndarray, at: Sequence[int])
     return {k: round(float(same[:, :k].mean()), 6) for k in at}
 
 
-def _kept_run(task: Any, source: Entry, images: ImageSource, folder: Path, setting: Any) -> tuple[dict[str, Any], Path]:
+def kept_run(task: Any, source: Entry, images: ImageSource, folder: Path, setting: Any) -> tuple[dict[str, Any], Path]:
     """The row of the run of JULE that a task needs, and its folder, which stays; fitted where it is absent.
 
     Raises

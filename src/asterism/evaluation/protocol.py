@@ -84,15 +84,15 @@ class Setting:
 # ---------------------------------------------------------------- images
 
 
-def open_dataset(name: str) -> ImageSource:
-    """Open a named data set with its labels.
+def open_dataset(name: str, photo_side: int | None = None) -> ImageSource:
+    """Open a named data set with its labels, photos as `Table.photo_side` says.
 
     Raises
     ------
     MissingDataError
         If it is not here, or has no labels to score with.
     """
-    images = open_images(f"data:{name}")
+    images = open_images(f"data:{name}", photo_side=photo_side)
     if images.labels is None:
         raise MissingDataError(f"data:{name} has no labels, and without them nothing can be scored")
     return images

@@ -21,6 +21,8 @@ METRIC_LABELS = {
     "n_clusters": "clusters",
     **{f"conv{i}": f"conv{i}" for i in range(1, 6)},  # accuracy of a linear probe
     "knn": "k-NN",
+    "svm": "SVM accuracy",
+    **{f"svm_{n}": f"accuracy {n // 1000}k" for n in (5000, 10_000, 25_000, 50_000)},  # labelled images
     **{f"purity_at_{k}": f"purity@{k}" for k in (1, 5, 10, 20, 50, 100)},  # of the nearest neighbours
 }
 
@@ -98,6 +100,8 @@ class Table:
         What is done to the images, for the record.
     notes : tuple of str
         Printed below.
+    photo_side : int, optional
+        What photos of a folder are reduced to; by default 64 pixels, see `open_images`.
     perform : callable, optional
         ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
         (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
@@ -117,6 +121,7 @@ class Table:
     preprocessing: str = "uint8 pixels / 255, nothing else"
     notes: tuple[str, ...] = ()
     perform: Callable[..., dict[str, Any]] | None = None
+    photo_side: int | None = None
     runs_of: str = ""
 
     @property

@@ -13,9 +13,12 @@ from asterism.errors import InputError
 from asterism.evaluation.table import Table
 from asterism.evaluation.tables_dbc import DBC_TABLES
 from asterism.evaluation.tables_deepcluster import DEEPCLUSTER_TABLES
+from asterism.evaluation.tables_fcn import FCN_TABLES
 from asterism.evaluation.tables_jule import JULE_TABLES
+from asterism.evaluation.tables_jule_transfer import JULE_TRANSFER_TABLES
 
-TABLES: dict[str, Table] = {table.name: table for table in (*DBC_TABLES, *JULE_TABLES, *DEEPCLUSTER_TABLES)}
+_ALL = (*DBC_TABLES, *JULE_TABLES, *JULE_TRANSFER_TABLES, *DEEPCLUSTER_TABLES, *FCN_TABLES)
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
 
 
 def find_tables(names: Iterable[str]) -> list[Table]:

@@ -22,12 +22,12 @@ def _centered(*sets: str) -> dict[str, dict[str, Any]]:
 
 
 # JULE itself: MNIST not centred (its 1762 initial clusters are those of plain pixels), η = 0.2 for faces (Table 2).
-_OF_JULE = {
+OF_JULE = {
     **_centered("usps", "coil20", "coil100", "coil100-128"),
     **{name: {"unroll_rate": 0.2} for name in _FACES},
 }
-_RC = Entry("jule", "OURS-RC", AS_PAPER, {"result": "rc"}, by_dataset=_OF_JULE)
-_SF = Entry("jule-sf", "OURS-SF", AS_PAPER, {"result": "sf"}, by_dataset=_OF_JULE, estimator="jule")
+_RC = Entry("jule", "OURS-RC", AS_PAPER, {"result": "rc"}, by_dataset=OF_JULE)
+_SF = Entry("jule-sf", "OURS-SF", AS_PAPER, {"result": "sf"}, by_dataset=OF_JULE, estimator="jule")
 
 _KMEANS = {"normalise": True, "n_init": 10}
 _ON_PIXELS = (

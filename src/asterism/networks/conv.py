@@ -7,6 +7,8 @@ scaled to length 1.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,15 +19,16 @@ from asterism.networks.initialise import build
 CHANNELS, N_FEATURES = 50, 160
 SMALLEST_POOLED = 13  # side from which the rule pools: 128 → 62 → 29 → 13 → 5 and 32 → 14 → 5, as the authors' files
 
-# Sizes of the paper's sets: padding, and for each convolution whether a pooling follows. The paper says padding 0
-# everywhere; the authors' UMist file has 2, and YTF's linear layer only fits 2 (FACTS §7.7).
-_BY_SIZE: dict[tuple[int, int], tuple[int, tuple[bool, ...]]] = {
-    (28, 28): (0, (True, False)),  # MNIST
-    (16, 16): (0, (True,)),  # USPS
-    (128, 128): (0, (True,) * 4),  # COIL-20, COIL-100
-    (112, 92): (2, (True,) * 3),  # UMist
-    (32, 32): (0, (True,) * 2),  # FRGC, CMU-PIE
-    (55, 55): (2, (True,) * 2),  # YTF
+# Sizes of the paper's sets: kernel, padding, and for each convolution whether a pooling follows. The paper says padding
+# 0 everywhere; the authors' UMist file has 2, and YTF's linear layer only fits 2 (FACTS §7.7).
+_BY_SIZE: dict[tuple[int, int], tuple[int, int, tuple[bool, ...]]] = {
+    (28, 28): (5, 0, (True, False)),  # MNIST
+    (16, 16): (5, 0, (True,)),  # USPS
+    (128, 128): (5, 0, (True,) * 4),  # COIL-20, COIL-100
+    (112, 92): (5, 2, (True,) * 3),  # UMist
+    (32, 32): (5, 0, (True,) * 2),  # FRGC, CMU-PIE
+    (55, 55): (5, 2, (True,) * 2),  # YTF
+    (6, 6): (3, 1, (True,) * 2),  # patches of CIFAR-10, §4.3; batch norm is ours there
 }
 
 
@@ -50,8 +53,8 @@ def conv_blocks(height: int, width: int) -> list[Block]:
     images) get a one-hidden-layer perceptron.
     """
     if (height, width) in _BY_SIZE:
-        padding, pools = _BY_SIZE[height, width]
-        return [Block((5, 5), padding, CHANNELS, pool) for pool in pools]
+        kernel, padding, pools = _BY_SIZE[height, width]
+        return [Block((kernel, kernel), padding, CHANNELS, pool) for pool in pools]
     side, blocks = min(height, width), []
     while side >= SMALLEST_POOLED:
         blocks.append(Block((5, 5), 0, CHANNELS, pool=True))
@@ -99,10 +102,18 @@ class ConvNetwork(nn.Module):
         """Features (B, D) of images (B, C, H, W), each row of length 1."""
         return F.normalize(self.linear(self.maps(images).flatten(1)))
 
-    def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Output of the last convolution block, (B, 50, h, w): "top-1" of the paper's Tables 5 and 6."""
+    def maps(self, images: torch.Tensor, n_blocks: int | None = None) -> torch.Tensor:
+        """Output of the last convolution block, (B, 50, h, w), "top-1" of the paper's Tables 5 and 6; or of another.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (B, C, H, W)
+        n_blocks : int, optional
+            How many blocks to go through.
+        """
         maps = images - self.mean
-        for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
+        layers = zip(self.blocks[:n_blocks], self.convolutions, self.norms, strict=False)
+        for block, convolve, normalise in layers:
             maps = normalise(convolve(maps))
             if block.pool:
                 maps = F.max_pool2d(maps, 2, ceil_mode=True)
@@ -146,5 +157,5 @@ def build_conv(
             layer.weight.normal_(0, 0.01, generator=generator)
             layer.bias.zero_()
         for norm in network.norms if norm_scale == "uniform" else ():
-            nn.init.uniform_(norm.weight, 0, 1, generator=generator)
+            nn.init.uniform_(cast(torch.Tensor, norm.weight), 0, 1, generator=generator)
     return network
