@@ -87,6 +87,15 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
 
 
 @numba.njit(cache=True)
+def nodes_after(history, n_samples, n_rows):
+    """Node of each sample when the first ``n_rows`` rows of a history have been merged. O(N)."""
+    top = np.arange(n_samples + n_rows)
+    for t in range(n_rows - 1, -1, -1):
+        top[int(history[t, 0])] = top[int(history[t, 1])] = top[n_samples + t]
+    return top[:n_samples]
+
+
+@numba.njit(cache=True)
 def labels_after(history, n_samples, n_rows):
     """Labels when the first ``n_rows`` rows of a history have been merged, numbered by first sample. O(N)."""
     top = np.arange(n_samples + n_rows)

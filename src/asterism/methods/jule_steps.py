@@ -11,7 +11,8 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
-from asterism.clustering.linkage import Merging, merge
+from asterism.clustering.linkage import Merging
+from asterism.clustering.linkage_dust import merge_without_dust
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import MergeRule
 from asterism.networks.conv import ConvNetwork
@@ -107,7 +108,10 @@ class Merger:
     ) -> tuple[Merging, float]:
         W, sigma2 = affinity_graph(found, self.n_neighbors, self.rule.scale)
         options = self.rule.options(int(labels.max()) + 1, self.n_clusters)
-        return merge(W, labels, target, criterion="jule", features=features.numpy(), full=full, **options), sigma2
+        merging = merge_without_dust(
+            W, labels, target, criterion="jule", features=features.numpy(), full=full, **options
+        )
+        return merging, sigma2
 
 
 def neighbor_weights(distances: np.ndarray, sigma2: float) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""Merging down to a number of clusters of which none is dust.
+
+A few outlying samples may hold out as a cluster of their own until all affinities that are left are small: two true
+clusters are then merged to make room for three odd images. `merge_without_dust` does not count such clusters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from asterism.clustering.graph import neighbors
+from asterism.clustering.linkage import Merging, merge
+from asterism.clustering.linkage_tree import labels_after, nodes_after
+
+
+def merge_without_dust(
+    W: Any, labels: np.ndarray, n_clusters: int, *, smallest: float, features: np.ndarray, full: bool, **options: Any
+) -> Merging:
+    """Merge until ``n_clusters`` clusters of a fair size are left, and give what is smaller to its neighbours.
+
+    Parameters
+    ----------
+    W, labels, n_clusters, features, full, **options
+        As in `merge`.
+    smallest : float
+        Share of the mean final size N / n_clusters below which a cluster is dust; 0 is `merge` itself.
+
+    Returns
+    -------
+    Merging
+        Its history has the merges up to the moment at which ``n_clusters`` fair clusters were left, then the dust, each
+        piece joining the fair cluster that has most of its affinity (by its centroid where no affinity joins it to
+        any), then, if ``full``, the merges of these to one.
+
+    Notes
+    -----
+    The cost of `merge`, at most twice. Where there never were as many fair clusters, nothing is dust.
+    """
+    if smallest == 0:
+        return merge(W, labels, n_clusters, features=features, full=full, **options)
+    merging = merge(W, labels, n_clusters, features=features, full=False, **options)
+    n_samples = len(merging.labels)
+    n_rows = rows_before_dust(merging.history, n_samples, n_clusters, smallest * n_samples / n_clusters)
+    pieces = labels_after(merging.history, n_samples, n_rows)
+    if n_samples - n_rows > n_clusters:
+        owner = fair_owner(W, pieces, smallest * n_samples / n_clusters, features)
+    else:
+        owner = np.arange(n_clusters)
+    kept = _numbered(owner[pieces])
+    if not full:
+        return Merging(kept, merging.history, merging.affinities, merging.n_initial_clusters, merging.n_isolated)
+    rest = merge(W, kept, n_clusters, features=features, full=True, **{**options, "isolated": "never"})
+    history = join_histories(merging.history[:n_rows], pieces, owner, rest.history, kept)
+    waiting = np.zeros(len(np.unique(pieces)) - n_clusters)  # the dust
+    affinities = np.concatenate([merging.affinities[:n_rows], waiting, rest.affinities[n_samples - n_clusters :]])
+    return Merging(kept, history, affinities, merging.n_initial_clusters, merging.n_isolated)
+
+
+def rows_before_dust(history: np.ndarray, n_samples: int, n_clusters: int, least: float) -> int:
+    """How many rows of a history that ends with ``n_clusters`` to keep, so that as many clusters of size ``least`` are
+    left: the merges are taken back one by one until there are. All of them where there never were.
+    """
+
+    def size(node: int) -> float:
+        return 1.0 if node < n_samples else history[node - n_samples, 3]
+
+    top = set(range(n_samples + len(history))) - {int(node) for node in history[:, :2].ravel()}
+    fair = sum(size(node) >= least for node in top)
+    for t in range(len(history) - 1, -1, -1):
+        if fair == n_clusters:
+            return t + 1
+        if history[t, 2] == 0:  # the initial clusters are not cut
+            break
+        fair += sum(size(int(node)) >= least for node in history[t, :2]) - (history[t, 3] >= least)
+    return len(history)
+
+
+def fair_owner(W: Any, pieces: np.ndarray, least: float, features: np.ndarray) -> np.ndarray:
+    """For each of n clusters the fair one that it goes to: itself, or, for dust, its strongest neighbour; (n,)."""
+    sizes = np.bincount(pieces)
+    member = scipy.sparse.csr_matrix((np.ones(len(pieces)), (pieces, np.arange(len(pieces)))))  # (n, N)
+    fair, dust = np.flatnonzero(sizes >= least), np.flatnonzero(sizes < least)
+    between = (member[dust] @ (W + W.T) @ member[fair].T).tocsr()  # (dust, fair)
+    owner = np.arange(len(sizes))
+    owner[dust] = fair[np.asarray(between.argmax(axis=1)).ravel()]
+    alone = dust[np.diff(between.indptr) == 0]
+    if len(alone):
+        means = (member @ features) / sizes[:, None]
+        owner[alone] = fair[neighbors(means[alone], means[fair], 1)[0][:, 0]]
+    return owner
+
+
+def join_histories(
+    before: np.ndarray, pieces: np.ndarray, owner: np.ndarray, after: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """One history (N − 1, 4): rows ``before`` make the ``pieces``, dust goes to its owners, then ``after``'s merges.
+
+    ``after`` starts from the clusters ``kept``, whose first rows, at height 0, put them together in its own way; those
+    are left out, and since there are as many rows before, the nodes of its merges keep their numbers.
+    """
+    n_samples = len(pieces)
+    first_of_piece = np.unique(pieces, return_index=True)[1]
+    node = nodes_after(before, n_samples, len(before))[first_of_piece]  # of each piece, and of what it grows to
+    sizes, rows = np.bincount(pieces).astype(float), list(before)
+    for piece in np.flatnonzero(owner != np.arange(len(owner))):
+        to = owner[piece]
+        sizes[to] += sizes[piece]
+        rows.append(np.array([*sorted((node[to], node[piece])), 0.0, sizes[to]]))
+        node[to] = n_samples + len(rows) - 1
+    n_rows = len(rows)
+    renamed = np.arange(n_samples + len(after))
+    first_of_cluster = np.unique(kept, return_index=True)[1]
+    renamed[nodes_after(after, n_samples, n_rows)[first_of_cluster]] = node[owner[pieces[first_of_cluster]]]
+    joins = after[n_rows:].copy()
+    joins[:, :2] = np.sort(renamed[joins[:, :2].astype(np.int64)], axis=1)
+    joined = np.concatenate([np.array(rows).reshape(-1, 4), joins])
+    n_first = int((before[:, 2] == 0).sum())  # rows of the initial clusters; each merge after them is a step higher
+    joined[n_first:, 2] = np.arange(len(joined) - n_first) + 1.0
+    return joined
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Labels numbered by the first sample of each cluster."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
