@@ -35,7 +35,7 @@ _ROWS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 def _entry(method: str, network: str, how: str, more: Mapping[str, Any] | None = None, note: str = "") -> Entry:
     estimator, params, row = _ROWS[method]
-    variant = f"{network} {how}" + (f" {note}" if note else "")  # no comma: it parts the words of --only
+    variant = f"{network} {how}" + (f" {note}" if note else "")  # read by --only: neither , nor =
     settings = {"backbone.name": network, "assign": ASSIGN[how], **params, **(more or {})}
     return Entry(method, f"{row}, {how}", variant, settings, estimator=estimator)
 
@@ -62,7 +62,7 @@ _LAMBDA_1 = (0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 def _figure_3() -> tuple[Entry, ...]:
     """The equations' λ₁ is ``l2`` and λ₂ ``l1``; the figure's text calls them the other way round."""
     return tuple(
-        _entry("gsnmf-fcn-ots", SQUEEZE, "k-means", {"l2": l2, "l1": l1}, f"l2={l2:g} l1={l1:g}")
+        _entry("gsnmf-fcn-ots", SQUEEZE, "k-means", {"l2": l2, "l1": l1}, f"l2 {l2:g} l1 {l1:g}")
         for l2 in _LAMBDA_1
         for l1 in _LAMBDA_2
     )
@@ -106,7 +106,7 @@ FCN_TABLES = (
         "Number of components",
         ("flowers102",),
         (
-            _entry(method, MOBILE, "k-means", {"n_components": width}, f"L={width}")
+            _entry(method, MOBILE, "k-means", {"n_components": width}, f"L {width}")
             for width in _WIDTHS
             for method in ("pca-cnn", "ae-cnn", "gsnmf-fcn-ots", "nmf-fcn")
         ),
@@ -118,7 +118,7 @@ FCN_TABLES = (
         "The mixed l2,1 norm against l1 and l2 together",
         ("flowers102",),
         (
-            replace(_entry("gsnmf-fcn-ots", MOBILE, "SC", {**_PLAIN, "l21": weight}, f"l21={weight:g}"), paper_row=row)
+            replace(_entry("gsnmf-fcn-ots", MOBILE, "SC", {**_PLAIN, "l21": weight}, f"l21 {weight:g}"), paper_row=row)
             if weight
             else replace(_entry("gsnmf-fcn-ots", MOBILE, "SC", None, "l1 and l2"), paper_row=row)
             for weight, row in ((0.1, "mixed l2,1"), (1.0, "mixed l2,1"), (0.0, "joint l1 and l2"))
