@@ -10,9 +10,10 @@ from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.transfer.probe import LinearProbe, knn_probe, linear_probe
+from asterism.transfer.probe import ALL, LinearProbe, knn_probe, linear_probe
 
-LAYERS = tuple(f"conv{i}" for i in range(1, 6))
+LAYERS = (*(f"conv{i}" for i in range(1, 6)), ALL)
+SCORES = (*LAYERS, "knn")
 
 
 class ProbedRuns:

@@ -20,6 +20,7 @@ METRIC_LABELS = {
     "purity": "purity",
     "n_clusters": "clusters",
     **{f"conv{i}": f"conv{i}" for i in range(1, 6)},  # accuracy of a linear probe
+    "features": "features",  # that of what `transform` gives
     "knn": "k-NN",
     "svm": "SVM accuracy",
     **{f"svm_{n}": f"accuracy {n // 1000}k" for n in (5000, 10_000, 25_000, 50_000)},  # labelled images
