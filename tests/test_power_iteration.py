@@ -50,10 +50,11 @@ def directions(n_groups, each, spread=0.05, dim=8, seed=0):
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_equals_the_slow_transcription(seed):
-    X = directions(5, 20, seed=seed)
-    assert adjusted_rand_score(slow(X), power_iteration_clustering(X)) == 1
+@pytest.mark.parametrize("alpha", [0.001, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_slow_transcription(seed, alpha):
+    X = directions(5, 20, spread=0.15, seed=seed)
+    assert adjusted_rand_score(slow(X, alpha=alpha), power_iteration_clustering(X, alpha=alpha)) == 1
 
 
 def test_clusters_never_cross_groups_that_lie_apart():
