@@ -207,20 +207,33 @@ class DeepCluster(ImageClusterer):
         folder = None if run.folder is None else run.folder / "checkpoint"
         features = store_features(body, images, run.runtime, folder)
         whitening = self.resolved("whitening")
-        together, rank = run.runtime.sum_over_ranks, run.runtime.rank
         reduction = fit_reduction(
             features.blocks,
             whitening.n_components or body.n_features,
             whiten=whitening.whiten,
             normalise=whitening.normalise,
-            reduce=together,
-            rank=rank,
+            reduce=run.runtime.sum_over_ranks,
+            rank=run.runtime.rank,
         )
         vectors = features.map(reduction, folder)
+        labels, centers, n_split = self._group(vectors, len(images), run, t)
+        return Clustering(labels, centers, n_split, vectors, reduction)
+
+    def _group(self, vectors: FeatureStore, n: int, run: Run, t: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Cluster the vectors of all n images; a subclass may put its own clusterer here.
+
+        Returns
+        -------
+        labels : torch.Tensor of shape (n,)
+            Of all images, on the CPU, the same on every process.
+        centers : torch.Tensor of shape (k, d)
+        n_split : int
+            Empty clusters that were given half of another.
+        """
         if self.clustering == "pic":
-            return _flow(vectors, reduction, run, len(images))
+            return _flow(vectors, run, n)
         # Distinct images as first centroids, the same on any number of processes.
-        first = torch.randperm(len(images), generator=run.generator("clusters", t))[: self.n_clusters]
+        first = torch.randperm(n, generator=run.generator("clusters", t))[: self.n_clusters]
         found = kmeans(
             vectors.blocks,
             self.n_clusters,
@@ -228,11 +241,10 @@ class DeepCluster(ImageClusterer):
             max_iter=KMEANS_ITERATIONS,
             tol=0,
             random_state=run.random_state("clusters", t),
-            reduce=together,
-            rank=rank,
+            reduce=run.runtime.sum_over_ranks,
+            rank=run.runtime.rank,
         )
-        labels = run.runtime.gather_rows(found.labels, len(images)).cpu()
-        return Clustering(labels, found.centers, found.n_refilled, vectors, reduction)
+        return run.runtime.gather_rows(found.labels, n).cpu(), found.centers, found.n_refilled
 
     def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:
         rows = max(1, SCORED // len(found.centers))
@@ -300,11 +312,10 @@ def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
     return runtime.sum_over_ranks(rows)
 
 
-def _flow(vectors: FeatureStore, reduction: Reduction, run: Run, n: int) -> Clustering:
+def _flow(vectors: FeatureStore, run: Run, n: int) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Power iteration clustering of all vectors, which every process then holds (FACTS §3.5)."""
     everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
     labels = torch.from_numpy(power_iteration_clustering(everything))
     sums = everything.new_zeros(int(labels.max()) + 1, everything.shape[1])
     sums.index_add_(0, labels.to(sums.device), everything)
-    centers = sums / torch.bincount(labels).to(sums)[:, None]
-    return Clustering(labels, centers, 0, vectors, reduction)
+    return labels, sums / torch.bincount(labels).to(sums)[:, None], 0
