@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits, make_moons
-from sklearn.decomposition import non_negative_factorization
+from sklearn.decomposition import non_negative_factorization, sparse_encode
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import METHODS, KMeans
@@ -13,6 +14,9 @@ from asterism.clustering.nmf_graph import _updates, divergence, graph_nmf
 from asterism.errors import InputError
 from asterism.evaluation.metrics import accuracy, nmi
 from asterism.methods import agglomerative
+from asterism.methods.task_specific import entropy_loss
+from asterism.networks.sparse_coding import SparseCoder
+from asterism.training import Training, train_epoch
 
 NAMES = ["sc-njw", "sc-st", "sc-ls", "ncuts", "ac-link", "ac-zell", "ac-gdl", "ac-pic", "nmf-lp", "nmf-d"]
 
@@ -172,9 +176,54 @@ def test_deep_semi_nmf_is_tuned_as_a_whole():
     assert tuned < stacked
 
 
+# ---------------------------------------------------------------- task-specific deep clustering
+
+
+def test_the_coder_starts_as_shrinkage_iterations():
+    rng = np.random.RandomState(0)
+    D, X = rng.randn(6, 10), rng.randn(4, 10)  # six atoms of ten numbers
+    coder = SparseCoder(10, 6, n_stages=300)
+    coder.set_dictionary(torch.tensor(D, dtype=torch.float32), 0.5)
+    codes = coder(torch.tensor(X, dtype=torch.float32)).detach().numpy()
+    exact = sparse_encode(X, D, algorithm="lasso_cd", alpha=0.5, max_iter=10_000)
+    np.testing.assert_allclose(codes, exact, atol=1e-3)
+
+
+def test_entropy_loss_by_hand():
+    sure = torch.tensor([[50.0, 0.0], [0.0, 50.0]])
+    assert entropy_loss(sure).item() == pytest.approx(-np.log(2), abs=1e-5)  # certain and balanced: the least
+    assert entropy_loss(sure[[0, 0]]).item() == pytest.approx(0, abs=1e-5)  # certain, all in one cluster
+    assert entropy_loss(torch.zeros(2, 2)).item() == pytest.approx(0, abs=1e-5)  # as balanced as uncertain
+
+
+def test_task_specific_clustering_learns_and_resumes(groups, tmp_path, monkeypatch):
+    X, y = groups
+    make = {"n_atoms": 12, "training": Training(n_epochs=8, optimizer="adam", lr=0.01), "random_state": 0}
+    whole = METHODS["tsc-d"](4, **make).fit(X)
+    assert adjusted_rand_score(y, whole.labels_) > 0.9
+    assert whole.history_[-1]["loss"] < -0.9 * np.log(4)  # certain and balanced
+    epochs = []
+
+    def broken(*given, **named):
+        epochs.append(given)
+        if len(epochs) > 5:
+            raise KeyboardInterrupt
+        return train_epoch(*given, **named)
+
+    monkeypatch.setattr("asterism.training.run.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("asterism.methods.task_specific.train_epoch", broken)
+    with pytest.raises(KeyboardInterrupt):
+        METHODS["tsc-d"](4, **make, run_dir=tmp_path).fit(X)
+    monkeypatch.undo()
+    resumed = METHODS["tsc-d"](4, **make, run_dir=tmp_path).fit(X)
+    np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+    np.testing.assert_allclose(resumed.head_weight_, whole.head_weight_, rtol=1e-5)
+
+
 # ---------------------------------------------------------------- as image clusterers
 
 
+@pytest.mark.filterwarnings("ignore:samples and their nearest neighbours form")
 @pytest.mark.parametrize("name", NAMES)
 def test_degenerate_sets(name):
     model = METHODS[name](3, random_state=0)

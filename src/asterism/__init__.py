@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         PathIntegral,
         SelfTuningSpectral,
         SpectralNJW,
+        TaskSpecificClustering,
         ZetaFunction,
         load,
     )
@@ -78,6 +79,7 @@ _HOMES = {
             "PathIntegral",
             "SelfTuningSpectral",
             "SpectralNJW",
+            "TaskSpecificClustering",
             "ZetaFunction",
         ),
         "methods",
@@ -121,6 +123,7 @@ __all__ = [
     "PathIntegral",
     "SelfTuningSpectral",
     "SpectralNJW",
+    "TaskSpecificClustering",
     "Training",
     "ZetaFunction",
     "__version__",

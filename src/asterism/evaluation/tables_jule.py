@@ -51,6 +51,7 @@ _ON_PIXELS = (
     Entry("nmf-lp", "NMF-LP", "with the graph", {"alpha": 100.0, "n_factors": None}),
     Entry("nmf-d", "NMF-D"),
     Entry("nmf-d", "NMF-D", "start fit for images of length 1", {"fill": 0.0016}),
+    Entry("tsc-d", "TSC-D", "from its description"),
 )
 _ON_FEATURES = tuple(replace(entry, by_dataset={}) for entry in _ON_PIXELS if entry.method not in ("nmf-d", "tsc-d"))
 

@@ -21,6 +21,7 @@ from asterism.methods.fcn import FCN
 from asterism.methods.jule import JULE
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
 from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
+from asterism.methods.task_specific import TaskSpecificClustering
 from asterism.networks import Backbone
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import Parameters, from_json
@@ -45,6 +46,7 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "ac-pic": PathIntegral,
     "nmf-lp": GraphNMF,
     "nmf-d": DeepSemiNMF,
+    "tsc-d": TaskSpecificClustering,
     "fcn": FCN,
     "cnn": CNN,
     "pca-cnn": PCACNN,
@@ -128,6 +130,7 @@ __all__ = [
     "PathIntegral",
     "SelfTuningSpectral",
     "SpectralNJW",
+    "TaskSpecificClustering",
     "ZetaFunction",
     "estimator_of",
     "load",

@@ -79,7 +79,7 @@ class VectorClusterer(ImageClusterer):
             return {"labels": torch.from_numpy(np.unique(found, return_inverse=True)[1])}  # a cluster may be empty
 
         labels = run.once("clusters", find)["labels"]
-        centers = _means(features, labels)
+        centers = means(features, labels)
         indices, distances = knn(features, N_VOTES)
         sigma2 = float(distances.mean()) if distances.size else 0.0
         shares = _votes(labels[torch.from_numpy(indices)], neighbor_weights(distances, sigma2), len(centers))
@@ -108,9 +108,9 @@ def _votes(labels: torch.Tensor, weights: np.ndarray, n_clusters: int) -> torch.
     return torch.where(total > 0, shares / total, 1 / n_clusters).float()
 
 
-def _means(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean feature (k, D) of each cluster."""
-    counts = torch.bincount(labels)
+def means(features: torch.Tensor, labels: torch.Tensor, n_clusters: int = 0) -> torch.Tensor:
+    """Mean feature (k, D) of each cluster, of ``n_clusters`` at least; 0 of an empty one."""
+    counts = torch.bincount(labels, minlength=n_clusters)
     sums = features.new_zeros(len(counts), features.shape[1], dtype=torch.float64)
     sums.index_add_(0, labels, features.double())
-    return (sums / counts[:, None]).float()
+    return (sums / counts.clamp_min(1)[:, None]).float()
