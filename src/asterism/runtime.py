@@ -94,6 +94,12 @@ class Runtime:
         """Move a module to the device, convolutions in channels-last, the layout that images are packed in."""
         return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether data of this size may stay on the device: on a GPU, a quarter of the memory that is free."""
+        if self.device.type != "cuda":
+            return True
+        return n_bytes <= torch.cuda.mem_get_info(self.device)[0] // 4
+
     def autocast(self) -> AbstractContextManager:
         """Context of the chosen precision for passes without a wrapped module."""
         return self.fabric.autocast()

@@ -176,7 +176,7 @@ class DeepCluster(ImageClusterer):
         training = clone(self.resolved("training"))
         training.n_epochs = math.ceil(training.n_epochs / self.reassign_every)  # one "epoch" is a round here
         optimizer = training.make_optimizer(body.parameters())
-        resident = images.to(run.runtime.device)
+        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         previous = torch.full((len(images),), -1)  # the clusters of the round before
         doctor = Doctor(run, self.n_clusters, "deepcluster")
         state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}

@@ -185,7 +185,7 @@ class DeepClusterV2(ImageClusterer):
         training = clone(self.resolved("training"))
         optimizer = training.make_optimizer(model.parameters())
         wrapped, stepping = run.runtime.setup(model, optimizer)
-        resident = images.to(run.runtime.device)
+        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         # The banks begin with one pass over the images; later they hold what the last epoch's crops gave.
         start = run.once("memory", lambda: {"bank": extract(model, resident, run.runtime)})["bank"]
         bank = start.expand(N_LARGE, *start.shape).clone()  # (2, N, d)
