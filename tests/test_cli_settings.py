@@ -78,8 +78,10 @@ def test_every_listed_setting_can_be_set(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_settings_keep_the_contract_of_clone(name):
-    estimator = applied(METHODS[name](), "n_init=3")
-    assert clone(estimator).n_init == 3
+    whole = (one for one in settings_of(METHODS[name]()) if isinstance(one.default, int) and "." not in one.path)
+    path = next((one.path for one in whole if not isinstance(one.default, bool)), None)
+    if path is not None:
+        assert getattr(clone(applied(METHODS[name](), f"{path}=3")), path) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import commands_data, commands_filters, commands_fit, commands_run, commands_transfer
+from asterism.cli import commands_advice, commands_data, commands_filters, commands_fit, commands_run, commands_transfer
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 for command in (
     commands_fit.cluster,
+    commands_advice.suggest_k,
     commands_run.predict,
     commands_run.embed,
     commands_run.evaluate,

@@ -19,7 +19,7 @@ def cluster(
         Arg(metavar="IMAGES", help="Folder of images, .npz or .npy file, or data:NAME (see: asterism data)."),
     ] = None,
     n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
-    method: Annotated[str | None, Opt(help="See: asterism methods.  [default: dbc]")] = None,
+    method: Annotated[str | None, Opt(help="See: asterism methods.  [default: auto, by the images]")] = None,
     out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
     seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,
     size: Annotated[str | None, Opt(help="Pixels a side, 64, or HEIGHTxWIDTH, 48x64.")] = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from asterism.cli.choosing import settled
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
@@ -44,7 +45,7 @@ class Plan:
 
 
 def default_method() -> str:
-    """The method where none is named."""
+    """The method where none is named and nothing is chosen by the images (`asterism.cli.choosing`)."""
     return "dbc"
 
 
@@ -62,6 +63,7 @@ def cluster_images(request: Request) -> None:
         raise typer.BadParameter(
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
+    request = settled(request)
     folder = RunFolder(request.out or _unused_folder(request))
     check_writable(folder.path)
     if folder.exists and not request.overwrite:
@@ -83,6 +85,8 @@ def cluster_images(request: Request) -> None:
         check_export(request.export, plan.origin["source"], request.overwrite)
     with _resumable(folder):
         images, labels = _opened(plan, request.quiet)
+        if request.chosen and is_main_process() and not request.quiet:
+            note(request.chosen)
         if request.overwrite and is_main_process():
             folder.clear()  # only now that nothing is wrong with images, labels and parameters
         plan.estimator.fit(images)
@@ -114,7 +118,8 @@ def _go_on_alone() -> None:
 
 def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
     """Images and known labels, and the last checks before a run begins."""
-    images = open_images(plan.origin["source"], **{key: plan.origin[key] for key in plan.origin if key != "source"})
+    asked = {key: value for key, value in plan.origin.items() if key != "source"}
+    images = open_images(plan.origin["source"], **{**plan.estimator._opening, **asked})
     if is_main_process() and not quiet:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
@@ -190,7 +195,7 @@ def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
         "crop": None if request.crop else False,
         "strict": request.strict or None,
     }
-    return {"crop": True, **known, **{name: value for name, value in typed.items() if value is not None}}
+    return {**known, **{name: value for name, value in typed.items() if value is not None}}
 
 
 def parse_size(text: str | None) -> int | tuple[int, int] | None:

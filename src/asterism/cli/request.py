@@ -32,3 +32,4 @@ class Request:
     report: bool = True
     quiet: bool = False
     command: str = "asterism cluster"
+    chosen: str = ""  # what `asterism.cli.choosing` has to say

@@ -30,6 +30,7 @@ from asterism.errors import InputError
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
 SMALLEST = 1e-12  # added to denominators: a numerator of 0 over a denominator of 0 stays 0
 HALVINGS = 4  # of the exponent of a step of W that would raise f
+DUST = 1e-18  # smaller coefficients become 0: on their way there they reach numbers that processors are slow with
 GRAM_FROM = 256  # components: below, four small products cost more than one
 ROWS = 8192  # coefficients of so many samples are found at once
 
@@ -87,13 +88,13 @@ def step_h(
     """H's rule of eq. 6: H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂), (N, L)."""
     curved = WWt + torch.as_tensor(ridge, dtype=H.dtype, device=H.device).expand(len(WWt)).diag()
     below = torch.addmm(H.new_full((1,), l1 + SMALLEST), H, curved)  # one pass: H(WWᵀ + λ₁) + λ₂
-    return torch.div(XWt, below, out=below).mul_(H)
+    return _without_dust(torch.div(XWt, below, out=below).mul_(H))
 
 
 def step_w(W: torch.Tensor, HtX: torch.Tensor, HtH: torch.Tensor) -> torch.Tensor:
     """W's rule of eq. 6: W ∘ HᵀX / HᵀHW, (L, M)."""
     below = torch.addmm(W.new_full((1,), SMALLEST), HtH, W)
-    return torch.div(HtX, below, out=below).mul_(W)
+    return _without_dust(torch.div(HtX, below, out=below).mul_(W))
 
 
 def gram(A: torch.Tensor) -> torch.Tensor:
@@ -157,7 +158,8 @@ def factorise(
     n_iter : int, default=200
         Iterations at most.
     tol : float, default=1e-4
-        Stop when ten iterations lowered f by less than this share of the first f, as scikit-learn does; 0 never.
+        Stop when ten iterations lowered f by less than this share of it; 0 never. (scikit-learn's is a share of the
+        first f: NNDSVDa begins a hundred times too high, and it would stop too early.)
     unit : bool, default=True
         Keep bases at length 1, what they lose being given to H ("ℓ2 normalization layers to X and W", §3.3): without,
         a penalty on H is undone by larger bases.
@@ -184,7 +186,7 @@ def factorise(
         state.H = step_h(state.H, state.XWt, state.WWt, penalty.l1, penalty.ridge(state.H))
         HtH = gram(state.H.T)
         values.append(_move_w(state, HtH, penalty, unit))
-        if tol and t % 10 == 0 and values[-11] - values[-1] < tol * values[0]:
+        if tol and t % 10 == 0 and values[-11] - values[-1] < tol * values[-1]:
             break
     return Factors(state.H, state.W, values, len(values) - 1)
 
@@ -386,6 +388,11 @@ def check_non_negative(X: torch.Tensor, who: str) -> None:
 def unit_samples(X: torch.Tensor) -> torch.Tensor:
     """Samples (N, M) of length 1; those of zeros stay 0."""
     return normalize(X, eps=SMALLEST)
+
+
+def _without_dust(values: torch.Tensor) -> torch.Tensor:
+    """Values in place, the smallest set to 0; under a rule that multiplies they would never grow again anyway."""
+    return torch.nn.functional.threshold_(values, DUST, 0.0)
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -44,7 +44,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     max_iter : int, default=200
         Iterations at most (passes, with ``batch_size``: a tenth of it).
     tol : float, default=1e-4
-        Stop when ten iterations lowered the objective by less than this share of the first.
+        Stop when ten iterations lowered the objective by less than this share of it.
     batch_size : int, optional
         Learn the bases online, a batch at a time, for samples whose coefficients do not fit.
     device : str, default="cpu"

@@ -1,0 +1,48 @@
+"""What ``asterism suggest-k`` does: open, take features as ``--method auto`` would, sweep k, show the curve."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch.nn.functional import normalize
+
+from asterism.cli.choosing import choose
+from asterism.cli.text import aligned, list_skipped
+from asterism.clustering.advice import Advice, suggest_k
+from asterism.features import cached_extract
+from asterism.images import ImageSource, open_images
+from asterism.methods import FCN
+from asterism.networks import Backbone
+from asterism.runtime import Runtime
+
+BAR = 24  # letters of the longest bar
+
+
+def advise(images: str, k_max: int | None, seed: int, layout: str | None, device: str) -> tuple[Advice, str]:
+    """The advice, and what it was computed on."""
+    chosen = choose(images, layout=layout)
+    source = open_images(images, layout=layout, **(FCN._opening if chosen.method == "fcn" else {}))
+    list_skipped(source.skipped)
+    name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
+    return suggest_k(
+        features_of(source, name, device), k_max, seed
+    ), f"features of {name}" if name != "pixels" else name
+
+
+def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:
+    """Features (N, D) of length 1 of a pre-trained network, or pixels."""
+    runtime = Runtime(device)
+    built = runtime.place(Backbone(network).build(images.shape))
+    return normalize(cached_extract(built, images, runtime)).numpy()
+
+
+def shown_advice(found: Advice, on: str) -> str:
+    """The curve as a table with bars, and the one sentence."""
+    low, high = float(found.combined.min()), float(found.combined.max())
+    span = (high - low) or 1.0
+    rows: list[list[object]] = [["K", "STABILITY", "SILHOUETTE", "EIGENGAP", "TOGETHER"]]
+    for i, k in enumerate(found.ks):
+        bar = "#" * round(BAR * (float(found.combined[i]) - low) / span)
+        mark = "  <" if k == found.k else ""
+        values = (found.stability[i], found.silhouette[i], found.eigengap[i])
+        rows.append([k, *(f"{float(one):.3f}" for one in values), f"{bar}{mark}"])
+    return f"{aligned(rows)}\n\nOn {on}: {found.sentence}"

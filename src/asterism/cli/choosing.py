@@ -1,0 +1,104 @@
+"""``--method auto``: which method, and which pre-trained network, suits the images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from asterism.cli.request import Request
+
+if TYPE_CHECKING:
+    from asterism.images import ImageSource
+
+AUTO = "auto"
+SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, not photographs
+# Networks in the order in which auto takes the first whose weights are on this machine.
+PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
+PEEKED = 200  # files of a folder that are looked at
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method, its settings as ``--set`` spells them, and why, in a clause."""
+
+    method: str
+    settings: tuple[str, ...]
+    reason: str
+
+
+def settled(request: Request) -> Request:
+    """The request with a method instead of ``auto``, and in ``chosen`` the line that says so.
+
+    Where a run is resumed or copied, its own method stands. ``--set`` without ``--method`` sets parameters of DBC.
+    """
+    asked = request.method in (None, AUTO)
+    if not asked or request.images is None or request.like is not None or (request.resume and request.out is not None):
+        return replace(request, method=None) if request.method == AUTO else request
+    if request.method is None and request.settings:
+        return request
+    if request.n_clusters is None and not request.resume:
+        return replace(request, method=None)  # an error anyway: nothing is looked at
+    chosen = choose(request.images, request.color, request.layout)
+    line = f"auto: {chosen.method}, because {chosen.reason}; another with --method"
+    return replace(request, method=chosen.method, settings=[*chosen.settings, *request.settings], chosen=line)
+
+
+def choose(images: str, color: str | None = None, layout: str | None = None) -> Choice:
+    """What suits images: photographs a pre-trained network, small grey images one that is learnt from them.
+
+    Parameters
+    ----------
+    images, color, layout
+        As the command line takes them.
+    """
+    channels, side = _look(images, layout)
+    channels = channels if color is None else 3 if color == "rgb" else 1
+    if side == 1:
+        return Choice("kmeans", (), "these are vectors")
+    if channels == 1 and side <= SMALL_SIDE:
+        return Choice("dbc", (), f"the images are grey and at most {SMALL_SIDE} pixels a side")
+    network = known_network()
+    if network is None:
+        where = "ASTERISM_DATA/weights/NAME.safetensors"
+        return Choice("dbc", (), f"no weights of a pre-trained network are here (better for photographs: {where})")
+    return Choice("fcn", (f"backbone.name={network}",), f"these are photographs and the weights of {network} are here")
+
+
+def known_network() -> str | None:
+    """The first of `PREFERRED` whose weights are on this machine."""
+    from asterism.networks.weights import find_weights
+
+    return next((name for name in PREFERRED if find_weights(name) is not None), None)
+
+
+def _look(images: str, layout: str | None) -> tuple[int, int]:
+    """Channels and longer side of images; of a folder, from the headers of some of its files."""
+    from asterism.images import named_sets, open_images
+
+    folder = os.path.expanduser(images)
+    if images.startswith("data:"):
+        found = next((one.path for one in named_sets() if f"data:{one.name}" == images), None)
+        folder = str(found) if found is not None else ""
+    if not os.path.isdir(folder):
+        source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
+        channels, height, width = source.shape
+        return channels, max(height, width)
+    return _look_into(folder)
+
+
+def _look_into(folder: str) -> tuple[int, int]:
+    from asterism.images.decode import Unreadable, read_header
+    from asterism.images.listing import list_files
+
+    files, _ = list_files(folder)
+    step = -(-len(files) // PEEKED) or 1
+    sides, grey = [0], True
+    for file in files[::step]:
+        try:
+            header = read_header(file.path)
+        except Unreadable:
+            continue
+        sides.append(max(header.size))
+        grey = grey and header.is_grey
+    return (1 if grey else 3), max(sides)

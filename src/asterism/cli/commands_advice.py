@@ -1,0 +1,40 @@
+"""Commands that advise: ``suggest-k``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asterism.cli.text import say
+
+Arg = typer.Argument
+Opt = typer.Option
+
+
+def suggest_k(
+    images: Annotated[str, Arg(metavar="IMAGES", help="Folder of images, .npz or .npy file, or data:NAME.")],
+    k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
+    seed: Annotated[int, Opt(min=0, help="Same seed, same answer.")] = 0,
+    layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+) -> None:
+    """Guess how many groups there are, and show how sure that is.
+
+    Compares numbers of groups by stability, silhouette and eigengap.
+    """
+    from json import dumps
+
+    from asterism.cli.advising import advise, shown_advice
+
+    found, on = advise(images, k_max, seed, layout, device)
+    if json:
+        curves = {
+            name: [round(float(one), 4) for one in getattr(found, name)]
+            for name in ("stability", "silhouette", "eigengap", "combined")
+        }
+        known = {"k": found.k, "low": found.low, "high": found.high, "features": on, "says": found.sentence}
+        say(dumps({**known, "ks": found.ks, **curves}))
+        return
+    say(shown_advice(found, on))

@@ -1,0 +1,100 @@
+"""The adviser of k, and the choice of a method by the images."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from asterism.cli import app, choosing
+from asterism.clustering.advice import suggest_k
+from asterism.errors import InputError
+
+
+def blobs(k, n=30, d=8, noise=0.25, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(k, 1, d)) * 2 + noise * rng.normal(size=(k, n, d))).reshape(-1, d)
+
+
+@pytest.mark.parametrize("k", [3, 7, 12])
+def test_clear_groups_are_counted(k):
+    found = suggest_k(blobs(k))
+    assert found.k == k and found.low == found.high == k
+    assert "the measures agree" in found.sentence and f"k = {k} is a guess" in found.sentence
+    assert found.stability[found.ks.index(k)] > 0.95
+
+
+def test_without_groups_it_says_that_it_does_not_know():
+    found = suggest_k(np.random.default_rng(0).normal(size=(300, 8)))
+    assert found.stability.max() < 0.7
+    assert "do not agree" in found.sentence or found.low < found.high
+
+
+def test_the_same_answer_for_the_same_seed():
+    X = blobs(4)
+    one, other = suggest_k(X), suggest_k(X)
+    np.testing.assert_array_equal(one.combined, other.combined)
+
+
+def test_what_cannot_be_swept_is_one_line():
+    with pytest.raises(InputError, match="5 images are too few"):
+        suggest_k(blobs(1, 5))
+    with pytest.raises(InputError, match="k_max=2"):
+        suggest_k(blobs(3), k_max=2)
+    assert suggest_k(np.ones((30, 4))).k >= 2
+
+
+def run(*args):
+    result = CliRunner().invoke(app, [str(one) for one in args])
+    assert result.exit_code == 0, (result.stdout, result.stderr, result.exception)
+    return result
+
+
+def test_suggest_k_shows_the_curve(tmp_path):
+    np.save(tmp_path / "vectors.npy", blobs(5).astype(np.float32))
+    shown = run("suggest-k", tmp_path / "vectors.npy", "--k-max", 12).stdout
+    assert "TOGETHER" in shown and "k = 5 is a guess" in shown
+    found = json.loads(run("suggest-k", tmp_path / "vectors.npy", "--k-max", 12, "--json").stdout)
+    assert found["k"] == 5 and len(found["ks"]) == len(found["stability"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def made(mode, side):
+        path = tmp_path / f"{mode}{side}"
+        path.mkdir()
+        rng = np.random.default_rng(0)
+        for i in range(6):
+            shape = (side, side, 3) if mode == "RGB" else (side, side)
+            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path / f"{i}.png")
+        return path
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "known", "method"),
+    [
+        ("RGB", 100, "resnet18", "fcn"),
+        ("L", 100, "resnet18", "fcn"),
+        ("RGB", 32, "resnet18", "fcn"),
+        ("L", 28, "resnet18", "dbc"),
+        ("RGB", 100, None, "dbc"),
+    ],
+)
+def test_auto_chooses_by_the_images(folder, monkeypatch, mode, side, known, method):
+    monkeypatch.setattr(choosing, "known_network", lambda: known)
+    chosen = choosing.choose(str(folder(mode, side)))
+    assert chosen.method == method
+    assert chosen.settings == (("backbone.name=resnet18",) if method == "fcn" else ())
+
+
+def test_auto_says_what_it_chose_and_is_recorded(tmp_path):
+    X = np.random.default_rng(0).random((30, 5)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", X)
+    done = run(
+        "cluster", tmp_path / "vectors.npy", "-k", 3, "--method", "auto", "--out", tmp_path / "run", "--no-report"
+    )
+    assert "auto: kmeans, because these are vectors; another with --method" in done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["method"] == "KMeans"
