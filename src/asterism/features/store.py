@@ -45,9 +45,9 @@ class FeatureStore:
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-            # closed, and so removed, with the store
-            self._file = tempfile.NamedTemporaryFile(dir=folder, prefix="features-", suffix=".f32")  # noqa: SIM115
-            self._rows = np.memmap(self._file.name, np.float32, "w+", shape=(n, dim))
+            # without a name: it goes with the process, even a killed one
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (held open as long as the store)
+            self._rows = np.memmap(self._file, np.float32, "w+", shape=(n, dim))
         except OSError as error:
             need = f"{4 * n * dim / 2**30:.0f} GiB"
             raise StorageError(f"no room for {need} of features in {folder}: {error.strerror}; make room") from error
