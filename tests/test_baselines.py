@@ -35,8 +35,7 @@ def groups():
 @pytest.mark.parametrize("find", [spectral.njw, spectral.self_tuning, spectral.normalized_cuts])
 def test_spectral_clustering_finds_groups(find, groups):
     X, y = groups
-    own = {spectral.self_tuning: {"neighbor": 7}}.get(find, {})
-    assert adjusted_rand_score(y, find(X, 4, random_state=0, **own)) == 1
+    assert adjusted_rand_score(y, find(X, 4, random_state=0)) == 1
 
 
 def test_landmarks_group_digits_better_than_kmeans():
@@ -49,7 +48,7 @@ def test_landmarks_group_digits_better_than_kmeans():
 @pytest.mark.parametrize("rotation", [False, True])
 def test_self_tuning_separates_what_kmeans_cannot(rotation):
     X, y = make_moons(300, noise=0.04, random_state=0)
-    found = spectral.self_tuning(X, 2, neighbor=7, floor=1e-12, rotation=rotation, random_state=0)
+    found = spectral.self_tuning(X, 2, floor=1e-12, rotation=rotation, random_state=0)
     assert adjusted_rand_score(y, found) == 1
 
 

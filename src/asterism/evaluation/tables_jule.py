@@ -40,7 +40,7 @@ _ON_PIXELS = (
     Entry("kmeans", "K-means", AS_PAPER, _KMEANS, by_dataset=_centered(*_CENTRED)),
     Entry("sc-njw", "SC-NJW", by_dataset=_centered(*_CENTRED)),
     Entry("sc-st", "SC-ST", by_dataset=_centered(*_CENTRED)),
-    Entry("sc-st", "SC-ST", "as in its own paper", {"neighbor": 7, "rotation": True}, by_dataset=_centered(*_CENTRED)),
+    Entry("sc-st", "SC-ST", "as in its own paper", {"rotation": True}, by_dataset=_centered(*_CENTRED)),
     Entry("sc-ls", "SC-LS", by_dataset=_centered(*_CENTRED)),
     Entry("ncuts", "N-Cuts", by_dataset=_centered(*_CENTRED)),
     Entry("ac-link", "AC-Link", by_dataset=_centered(*(name for name in _CENTRED if name != "coil20"))),

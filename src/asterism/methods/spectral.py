@@ -68,10 +68,10 @@ class SelfTuningSpectral(VectorClusterer):
     Parameters
     ----------
     n_clusters : int, default=8
-    neighbor : int, default=75
-        Whose distance is the local scale: the 75th as the table was run, the 7th in Zelnik-Manor and Perona's paper.
+    neighbor : int, default=7
+        Whose distance is the local scale of an image.
     rotation : bool, default=False
-        Align the eigenvectors with the axes, as that paper does, in place of k-means.
+        Align the eigenvectors with the axes, as Zelnik-Manor and Perona do, in place of k-means.
     n_init : int, default=50
         Restarts of k-means.
     center : bool, default=False
@@ -98,7 +98,7 @@ class SelfTuningSpectral(VectorClusterer):
         self,
         n_clusters: int = 8,
         *,
-        neighbor: int = 75,
+        neighbor: int = 7,
         rotation: bool = False,
         n_init: int = 50,
         center: bool = False,
@@ -131,7 +131,7 @@ class LandmarkSpectral(VectorClusterer):
     Parameters
     ----------
     n_clusters : int, default=8
-    n_landmarks : int, default=500
+    n_landmarks : int, default=1000
         k-means centers that stand for the images; clipped to their number.
     n_nearest : int, default=5
         Landmarks that an image is written by.
@@ -161,7 +161,7 @@ class LandmarkSpectral(VectorClusterer):
         self,
         n_clusters: int = 8,
         *,
-        n_landmarks: int = 500,
+        n_landmarks: int = 1000,
         n_nearest: int = 5,
         n_init: int = 10,
         center: bool = False,
