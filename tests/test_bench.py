@@ -82,7 +82,7 @@ def tiny(monkeypatch, tmp_path):
         monkeypatch.setitem(TABLES, name, table)
     opened = []
 
-    def open_images(name):
+    def open_images(name, **options):
         opened.append(name)
         return tiny_images(150 if name == "data:usps" else 30)
 
@@ -112,7 +112,8 @@ def test_a_run_is_one_row_with_everything_that_made_it(tiny):
     assert row["scores"].keys() == {"acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity", "n_clusters"}
     assert row["scores"]["acc"] == 1.0  # scored in the shuffled order
     assert row["scores"]["n_clusters"] == 3
-    assert row["params"] == {"n_clusters": 3, "normalise": False, "n_init": 2, "precision": "32-true"}
+    own = {"n_clusters": 3, "center": False, "normalise": False, "n_init": 2}
+    assert row["params"] == {**own, "precision": "32-true"}
     assert row["commit"] == "c0ffee"
     assert row["hardware"]["threads"] == torch.get_num_threads()
     assert row["versions"]["numpy"] == np.__version__
@@ -200,7 +201,7 @@ def test_other_defaults_make_another_run_and_keep_the_old_row_out_of_the_mean(ti
 def test_another_size_of_the_set_is_another_run(tiny, monkeypatch):
     kmeans(tiny)
     half = tiny_images().subset(np.arange(0, 60, 2))
-    monkeypatch.setattr(protocol, "open_images", lambda name: half)
+    monkeypatch.setattr(protocol, "open_images", lambda name, **options: half)
     rows = kmeans(tiny)
     assert [row["protocol"]["images"] for row in rows] == ["data:usps, 60 images, 8x8", "data:usps, 30 images, 8x8"]
     found = [line.split("|")[1].strip() for line in format_table("dbc-4", rows).splitlines() if "(kmeans)" in line]
@@ -209,14 +210,14 @@ def test_another_size_of_the_set_is_another_run(tiny, monkeypatch):
 
 def test_show_runs_nothing(tiny, monkeypatch):
     rows = kmeans(tiny)
-    monkeypatch.setattr(protocol, "open_images", lambda name: pytest.fail("opened images"))
+    monkeypatch.setattr(protocol, "open_images", lambda name, **options: pytest.fail("opened images"))
     assert kmeans(tiny, show=True, seeds=None) == rows
     assert run_tables(["dbc-4"], show=True, results_dir=tiny.results / "elsewhere") == []
     assert "usps: no run is recorded" in format_table("dbc-4", [])
 
 
 def test_a_set_that_is_not_here_is_said_and_passed_over(tiny, monkeypatch):
-    def missing(name):
+    def missing(name, **options):
         raise MissingDataError(f"{name} is not on this machine: put it there")
 
     monkeypatch.setattr(protocol, "open_images", missing)
@@ -315,7 +316,7 @@ def test_a_finished_run_without_a_row_is_not_run_again(unrecorded, monkeypatch):
 
 
 def test_a_finished_run_of_other_images_is_run_again(unrecorded, monkeypatch):
-    monkeypatch.setattr(protocol, "open_images", lambda name: tiny_images(100))
+    monkeypatch.setattr(protocol, "open_images", lambda name, **options: tiny_images(100))
     (row,) = kmeans(unrecorded)
     assert row["commit"] == "later"
 
@@ -332,7 +333,7 @@ def test_state_of_other_code_is_begun_anew(killed, monkeypatch):
 def test_a_folder_of_other_images_is_begun_anew(killed, monkeypatch):
     other = tiny_images(30)
     other.pixels[0, 0, 0] += 1
-    monkeypatch.setattr(protocol, "open_images", lambda name: other)
+    monkeypatch.setattr(protocol, "open_images", lambda name, **options: other)
     assert resume(killed)["resumed"] is None
     assert killed.calls[0] == ("joint", 0)
 
@@ -409,6 +410,19 @@ def test_the_histogram_is_printed_in_percent(tiny):
 
 
 # ---------------------------------------------------------------- the file of results
+
+
+def test_a_parameter_that_came_later_leaves_old_rows_valid_at_its_default(tiny, monkeypatch):
+    kmeans(tiny)
+    path = tiny.results / "dbc-4.jsonl"
+    row = json.loads(path.read_text())
+    del row["params"]["center"]
+    path.write_text(json.dumps(row) + "\n")
+    assert [one["current"] for one in recorded(path)] == [True]
+    table = TABLES["dbc-4"]
+    entries = (Entry("kmeans", "KMS", params={"n_init": 2, "center": True}),)
+    monkeypatch.setitem(TABLES, "dbc-4", Table("dbc-4", table.title, table.datasets, entries))
+    assert [one["current"] for one in recorded(path)] == [False]
 
 
 def test_a_line_that_a_crash_cut_off_harms_no_other(tiny):

@@ -307,9 +307,9 @@ def recorded(path: Path) -> list[Row]:
     entries = {(entry.method, entry.variant): entry for entry in table.entries} if table else {}
 
     @cache
-    def today(dataset: str, method: str, variant: str) -> Row | None:
+    def today(dataset: str, method: str, variant: str) -> Task | None:
         entry = entries.get((method, variant))
-        return None if entry is None or table is None else Task(table, dataset, entry, 0).params
+        return None if entry is None or table is None else Task(table, dataset, entry, 0)
 
     latest: dict[str, Row] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -324,12 +324,19 @@ def recorded(path: Path) -> list[Row]:
     return list(latest.values())
 
 
-def _is_current(row: Row, wanted: Row | None) -> bool:
-    """Whether a row's parameters are what would be run today; the number of classes is the data set's affair."""
-    if wanted is None:
+def _is_current(row: Row, task: Task | None) -> bool:
+    """Whether a row's parameters are what would be run today; the number of classes is the data set's affair.
+
+    A parameter that the row does not know came later: the row ran with its default, which keeps what was.
+    """
+    if task is None:
         return False
+    wanted = task.params
     by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
-    return {**row["params"], **by_classes} == wanted
+    found = {**row["params"], **by_classes}
+    later = set(wanted) - set(found)
+    defaults = resolved_params(METHODS[task.entry.class_name]()) if later else {}
+    return {**found, **{name: defaults[name] for name in later}} == wanted
 
 
 def variant_of(row: Row) -> str:
