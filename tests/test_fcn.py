@@ -215,3 +215,12 @@ def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
     images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
     wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
     np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)
+
+
+def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):
+    from asterism.report import write_report
+
+    np.savez(tmp_path / "photos.npz", images=photos[0])
+    FCN(3, run_dir=tmp_path / "run", **PLAIN).fit(str(tmp_path / "photos.npz"))
+    page = write_report(tmp_path / "run").read_text()
+    assert "a sum of 6 learned components" in page and page.count('class="pictures component"') == 6

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         NNAECNN,
         PCACNN,
         SAE,
+        TEMI,
         AverageLinkage,
         DAEKMeans,
         DeepCluster,
@@ -55,6 +56,7 @@ _HOMES = {
             "CNN",
             "EPCNN",
             "FCN",
+            "TEMI",
             "LLECNN",
             "NNAECNN",
             "PCACNN",
@@ -90,6 +92,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "TEMI",
     "AECNN",
     "CNN",
     "DBC",

@@ -392,7 +392,7 @@ def unit_samples(X: torch.Tensor) -> torch.Tensor:
 
 def _without_dust(values: torch.Tensor) -> torch.Tensor:
     """Values in place, the smallest set to 0; under a rule that multiplies they would never grow again anyway."""
-    return torch.nn.functional.threshold_(values, DUST, 0.0)
+    return torch.nn.functional.threshold(values, DUST, 0.0, inplace=True)
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -22,6 +22,7 @@ from asterism.methods.jule import JULE
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
 from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
 from asterism.methods.task_specific import TaskSpecificClustering
+from asterism.methods.temi import TEMI
 from asterism.networks import Backbone
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import Parameters, from_json
@@ -48,6 +49,7 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "nmf-d": DeepSemiNMF,
     "tsc-d": TaskSpecificClustering,
     "fcn": FCN,
+    "temi": TEMI,
     "cnn": CNN,
     "pca-cnn": PCACNN,
     "lle-cnn": LLECNN,
@@ -110,6 +112,7 @@ __all__ = [
     "EPCNN",
     "FCAE",
     "FCN",
+    "TEMI",
     "JULE",
     "LLECNN",
     "METHODS",

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from asterism.images import ImageSource
 from asterism.report.agreement import confusion, mistakes
+from asterism.report.components import components
 from asterism.report.curves import training
 from asterism.report.filters import filters
 from asterism.report.gallery import gallery
@@ -35,6 +36,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     merge_tree,
     training,
     reconstructions,
+    components,
     filters,
     confusion,
     mistakes,

@@ -1,0 +1,219 @@
+"""TEMI: Adaloglou, Michels, Kalisch and Kollmann, "Exploring the limits of deep image clustering using pretrained
+models", BMVC 2023, arXiv 2303.17896.
+
+A modern head on frozen features, beside FCN in the same tables: images and their nearest neighbours shall get the same
+cluster, and the pointwise mutual information between the two, not the agreement alone, is what grows.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import gelu, normalize
+
+from asterism.clustering.graph import neighbors
+from asterism.images import ImageSource
+from asterism.methods.pretrained import PretrainedClusterer, Representation
+from asterism.networks import Backbone
+from asterism.parameters import Interval
+from asterism.training import Run, Training, train_epoch
+
+TEMPERATURE = 0.1  # of student and teacher
+TEACHER_MOMENTUM, PRIOR_MOMENTUM = 0.996, 0.9
+# AdamW at 1e-4, batches of 512, 100 epochs for ImageNet's 1.3 million; sets of thousands get a rate and epochs of their
+# own.
+TEMI_TRAINING = Training(n_epochs=100, batch_size=512, optimizer="adamw", lr=1e-3, weight_decay=1e-4)
+
+
+def temi_loss(
+    student: torch.Tensor, teacher: torch.Tensor, prior: torch.Tensor, beta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted multi-head loss of the paper (its eqs. 5 to 8).
+
+    pmi(x, x') = log Σ_c (q_s(c|x) q_t(c|x'))^β / q_t(c), made symmetric; each pair weighs as much as the teachers think
+    that it shares a cluster, w = mean over heads of Σ_c q_t(c|x) q_t(c|x').
+
+    Parameters
+    ----------
+    student, teacher : torch.Tensor of shape (2, H, B, k)
+        Probabilities for the images and for their neighbours, of H heads.
+    prior : torch.Tensor of shape (H, k)
+        q_t(c), the teacher's mean.
+    beta : float
+        Above 0.5 pairs are pulled together, and below 1 clusters are kept equally large.
+
+    Returns
+    -------
+    loss : torch.Tensor of shape ()
+    per_head : torch.Tensor of shape (H,)
+    """
+    weights = (teacher[0] * teacher[1]).sum(-1).mean(0)  # (B,)
+
+    def pmi(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:  # (H, B)
+        return ((a * b).clamp_min(1e-20).pow(beta) / prior[:, None].clamp_min(1e-12)).sum(-1).log()
+
+    information = 0.5 * (pmi(student[0], teacher[1]) + pmi(student[1], teacher[0]))
+    per_head = -(weights * information).mean(1)
+    return per_head.mean(), per_head.detach()
+
+
+class Heads(nn.Module):
+    """H perceptrons of one hidden layer side by side: features (B, M) → probabilities (H, B, k)."""
+
+    def __init__(self, n_heads: int, n_features: int, hidden: int, n_clusters: int, generator: torch.Generator) -> None:
+        super().__init__()
+
+        def drawn(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape, generator=generator) * shape[1] ** -0.5)
+
+        self.first = drawn(n_heads, n_features, hidden)
+        self.second = drawn(n_heads, hidden, n_clusters)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities (H, B, k)."""
+        return _probabilities(features, self.first, self.second)
+
+
+def _probabilities(features: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    n_features = features.shape[-1]
+    hidden = gelu(features * n_features**0.5 @ first)  # unit-length features, brought to variance 1
+    return ((normalize(hidden, dim=-1) @ normalize(second, dim=-2)) / TEMPERATURE).softmax(-1)
+
+
+class Head(Representation):
+    """The head that was chosen: features → its probabilities for each cluster."""
+
+    first: torch.Tensor  # (M, hidden)
+    second: torch.Tensor  # (hidden, k)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities (B, k)."""
+        return _probabilities(normalize(features), self.first, self.second)
+
+
+class TEMI(PretrainedClusterer):
+    """Self-distillation of small heads over nearest neighbours in a pre-trained network's features.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        k.
+    backbone : Backbone, optional
+        The frozen network; the paper's are vision transformers (DINO, through timm).
+    n_neighbors : int, default=50
+        Of each image, by cosine (the paper's 50); fewer where there are fewer than four times as many images.
+    n_heads : int, default=16
+        H; the paper has 50. The head with the lowest loss is kept.
+    hidden : int, default=256
+        Width of a head's hidden layer; the paper has deeper heads of 512.
+    beta : float, default=0.6
+        The paper's.
+    training : Training, optional
+        Default ``TEMI.DEFAULTS["training"]``.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
+        See `ImageClusterer`. `transform` gives the probabilities of the k clusters, whose corners are the centers.
+    """
+
+    REPRESENTATION = Head
+    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone(), "training": TEMI_TRAINING}
+    _parameter_constraints: ClassVar[dict] = {
+        **{name: one for name, one in PretrainedClusterer.SHARED.items() if name != "assign"},
+        "n_neighbors": [Interval(int, 1, None)],
+        "n_heads": [Interval(int, 1, None)],
+        "hidden": [Interval(int, 1, None)],
+        "beta": [Interval(float, 0, 1, closed="right")],
+        "training": [Training, None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        backbone: Backbone | None = None,
+        n_neighbors: int = 50,
+        n_heads: int = 16,
+        hidden: int = 256,
+        beta: float = 0.6,
+        training: Training | None = None,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.backbone = backbone
+        self.n_neighbors = n_neighbors
+        self.n_heads = n_heads
+        self.hidden = hidden
+        self.beta = beta
+        self.training = training
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Head:
+        X = normalize(features)
+        n, training, device = len(X), self.resolved("training"), run.runtime.device
+        width = max(1, min(self.n_neighbors, n // 4))
+        nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
+        student = Heads(self.n_heads, X.shape[1], self.hidden, self.n_clusters, run.generator("heads")).to(device)
+        teacher = copy.deepcopy(student).requires_grad_(False)
+        wrapped, optimizer = run.runtime.setup(student, training.make_optimizer(student.parameters()))
+        prior = torch.full((self.n_heads, self.n_clusters), 1 / self.n_clusters, device=device)
+        losses = torch.zeros(self.n_heads, device=device)
+        rows = ImageSource(X[:, None, None, :], images.names).to(device)
+        state: dict[str, Any] = {"student": student, "teacher": teacher, "prior": prior, "losses": losses}
+        for epoch in run.rounds("heads", training.n_epochs, optimizer=optimizer.optimizer, **state):
+            draws = run.generator("neighbours", epoch, run.runtime.rank)
+            losses.zero_()
+
+            def loss_of(batch: torch.Tensor, indices: torch.Tensor, draws: torch.Generator = draws) -> torch.Tensor:
+                partner = nearest[indices, torch.randint(nearest.shape[1], (len(indices),), generator=draws)]
+                both = torch.cat([batch.flatten(1), rows.batch(partner, device).flatten(1)])
+                with torch.no_grad():
+                    follow(teacher, student)
+                    q_t = _pairs(teacher(both))
+                    mean = run.runtime.sum_over_ranks(q_t.mean((0, 2))) / run.runtime.world_size
+                    prior.lerp_(mean, 1 - PRIOR_MOMENTUM)
+                loss, per_head = temi_loss(_pairs(wrapped(both)), q_t, prior, self.beta)
+                losses.add_(per_head * len(indices) / n)
+                return loss
+
+            loss = train_epoch(rows, loss_of, optimizer, training, run, ("heads", epoch))
+            run.record(loss=loss, smallest=float(prior.min()) * self.n_clusters)
+        best = int(run.runtime.sum_over_ranks(losses).argmin())
+        return Head(first=teacher.first[best], second=teacher.second[best])
+
+    def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
+        return {"labels": codes.argmax(1), "centers": torch.eye(self.n_clusters), "spread": torch.ones(())}
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+    def group(self, codes: np.ndarray) -> np.ndarray:
+        """The likeliest cluster of each image by its probabilities (N, k)."""
+        return codes.argmax(1)
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module) -> None:
+    """The teacher's weights move a little towards the student's (exponential moving average)."""
+    for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+        slow.lerp_(fast, 1 - TEACHER_MOMENTUM)
+
+
+def _pairs(probabilities: torch.Tensor) -> torch.Tensor:
+    """(H, 2·B, k), images before their neighbours → (2, H, B, k)."""
+    return torch.stack(probabilities.chunk(2, dim=1))
