@@ -38,6 +38,7 @@ for command in (
 ):
     app.command()(guarded(command))
 commands_transfer.transfer.command()(guarded(commands_transfer.probe))
+commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
 app.add_typer(commands_transfer.transfer)
 
 

@@ -59,3 +59,27 @@ def probe(
             ]
         )
     )
+
+
+def retrieval(
+    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    images: Annotated[str, Arg(metavar="IMAGES", help="Photos of objects: data:ukbench, OBJECT/photo.jpg, ...")],
+    whiten_on: Annotated[
+        str | None, Opt("--whiten-on", metavar="IMAGES", help="Whitening is learnt on these.  [default: the same]")
+    ] = None,
+    labels: Annotated[str | None, Opt(help="Objects: folders, or a CSV file path,label.  [default: as known]")] = None,
+    layer: Annotated[str | None, Opt(help="Whose maps are taken.  [default: the last]")] = None,
+    size: Annotated[str, Opt(help="Pixels a side, 224, or HEIGHTxWIDTH, 240x320.")] = "224",
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Find the photos of the same object by R-MAC descriptors.
+
+    Prints the mean average precision and UKBench's score, at most 4.
+    """
+    from json import dumps
+
+    from asterism.cli.probing import retrieve_run
+
+    found = retrieve_run(run, images, whiten_on, labels, layer, size, device)
+    say(dumps(found) if json else aligned(found.items()))
