@@ -302,3 +302,19 @@ def test_agglomerative_baselines_to_the_third_digit(real_set, name, method, cent
 )
 def test_agglomerative_baselines_to_the_third_digit_slow(real_set, name, method, center, expected):
     test_agglomerative_baselines_to_the_third_digit(real_set, name, method, center, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("umist", "sc-st", (0.611, 0.411)),
+        pytest.param("cmu-pie", "sc-st", (0.581, 0.293), marks=pytest.mark.slow),
+        pytest.param("cmu-pie", "sc-ls", (0.788, 0.549), marks=pytest.mark.slow),
+        pytest.param("cmu-pie", "ac-zell", (0.910, 0.765), marks=pytest.mark.slow),
+        pytest.param("cmu-pie", "ac-pic", (0.902, 0.797), marks=pytest.mark.slow),
+    ],
+)
+def test_baselines_come_out_as_printed(real_set, name, method, expected):
+    images = real_set(name)
+    found = scored(images, METHODS[method](len(set(images.labels)), random_state=0))
+    assert found == pytest.approx(expected, abs=0.02)
