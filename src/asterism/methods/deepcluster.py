@@ -8,6 +8,7 @@ signal that convolutions give even with random weights (§3.2) bootstraps itself
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -70,6 +71,34 @@ class ClusterSpace(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Reduced features (B, d)."""
         return self.reduction(self.body(images))
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What one clustering found.
+
+    Attributes
+    ----------
+    labels : torch.Tensor of shape (N,)
+        Of all images, on the CPU.
+    centers : torch.Tensor of shape (k, d)
+    n_split : int
+        Empty clusters that were given half of another, over all iterations (§3.3).
+    vectors : FeatureStore
+        This process's share of what was clustered.
+    reduction : Reduction
+    """
+
+    labels: torch.Tensor
+    centers: torch.Tensor
+    n_split: int
+    vectors: FeatureStore
+    reduction: Reduction
+
+    @property
+    def n_clusters(self) -> int:
+        """k, empty clusters counted."""
+        return len(self.centers)
 
 
 class DeepCluster(ImageClusterer):
@@ -265,41 +294,6 @@ class DeepCluster(ImageClusterer):
     def _restore_state(self, state: dict[str, Any]) -> None:
         self._n_components = state["encoder"]["reduction.projection"].shape[1]
         super()._restore_state(state)
-
-
-class Clustering:
-    """What one clustering found.
-
-    Attributes
-    ----------
-    labels : torch.Tensor of shape (N,)
-        Of all images, on the CPU.
-    centers : torch.Tensor of shape (k, d)
-    n_split : int
-        Empty clusters that were given half of another, over all iterations (§3.3).
-    vectors : FeatureStore
-        This process's share.
-    reduction : Reduction
-    """
-
-    def __init__(
-        self,
-        labels: torch.Tensor,
-        centers: torch.Tensor,
-        n_split: int,
-        vectors: FeatureStore,
-        reduction: Reduction,
-    ) -> None:
-        self.labels = labels
-        self.centers = centers
-        self.n_split = n_split
-        self.vectors = vectors
-        self.reduction = reduction
-
-    @property
-    def n_clusters(self) -> int:
-        """k, empty clusters counted."""
-        return len(self.centers)
 
 
 def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
