@@ -29,7 +29,6 @@ from asterism.errors import InputError
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
 SMALLEST = 1e-12  # added to denominators: a numerator of 0 over a denominator of 0 stays 0
-HALVINGS = 4  # of the exponent of a step of W that would raise f
 DUST = 1e-18  # smaller coefficients become 0: on their way there they reach numbers that processors are slow with
 GRAM_FROM = 256  # components: below, four small products cost more than one
 ROWS = 8192  # coefficients of so many samples are found at once
@@ -66,8 +65,9 @@ class Penalty:
         found = self.l1 * sums.sum() + 0.5 * self.l2 * squares.sum() + self.l21 * squares.clamp_min(0).sqrt().sum()
         return float(found)
 
-    def __bool__(self) -> bool:
-        return bool(self.l1 or self.l2 or self.l21)
+    def of_length(self, sums: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
+        """What the penalty grows by with each basis's length, d/ds of its part for s·h_l at s = 1, (L,)."""
+        return self.l1 * sums + self.l2 * squares + self.l21 * squares.clamp_min(0).sqrt()
 
 
 class Factors(NamedTuple):
@@ -91,9 +91,18 @@ def step_h(
     return _without_dust(torch.div(XWt, below, out=below).mul_(H))
 
 
-def step_w(W: torch.Tensor, HtX: torch.Tensor, HtH: torch.Tensor) -> torch.Tensor:
-    """W's rule of eq. 6: W ∘ HᵀX / HᵀHW, (L, M)."""
-    below = torch.addmm(W.new_full((1,), SMALLEST), HtH, W)
+def step_w(
+    W: torch.Tensor, HtX: torch.Tensor, HtH: torch.Tensor, of_length: torch.Tensor | None = None
+) -> torch.Tensor:
+    """W's rule of eq. 6: W ∘ HᵀX / HᵀHW, (L, M).
+
+    With bases that are brought to length 1, and their length given to H, eq. 6 alone raises f: it does not see that a
+    longer basis makes for larger coefficients and a larger penalty. ``of_length`` (L,), what the penalty grows by with
+    each basis's length, is added here as c_l w_l to the denominator (0 without penalties; not in the paper). As for
+    H, ‖w‖ ≤ (‖w‖² + 1)/2 at length 1 makes that a bound on f, which therefore never rises.
+    """
+    curved = HtH if of_length is None else HtH + of_length.diag()
+    below = torch.addmm(W.new_full((1,), SMALLEST), curved, W)
     return _without_dust(torch.div(HtX, below, out=below).mul_(W))
 
 
@@ -128,6 +137,10 @@ class _State:
     WWt: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        self.multiply()
+
+    def multiply(self) -> None:
+        """Products of the bases as they are now."""
         self.XWt, self.WWt = self.X @ self.W.T, gram(self.W)
 
     def objective(self, HtH: torch.Tensor, sums: torch.Tensor, penalty: Penalty) -> float:
@@ -167,8 +180,7 @@ def factorise(
     Returns
     -------
     Factors
-        ``objective`` never rises. Eq. 6 alone guarantees that for bases of any length; where a step of W and the
-        rescaling that follows would raise f with its penalties, the step is shortened or left out.
+        ``objective`` never rises.
 
     Notes
     -----
@@ -184,37 +196,16 @@ def factorise(
     values = [state.objective(HtH, state.H.sum(0), penalty)]
     for t in range(1, n_iter + 1):
         state.H = step_h(state.H, state.XWt, state.WWt, penalty.l1, penalty.ridge(state.H))
-        HtH = gram(state.H.T)
-        values.append(_move_w(state, HtH, penalty, unit))
+        HtH, sums = gram(state.H.T), state.H.sum(0)
+        state.W = step_w(state.W, state.H.T @ state.X, HtH, penalty.of_length(sums, HtH.diagonal()) if unit else None)
+        if unit:
+            state.W, lengths = unit_bases(state.W)
+            state.H, HtH, sums = state.H * lengths, lengths[:, None] * HtH * lengths, sums * lengths
+        state.multiply()
+        values.append(state.objective(HtH, sums, penalty))
         if tol and t % 10 == 0 and values[-11] - values[-1] < tol * values[-1]:
             break
     return Factors(state.H, state.W, values, len(values) - 1)
-
-
-def _move_w(state: _State, HtH: torch.Tensor, penalty: Penalty, unit: bool) -> float:
-    """W's step, bases brought to length 1, the products renewed. Returns f."""
-    HtX = state.H.T @ state.X
-    target = step_w(state.W, HtX, HtH)
-    sums = state.H.sum(0)
-    if not unit:
-        state.W = target
-        state.__post_init__()
-        return state.objective(HtH, sums, penalty)
-    # Without a penalty, lengths that go from W to H change nothing: eq. 6 cannot have raised f.
-    before = state.objective(HtH, sums, penalty) if penalty else float("inf")
-    kept = (state.W, state.H, state.XWt, state.WWt)
-    rounding = torch.finfo(state.X.dtype).eps * state.XX
-    for halving in range(HALVINGS):
-        if halving:
-            target = kept[0] * (target / kept[0].clamp_min(SMALLEST)).sqrt_()
-        state.W, lengths = unit_bases(target)
-        state.H = kept[1] * lengths
-        state.__post_init__()
-        after = state.objective(lengths[:, None] * HtH * lengths, sums * lengths, penalty)
-        if after <= before + rounding:
-            return after
-    state.W, state.H, state.XWt, state.WWt = kept
-    return before
 
 
 def coefficients(
@@ -341,6 +332,7 @@ class OnlineBases:
         self.penalty, self.forget, self.n_inner, self.reduce = penalty, forget, n_inner, reduce
         self.HtX = torch.zeros_like(self.W)
         self.HtH = self.W.new_zeros(len(self.W), len(self.W))
+        self.sums = self.W.new_zeros(len(self.W))
 
     @property
     def ridge(self) -> torch.Tensor | float:
@@ -353,10 +345,13 @@ class OnlineBases:
         H = coefficients(X, self.W, l1=self.penalty.l1, ridge=self.ridge, n_iter=self.n_inner)
         self.HtX.mul_(self.forget**share).add_(self.reduce(H.T @ X))
         self.HtH.mul_(self.forget**share).add_(self.reduce(H.T @ H))
-        W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH))
+        self.sums.mul_(self.forget**share).add_(self.reduce(H.sum(0)))
+        of_length = self.penalty.of_length(self.sums, self.HtH.diagonal())
+        W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH, of_length))
         self.W.copy_(W)  # in place, as the sums: what holds them sees them move
         self.HtX.mul_(lengths[:, None])  # H is H times the lengths from here on
         self.HtH.mul_(lengths[:, None]).mul_(lengths)
+        self.sums.mul_(lengths)
         return H * lengths
 
     def pass_over(self, batches: Iterable[torch.Tensor], n: int) -> None:

@@ -202,7 +202,7 @@ class FCN(PretrainedClusterer):
                 target = H @ bases.W
             return 0.5 * (X - target).square().sum(1).mean()
 
-        state: dict[str, Any] = {"W": bases.W, "HtX": bases.HtX, "HtH": bases.HtH}
+        state: dict[str, Any] = {"W": bases.W, "HtX": bases.HtX, "HtH": bases.HtH, "sums": bases.sums}
         wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
         for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
             loss = train_epoch(activations or images, loss_of, optimizer, training, run, ("fine-tuning", epoch))
