@@ -22,7 +22,8 @@ class ProbedRuns:
     Parameters
     ----------
     n_fitted : int
-        Images of the training part that the method learns from, the first in the seed's order.
+        Images of the training part that the method learns from, the first in the seed's order; variants whose name
+        begins with "long" learn from all.
     n_labelled : int
         Images, of these first ones, whose labels the linear classifiers learn from.
     settings : LinearProbe
@@ -38,7 +39,8 @@ class ProbedRuns:
         from asterism.evaluation import protocol  # which knows every table, and so this file
 
         ordered = protocol.shuffled(images, task.seed)
-        row = protocol.perform(task, ordered.subset(range(min(self.n_fitted, len(images)))), folder, setting)
+        n_fitted = len(images) if task.entry.variant.startswith("long") else min(self.n_fitted, len(images))
+        row = protocol.perform(task, ordered.subset(range(n_fitted)), folder, setting)
         labelled = ordered.subset(range(min(self.n_labelled, len(images))))
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
         model, runtime = load(folder), Runtime(setting.device)
@@ -48,7 +50,7 @@ class ProbedRuns:
         row["scores"]["knn"] = round(knn_probe(encoder, labelled, test, run), 6)
         row["protocol"] |= {
             "images": protocol.describe(task.dataset, images),
-            "learnt from": f"{min(self.n_fitted, len(images))} of them, without labels",
+            "learnt from": f"{n_fitted} of them, without labels",
             "probe": {
                 **self.settings.get_params(),
                 "labelled images": len(labelled),
