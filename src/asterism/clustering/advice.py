@@ -19,9 +19,9 @@ from asterism.clustering.kmeans import assign, kmeans
 from asterism.errors import InputError
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
-MOST_SAMPLES = 5000  # of more images, so many are looked at
+MOST_SAMPLES = 2000  # of more images, so many are looked at
 DIM = 50  # principal components
-PAIRS = 4  # pairs of halves for each k
+PAIRS = 3  # pairs of halves for each k
 N_NEIGHBORS = 15  # of the graph
 PER_CLUSTER = 4  # images a cluster at least
 CLOSE = 0.02  # a combined score that misses the best by less is as good
@@ -36,7 +36,7 @@ class Advice:
     ks : list of int
     stability, silhouette, eigengap : ndarray of shape (len(ks),)
         The adjusted Rand index between clusterings of two halves; the mean silhouette; the k-th gap over its
-        neighbours' mean.
+        neighbours' mean, times the k-th eigenvalue.
     combined : ndarray of shape (len(ks),)
         Mean of the three after each is scaled to [0, 1] over the sweep.
     k : int
@@ -77,7 +77,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Parameters
     ----------
     X : ndarray of shape (N, D)
-        Features, such as `asterism.methods.CNN` gives; 50 principal components of at most 5 000 rows are used.
+        Features, such as `asterism.methods.CNN` gives; 50 principal components of at most 2 000 rows are used.
     k_max : int, optional
         Largest k; by default a quarter of the rows, 500 at most.
     random_state : int
@@ -93,7 +93,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
 
     Notes
     -----
-    Cost: 2·4 + 1 runs of k-means for each of about 20 k, O(n²·50) for graph and silhouette, n at most 5 000.
+    Cost: 2·3 + 2 runs of k-means for each of about 20 k, O(n²·50) for graph and silhouette, n at most 2 000.
     """
     if len(X) < 3 * PER_CLUSTER:
         raise InputError(f"{len(X)} images are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
@@ -138,7 +138,8 @@ def _silhouette(points: np.ndarray, k: int, rng: np.random.RandomState) -> float
 def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
     """λ_{k+1} − λ_k of I − D^(−½) A D^(−½) on the k-NN graph, over the mean of the gaps from k/2 to 2k.
 
-    The gaps themselves shrink with k; over those around it a gap stands out or does not.
+    The gaps themselves shrink with k; over those around it a gap stands out or does not. The quotient is weighed with
+    1 − λ_k: only where that is near 1 are there k groups with few links between them.
     """
     n = len(points)
     nearest, squared = (
@@ -157,7 +158,8 @@ def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
         values = scipy.sparse.linalg.eigsh(degree @ A @ degree, wanted, which="LA", v0=start, return_eigenvectors=False)
         values = np.sort(values)[::-1]
     gaps = values[:-1] - values[1:]  # gaps[k − 1]: between the k-th and the next
-    return np.array([gaps[k - 1] / max(float(gaps[k // 2 : 2 * k].mean()), 1e-12) for k in ks])
+    outstanding = [gaps[k - 1] / max(float(gaps[k // 2 : 2 * k].mean()), 1e-12) for k in ks]
+    return np.array(outstanding) * np.maximum(values[np.array(ks) - 1], 0)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
