@@ -139,7 +139,8 @@ def _run(
     setting: protocol.Setting,
     echo: Callable[[str], None],
 ) -> None:
-    tasks = [protocol.Task(table, dataset, entry, seed) for seed in seeds for entry in entries_of(table, only)]
+    entries = [entry for entry in entries_of(table, only) if entry.fits(dataset)]
+    tasks = [protocol.Task(table, dataset, entry, seed) for seed in seeds for entry in entries]
     if not tasks:
         return
     try:

@@ -67,7 +67,7 @@ def _scores_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> l
                 lines.append([dataset, paper_row, *empty])
             continue
         for entry in entries:
-            if entry.paper_row == paper_row:
+            if entry.paper_row == paper_row and entry.fits(dataset):
                 lines += _entry_lines(table, dataset, entry, theirs, rows)
     metrics = [title for name in table.metrics for title in (f"{METRIC_LABELS[name]} paper", METRIC_LABELS[name])]
     return [_grid(["set", "method", "variant", *metrics, "seeds", "seconds"], lines)] if lines else []

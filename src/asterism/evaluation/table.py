@@ -46,6 +46,8 @@ class Entry:
         ``"classes"``: as many as the data set has classes.
     by_dataset : mapping of str to mapping
         Further ``params`` of single data sets: what the paper itself chose set by set.
+    datasets : tuple of str
+        The only sets that it can be run on; empty: all.
     estimator : str
         Name in `asterism.methods.METHODS`, where it is not ``method``: rows of one class with different settings.
     """
@@ -57,11 +59,16 @@ class Entry:
     n_clusters: int | str = "classes"
     by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     estimator: str = ""
+    datasets: tuple[str, ...] = ()
 
     @property
     def class_name(self) -> str:
         """Name of the class in `asterism.methods.METHODS`."""
         return self.estimator or self.method
+
+    def fits(self, dataset: str) -> bool:
+        """Whether it can be run on a data set."""
+        return not self.datasets or dataset in self.datasets
 
     def params_on(self, dataset: str) -> dict[str, Any]:
         """The settings on a data set."""
