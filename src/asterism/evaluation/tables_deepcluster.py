@@ -9,6 +9,7 @@ from asterism.evaluation.table import Entry, Panel, Table
 from asterism.transfer.probe import LinearProbe
 
 CIFAR = "cifar10-train"
+ALSO = ("fashion-mnist-train", "mnist-train")  # any set with parts NAME-train and NAME-test
 LAPTOP, EDGES, COLOURS = "laptop", "laptop: Sobel", "laptop: colours"
 N_FITTED, N_LABELLED = 10_000, 5_000
 
@@ -93,6 +94,7 @@ DEEPCLUSTER_TABLES = (
         curves=("nmi_sqrt", "nmi_to_previous"),
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
+        also=ALSO,
         perform=_PROBED,
     ),
     Table(
@@ -105,6 +107,7 @@ DEEPCLUSTER_TABLES = (
         panels=(Panel("(a), (b)", (("k = 100", EDGES),)),),
         preprocessing=_PREPROCESSING,
         notes=_NOTE[:1],
+        also=ALSO,
         perform=_PROBED,
     ),
     Table(
@@ -115,6 +118,7 @@ DEEPCLUSTER_TABLES = (
         metrics=SCORES,
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
+        also=ALSO,
         perform=_PROBED,
     ),
     Table(
@@ -131,6 +135,7 @@ DEEPCLUSTER_TABLES = (
         metrics=SCORES,
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
+        also=ALSO,
         perform=_PROBED,
     ),
 )
