@@ -58,6 +58,9 @@ class CrossDataset:
     Images are resized to the learned network's size and their channels matched to its; every layer's output is scaled
     to length 1 ("for all test algorithms we L2-normalise"); then JULE's merging from the initial clusters to the end,
     without any training: with pixels that is the tables' column "data" (FACTS §9: .874 and .872 are its figures).
+    The mean image of the clustered set is taken off where the network was learned on centred images; the paper is
+    silent, and the other way, by what the clustered set's own file has, gave .798, .805 and .855 for MNIST-test → USPS
+    where this gives .866, .876 and .922 (one seed).
 
     Parameters
     ----------
@@ -80,7 +83,8 @@ class CrossDataset:
         row, kept = kept_run(learning, self.source, protocol.open_dataset(other), folder, setting)
         began = time.monotonic()
         model = cast(JULE, load(kept))
-        centered = bool(self.source.params_on(task.dataset).get("center"))
+        seen_by = task.dataset if task.entry.variant == "data" else other
+        centered = bool(self.source.params_on(seen_by).get("center"))
         features = self._features(model, task, images, centered, Runtime(setting.device))
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
         n_classes = len(np.unique(labels))
@@ -114,7 +118,7 @@ class CrossDataset:
         if task.entry.variant == "data":
             return extract(runtime.place(Pixels(True, mean)), images, runtime)
         network = cast(ConvNetwork, model.encoder_)
-        network.mean.copy_(mean)  # the authors' networks see the files as stored: some centred, some not (FACTS §1.10)
+        network.mean.copy_(mean)
         from_end = LAYERS.index(task.entry.variant) - 1
         encoder = network if from_end == 0 else BlockOutput(network, from_end)
         return extract(runtime.place(encoder), images, runtime)
