@@ -95,7 +95,7 @@ def test_weights_are_drawn_as_in_the_released_code():
 def test_every_network_takes_small_grey_images_and_vectors(architecture):
     network = ConvNet(architecture, width=0.05)
     source = ImageSource(torch.randint(0, 256, (6, 16, 16, 1), dtype=torch.uint8, generator=generator()), [""] * 6)
-    body = network.drawn_for(source, generator()).eval()
+    body = network.drawn_for(source, generator()).eval().requires_grad_(False)
     features = body(source.batch(slice(0, 6)))
     assert features.shape == (6, body.n_features) and torch.isfinite(features).all()
     assert network.drawn((7, 1, 1), generator())(torch.ones(4, 7, 1, 1)).shape[0] == 4
