@@ -16,6 +16,9 @@ SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, no
 # Networks in the order in which auto takes the first whose weights are on this machine.
 PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
 PEEKED = 200  # files of a folder that are looked at
+# JULE merges neighbours, 20 of each image: a group must have more than those. Its time grows with the images, DBC's
+# beyond some thousands does not.
+JULE_GROUP, JULE_MOST = 40, 20_000
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,28 @@ def settled(request: Request) -> Request:
         return request
     if request.n_clusters is None and not request.resume:
         return replace(request, method=None)  # an error anyway: nothing is looked at
-    chosen = choose(request.images, request.color, request.layout)
+    chosen = choose(request.images, request.color, request.layout, request.n_clusters)
     line = f"auto: {chosen.method}, because {chosen.reason}; another with --method"
     return replace(request, method=chosen.method, settings=[*chosen.settings, *request.settings], chosen=line)
 
 
-def choose(images: str, color: str | None = None, layout: str | None = None) -> Choice:
+def choose(images: str, color: str | None = None, layout: str | None = None, n_clusters: int | None = None) -> Choice:
     """What suits images: photographs a pre-trained network, small grey images one that is learnt from them.
 
     Parameters
     ----------
-    images, color, layout
+    images, color, layout, n_clusters
         As the command line takes them.
     """
-    channels, side = _look(images, layout)
+    channels, side, n = _look(images, layout)
     channels = channels if color is None else 3 if color == "rgb" else 1
     if side == 1:
         return Choice("kmeans", (), "these are vectors")
     if channels == 1 and side <= SMALL_SIDE:
-        return Choice("dbc", (), f"the images are grey and at most {SMALL_SIDE} pixels a side")
+        small = f"the images are grey and at most {SMALL_SIDE} pixels a side"
+        if n_clusters is not None and n <= JULE_MOST and n >= JULE_GROUP * n_clusters:
+            return Choice("jule", (), f"{small}, {JULE_GROUP} a group or more")
+        return Choice("dbc", (), small)
     network = known_network()
     if network is None:
         where = "ASTERISM_DATA/weights/NAME.safetensors"
@@ -72,8 +78,8 @@ def known_network() -> str | None:
     return next((name for name in PREFERRED if find_weights(name) is not None), None)
 
 
-def _look(images: str, layout: str | None) -> tuple[int, int]:
-    """Channels and longer side of images; of a folder, from the headers of some of its files."""
+def _look(images: str, layout: str | None) -> tuple[int, int, int]:
+    """Channels, longer side and number of images; of a folder, from the headers of some of its files."""
     from asterism.images import named_sets, open_images
 
     folder = os.path.expanduser(images)
@@ -83,11 +89,11 @@ def _look(images: str, layout: str | None) -> tuple[int, int]:
     if not os.path.isdir(folder):
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
-        return channels, max(height, width)
+        return channels, max(height, width), len(source)
     return _look_into(folder)
 
 
-def _look_into(folder: str) -> tuple[int, int]:
+def _look_into(folder: str) -> tuple[int, int, int]:
     from asterism.images.decode import Unreadable, read_header
     from asterism.images.listing import list_files
 
@@ -101,4 +107,4 @@ def _look_into(folder: str) -> tuple[int, int]:
             continue
         sides.append(max(header.size))
         grey = grey and header.is_grey
-    return (1 if grey else 3), max(sides)
+    return (1 if grey else 3), max(sides), len(files)
