@@ -43,7 +43,7 @@ _ON_PIXELS = (
     Entry("sc-st", "SC-ST", "as in its own paper", {"rotation": True}, by_dataset=_centered(*_CENTRED)),
     Entry("sc-ls", "SC-LS", by_dataset=_centered(*_CENTRED)),
     Entry("ncuts", "N-Cuts", by_dataset=_centered(*_CENTRED)),
-    Entry("ac-link", "AC-Link", by_dataset=_centered(*(name for name in _CENTRED if name != "coil20"))),
+    Entry("ac-link", "AC-Link", by_dataset=_centered(*(name for name in _CENTRED if not name.startswith("coil")))),
     Entry("ac-zell", "AC-Zell", by_dataset=_centered(*_CENTRED)),
     Entry("ac-gdl", "AC-GDL", by_dataset=_centered(*_CENTRED)),
     Entry("ac-pic", "AC-PIC", by_dataset=_centered(*_CENTRED)),
@@ -57,7 +57,7 @@ _ON_FEATURES = tuple(replace(entry, by_dataset={}) for entry in _ON_PIXELS if en
 
 _PIXELS = "uint8 pixels / 255, minus the mean image where 'center' is set, then scaled to length 1"
 _NOTES = (
-    "Digits and COIL centred, faces not, AC-Link on COIL-20 not: so the paper's runs must have been (FACTS §9), for "
+    "Digits and COIL centred, faces not, AC-Link on COIL not: so the paper's runs must have been (FACTS §9), for "
     "with it AC-GDL and AC-Link come out as printed. JULE itself on MNIST is not centred.",
     "JULE: hinge on anchors alone, random negatives, dampened momentum, as in the authors' Torch code; the paper says "
     "otherwise (docs/methods/jule.md). K_s = 10 instead of 20 on UMist.",
