@@ -52,7 +52,7 @@ def test_first_weights():
     network = build_conv((1, 28, 28), torch.Generator().manual_seed(0))
     weights = network.linear.weight
     assert abs(float(weights.detach().std()) - 0.01) < 1e-4 and abs(float(weights.detach().mean())) < 1e-4
-    assert all(float(layer.bias.abs().max()) == 0 for layer in (*network.convolutions, network.linear))
+    assert all(float(layer.bias.detach().abs().max()) == 0 for layer in (*network.convolutions, network.linear))
     assert all(bool((norm.weight == 1).all() and (norm.bias == 0).all()) for norm in network.norms)
     uniform = build_conv((1, 28, 28), torch.Generator().manual_seed(0), norm_scale="uniform").norms[0].weight
     assert 0 <= float(uniform.min()) < 0.2 and 0.8 < float(uniform.max()) <= 1 and 0.3 < float(uniform.mean()) < 0.7
