@@ -43,7 +43,14 @@ def test_the_commands_of_the_guide(tmp_path, monkeypatch):
         assert program == "asterism", line
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (line, result.output, result.exception)
-    for made in ("RUN/report.html", "groups/cluster-000", "new.csv", "RUN2/labels.csv", "features.npz", "new_features.npz"):
+    for made in (
+        "RUN/report.html",
+        "groups/cluster-000",
+        "new.csv",
+        "RUN2/labels.csv",
+        "features.npz",
+        "new_features.npz",
+    ):
         assert (tmp_path / made).exists(), made
     assert set(np.load("new_features.npz", allow_pickle=False).files) >= {"features", "names"}
 

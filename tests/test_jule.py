@@ -285,7 +285,8 @@ calls = []
 merge = jule_steps.merge_without_dust
 jule_steps.merge_without_dust = lambda *a, **b: calls.append(1) or merge(*a, **b)
 folder = sys.argv[1]
-model = JULE(4, training=TripletTraining(n_epochs=6, batch_size=40, dampening=0.0), n_neighbors=8, random_state=0, device="cpu")
+training = TripletTraining(n_epochs=6, batch_size=40, dampening=0.0)
+model = JULE(4, training=training, n_neighbors=8, random_state=0, device="cpu")
 model.fit(np.load(folder + "/X.npy"))
 import os
 rank = os.environ["RANK"]
