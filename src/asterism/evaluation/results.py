@@ -12,8 +12,9 @@ from asterism.evaluation.table import METRIC_LABELS, Table
 from asterism.evaluation.tables import TABLES
 from asterism.training.checkpoint import write_text
 
-# The papers' own methods, which the README shows; their baselines stand on the page.
-OWN = ("jule", "dbc", "deepcluster", "deepcluster-v2", "nmf-fcn", "gsnmf-fcn-ots", "gsnmf-fcn-ft")
+# The papers' own methods where they ran as in the paper, which the README shows; baselines, and FCN's rows with other
+# networks than the paper's, stand on the page.
+OWN = ("jule", "dbc")
 BEGIN, END = "<!-- results: made by `asterism bench --write` -->", "<!-- end of results -->"
 HEAD = """# Results
 
@@ -58,7 +59,15 @@ def _lines(table: Table, rows: list[Row]) -> Iterator[list[str]]:
                 if paper is not None:
                     cell = score_cell([row["scores"][metric] for row in mine], paper)
                     label = f"{entry.paper_row}, {entry.variant}"
-                    yield [table.name, dataset, label, METRIC_LABELS[metric], f"{paper:.3f}", cell, str(len(mine))]
+                    name = _named(table, dataset, mine[0])
+                    yield [table.name, name, label, METRIC_LABELS[metric], f"{paper:.3f}", cell, str(len(mine))]
+
+
+def _named(table: Table, dataset: str, row: Row) -> str:
+    """A set's name, with its size where the paper has another."""
+    known = table.paper["sets"].get(dataset)
+    size = str(row["protocol"]["images"]).rpartition(" ")[2]
+    return dataset if known is None or size == known["size"] else f"{dataset} at {size} (paper {known['size']})"
 
 
 def _is_of(row: Row, dataset: str, method: str, variant: str) -> bool:
