@@ -122,7 +122,15 @@ def test_resume_begins_a_run_where_there_is_none(images, tmp_path):
     assert (tmp_path / "r" / "labels.csv").is_file()
 
 
-def test_ctrl_c_leaves_a_run_that_can_go_on(images, whole, tmp_path):
+@pytest.fixture
+def interruptible():
+    """SIGINT as in a terminal: shells start what runs in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_a_run_that_can_go_on(images, whole, tmp_path, interruptible):
     out = tmp_path / "a run"
     with pytest.MonkeyPatch.context() as patch:
         after_writing("joint.safetensors", 2, lambda: os.kill(os.getpid(), signal.SIGINT), patch.setattr)
