@@ -12,11 +12,12 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from asterism import JULE, load
 from asterism.clustering.graph import knn, nearest_neighbor_components
 from asterism.clustering.linkage import cut, merge_schedule
+from asterism.clustering.votes import neighbor_weights
 from asterism.errors import InputError
 from asterism.images import open_images
 from asterism.methods import jule_steps
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
-from asterism.methods.jule_steps import neighbor_weights, principal_map
+from asterism.methods.jule_steps import principal_map
 from asterism.networks.conv import build_conv
 from asterism.runtime import Runtime
 from asterism.training import Run

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from asterism.clustering.graph import neighbors
 from asterism.clustering.linkage import merge_schedule
+from asterism.clustering.votes import vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
@@ -24,7 +23,6 @@ from asterism.methods.jule_steps import (
     batch_statistics_features,
     from_main,
     mean_image,
-    neighbor_weights,
     principal_map,
 )
 from asterism.networks.conv import ConvNetwork, build_conv
@@ -32,8 +30,6 @@ from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run, train_epoch
 from asterism.training.triplets import TripletLoss
-
-SAME = 1e-10  # squared distance below which a new image is one of those that were fitted: rounding of float32
 
 
 class JULE(ImageClusterer):
@@ -276,13 +272,8 @@ class JULE(ImageClusterer):
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
-        indices, distances = neighbors(features, self.embedding_, self.n_neighbors)
-        weights = neighbor_weights(distances, float(self.sigma2_[0]))
-        same = distances <= SAME
-        weights = np.where(same.any(1, keepdims=True), same, weights)
-        shares = torch.zeros(len(features), len(self.cluster_centers_), dtype=torch.float64)
-        shares.scatter_add_(1, torch.from_numpy(self.labels_[indices]), torch.from_numpy(weights))
-        return (shares / shares.sum(1, keepdim=True)).float()
+        n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])
+        return vote(features, self.embedding_, self.labels_, self.n_neighbors, sigma2, n_clusters)
 
     def _merger(self, run: Run) -> Merger:
         return Merger(self.n_clusters, self.n_neighbors, self.resolved("merging"), run.runtime.device)

@@ -13,6 +13,7 @@ from sklearn.utils.extmath import randomized_svd
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
 from asterism.clustering.linkage import Merging
 from asterism.clustering.linkage_dust import merge_without_dust
+from asterism.clustering.votes import neighbor_weights
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import MergeRule
 from asterism.networks.conv import ConvNetwork
@@ -112,16 +113,6 @@ class Merger:
             W, labels, target, criterion="jule", features=features.numpy(), full=full, **options
         )
         return merging, sigma2
-
-
-def neighbor_weights(distances: np.ndarray, sigma2: float) -> np.ndarray:
-    """exp(−(d² − d²_1)/σ²) of squared distances (N, K) in increasing order: eq. 4 up to a factor for each row.
-
-    The factor keeps images far from all others from weights of 0; shares of a row do not change by it.
-    """
-    if sigma2 <= 0:
-        return (distances == distances[:, :1]).astype(np.float64)
-    return np.exp(-(distances - distances[:, :1]) / sigma2)
 
 
 def mean_image(images: ImageSource) -> torch.Tensor:

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from asterism.clustering.graph import knn, neighbors
+from asterism.clustering.graph import knn
+from asterism.clustering.votes import neighbor_weights, shares, vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
-from asterism.methods.jule_steps import mean_image, neighbor_weights
+from asterism.methods.jule_steps import mean_image
 from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run
 
 N_VOTES = 20  # K_s of JULE (Table 2)
-SAME = 1e-10  # squared distance below which a new image is one of those that were fitted: rounding of float32
 
 
 class VectorClusterer(ImageClusterer):
@@ -82,30 +82,20 @@ class VectorClusterer(ImageClusterer):
         centers = means(features, labels)
         indices, distances = knn(features, N_VOTES)
         sigma2 = float(distances.mean()) if distances.size else 0.0
-        shares = _votes(labels[torch.from_numpy(indices)], neighbor_weights(distances, sigma2), len(centers))
-        confidence = shares.gather(1, labels[:, None])[:, 0]
+        found = shares(labels.numpy()[indices], neighbor_weights(distances, sigma2), len(centers))
+        confidence = found.gather(1, labels[:, None])[:, 0]
         attributes = {"embedding": features.numpy(), "sigma2": np.array([sigma2])}
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes=attributes)
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in the affinity of features (N, D) to their nearest fitted images."""
-        indices, distances = neighbors(features, self.embedding_, N_VOTES)
-        same = distances <= SAME
-        weights = np.where(same.any(1, keepdims=True), same, neighbor_weights(distances, float(self.sigma2_[0])))
-        return _votes(torch.from_numpy(self.labels_[indices]), weights, len(self.cluster_centers_))
+        sigma2 = float(self.sigma2_[0])
+        return vote(features, self.embedding_, self.labels_, N_VOTES, sigma2, len(self.cluster_centers_))
 
 
 def pixels_of(images: ImageSource, center: bool, normalise: bool) -> Pixels:
     """The encoder of pixels, with the mean of these images."""
     return Pixels(normalise, mean_image(images) if center else None)
-
-
-def _votes(labels: torch.Tensor, weights: np.ndarray, n_clusters: int) -> torch.Tensor:
-    """Share (N, k) of each cluster in the weights (N, K) of neighbours with labels (N, K); of none, all the same."""
-    shares = torch.zeros(len(labels), n_clusters, dtype=torch.float64)
-    shares.scatter_add_(1, labels, torch.as_tensor(weights, dtype=torch.float64))
-    total = shares.sum(1, keepdim=True)
-    return torch.where(total > 0, shares / total, 1 / n_clusters).float()
 
 
 def means(features: torch.Tensor, labels: torch.Tensor, n_clusters: int = 0) -> torch.Tensor:
