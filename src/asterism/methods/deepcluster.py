@@ -16,6 +16,7 @@ from sklearn.base import clone
 from torch import nn
 
 from asterism.clustering.kmeans import kmeans
+from asterism.clustering.means import cluster_means
 from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
@@ -310,6 +311,4 @@ def _flow(vectors: FeatureStore, run: Run, n: int) -> tuple[torch.Tensor, torch.
     """Power iteration clustering of all vectors, which every process then holds (FACTS §3.5)."""
     everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
     labels = torch.from_numpy(power_iteration_clustering(everything))
-    sums = everything.new_zeros(int(labels.max()) + 1, everything.shape[1])
-    sums.index_add_(0, labels.to(sums.device), everything)
-    return labels, sums / torch.bincount(labels).to(sums)[:, None], 0
+    return labels, cluster_means(everything, labels.to(everything.device)), 0

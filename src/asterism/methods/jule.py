@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from asterism.clustering.linkage import merge_schedule
+from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
@@ -251,7 +252,6 @@ class JULE(ImageClusterer):
 
         found = run.once("rc", compute)
         labels = found["labels"] if kept is None else kept
-        sums = torch.zeros(int(labels.max()) + 1, features.shape[1]).index_add_(0, labels, features)
         attributes = {
             "sf_labels": sf_labels,
             "rc_labels": found["labels"],
@@ -265,7 +265,7 @@ class JULE(ImageClusterer):
         return Fitted(
             encoder=network,
             labels=labels.numpy(),
-            centers=(sums / torch.bincount(labels)[:, None]).numpy(),
+            centers=cluster_means(features, labels).numpy(),
             confidence=found["confidence"].numpy(),
             attributes={name: value.numpy() for name, value in attributes.items()},
         )

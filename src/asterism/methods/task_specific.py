@@ -16,10 +16,11 @@ from torch import nn
 
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import kmeans
+from asterism.clustering.means import cluster_means
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
-from asterism.methods.vectors import means, pixels_of
+from asterism.methods.vectors import pixels_of
 from asterism.networks.pixels import Pixels
 from asterism.networks.sparse_coding import SparseCoder
 from asterism.parameters import Interval
@@ -146,7 +147,7 @@ class TaskSpecificClustering(ImageClusterer):
         found = {"head_weight": head.weight.detach().cpu().numpy(), "head_bias": head.bias.detach().cpu().numpy()}
         self._set_attributes(found)
         confidence, labels = self._scores(codes).max(1)
-        centers = means(codes, labels, self.n_clusters)
+        centers = cluster_means(codes, labels, self.n_clusters)
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes=found)
 
     def _start(self, pixels: Pixels, coder: SparseCoder, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from asterism.clustering.graph import knn
+from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import neighbor_weights, shares, vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
@@ -79,7 +80,7 @@ class VectorClusterer(ImageClusterer):
             return {"labels": torch.from_numpy(np.unique(found, return_inverse=True)[1])}  # a cluster may be empty
 
         labels = run.once("clusters", find)["labels"]
-        centers = means(features, labels)
+        centers = cluster_means(features, labels)
         indices, distances = knn(features, N_VOTES)
         sigma2 = float(distances.mean()) if distances.size else 0.0
         found = shares(labels.numpy()[indices], neighbor_weights(distances, sigma2), len(centers))
@@ -96,11 +97,3 @@ class VectorClusterer(ImageClusterer):
 def pixels_of(images: ImageSource, center: bool, normalise: bool) -> Pixels:
     """The encoder of pixels, with the mean of these images."""
     return Pixels(normalise, mean_image(images) if center else None)
-
-
-def means(features: torch.Tensor, labels: torch.Tensor, n_clusters: int = 0) -> torch.Tensor:
-    """Mean feature (k, D) of each cluster, of ``n_clusters`` at least; 0 of an empty one."""
-    counts = torch.bincount(labels, minlength=n_clusters)
-    sums = features.new_zeros(len(counts), features.shape[1], dtype=torch.float64)
-    sums.index_add_(0, labels, features.double())
-    return (sums / counts.clamp_min(1)[:, None]).float()
