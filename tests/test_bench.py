@@ -13,9 +13,10 @@ import asterism.methods.soft_clusterer as soft_clusterer
 from asterism import DBC, ImageSource, KMeans
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.evaluation import bench, printing, protocol
-from asterism.evaluation.bench import list_tables, run_tables
+from asterism.evaluation.bench import run_tables
 from asterism.evaluation.printing import format_table
 from asterism.evaluation.protocol import recorded
+from asterism.evaluation.stock import list_tables
 from asterism.evaluation.table import Entry, Panel, Table
 from asterism.evaluation.tables import TABLES
 from asterism.training import run as run_module

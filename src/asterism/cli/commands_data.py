@@ -44,7 +44,7 @@ def bench(
     seeds: Annotated[str | None, Opt(help="0-2, or 0,1,5.  [default: 0-2; with --show all that are recorded]")] = None,
     show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
     json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
-    list_: Annotated[bool, Opt("--list", help="List the tables and what their data sets lack.")] = False,
+    list_: Annotated[bool, Opt("--list", help="What is recorded and what the rest costs; of TABLE by set.")] = False,
     write: Annotated[bool, Opt("--write", help="Make docs/results.md and the README's table from the rows.")] = False,
     out: Annotated[Path | None, Opt(help="Folder of the recorded rows.  [default: benchmarks/results]")] = None,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -56,13 +56,17 @@ def bench(
     """
     from json import dumps
 
-    from asterism.cli.describe import parse_only, parse_seeds, table_lines
+    from asterism.cli.describe import parse_only, parse_seeds
     from asterism.evaluation import bench as benchmark
     from asterism.evaluation.printing import format_table
 
+    chosen_seeds = None if seeds is None else parse_seeds(seeds)
     if list_:
-        listed = benchmark.list_tables()
-        say(dumps(listed) if json else table_lines(listed))
+        from asterism.cli.stock_text import stock_text
+        from asterism.evaluation.stock import list_tables
+
+        listed = list_tables(tables or (), seeds=chosen_seeds or benchmark.DEFAULT_SEEDS, results_dir=out)
+        say(dumps(listed) if json else stock_text(listed, by_set=bool(tables)))
         return
     if write:
         from asterism.evaluation.results import write_results
@@ -76,7 +80,7 @@ def bench(
     rows = benchmark.run_tables(
         tables,
         only=chosen,
-        seeds=None if seeds is None else parse_seeds(seeds),
+        seeds=chosen_seeds,
         show=show,
         results_dir=out,
         device=device,

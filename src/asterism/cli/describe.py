@@ -6,13 +6,11 @@ import inspect
 import re
 import sys
 import textwrap
-from typing import Any
 
 from asterism.cli.runs import find_method
 from asterism.cli.settings import Setting, settings_of
 from asterism.cli.text import aligned
 from asterism.errors import InputError
-from asterism.images import named_sets
 from asterism.methods import METHODS
 
 WIDTH = 110
@@ -52,23 +50,6 @@ def parameter_lines(name: str) -> str:
     head = [f"{name}: {_first_paragraph(cls.__doc__)}", *([paper] if paper else []), ""]
     how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
     return "\n".join([*head, aligned([["PARAMETER", "DEFAULT", "MEANING"], *rows]), how])
-
-
-def table_lines(tables: list[dict[str, Any]]) -> str:
-    """The tables of ``asterism bench --list``, and what their data sets lack."""
-    here = {one.name: one for one in named_sets()}
-    rows: list[list[Any]] = [["TABLE", "METHODS", "RUNS A SEED", "DATA SETS", "WHAT"]]
-    lacking = {}
-    for table in tables:
-        marks = []
-        for name in (*table["datasets"], *table["also"]):
-            absent = name in here and not here[name].available and not here[name].fetchable
-            marks.append(f"{name}*" if absent else name)
-            if absent:
-                lacking[name] = here[name].how_to_get
-        rows.append([table["name"], ",".join(table["methods"]), table["runs_a_seed"], ",".join(marks), table["title"]])
-    lines = [f"* not here: data:{name}: {how}" for name, how in lacking.items()]
-    return "\n".join([aligned(rows), *([""] if lines else []), *lines])
 
 
 def parse_only(texts: list[str]) -> dict[str, str]:

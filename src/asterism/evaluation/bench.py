@@ -10,15 +10,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from asterism.errors import InputError, MissingDataError
 from asterism.evaluation import protocol
 from asterism.evaluation.choice import Only, datasets_of, entries_of
 from asterism.evaluation.protocol import Row
 from asterism.evaluation.table import METRIC_LABELS, Table
-from asterism.evaluation.tables import TABLES, find_tables
-from asterism.methods import METHODS
+from asterism.evaluation.tables import find_tables
 
 DEFAULT_SEEDS = (0, 1, 2)
 FILTERS = ("dataset", "method", "variant")
@@ -26,22 +24,6 @@ FILTERS = ("dataset", "method", "variant")
 
 def _silent(line: str) -> None:
     pass
-
-
-def list_tables() -> list[dict[str, Any]]:
-    """What can be benched: for each table its name, paper, title, sets, methods and number of runs a seed."""
-    return [
-        {
-            "name": table.name,
-            "paper": f"{table.paper['source']}, {table.paper['where']}",
-            "title": table.title,
-            "datasets": list(table.datasets),
-            "also": list(table.also),
-            "methods": sorted({entry.method for entry in table.entries if entry.class_name in METHODS}),
-            "runs_a_seed": len(table.datasets) * len(table.entries),
-        }
-        for table in TABLES.values()
-    ]
 
 
 def run_tables(
@@ -60,7 +42,7 @@ def run_tables(
     Parameters
     ----------
     names : iterable of str
-        Tables, see `list_tables`.
+        Tables, see `asterism.evaluation.stock.list_tables`.
     only : mapping, optional
         ``{"dataset": "usps", "method": "dbc", "variant": "augmentation"}``: any of the three; a variant is chosen by a
         part of its name.

@@ -78,14 +78,32 @@ class NamedSet:
         if self.file is None:
             return "comes with scikit-learn"
         where = data_folders()[0] / self.file
+        origin = f"from {_ORIGINS[self.file]}; " if self.file in _ORIGINS else ""
         if not self.file.endswith(".npz"):
             classes = f"{{{','.join(_PARTS[self.file])}}}/CLASS" if self.file in _PARTS else "CLASS"
-            return f"put its images at {where}/{classes}/*.jpg, or set ASTERISM_DATA to a folder that holds them"
+            place = f"{where}/{classes}/*.jpg"
+            return f"{origin}put its images at {place}, or set ASTERISM_DATA to a folder that holds them"
         parted = any(one.split is not None for one in _SETS if one.file == self.file)
         split = ", split (0 train, 1 test)" if parted else ""
         keys = f"images (uint8, N x H x W [x 3]), labels (int64 from 0){split}"
-        return f"make the file {where} with the keys {keys}, or set ASTERISM_DATA to a folder that holds it"
+        return f"{origin}make the file {where} with the keys {keys}, or set ASTERISM_DATA to a folder that holds it"
 
+
+# Where those can be had that nothing fetches by itself; faces are given out on request, each under terms of its own.
+_ORIGINS = {
+    "usps.npz": "https://cs.nyu.edu/~roweis/data.html (usps_all.mat)",
+    "coil20.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php (the processed set)",
+    "coil100-32.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php (reduced to 32x32)",
+    "coil100-128.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php",
+    "umist-32.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, reduced to 32x32)",
+    "umist-380.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, 19 images a person)",
+    "cmu-pie.npz": "https://github.com/jwyang/JULE.torch (its data sets)",
+    "frgc.npz": "https://www.nist.gov/programs-projects/face-recognition-grand-challenge-frgc, on request",
+    "ytf.npz": "https://www.cs.tau.ac.il/~wolf/ytfaces, on request",
+    "flowers102": "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
+    "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
+    "ukbench": "https://archive.org/details/ukbench",
+}
 
 _PARTS = {"flowers102": ("train", "val", "test")}
 
