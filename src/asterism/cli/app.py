@@ -39,6 +39,7 @@ for command in (
     app.command()(guarded(command))
 commands_transfer.transfer.command()(guarded(commands_transfer.probe))
 commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
+commands_transfer.transfer.command()(guarded(commands_transfer.voc_classify))
 app.add_typer(commands_transfer.transfer)
 
 

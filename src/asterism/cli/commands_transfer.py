@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,3 +83,41 @@ def retrieval(
 
     found = retrieve_run(run, images, whiten_on, labels, layer, size, device)
     say(dumps(found) if json else aligned(found.items()))
+
+
+VocDir = Annotated[Path, Arg(metavar="VOCDIR", help="VOCdevkit, or the folder VOC2007 or VOC2012 in it.")]
+Learn = Annotated[str, Opt(help="fc6-8: the layers behind the convolutions; fc6-8+norm: and batch norm; all.")]
+
+
+def voc_classify(
+    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    voc: VocDir,
+    learn: Learn = "fc6-8",
+    train: Annotated[str, Opt(help="List of images to learn from.")] = "trainval",
+    test: Annotated[str, Opt(help="List of images to be scored on.")] = "test",
+    settings: Annotated[
+        list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=80000, lr=0.003 ...")
+    ] = None,
+    seed: Annotated[int, Opt(min=0, help="Of new layers, order, crops.")] = 0,
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Classification on PASCAL VOC 2007.
+
+    New last layers, or the whole network, learn from random crops; the score is the mean average precision (11 points)
+    over ten crops an image. Killed, the same command goes on.
+    """
+    from json import dumps
+
+    from asterism.cli.voc import classify_run
+
+    found = classify_run(run, voc, train, test, settings or [], learn, seed, device, quiet)
+    say(dumps(found) if json else aligned(_lines(found, "precisions")))
+
+
+def _lines(found: dict[str, Any], of_classes: str) -> list[tuple[str, str]]:
+    """A result for the eye: what was learnt, the scores of the classes, then their means."""
+    lines = [(name, f"{value:.4f}") for name, value in found[of_classes].items()]
+    means = [(name, f"{value:.4f}") for name, value in found.items() if isinstance(value, float)]
+    return [("trained", found["learnt"]), *lines, *means]
