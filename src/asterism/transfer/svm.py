@@ -9,6 +9,7 @@ import torch
 from asterism.errors import InputError
 
 VARIANCE = 0.01  # added to the variance of a feature before its root is divided by
+INSIDE = 0.3  # ρ, the share of rows taken to lie inside a class's margin, for preconditioning alone
 
 
 class SquaredHingeSVM:
@@ -30,8 +31,11 @@ class SquaredHingeSVM:
 
     Notes
     -----
-    Two products with the (N, D) features an iteration: 4·N·D·classes FLOP, in float32; their sums in float64. A copy of
-    the features is held.
+    The curvature is I + (2C/N) Σ x_i x_iᵀ over the rows inside the margin; pooled features are so correlated that its
+    condition is about 10⁵, and plain L-BFGS has not converged in 1000 iterations. Here the variable is φ = Lᵀθ with
+    L Lᵀ = I + ρ (2C/N) XᵀX, the curvature if a share ρ of the rows lay inside: the same minimum, in some 30
+    iterations. L costs N·D² + D³/3 FLOP once and 12·D² bytes; an iteration costs two products with the features,
+    4·N·D·classes FLOP, in float32, and two triangular solves. A copy of the features is held.
     """
 
     def __init__(self, C: float = 100.0, max_iter: int = 1000, standardise: bool = True) -> None:
@@ -58,17 +62,24 @@ class SquaredHingeSVM:
         signs[torch.arange(len(X)), torch.as_tensor(target)] = 1.0
         shape = (X.shape[1], len(self.classes_))
 
+        factor = _factor(X, 2 * self.C / len(X))
+
+        def theta_of(flat: np.ndarray) -> torch.Tensor:
+            phi = torch.from_numpy(flat).float().view(shape)
+            return torch.linalg.solve_triangular(factor.T, phi, upper=True)
+
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            theta = torch.from_numpy(flat).float().view(shape)
+            theta = theta_of(flat)
             margin = (1 - signs * (X @ theta)).clamp_min_(0)  # (N, classes)
-            gradient = theta.double() - (2 * self.C / len(X)) * (X.T @ (signs * margin)).double()
+            gradient = theta - (2 * self.C / len(X)) * (X.T @ (signs * margin))
             loss = 0.5 * float(theta.double().square().sum()) + self.C / len(X) * float(margin.double().square().sum())
-            return loss, gradient.numpy().ravel()
+            by_phi = torch.linalg.solve_triangular(factor, gradient, upper=False)
+            return loss, by_phi.double().numpy().ravel()
 
         start = np.zeros(shape[0] * shape[1])
-        options = {"maxiter": self.max_iter, "maxcor": 10, "ftol": 1e-9}
+        options = {"maxiter": self.max_iter, "maxcor": 10, "ftol": 1e-7}  # what float32 sums can tell
         found = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        self.coef_ = torch.from_numpy(found.x).float().view(shape)
+        self.coef_ = theta_of(found.x)
         self.n_iter_ = int(found.nit)
         return self
 
@@ -90,3 +101,10 @@ class SquaredHingeSVM:
     def score(self, X: torch.Tensor, y: np.ndarray) -> float:
         """Share of features (N, D) whose class is found."""
         return float(np.mean(self.predict(X) == np.asarray(y)))
+
+
+def _factor(X: torch.Tensor, weight: float) -> torch.Tensor:
+    """Lower triangular L (D, D) with L Lᵀ = I + ρ · weight · XᵀX."""
+    curvature = (X.T @ X).double() * (INSIDE * weight)
+    curvature.diagonal().add_(1.0)
+    return torch.linalg.cholesky(curvature).float()
