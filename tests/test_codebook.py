@@ -108,9 +108,7 @@ def test_the_svm_standardises_and_needs_two_classes():
 
 def test_the_svm_converges_on_features_that_go_together():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(600, 1)) * np.linspace(1, 2, 80) + 0.05 * rng.normal(
-        size=(600, 80)
-    )  # as pooled codes do
+    X = rng.normal(size=(600, 1)) * np.linspace(1, 2, 80) + 0.05 * rng.normal(size=(600, 80))  # as pooled codes do
     y = (20 * X[:, :3] @ [1, -2, 1] + 0.5 * rng.normal(size=600) > 0).astype(int) + (X[:, 5] > 1)
     machine = SquaredHingeSVM().fit(torch.from_numpy(X), y)
     rows = machine._prepared(torch.from_numpy(X).float()).double().numpy()
