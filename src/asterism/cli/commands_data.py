@@ -42,6 +42,12 @@ def bench(
         list[str] | None, Opt(metavar="KEY=VALUE,...", help="Only these rows: dataset=usps,method=dbc.")
     ] = None,
     seeds: Annotated[str | None, Opt(help="0-2, or 0,1,5.  [default: 0-2; with --show all that are recorded]")] = None,
+    method: Annotated[
+        str | None, Opt(metavar="CLASS", help="Put a class of another library in: sklearn.cluster.Birch.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, Opt("--set", metavar="NAME=VALUE", help="Of that class: threshold=0.1 ...")
+    ] = None,
     show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
     json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
     list_: Annotated[bool, Opt("--list", help="What is recorded and what the rest costs; of TABLE by set.")] = False,
@@ -58,6 +64,7 @@ def bench(
 
     from asterism.cli.describe import parse_only, parse_seeds
     from asterism.evaluation import bench as benchmark
+    from asterism.evaluation.guests import guest_entry
     from asterism.evaluation.printing import format_table
 
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
@@ -76,6 +83,8 @@ def bench(
         return
     if not tables:
         raise typer.BadParameter("which tables? See: asterism bench --list", param_hint="TABLES")
+    if settings and method is None:
+        raise typer.BadParameter("belongs to --method CLASS; a table's own methods run as it says", param_hint="--set")
     chosen = parse_only(only or [])
     rows = benchmark.run_tables(
         tables,
@@ -83,6 +92,7 @@ def bench(
         seeds=chosen_seeds,
         show=show,
         results_dir=out,
+        guests=() if method is None else [guest_entry(method, settings or [])],
         device=device,
         verbose=0 if quiet else 1,
         echo=(lambda line: None) if quiet else note,

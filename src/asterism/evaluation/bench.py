@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asterism.errors import InputError, MissingDataError
 from asterism.evaluation import protocol
 from asterism.evaluation.choice import Only, datasets_of, entries_of
+from asterism.evaluation.guests import is_guest, missing_guest
 from asterism.evaluation.protocol import Row
-from asterism.evaluation.table import METRIC_LABELS, Table
-from asterism.evaluation.tables import find_tables
+from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.evaluation.tables import TABLES, find_tables
 
 DEFAULT_SEEDS = (0, 1, 2)
 FILTERS = ("dataset", "method", "variant")
@@ -33,6 +35,7 @@ def run_tables(
     seeds: Sequence[int] | None = None,
     show: bool = False,
     results_dir: str | os.PathLike[str] | None = None,
+    guests: Sequence[Entry] = (),
     device: str = "auto",
     verbose: int = 0,
     echo: Callable[[str], None] = _silent,
@@ -52,6 +55,8 @@ def run_tables(
         Run nothing.
     results_dir : path, optional
         Default `default_results_dir`. Each table is a file there, and ``runs`` holds what is not finished.
+    guests : sequence of Entry
+        Classes of other libraries, of `asterism.evaluation.guests.guest_entry`: run these and nothing else.
     device : str
     verbose : int
         See `Runtime` and `DBC`.
@@ -66,12 +71,14 @@ def run_tables(
     Raises
     ------
     InputError
-        For an unknown table, or a choice that fits nothing.
+        For an unknown table, a choice that fits nothing, or a table that takes no guests.
     StorageError
         If the results cannot be written.
     """
     tables = find_tables(names)
     only = dict(only or {})
+    if guests:
+        tables = [_with_guests(table, guests) for table in tables]
     _check_only(tables, only)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("bench runs in one process; start it without torchrun")
@@ -99,10 +106,19 @@ def default_results_dir() -> Path:
 # ---------------------------------------------------------------- what to run
 
 
+def _with_guests(table: Table, guests: Sequence[Entry]) -> Table:
+    if not table.guests:
+        able = ", ".join(one.name for one in TABLES.values() if one.guests)
+        raise InputError(f"{table.name} takes no other methods, its rows are more than a clustering; {able} do")
+    return replace(table, entries=tuple(guests))
+
+
 def _check_only(tables: list[Table], only: Only) -> None:
     for key, value in only.items():
         if key not in FILTERS:
             raise InputError(f"--only {key}={value} cannot be used: choose by {', '.join(FILTERS)}")
+        if key == "method" and is_guest(value):
+            continue  # was put into a table by hand: its rows say which
         one = {key: value}
         if not any(datasets_of(table, one) and entries_of(table, one) for table in tables):
             entries = [entry for table in tables for entry in table.entries]
@@ -132,6 +148,9 @@ def _run(
         return
     described = protocol.describe(dataset, images)
     for task in tasks:
+        if lacking := missing_guest(task.entry.class_name):
+            echo(f"{task}: not run: {lacking}")
+            continue
         folder = path.parent / "runs" / task.folder_name
         with protocol.claimed(folder) as free:
             if not free:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from asterism.evaluation.choice import Only, datasets_of, entries_of
+from asterism.evaluation.guests import recorded_guests
 from asterism.evaluation.protocol import Row, variant_of
-from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import find_tables
 from asterism.images import named_sets
-from asterism.methods import METHODS
 
 CLOSE = 0.01  # a score that misses the paper's by no more is marked as near
 EPOCHS_SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -33,6 +34,7 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     """
     (table,), only = find_tables([name]), dict(only or {})
     mine = [row for row in rows if row["table"] == table.record]
+    table = replace(table, entries=(*table.entries, *recorded_guests(table.entries, mine)))
     current = [row for row in mine if row.get("current", True)]
     show = {"scores": _scores_blocks, "curves": _curves_blocks, "histogram": _histogram_blocks}[table.shows]
     sets = list(dict.fromkeys([*datasets_of(table, only), *(row["dataset"] for row in mine)]))
@@ -61,7 +63,7 @@ def _scores_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> l
     lines: list[list[str]] = []
     for paper_row in dict.fromkeys([*printed, *(entry.paper_row for entry in entries)]):
         theirs = printed.get(paper_row, {})
-        if not any(one.paper_row == paper_row and one.class_name in METHODS for one in table.entries):
+        if not any(one.paper_row == paper_row for one in table.entries):
             if not {"method", "variant"} & set(only):
                 empty = ["quoted from the paper, not run", *_score_cells(table, theirs, []), "", ""]
                 lines.append([dataset, paper_row, *empty])
@@ -95,18 +97,22 @@ def _score_cells(table: Table, theirs: Row, rows: list[Row]) -> Iterator[str]:
         paper = theirs.get(name)
         suspect = "*" if "misprint" in theirs else ""
         yield "-" if paper is None else f"{paper:.{theirs.get('digits', 3)}f}{suspect}"
-        yield score_cell([row["scores"][name] for row in rows], paper)
+        yield score_cell([row["scores"][name] for row in rows], paper, name in LOWER_IS_BETTER)
 
 
-def score_cell(values: list[float], paper: float | None) -> str:
+def score_cell(values: list[float], paper: float | None, lower_is_better: bool = False) -> str:
     """Mean ± standard deviation over the seeds, and how that compares with the paper."""
     if not values:
         return ""
     mean = statistics.fmean(values)
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    rounded = round(mean, 3)  # the paper's figures have three digits
-    mark = "" if paper is None else REACHED if rounded >= paper else NEAR if rounded >= paper - CLOSE else BELOW
+    mark = "" if paper is None else _mark(round(mean, 3), paper, -1 if lower_is_better else 1)
     return f"{mean:.3f}{spread} {mark}".rstrip()
+
+
+def _mark(found: float, paper: float, sign: int) -> str:
+    """Of a score with three digits, as many as the paper's figures have."""
+    return REACHED if sign * found >= sign * paper else NEAR if sign * found >= sign * paper - CLOSE else BELOW
 
 
 def _seconds(rows: list[Row]) -> str:

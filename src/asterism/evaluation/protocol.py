@@ -22,6 +22,7 @@ import numpy as np
 
 from asterism.errors import AsterismError, MissingDataError, RunError, StorageError
 from asterism.estimator import COMPUTING, ImageClusterer
+from asterism.evaluation.guests import guest, guest_params, is_guest, plain, run_guest
 from asterism.evaluation.metrics import scores
 from asterism.evaluation.table import METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import TABLES
@@ -54,13 +55,20 @@ class Task:
     @property
     def params(self) -> dict[str, Any]:
         """Every parameter that decides the result, the class's defaults filled in; ``n_clusters`` may be "classes"."""
+        if is_guest(self.entry.class_name):
+            return guest_params(guest(self.entry, self.dataset, 2, self.seed), self.entry.n_clusters)
         return {**resolved_params(self.estimator()), "n_clusters": self.entry.n_clusters}
 
     @property
     def command(self) -> str:
         """The command that makes this run again."""
-        only = f"dataset={self.dataset},method={self.entry.method},variant={self.entry.variant}"
-        return f"asterism bench {self.table.record} --only {shlex.quote(only)} --seeds {self.seed}"
+        if is_guest(self.entry.method):
+            settings = "".join(f" --set {shlex.quote(f'{name}={value}')}" for name, value in self.entry.params.items())
+            chosen = f"--method {self.entry.method}{settings} --only dataset={self.dataset}"
+        else:
+            only = f"dataset={self.dataset},method={self.entry.method},variant={self.entry.variant}"
+            chosen = f"--only {shlex.quote(only)}"
+        return f"asterism bench {self.table.record} {chosen} --seeds {self.seed}"
 
     @property
     def folder_name(self) -> str:
@@ -171,6 +179,8 @@ def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> 
     dict
         The row of ``benchmarks/results``.
     """
+    if is_guest(task.entry.class_name):
+        return run_guest(task, images, setting)
     ordered = shuffled(images, task.seed)
     labels = np.asarray(ordered.labels)
     n_classes = len(np.unique(labels))
@@ -193,14 +203,15 @@ def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> 
         "versions": content["versions"],
         "params": {**task.params, "n_clusters": estimator.n_clusters},
         "commit": commit,
-        "protocol": _protocol(task, images, n_classes),
+        "protocol": about(task, images, n_classes),
         "command": task.command,
         "resumed": resumed,
         "history": _summary(task.table, fitted.history_, found),
     }
 
 
-def _protocol(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]:
+def about(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]:
+    """What was done to which images, for the row."""
     by_classes = task.entry.n_clusters == "classes"
     return {
         "variant": task.entry.variant,
@@ -327,10 +338,13 @@ def recorded(path: Path) -> list[Row]:
 def _is_current(row: Row, task: Task | None) -> bool:
     """Whether a row's parameters are what would be run today; the number of classes is the data set's affair.
 
-    A parameter that the row does not know came later: the row ran with its default, which keeps what was.
+    A parameter that the row does not know came later: the row ran with its default, which keeps what was. Of a class
+    of another library, which may not be installed, only the entry's own settings are compared.
     """
     if task is None:
-        return False
+        return is_guest(row["method"])
+    if is_guest(task.entry.class_name):
+        return {**row["params"], **plain(task.entry.params_on(row["dataset"]))} == row["params"]
     wanted = task.params
     by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
     found = {**row["params"], **by_classes}

@@ -8,7 +8,7 @@ from pathlib import Path
 from asterism.errors import MissingDataError
 from asterism.evaluation.printing import format_table, score_cell
 from asterism.evaluation.protocol import Row, recorded, variant_of
-from asterism.evaluation.table import METRIC_LABELS, Table
+from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Table
 from asterism.evaluation.tables import TABLES
 from asterism.training.checkpoint import write_text
 
@@ -57,7 +57,7 @@ def _lines(table: Table, rows: list[Row]) -> Iterator[list[str]]:
             for metric in table.metrics if mine else ():
                 paper = theirs.get(metric)
                 if paper is not None:
-                    cell = score_cell([row["scores"][metric] for row in mine], paper)
+                    cell = score_cell([row["scores"][metric] for row in mine], paper, metric in LOWER_IS_BETTER)
                     label = f"{entry.paper_row}, {entry.variant}"
                     name = _named(table, dataset, mine[0])
                     yield [table.name, name, label, METRIC_LABELS[metric], f"{paper:.3f}", cell, str(len(mine))]

@@ -24,8 +24,12 @@ METRIC_LABELS = {
     "knn": "k-NN",
     "svm": "SVM accuracy",
     **{f"svm_{n}": f"accuracy {n // 1000}k" for n in (5000, 10_000, 25_000, 50_000)},  # labelled images
+    "nn_error": "1-NN error",
+    "trust": "T(12)",
     **{f"purity_at_{k}": f"purity@{k}" for k in (1, 5, 10, 20, 50, 100)},  # of the nearest neighbours
 }
+
+LOWER_IS_BETTER = {"nn_error"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Entry:
     Attributes
     ----------
     method : str
-        What the rows are called; a name of `asterism.methods.METHODS` unless ``estimator`` is one.
+        What the rows are called; a name of `asterism.methods.METHODS`, or the path of a class of another library
+        (`asterism.evaluation.guests`), unless ``estimator`` is one.
     paper_row : str
         What the paper calls it.
     variant : str
@@ -49,7 +54,7 @@ class Entry:
     datasets : tuple of str
         The only sets that it can be run on; empty: all.
     estimator : str
-        Name in `asterism.methods.METHODS`, where it is not ``method``: rows of one class with different settings.
+        That name or path, where it is not ``method``: rows of one class with different settings.
     """
 
     method: str
@@ -63,7 +68,7 @@ class Entry:
 
     @property
     def class_name(self) -> str:
-        """Name of the class in `asterism.methods.METHODS`."""
+        """Name of the class in `asterism.methods.METHODS`, or its path."""
         return self.estimator or self.method
 
     def fits(self, dataset: str) -> bool:
@@ -113,6 +118,8 @@ class Table:
     perform : callable, optional
         ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
         (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
+    guests : bool
+        Whether classes of other libraries can be put into it: its rows are clusterings of a set of vectors.
     runs_of : str
         Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
@@ -130,6 +137,7 @@ class Table:
     notes: tuple[str, ...] = ()
     perform: Callable[..., dict[str, Any]] | None = None
     photo_side: int | None = None
+    guests: bool = False
     runs_of: str = ""
 
     @property

@@ -84,6 +84,7 @@ JULE_TABLES = (
         preprocessing=_PIXELS,
         notes=_NOTES,
         perform=on_images,
+        guests=True,
     ),
     Table(
         "jule-10",
@@ -95,6 +96,7 @@ JULE_TABLES = (
         preprocessing=_PIXELS,
         notes=_NOTES,
         perform=on_images,
+        guests=True,
         runs_of="jule-3",
     ),
     Table(
@@ -107,6 +109,7 @@ JULE_TABLES = (
         preprocessing="features of jule",
         notes=_ON_FEATURES_NOTES,
         perform=OnFeatures(_RC),
+        guests=True,
     ),
     Table(
         "jule-11",
@@ -118,6 +121,7 @@ JULE_TABLES = (
         preprocessing="features of jule",
         notes=_ON_FEATURES_NOTES,
         perform=OnFeatures(_RC),
+        guests=True,
         runs_of="jule-4",
     ),
     Table(

@@ -1,0 +1,236 @@
+"""Classes of other libraries in a table, by their path: ``sklearn.cluster.Birch``, ``clustpy.deep.DCN``.
+
+Whatever has scikit-learn's ``fit_predict`` can stand beside the methods; nothing of it is imported before it runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from asterism.errors import InputError, MissingDependencyError
+from asterism.evaluation.metrics import scores
+from asterism.evaluation.table import Entry
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.networks.pixels import Pixels
+from asterism.runtime import Runtime, hardware, versions
+
+EXTRAS = {"clustpy": "peers"}  # package -> our optional extra
+DEFAULTS = "its defaults"
+_NUMBER_OF_CLUSTERS = ("n_clusters", "n_components")  # of a clusterer, of a mixture
+_DECIDES_NOTHING = {"random_state", "verbose", "n_jobs", "device", "copy_x"}
+
+
+def is_guest(class_name: str) -> bool:
+    """Whether a name is a path to a class; names of methods have no dots."""
+    return "." in class_name
+
+
+def guest_entry(path: str, settings: Sequence[str] = ()) -> Entry:
+    """An entry for a class of another library, as ``bench --method PATH --set NAME=VALUE`` asks for it.
+
+    Parameters
+    ----------
+    path : str
+        ``"sklearn.cluster.Birch"``.
+    settings : sequence of str
+        ``"threshold=0.1"``; values are Python's literals, everything else is text.
+
+    Returns
+    -------
+    Entry
+        Its variant names the settings.
+
+    Raises
+    ------
+    InputError
+        If there is no such class, it has no ``fit_predict``, or it has no such parameter.
+    MissingDependencyError
+        If its package is not installed.
+    """
+    path = path.replace(":", ".")
+    cls = guest_class(path)
+    if not hasattr(cls, "fit_predict"):
+        raise InputError(f"{path} has no fit_predict, which a clusterer in a table needs")
+    params = {}
+    for one in settings:
+        name, equals, text = one.partition("=")
+        if not equals or name not in inspect.signature(cls).parameters:
+            known = ", ".join(inspect.signature(cls).parameters)
+            raise InputError(f"--set {one} cannot be used: {path} takes NAME=VALUE of {known}")
+        try:
+            params[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            params[name] = text
+    return Entry(path, path, _variant_of(params), params)
+
+
+def _variant_of(params: Mapping[str, Any]) -> str:
+    words = [f"{name} {value}" for name, value in params.items()]
+    return re.sub("[,=]", ";", " ".join(words)) or DEFAULTS  # --only splits at , and =
+
+
+def recorded_guests(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
+    """Entries for rows of classes that were put into a table by hand.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        Those that the table has.
+    rows : iterable of dict
+    """
+    there = {(entry.method, entry.variant) for entry in entries}
+    found = {}
+    for row in rows:
+        key = (row["method"], row["protocol"]["variant"])
+        if is_guest(row["method"]) and key not in there:
+            found[key] = Entry(*key[:1], *key)
+    return tuple(found.values())
+
+
+def guest_class(path: str) -> type:
+    """The class at a path.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    MissingDependencyError
+        If its package is not installed; holds the pip command.
+    """
+    module, _, name = path.rpartition(".")
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+        cls = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        lacking = error.name or package
+        if lacking == package:
+            wanted = f"'asterism-clustering[{EXTRAS[package]}]'" if package in EXTRAS else package
+            raise MissingDependencyError(f"{path} is not installed: pip install {wanted}") from error
+        if lacking.partition(".")[0] != package:
+            raise MissingDependencyError(f"{path} needs {lacking}, which is not installed") from error
+        cls = None
+    if not inspect.isclass(cls):
+        raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
+    return cls
+
+
+def missing_guest(class_name: str) -> str:
+    """Why a class cannot run here, with the pip command; empty where it can, or is no guest."""
+    if is_guest(class_name):
+        try:
+            guest_class(class_name)
+        except MissingDependencyError as error:
+            return str(error)
+    return ""
+
+
+def guest(entry: Entry, dataset: str, n_clusters: int, seed: int) -> Any:
+    """The unfitted class of an entry, with its settings, the number of clusters and the seed where it takes them."""
+    cls = guest_class(entry.class_name)
+    takes = inspect.signature(cls).parameters
+    given = dict(entry.params_on(dataset))
+    for_number = next((name for name in _NUMBER_OF_CLUSTERS if name in takes and hasattr(cls, "fit_predict")), None)
+    if for_number is not None:
+        given.setdefault(for_number, n_clusters)
+    if "random_state" in takes:
+        given["random_state"] = seed
+    return cls(**given)
+
+
+def guest_params(estimator: Any, n_clusters: int | str) -> dict[str, Any]:
+    """Its parameters as plain JSON, defaults filled in, without those that decide nothing; classes by their names."""
+    given = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _DECIDES_NOTHING}
+    return {**{name: plain(value) for name, value in given.items()}, "n_clusters": n_clusters}
+
+
+def plain(value: Any) -> Any:
+    """A parameter as plain JSON: classes and functions by their names, other objects as they print themselves."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def vectors(images: ImageSource) -> np.ndarray:
+    """Pixels (N, C·H·W) in [0, 1], float32: what a class that knows no images is given."""
+    return extract(Pixels(normalise=False), images, Runtime("cpu")).numpy()
+
+
+def run_guest(task: Any, images: ImageSource, setting: Any) -> dict[str, Any]:
+    """Fit a class of another library to the pixels, and give the row of ``benchmarks/results``.
+
+    Parameters
+    ----------
+    task : asterism.evaluation.protocol.Task
+    images : ImageSource
+        With labels, in their own order.
+    setting : asterism.evaluation.protocol.Setting
+
+    Notes
+    -----
+    It runs where it likes, and cannot be resumed. Torch's global generator, which some of these classes seed, is put
+    back afterwards.
+    """
+    from asterism.evaluation import protocol  # which knows every table, and so this file
+
+    ordered = protocol.shuffled(images, task.seed)
+    labels = np.asarray(ordered.labels)
+    n_classes = len(np.unique(labels))
+    estimator = guest(task.entry, task.dataset, _number(task.entry, n_classes), task.seed)
+    pixels = vectors(ordered)
+    with torch.random.fork_rng():
+        began = time.monotonic()
+        found = np.asarray(estimator.fit_predict(pixels))
+        seconds = time.monotonic() - began
+    return guest_row(task, images, setting, scores(labels, found), seconds, _number(task.entry, n_classes))
+
+
+def guest_row(
+    task: Any, images: ImageSource, setting: Any, found: Mapping[str, Any], seconds: float, n_clusters: int
+) -> dict[str, Any]:
+    """The row of a run of a class of another library."""
+    from asterism.evaluation import protocol
+
+    return {
+        "table": task.table.record,
+        "dataset": task.dataset,
+        "method": task.entry.method,
+        "seed": task.seed,
+        "scores": dict(found),
+        "seconds": round(seconds, 3),
+        "hardware": hardware(Runtime(setting.device).device),
+        "versions": {**versions(), **_version(task.entry.class_name)},
+        "params": {**task.params, "n_clusters": n_clusters},
+        "commit": setting.commit,
+        "protocol": {**protocol.about(task, images, n_clusters), "class": task.entry.class_name},
+        "command": task.command,
+        "resumed": None,
+        "history": {"rounds": {}},
+    }
+
+
+def _number(entry: Entry, n_classes: int) -> int:
+    return n_classes if isinstance(entry.n_clusters, str) else entry.n_clusters
+
+
+def _version(path: str) -> dict[str, str]:
+    package = path.partition(".")[0]
+    try:
+        return {package: version(package)}
+    except PackageNotFoundError:  # of another name than its module: scikit-learn, which `versions` has
+        return {}
