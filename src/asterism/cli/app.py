@@ -40,6 +40,7 @@ for command in (
 commands_transfer.transfer.command()(guarded(commands_transfer.probe))
 commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_classify))
+commands_transfer.transfer.command()(guarded(commands_transfer.voc_detect))
 app.add_typer(commands_transfer.transfer)
 
 

@@ -116,6 +116,34 @@ def voc_classify(
     say(dumps(found) if json else aligned(_lines(found, "precisions")))
 
 
+def voc_detect(
+    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    voc: VocDir,
+    proposals: Annotated[
+        list[Path] | None, Opt(metavar="FILE", help="Boxes to look into, .mat, .npz or .csv; may be given twice.")
+    ] = None,
+    learn: Learn = "fc6-8",
+    train: Annotated[str, Opt(help="List of images to learn from.")] = "trainval",
+    test: Annotated[str, Opt(help="List of images to be scored on.")] = "test",
+    settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=40000 ...")] = None,
+    seed: Annotated[int, Opt(min=0, help="Of new layers, order, mirroring, sampling.")] = 0,
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Object detection on PASCAL VOC 2007, by Fast R-CNN.
+
+    Without --proposals (selective search's boxes), by Faster R-CNN. The score is the mean average precision (11 points)
+    at an overlap of a half. Killed, the same command goes on.
+    """
+    from json import dumps
+
+    from asterism.cli.voc import detect_run
+
+    found = detect_run(run, voc, proposals or [], train, test, settings or [], learn, seed, device, quiet)
+    say(dumps(found) if json else aligned(_lines(found, "precisions")))
+
+
 def _lines(found: dict[str, Any], of_classes: str) -> list[tuple[str, str]]:
     """A result for the eye: what was learnt, the scores of the classes, then their means."""
     lines = [(name, f"{value:.4f}") for name, value in found[of_classes].items()]

@@ -12,6 +12,7 @@ from typing import Any
 
 from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
+from asterism.cli.text import note
 from asterism.errors import InputError, RunError
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -19,7 +20,9 @@ from asterism.training.checkpoint import write_text
 from asterism.training.folder import exclusive
 from asterism.training.progress import ProgressBars
 from asterism.transfer.classify import ClassificationTuning, classify
+from asterism.transfer.detect import DetectionTuning, detect
 from asterism.transfer.fine_tune import FineTuning, settings_of
+from asterism.transfer.proposals import read_proposals
 from asterism.transfer.voc import VocImages, open_voc
 
 
@@ -50,6 +53,38 @@ def classify_run(
     return _performed("voc-classify", folder, voc, parts, wanted, settings, seed, device, quiet, perform)
 
 
+def detect_run(
+    folder: Path,
+    voc: Path,
+    proposals: Sequence[Path],
+    train: str,
+    test: str,
+    settings: Sequence[str],
+    learn: str,
+    seed: int,
+    device: str,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Train a detector of VOC 2007 on a run's network; the result is also written to ``RUN/voc-detect.json``.
+
+    Raises
+    ------
+    InputError, MissingDataError, RunError
+    """
+    wanted = DetectionTuning(learn=learn)
+    parts = _opened(voc, (train, test), 2007, "Main")
+    boxes = read_proposals(proposals) if proposals else None
+    if boxes is None:
+        note("no --proposals: a region proposal network is trained along (Faster R-CNN instead of Fast R-CNN)")
+
+    def perform(fitted: FittedRun, run: Run) -> dict[str, Any]:
+        found = detect(fitted.estimator.encoder_, _shape(fitted), *parts, run, wanted, boxes)
+        return {**asdict(found), "files": [str(one) for one in proposals]}
+
+    name = "voc-detect"
+    return _performed(name, folder, voc, parts, wanted, settings, seed, device, quiet, perform, proposals)
+
+
 def _opened(voc: Path, splits: tuple[str, str], year: int, task: str) -> tuple[VocImages, VocImages]:
     return open_voc(voc, splits[0], year, task), open_voc(voc, splits[1], year, task)
 
@@ -72,6 +107,7 @@ def _performed(
     device: str,
     quiet: bool,
     perform: Callable[[FittedRun, Run], dict[str, Any]],
+    files: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Do a task in a folder of its own in the run's, where it goes on if it was killed; the folder goes at the end."""
     apply_settings(wanted, settings, f"transfer {name}")
@@ -85,7 +121,9 @@ def _performed(
         "seed": seed,
         "settings": settings_of(wanted),
     }
-    key = json.dumps([about, fitted.content], sort_keys=True)  # another run in the same folder starts anew
+    key = json.dumps(
+        [about, fitted.content, list(map(str, files))], sort_keys=True
+    )  # another run in the same folder starts anew
     digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
     work = folder / "transfer" / f"{name}-{digest}"
     with exclusive(work.with_suffix(".lock")) as mine, ProgressBars(0 if quiet else 1) as bars:
