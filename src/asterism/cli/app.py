@@ -41,6 +41,7 @@ commands_transfer.transfer.command()(guarded(commands_transfer.probe))
 commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_classify))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_detect))
+commands_transfer.transfer.command()(guarded(commands_transfer.voc_segment))
 app.add_typer(commands_transfer.transfer)
 
 

@@ -144,6 +144,30 @@ def voc_detect(
     say(dumps(found) if json else aligned(_lines(found, "precisions")))
 
 
+def voc_segment(
+    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    voc: VocDir,
+    learn: Learn = "fc6-8",
+    train: Annotated[str, Opt(help="List of images to learn from.")] = "train",
+    test: Annotated[str, Opt(help="List of images to be scored on.")] = "val",
+    settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=100000 ...")] = None,
+    seed: Annotated[int, Opt(min=0, help="Of order, mirroring, dropout.")] = 0,
+    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Segmentation of PASCAL VOC 2012, by a fully convolutional network.
+
+    The score is the mean intersection over union of the classes. Killed, the same command goes on.
+    """
+    from json import dumps
+
+    from asterism.cli.voc import segment_run
+
+    found = segment_run(run, voc, train, test, settings or [], learn, seed, device, quiet)
+    say(dumps(found) if json else aligned(_lines(found, "overlaps")))
+
+
 def _lines(found: dict[str, Any], of_classes: str) -> list[tuple[str, str]]:
     """A result for the eye: what was learnt, the scores of the classes, then their means."""
     lines = [(name, f"{value:.4f}") for name, value in found[of_classes].items()]

@@ -23,6 +23,7 @@ from asterism.transfer.classify import ClassificationTuning, classify
 from asterism.transfer.detect import DetectionTuning, detect
 from asterism.transfer.fine_tune import FineTuning, settings_of
 from asterism.transfer.proposals import read_proposals
+from asterism.transfer.segment import SegmentationTuning, segment
 from asterism.transfer.voc import VocImages, open_voc
 
 
@@ -83,6 +84,32 @@ def detect_run(
 
     name = "voc-detect"
     return _performed(name, folder, voc, parts, wanted, settings, seed, device, quiet, perform, proposals)
+
+
+def segment_run(
+    folder: Path,
+    voc: Path,
+    train: str,
+    test: str,
+    settings: Sequence[str],
+    learn: str,
+    seed: int,
+    device: str,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Train a segmentation of VOC 2012 on a run's network; the result is also written to ``RUN/voc-segment.json``.
+
+    Raises
+    ------
+    InputError, MissingDataError, RunError
+    """
+    wanted = SegmentationTuning(learn=learn)
+    parts = _opened(voc, (train, test), 2012, "Segmentation")
+
+    def perform(fitted: FittedRun, run: Run) -> dict[str, Any]:
+        return asdict(segment(fitted.estimator.encoder_, _shape(fitted), *parts, run, wanted))
+
+    return _performed("voc-segment", folder, voc, parts, wanted, settings, seed, device, quiet, perform)
 
 
 def _opened(voc: Path, splits: tuple[str, str], year: int, task: str) -> tuple[VocImages, VocImages]:
