@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import commands_advice, commands_data, commands_filters, commands_fit, commands_run, commands_transfer
+from asterism.cli import (
+    commands_advice,
+    commands_data,
+    commands_filters,
+    commands_fit,
+    commands_run,
+    commands_transfer,
+    commands_verify,
+)
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
 
@@ -42,6 +50,7 @@ commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_classify))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_detect))
 commands_transfer.transfer.command()(guarded(commands_transfer.voc_segment))
+commands_transfer.transfer.command()(guarded(commands_verify.verify))
 app.add_typer(commands_transfer.transfer)
 
 

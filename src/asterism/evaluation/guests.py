@@ -23,7 +23,7 @@ from asterism.evaluation.table import Entry
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.networks.pixels import Pixels
-from asterism.runtime import Runtime, hardware, versions
+from asterism.runtime import Runtime
 
 EXTRAS = {"clustpy": "peers"}  # package -> our optional extra
 DEFAULTS = "its defaults"
@@ -203,25 +203,13 @@ def run_guest(task: Any, images: ImageSource, setting: Any) -> dict[str, Any]:
 def guest_row(
     task: Any, images: ImageSource, setting: Any, found: Mapping[str, Any], seconds: float, n_clusters: int
 ) -> dict[str, Any]:
-    """The row of a run of a class of another library."""
+    """The row of a run of a class of another library, which it names with its version."""
     from asterism.evaluation import protocol
 
-    return {
-        "table": task.table.record,
-        "dataset": task.dataset,
-        "method": task.entry.method,
-        "seed": task.seed,
-        "scores": dict(found),
-        "seconds": round(seconds, 3),
-        "hardware": hardware(Runtime(setting.device).device),
-        "versions": {**versions(), **_version(task.entry.class_name)},
-        "params": {**task.params, "n_clusters": n_clusters},
-        "commit": setting.commit,
-        "protocol": {**protocol.about(task, images, n_clusters), "class": task.entry.class_name},
-        "command": task.command,
-        "resumed": None,
-        "history": {"rounds": {}},
-    }
+    row = protocol.row_of(task, images, setting, found, seconds, n_clusters)
+    row["versions"] |= _version(task.entry.class_name)
+    row["protocol"]["class"] = task.entry.class_name
+    return row
 
 
 def _number(entry: Entry, n_classes: int) -> int:

@@ -22,7 +22,7 @@ from asterism.methods import JULE, load
 from asterism.methods.jule_steps import Merger, mean_image
 from asterism.networks.conv import ConvNetwork
 from asterism.networks.pixels import Pixels
-from asterism.runtime import Runtime, hardware, versions
+from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.transfer.codebook import Codebook, PatchFeatures, Whitening, normalise_contrast, random_patches
@@ -157,31 +157,15 @@ class PatchCodebook:
         for n in self.labelled:
             machine = SquaredHingeSVM().fit(codes[:n], np.asarray(train.labels)[:n])
             found[f"svm_{n}"] = round(machine.score(test_codes, np.asarray(test.labels)), 6)
-        return {
-            "table": task.table.record,
-            "dataset": task.dataset,
-            "method": task.entry.method,
-            "seed": task.seed,
-            "scores": found,
-            "seconds": round(time.monotonic() - began, 3),
-            "hardware": hardware(Runtime(setting.device).device),
-            "versions": versions(),
-            "params": task.params,
-            "commit": setting.commit,
-            "protocol": {
-                "variant": task.entry.variant,
-                "images": protocol.describe(task.dataset, images),
-                "fingerprint": images.fingerprint,
-                "preprocessing": task.table.preprocessing,
-                "order": "shuffled by the seed; the SVM sees the first images of it",
-                "patches": self.n_patches,
-                "codes": self.n_centers,
-                "labels": "of the SVM only",
-            },
-            "command": task.command,
-            "resumed": None,
-            "history": {"rounds": {}},
+        row = protocol.row_of(task, images, setting, found, time.monotonic() - began, self.n_centers)
+        row["params"] = task.params
+        row["protocol"] |= {
+            "order": "shuffled by the seed; the SVM sees the first images of it",
+            "patches": self.n_patches,
+            "codes": self.n_centers,
+            "labels": "of the SVM only",
         }
+        return row
 
     def _features(self, task: Any, train: ImageSource, folder: Path, setting: Any) -> PatchFeatures | None:
         """Whitened patches (n, 3, 6, 6) → what the codebook is made of; None for the patches themselves."""

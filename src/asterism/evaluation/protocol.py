@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,7 +30,7 @@ from asterism.evaluation.tables import TABLES
 from asterism.images import ImageSource, open_images
 from asterism.methods import METHODS, load
 from asterism.parameters import Parameters, set_dotted, to_json
-from asterism.runtime import derived_seed
+from asterism.runtime import Runtime, derived_seed, hardware, versions
 from asterism.training.checkpoint import write_text
 from asterism.training.folder import RunFolder, exclusive
 
@@ -221,6 +222,40 @@ def about(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]:
         "order": "shuffled by the seed",
         "n_clusters": f"number of classes ({n_classes})" if by_classes else f"given ({task.entry.n_clusters})",
         "labels": "scoring only",
+    }
+
+
+def row_of(
+    task: Task, images: ImageSource, setting: Setting, found: Mapping[str, Any], seconds: float, n_clusters: int
+) -> Row:
+    """The row of a run that has no run folder.
+
+    Parameters
+    ----------
+    task : Task
+    images : ImageSource
+        Of `open_dataset`.
+    setting : Setting
+    found : mapping of str to number
+        The scores.
+    seconds : float
+    n_clusters : int
+    """
+    return {
+        "table": task.table.record,
+        "dataset": task.dataset,
+        "method": task.entry.method,
+        "seed": task.seed,
+        "scores": dict(found),
+        "seconds": round(seconds, 3),
+        "hardware": hardware(Runtime(setting.device).device),
+        "versions": versions(),
+        "params": {**task.params, "n_clusters": n_clusters},
+        "commit": setting.commit,
+        "protocol": about(task, images, n_clusters),
+        "command": task.command,
+        "resumed": None,
+        "history": {"rounds": {}},
     }
 
 

@@ -24,6 +24,8 @@ METRIC_LABELS = {
     "knn": "k-NN",
     "svm": "SVM accuracy",
     **{f"svm_{n}": f"accuracy {n // 1000}k" for n in (5000, 10_000, 25_000, 50_000)},  # labelled images
+    "lfw": "LFW accuracy",
+    "lfw_error": "standard error",  # over LFW's ten folds
     "nn_error": "1-NN error",
     "trust": "T(12)",
     **{f"purity_at_{k}": f"purity@{k}" for k in (1, 5, 10, 20, 50, 100)},  # of the nearest neighbours

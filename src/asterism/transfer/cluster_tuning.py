@@ -1,0 +1,78 @@
+"""Fine-tuning a network on the clusters that were found with it, as JULE's §4.2.2 does before face verification."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from asterism.images import ImageSource
+from asterism.networks.conv import ConvNetwork
+from asterism.training import Run, Training, train_epoch
+from asterism.training.pseudolabels import new_head
+
+# The paper is silent on all of it; these are its settings for clustering.
+TUNING = Training(n_epochs=20, batch_size=100, lr=0.01, momentum=0.9, weight_decay=5e-5)
+
+
+class Unscaled(nn.Module):
+    """JULE's network without its last step, "we remove the L2-normalization layer": images → (B, 160) of any length.
+
+    Parameters
+    ----------
+    network : ConvNetwork
+    """
+
+    def __init__(self, network: ConvNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Output of the linear layer."""
+        return self.network.linear(self.network.maps(images).flatten(1))
+
+
+def fine_tuned(
+    encoder: nn.Module, images: ImageSource, labels: torch.Tensor, run: Run, training: Training | None = None
+) -> nn.Module:
+    """A copy of a network trained with a softmax layer to tell clusters, or classes, apart; without that layer.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Images (B, C, H, W) → (B, D), on the run's device; left as it is.
+    images : ImageSource
+        N images.
+    labels : torch.Tensor of shape (N,)
+        Clusters, from 0.
+    run : Run
+        With a folder, a killed run goes on where it was.
+    training : Training, optional
+        Default `TUNING`.
+
+    Returns
+    -------
+    nn.Module
+        On the run's device, its features of any length.
+    """
+    training = TUNING if training is None else training
+    network = copy.deepcopy(encoder)
+    features: nn.Module = Unscaled(network) if isinstance(network, ConvNetwork) else network
+    resident = images.to(run.runtime.device)
+    with torch.no_grad():
+        width = features.eval()(resident.batch(slice(0, 1), run.runtime.device)).shape[1]
+    head = new_head(width, int(labels.max()) + 1, run, ("fine-tuning", 0))
+    features.train()
+    model, optimizer = run.runtime.setup(
+        nn.Sequential(features, head), training.make_optimizer([*features.parameters(), *head.parameters()])
+    )
+
+    def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model(batch), labels[indices].to(batch.device))
+
+    state = {"network": network, "head": head, "optimizer": optimizer.optimizer}
+    for t in run.rounds("fine-tuning", training.n_epochs, **state):
+        run.record(loss=train_epoch(resident, loss_of, optimizer, training, run, ("fine-tuning", t)))
+    return features.eval()
