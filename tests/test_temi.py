@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import TEMI, Training
-from asterism.methods.temi import Heads, follow, temi_loss
+from asterism.methods.temi import Heads, follow, teacher_momentum, temi_loss
 
 
 def test_the_loss_by_hand():
@@ -26,8 +26,26 @@ def test_the_loss_by_hand():
 def test_the_teacher_follows_slowly():
     student, teacher = (Heads(2, 4, 3, 2, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     before = teacher.first.clone()
-    follow(teacher, student)
+    follow(teacher, student, 0.996)
     torch.testing.assert_close(teacher.first, 0.996 * before + 0.004 * student.first)
+
+
+def test_the_teacher_is_a_mean_over_a_fortieth_of_the_training():
+    assert teacher_momentum(10_000) == pytest.approx(0.996)  # the paper's
+    assert teacher_momentum(1_000_000) == pytest.approx(0.996)
+    assert teacher_momentum(800) == pytest.approx(0.95)
+    assert teacher_momentum(1) == pytest.approx(0.5)
+
+
+def test_a_short_training_of_few_images_a_cluster_is_sure():
+    """With a teacher of 250 steps, or from features that are not centred, these heads still know nothing."""
+    rng = np.random.default_rng(1)
+    kinds = np.repeat(np.arange(10), 8)
+    X = 6 + rng.normal(size=(10, 32))[kinds] + rng.normal(size=(80, 32)) * 0.3
+    training = Training(n_epochs=40, batch_size=512, optimizer="adamw", lr=0.003)
+    model = TEMI(10, n_heads=4, hidden=64, training=training, random_state=0).fit(X)
+    assert adjusted_rand_score(kinds, model.labels_) > 0.8
+    assert model.confidence_.mean() > 0.5
 
 
 def test_neighbours_become_groups():

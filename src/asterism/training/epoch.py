@@ -119,6 +119,7 @@ def train_epoch(
     augmentation: Augmentation | None = None,
     lr: float | None = None,
     order: torch.Tensor | None = None,
+    batch_size: int | None = None,
 ) -> float:
     """One pass over the images in random order (or ``training.max_steps`` batches of it), one step a batch.
 
@@ -138,6 +139,8 @@ def train_epoch(
         Learning rate; by default ``training.rate`` of the epoch.
     order : torch.Tensor of shape (n,), optional
         Which images are seen, one after the other; by default all, in random order.
+    batch_size : int, optional
+        By default `Training.batch_size_for` of the images.
 
     Returns
     -------
@@ -149,7 +152,8 @@ def train_epoch(
     DivergenceError
         If the loss is infinite or no number.
     """
-    batch_size = training.batch_size_for(len(images))
+    if batch_size is None:
+        batch_size = training.batch_size_for(len(images))
     if order is None:
         order = torch.randperm(len(images), generator=run.generator(*key, "order"))
     if training.max_steps is not None:
