@@ -24,6 +24,9 @@ METRIC_LABELS = {
     "knn": "k-NN",
     "svm": "SVM accuracy",
     **{f"svm_{n}": f"accuracy {n // 1000}k" for n in (5000, 10_000, 25_000, 50_000)},  # labelled images
+    # of PASCAL VOC: mean AP, mean AP, mean IoU; what was trained
+    **{f"{task}_fc6-8": f"{task} FC6-8" for task in ("classification", "detection", "segmentation")},
+    **{f"{task}_all": f"{task} ALL" for task in ("classification", "detection", "segmentation")},
     "lfw": "LFW accuracy",
     "lfw_error": "standard error",  # over LFW's ten folds
     "nn_error": "1-NN error",

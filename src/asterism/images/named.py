@@ -81,7 +81,7 @@ class NamedSet:
         origin = f"from {_ORIGINS[self.file]}; " if self.file in _ORIGINS else ""
         if not self.file.endswith(".npz"):
             classes = f"{{{','.join(_PARTS[self.file])}}}/CLASS" if self.file in _PARTS else "CLASS"
-            place = f"{where}/{classes}/*.jpg"
+            place = f"{where}/{classes}/*.jpg" if self.file not in _LAYOUTS else f"{where}/{_LAYOUTS[self.file]}"
             return f"{origin}put its images at {place}, or set ASTERISM_DATA to a folder that holds them"
         parted = any(one.split is not None for one in _SETS if one.file == self.file)
         split = ", split (0 train, 1 test)" if parted else ""
@@ -105,9 +105,17 @@ _ORIGINS = {
     "flowers102": "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
     "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
     "ukbench": "https://archive.org/details/ukbench",
+    "imagenet": "https://image-net.org (ILSVRC 2012), on request",
+    "VOCdevkit/VOC2007": "http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test)",
+    "VOCdevkit/VOC2012": "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
 }
 
-_PARTS = {"flowers102": ("train", "val", "test")}
+_PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
+# Folders with annotations of their own (`asterism.transfer.voc`); as a data set they are photos without classes.
+_LAYOUTS = {
+    "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
+    "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
+}
 
 _SETS = (
     NamedSet("digits", 1797, 10, "scikit-learn's handwritten digits, 8x8", None),
@@ -140,6 +148,10 @@ _SETS = (
     NamedSet("flowers102-test", 2_356, 89, "photos of flowers, test part", "flowers102", parts=("test",)),
     NamedSet("scene15", 2_130, 15, "photos of places, grey", "scene15"),
     NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
+    NamedSet("imagenet-train", 1_281_167, 1000, "photos, training part", "imagenet", parts=("train",)),
+    NamedSet("imagenet-val", 50_000, 1000, "photos, validation part", "imagenet", parts=("val",)),
+    NamedSet("voc2007", 9_963, 20, "photos with objects, for transfer voc-classify, voc-detect", "VOCdevkit/VOC2007"),
+    NamedSet("voc2012", 17_125, 20, "photos with objects, for transfer voc-segment", "VOCdevkit/VOC2012"),
 )
 
 
@@ -204,6 +216,8 @@ def _digits(options: Options) -> ImageSource:
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
+    if chosen.file in _LAYOUTS:
+        return open_folder(str(path / "JPEGImages"), options, PREFIX + chosen.name)
     if not chosen.parts:
         opened = open_folder(str(path), options, PREFIX + chosen.name)
         labels, label_names = folder_labels(opened)
