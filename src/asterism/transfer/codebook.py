@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from asterism.clustering.kmeans import kmeans
 from asterism.errors import InputError
 from asterism.images import ImageSource
-from asterism.training.progress import ProgressBars
 
 CONTRAST = 10.0  # added to a patch's variance, in squared grey levels of 0 … 255
 WHITENING = 0.1  # added to the eigenvalues of the patches' covariance
@@ -203,7 +202,7 @@ class Codebook:
         return found if scale is None else found / scale
 
     @torch.no_grad()
-    def transform(self, images: ImageSource, progress: ProgressBars | None = None) -> torch.Tensor:
+    def transform(self, images: ImageSource) -> torch.Tensor:
         """Codes of N images, (N, 4·K): triangle codes of all patches, summed over quadrants.
 
         Notes
@@ -216,8 +215,6 @@ class Codebook:
         step = max(1, BLOCK_VALUES // (down * across * self.n_centers))
         codes = torch.zeros(len(images), 4, self.n_centers)
         doubled, norms = (-2 * self.centers_).T.contiguous(), self.centers_.square().sum(1)
-        progress = progress or ProgressBars(0)
-        progress.start("codes", -(-len(images) // step), 0)
         for start in range(0, len(images), step):
             batch = _levels(images, torch.arange(start, min(start + step, len(images))))
             columns = F.unfold(batch, self.side).transpose(1, 2)  # (B, positions, C·side²)
@@ -226,8 +223,6 @@ class Codebook:
             part = codes[start : start + len(batch)].view(-1, self.n_centers)
             arrays = (rows @ doubled, rows.square().sum(1), norms, cells, part)
             _add_triangle_codes(*(one.numpy() for one in arrays))
-            progress.advance("codes", "")
-        progress.finish("codes", -(-len(images) // step))
         return codes.flatten(1)
 
 
