@@ -222,7 +222,7 @@ def kept_codes(book: Codebook, images: ImageSource, folder: Path, progress: Prog
     stage, starts = f"{folder.name} codes", range(0, len(images), PART)
     progress.start(stage, len(starts))
     for start in starts:
-        path, part = folder / f"{start}.safetensors", torch.arange(start, min(start + PART, len(images)))
+        path, part = folder / f"{start}.safetensors", range(start, min(start + PART, len(images)))
         found = load_state(path) if path.exists() else {}
         if "centers" in found and torch.equal(found["centers"], book.centers_):
             earlier += found["seconds"]
@@ -230,7 +230,7 @@ def kept_codes(book: Codebook, images: ImageSource, folder: Path, progress: Prog
             began = time.monotonic()
             found = {"centers": book.centers_, "codes": book.transform(images.subset(part))}
             save_state(path, {**found, "seconds": time.monotonic() - began})
-        codes[part] = found["codes"]
+        codes[part.start : part.stop] = found["codes"]
         progress.advance(stage)
     progress.finish(stage, len(starts))
     return codes, earlier
