@@ -9,6 +9,7 @@ from torch import nn
 
 from asterism import AECNN, CNN, FCN, NNAECNN, PCACNN, Backbone, ImageSource, Training, load
 from asterism.errors import InputError
+from asterism.evaluation.splitting import linear_svm
 from asterism.methods.representations import barycenters, ensemble_projection, locally_linear
 from asterism.networks.backbones import PretrainedNetwork
 from asterism.networks.tuning import cut
@@ -201,6 +202,15 @@ def test_autoencoders_reconstruct_and_nnae_is_non_negative():
     assert (models[1].encoder_[1].A >= 0).all() and not (models[0].encoder_[1].A >= 0).all()
 
 
+def test_nnae_starts_with_reconstructions_of_the_right_length():
+    """From weights of a usual size the first epoch's error is 16, and training shrinks all weights together."""
+    rng = np.random.default_rng(0)
+    X = rng.random((96, 8)) ** 3 @ rng.random((8, 64)) ** 3
+    training = Training(n_epochs=15, batch_size=32, optimizer="adam", lr=0.001)
+    history = NNAECNN(2, n_components=8, training=training, random_state=0).fit(X).history_
+    assert history[0]["validation"] < 0.6 and history[-1]["validation"] < 0.3  # of images of length 1
+
+
 def test_ensemble_projection_gives_probabilities_of_each_set():
     X = torch.nn.functional.normalize(torch.rand(50, 6, generator=torch.Generator().manual_seed(0)))
     found = ensemble_projection(X, 2, Run(Runtime("cpu"), 0))
@@ -215,6 +225,17 @@ def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
     images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
     wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
     np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)
+
+
+def test_the_svm_chooses_its_c_for_the_representation():
+    """A small class close to a large one on the sphere needs a large C; noise wants a small one."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [100, 20])
+    near = np.array([5.0, 0, 0]) + 0.05 * np.outer(2 * labels - 1, [0, 1, 0]) + 0.01 * rng.normal(size=(120, 3))
+    noisy = np.outer(2 * labels - 1, np.ones(40)) * 0.1 + rng.normal(size=(120, 40))
+    found = [linear_svm(one / np.linalg.norm(one, axis=1, keepdims=True), labels) for one in (near, noisy)]
+    assert found[0].best_params_["C"] > 1 and found[0].best_score_ > 0.9
+    assert found[1].best_params_["C"] < found[0].best_params_["C"]
 
 
 def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):
