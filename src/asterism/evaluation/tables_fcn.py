@@ -112,7 +112,7 @@ FCN_TABLES = (
             for width in _WIDTHS
             for method in ("pca-cnn", "ae-cnn", "gsnmf-fcn-ots", "nmf-fcn")
         ),
-        also=("scene15",),
+        also=("scene15", "coil20"),
         metrics=("acc",),
     ),
     _table(
