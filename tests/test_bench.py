@@ -27,7 +27,9 @@ TINY = {
     "training.lr": 0.05,
     "autoencoder.training.n_epochs": 2,
     "autoencoder.n_features": 6,
-    "n_init": 2,
+    "first_groups.method": "k-means",
+    "first_groups.n_init": 2,
+    "first_groups.rounds": 0,
 }
 
 
@@ -524,9 +526,12 @@ dbc-4 · Table 4: Clustering performance on USPS
 | usps | FCAE-KMS (fcae-kmeans) | with augmentation              | 0.667     |                 | 0.645         |                 |       |           |
 | usps | DBC (dbc)              | as in the paper                | 0.743     | 0.735 ± 0.021 ≈ | 0.724         | 0.724 ± 0.005 ≥ | 2     | 100       |
 | usps | DBC (dbc)              | with augmentation              | 0.743     | 0.900 ± 0.100 ≥ | 0.724         | 0.700 ± 0.000 < | 3     | 90 to 400 |
+| usps | DBC (dbc)              | from linkage                   | 0.743     |                 | 0.724         |                 |       |           |
+| usps | DBC (dbc)              | augmentation and linkage       | 0.743     |                 | 0.724         |                 |       |           |
 
 ≥ reaches the paper's figure, ≈ misses it by at most 0.01, < is below; mean ± sd over the seeds.
 'as in the paper': no augmentation, the networks of Table 2; optimiser, rates and epochs are silent there and ours.
+'from linkage': ours; first groups by JULE's merging, which the network learns for 5 rounds, instead of k-means.
 * KMS: suspected misprint, the same two figures as KMS on MNIST in Table 3, likely copied; JULE's paper gives K-means \
 ACC .467 and NMI-sqrt .447 on this set.
 Runs on Fast CPU, 4 cores, 2 threads: 5.
@@ -549,7 +554,7 @@ def test_golden_table():
 
 def test_a_table_leaves_out_what_was_not_asked_for():
     text = format_table("dbc-4", [made_row("dbc", 0, 0.5, 0.5)], only={"method": "dbc"})
-    assert [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| usps")] == ["DBC (dbc)"] * 2
+    assert [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| usps")] == ["DBC (dbc)"] * 4
 
 
 def test_other_images_than_the_papers_are_confessed():
@@ -588,7 +593,7 @@ def test_tables_are_listed():
     assert list(listed) == list(TABLES)
     assert listed["dbc-4"]["paper"].endswith("Table 4")
     assert listed["dbc-4"]["methods"] == ["dbc", "fcae-kmeans", "kmeans"]
-    assert listed["dbc-4"]["runs_a_seed"] == 5
+    assert listed["dbc-4"]["runs_a_seed"] == len(TABLES["dbc-4"].entries)
     assert listed["dbc-fig9"]["runs_a_seed"] == 14
 
 

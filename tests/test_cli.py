@@ -17,7 +17,7 @@ from asterism.cli import app
 
 # So little training that a run takes a moment; slow rates, so that no recipe of the methods' can spoil it.
 TINY = [
-    *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "n_init=2"),
+    *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "first_groups.n_init=2"),
     *("--set", "autoencoder.training.n_epochs=1", "--set", "autoencoder.training.lr=0.001"),
 ]
 

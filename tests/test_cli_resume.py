@@ -14,7 +14,7 @@ import asterism.training.run
 from test_cli import run
 
 TINY = [
-    *("--set", "training.n_epochs=4", "--set", "training.lr=0.01", "--set", "n_init=2"),
+    *("--set", "training.n_epochs=4", "--set", "training.lr=0.01", "--set", "first_groups.n_init=2"),
     *("--set", "autoencoder.training.n_epochs=3", "--set", "autoencoder.training.lr=0.001"),
 ]
 
@@ -23,7 +23,7 @@ PHASES = {
     "before the first round": ("run.json", 1),
     "auto-encoder": ("autoencoder.safetensors", 2),
     "auto-encoder's end": ("autoencoder.safetensors", 3),
-    "k-means": ("k-means.safetensors", 1),
+    "first groups": ("first-groups.safetensors", 1),
     "joint": ("joint.safetensors", 2),
     "labels": ("labels.csv", 1),
     "model": ("model.safetensors", 1),
@@ -200,7 +200,7 @@ def test_real_signals_to_real_processes(images, tmp_path):
     wanted = ("cluster", images, "-k", 4, "--seed", 5, *TINY)
     begun = {
         phase: spawn("SIGKILL", *PHASES[phase], *wanted, "--out", tmp_path / phase)
-        for phase in ("auto-encoder", "k-means", "joint", "model", "finished, before the page")
+        for phase in ("auto-encoder", "first groups", "joint", "model", "finished, before the page")
     }
     for name in ("SIGINT", "SIGTERM"):
         begun[name] = spawn(name, "joint.safetensors", 2, *wanted, "--out", tmp_path / name)

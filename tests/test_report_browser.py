@@ -151,7 +151,7 @@ def page(tmp_path_factory):
     short = Training(n_epochs=2, batch_size=16, lr=0.001)
     run = tmp_path_factory.mktemp("runs") / "run"
     fcae = FCAE(training=short, augmentation="none")
-    DBC(3, autoencoder=fcae, training=short, n_init=1, random_state=0, run_dir=run).fit(folder)
+    DBC(3, autoencoder=fcae, training=short, random_state=0, run_dir=run).fit(folder)
     images = open_images(folder)
     labels = [int(name.removesuffix(".png").rpartition("-")[2] or 0) % 3 if "-" in name else 0 for name in images.names]
     names = ["</script><script>window.hacked=1</script>", "plain", "<img src=x onerror=window.hacked=1>"]

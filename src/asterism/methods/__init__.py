@@ -16,8 +16,10 @@ from asterism.methods.dbc import DBC
 from asterism.methods.dec import DEC
 from asterism.methods.deepcluster import DeepCluster, Whitening
 from asterism.methods.deepcluster_v2 import DeepClusterV2, MultiCrop
+from asterism.methods.ensemble import InfiniteEnsemble
 from asterism.methods.factorisation import DeepSemiNMF, GraphNMF
 from asterism.methods.fcn import FCN
+from asterism.methods.first_groups import FirstGroups
 from asterism.methods.jule import JULE
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
 from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
@@ -48,6 +50,7 @@ METHODS: dict[str, type[ImageClusterer]] = {
     "nmf-lp": GraphNMF,
     "nmf-d": DeepSemiNMF,
     "tsc-d": TaskSpecificClustering,
+    "iec": InfiniteEnsemble,
     "fcn": FCN,
     "temi": TEMI,
     "cnn": CNN,
@@ -64,6 +67,7 @@ METHODS: dict[str, type[ImageClusterer]] = {
 KNOWN_CLASSES: dict[str, type[Parameters]] = {
     cls.__name__: cls
     for cls in (Training, Augmentation, Crops, FCAE, SAE, *METHODS.values())
+    + (FirstGroups,)  # of DBC
     + (ConvSettings, MergeRule, TripletLoss, TripletTraining)  # of JULE
     + (Backbone,)
     + (ConvNet, Whitening, MultiCrop)  # of DeepCluster
@@ -127,6 +131,7 @@ __all__ = [
     "FCAEKMeans",
     "GraphDegreeLinkage",
     "GraphNMF",
+    "InfiniteEnsemble",
     "KMeans",
     "LandmarkSpectral",
     "NormalizedCuts",

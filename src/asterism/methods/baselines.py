@@ -12,7 +12,7 @@ from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
-from asterism.methods.soft_clusterer import kmeans_centers
+from asterism.methods.first_groups import kmeans_centers
 from asterism.methods.vectors import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build

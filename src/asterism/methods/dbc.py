@@ -1,7 +1,7 @@
 """DBC: Li, Qiao, Zhang and Xi, "Discriminatively boosted image clustering with fully convolutional auto-encoders",
 Pattern Recognition 2018 (arXiv 1703.07980, 2017).
 
-A fully convolutional auto-encoder gives first features; k-means on them gives first centers. Then encoder and centers
+A fully convolutional auto-encoder gives first features; groups of these give first centers. Then encoder and centers
 learn together: soft scores s (eq. 1), a *boosted* target r ∝ s^α (eq. 2) that trusts the easy images first, and the
 divergence KL(R‖S) between them (eq. 3). Re-made after each epoch, the target drags ever harder images along.
 """
@@ -16,13 +16,14 @@ from asterism.clustering.soft import boosted_targets
 from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import FCAE, AutoEncoder
+from asterism.methods.first_groups import FirstGroups
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
 from asterism.training import Training
 
-# Optimiser, rate, epochs T, batch m_b and updates B are silent in the paper; docs/methods/dbc.md has what was tried.
-# B = 48 is about a pass over 11 000 images: with whole passes over MNIST's 70 000 the target hardens too fast.
-DBC_TRAINING = Training(n_epochs=60, batch_size=256, optimizer="sgd", lr=0.1, momentum=0.9, max_steps=48)
+# Optimiser, rate, epochs T and batch m_b are silent in the paper; docs/methods/dbc.md has what was tried. The B updates
+# of a round are a pass over the images.
+DBC_TRAINING = Training(n_epochs=40, batch_size=256, optimizer="sgd", lr=0.1, momentum=0.9, schedule="cosine")
 
 
 class DBC(SoftClusterer):
@@ -41,13 +42,15 @@ class DBC(SoftClusterer):
     autoencoder : FCAE or SAE, optional
         Stage I; its own device, run_dir, random_state and verbose are not used.
     training : Training, optional
-        Stage II; ``n_epochs`` is T, ``max_steps`` is B. Default ``DBC.DEFAULTS["training"]``.
+        Stage II; ``n_epochs`` is T, ``max_steps`` is B, by default a whole pass. Default ``DBC.DEFAULTS["training"]``.
     augmentation : Augmentation, "none" or None, default=None
         Of stage II: the network sees changed images, while scores and targets come from the unchanged ones.
         None is ``DBC.DEFAULTS["augmentation"]``, ours; the paper has none (``"none"``, and the same in
         ``autoencoder`` for stage I).
-    n_init : int, default=20
-        Restarts of k-means (silent in the paper; DEC's 20).
+    first_groups : FirstGroups, optional
+        How the auto-encoder's features are grouped (Algorithm 1, line 3), and for how many rounds the network learns
+        these groups before its own scores are the target. Default ``DBC.DEFAULTS["first_groups"]``, which is ours:
+        linkage, 5 rounds; the paper is ``FirstGroups("k-means", rounds=0)``.
     tol : float, default=0.0
         Stop when at most this share of hard assignments changed in an epoch; 0 as in Algorithm 2, line 14.
     device : str, default="auto"
@@ -80,6 +83,7 @@ class DBC(SoftClusterer):
         "autoencoder": FCAE(),
         "training": DBC_TRAINING,
         "augmentation": Augmentation(),
+        "first_groups": FirstGroups(),
     }
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(int, 1, None)],
@@ -89,7 +93,7 @@ class DBC(SoftClusterer):
         "autoencoder": [AutoEncoder, None],
         "training": [Training, None],
         "augmentation": [Augmentation, {"none"}, None],
-        "n_init": [Interval(int, 1, None)],
+        "first_groups": [FirstGroups, None],
         "tol": [Interval(float, 0, 1)],
         **COMPUTING,
     }
@@ -104,7 +108,7 @@ class DBC(SoftClusterer):
         autoencoder: AutoEncoder | None = None,
         training: Training | None = None,
         augmentation: Augmentation | str | None = None,
-        n_init: int = 20,
+        first_groups: FirstGroups | None = None,
         tol: float = 0.0,
         device: str = "auto",
         precision: str = "32-true",
@@ -119,13 +123,16 @@ class DBC(SoftClusterer):
         self.autoencoder = autoencoder
         self.training = training
         self.augmentation = augmentation
-        self.n_init = n_init
+        self.first_groups = first_groups
         self.tol = tol
         self.device = device
         self.precision = precision
         self.run_dir = run_dir
         self.random_state = random_state
         self.verbose = verbose
+
+    def _first_groups(self) -> FirstGroups:
+        return self.resolved("first_groups")
 
     def _targets(self, scores: torch.Tensor) -> torch.Tensor:
         return boosted_targets(scores, self.boost, self.balance)

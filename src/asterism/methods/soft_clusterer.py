@@ -1,4 +1,4 @@
-"""The engine that DBC and DEC share: an auto-encoder, k-means on its features, then encoder and centers trained
+"""The engine that DBC and DEC share: an auto-encoder, groups of its features, then encoder and centers trained
 together towards a target distribution made from their own soft assignments (DBC, Algorithms 1 and 2).
 
 What differs is a method's target, its auto-encoder and its stop, and those stand in the method's file.
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import one_hot
 
-from asterism.clustering.kmeans import kmeans
 from asterism.clustering.soft import kl_loss, soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
+from asterism.methods.first_groups import FirstGroups
 from asterism.networks.initialise import build
 from asterism.training import Run, Training, train_epoch
 
@@ -49,26 +50,29 @@ class SoftAssignment(nn.Module):
 class SoftClusterer(ImageClusterer):
     """Base of DBC and DEC."""
 
-    n_init: int
     start: str
     tol: float
     autoencoder: AutoEncoder | None
     training: Training | None
+
+    def _first_groups(self) -> FirstGroups:
+        """How the features of the auto-encoder are grouped."""
+        raise NotImplementedError
 
     def _targets(self, scores: torch.Tensor) -> torch.Tensor:
         """R (N, k) from S (N, k), constant during a round."""
         raise NotImplementedError
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. k-means on them.
+        # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them.
         network = self.resolved("autoencoder").train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
         features = extract(network.encoder, images, run.runtime)
-        centers = kmeans_centers(features, self.n_clusters, self.n_init, run, normalise=True)
+        groups, centers = self._first_groups().find(features, self.n_clusters, run)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)
-        scores = self._learn_jointly(run.runtime.place(model), images, run)
+        scores = self._learn_jointly(run.runtime.place(model), images, groups, run)
         confidence, labels = scores.max(1)
         return Fitted(
             encoder=model.encoder,
@@ -78,9 +82,11 @@ class SoftClusterer(ImageClusterer):
             examples=examples,
         )
 
-    def _learn_jointly(self, model: SoftAssignment, images: ImageSource, run: Run) -> torch.Tensor:
-        """Algorithm 2, lines 6–15. Returns the last soft scores (N, k)."""
-        training = self.resolved("training")
+    def _learn_jointly(
+        self, model: SoftAssignment, images: ImageSource, groups: torch.Tensor, run: Run
+    ) -> torch.Tensor:
+        """Algorithm 2, lines 6–15, from the groups (N,) of stage I. Returns the last soft scores (N, k)."""
+        training, n_towards_groups = self.resolved("training"), self._first_groups().rounds
         augmentation = resolve_augmentation(self)
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
@@ -89,12 +95,13 @@ class SoftClusterer(ImageClusterer):
         state: dict[str, Any] = {"model": model, "optimizer": optimizer.optimizer, "assigned": assigned}
         for epoch in run.rounds("joint", training.n_epochs, **state):
             scores = extract(model, resident, run.runtime)  # 7. S, in evaluation mode
-            targets = self._targets(scores)  # 8. R
+            towards_groups = epoch < n_towards_groups
+            targets = one_hot(groups, scores.shape[1]).float() if towards_groups else self._targets(scores)  # 8. R
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
             run.record(changed=changed, **_score_figures(scores))
             run.observe(assigned)
-            if changed <= self.tol * len(images):  # 14. the hard assignments rest
+            if changed <= self.tol * len(images) and not towards_groups:  # 14. the hard assignments rest
                 run.finish_stage()
                 continue
 
@@ -109,28 +116,6 @@ class SoftClusterer(ImageClusterer):
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
         return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder
-
-
-def kmeans_centers(
-    features: torch.Tensor, n_clusters: int, n_init: int, run: Run, normalise: bool = False
-) -> torch.Tensor:
-    """Centers (k, D) of k-means on features (N, D); a resumed run takes those that it had.
-
-    With ``normalise``, images are grouped by the direction of their features (rows scaled to length 1), and the centers
-    are the groups' mean features. The paper is silent; for DBC's start this raised ACC as in `FCAEKMeans`.
-    """
-
-    def compute() -> dict[str, torch.Tensor]:
-        points = torch.nn.functional.normalize(features) if normalise else features
-        found = kmeans(points, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
-        if not normalise:
-            return {"centers": torch.as_tensor(found.centers).float().cpu()}
-        labels = torch.as_tensor(found.labels)
-        counts = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
-        sums = torch.zeros(n_clusters, features.shape[1]).index_add_(0, labels, features)
-        return {"centers": sums / counts[:, None]}
-
-    return run.once("k-means", compute)["centers"]
 
 
 def _score_figures(scores: torch.Tensor) -> dict[str, Any]:

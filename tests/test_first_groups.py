@@ -1,0 +1,66 @@
+"""The groups that DBC's joint stage starts from."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
+
+from asterism import DBC
+from asterism.methods import first_groups
+from asterism.methods.first_groups import FirstGroups
+from asterism.runtime import Runtime
+from asterism.training import Run, Training
+
+
+@pytest.fixture
+def run():
+    return Run(Runtime(device="cpu"), seed=0)
+
+
+def arcs(n=600):
+    """Directions (N, 3) along two arcs of a globe, one north and one south of its equator, and which (N,)."""
+    rng = np.random.default_rng(0)
+    labels, longitude = rng.integers(0, 2, n), rng.uniform(0, 2.6, n)
+    latitude = np.where(labels, 0.25, -0.25) + rng.normal(0, 0.03, n)
+    points = np.stack([np.cos(longitude), np.sin(longitude), np.tan(latitude)], 1)
+    return torch.from_numpy(points * rng.uniform(0.5, 2, (n, 1))).float(), labels
+
+
+def test_linkage_finds_groups_that_are_no_balls(run):
+    points, labels = arcs()
+    linked, centers = FirstGroups("linkage").find(points, 2, run)
+    by_balls, _ = FirstGroups("k-means").find(points, 2, run)
+    assert adjusted_rand_score(labels, linked) == 1
+    assert adjusted_rand_score(labels, by_balls) < 0.5
+    torch.testing.assert_close(centers[linked[0]], points[linked == linked[0]].mean(0))
+
+
+def test_many_images_are_drawn_and_the_others_follow_their_neighbours(run, monkeypatch):
+    points, labels = arcs()
+    monkeypatch.setattr(first_groups, "MAX_MERGED", 300)
+    linked, _ = FirstGroups("linkage").find(points, 2, run)
+    assert adjusted_rand_score(labels, linked) > 0.98
+
+
+def test_small_clusters_get_fewer_neighbours(run, monkeypatch):
+    seen = []
+    kept = first_groups.Merger
+    monkeypatch.setattr(first_groups, "Merger", lambda k, n, *rest: seen.append(n) or kept(k, n, *rest))
+    points, _ = arcs(400)
+    FirstGroups().find(points, 4, run)
+    FirstGroups().find(points, 5, run)
+    FirstGroups(n_neighbors=7).find(points, 5, run)
+    assert seen == [20, 10, 7]
+
+
+def test_the_network_learns_the_groups_before_its_own_scores():
+    images = load_digits().images[:600] / 16
+    short = Training(n_epochs=6, batch_size=100, optimizer="sgd", lr=0.1, momentum=0.9)
+    towards = DBC(10, training=short, first_groups=FirstGroups(rounds=6), device="cpu", random_state=0)
+    alone = DBC(10, training=short, first_groups=FirstGroups(rounds=0), device="cpu", random_state=0)
+    first = [line for line in towards.fit(images).history_ if line["stage"] == "joint"]
+    other = [line for line in alone.fit(images).history_ if line["stage"] == "joint"]
+    assert first[0]["changed"] == other[0]["changed"] == 600  # the first scores are the same
+    assert first[0]["loss"] > 2 * other[0]["loss"]  # a 1 for each image is far from scores near 1/k
+    assert first[-1]["loss"] < 0.8 * first[0]["loss"]
