@@ -35,6 +35,7 @@ from asterism import (
     FCAEKMeans,
     GraphDegreeLinkage,
     GraphNMF,
+    InfiniteEnsemble,
     KMeans,
     LandmarkSpectral,
     NormalizedCuts,
@@ -74,6 +75,7 @@ CHECKED = [
     GraphNMF(3),
     DeepSemiNMF(3, widths=(8, 4), max_updates=20),
     TaskSpecificClustering(3, n_atoms=8, training=SHORT),
+    InfiniteEnsemble(3, n_partitions=5),
     FCN(3, n_components=4),
     TEMI(3, n_heads=2, hidden=8, training=Training(n_epochs=10, optimizer="adamw", lr=0.01)),
     CNN(3),
@@ -111,6 +113,8 @@ def small(method, k=10, **params):
         made.set_params(autoencoder=autoencoder)
     if "network" in names and isinstance(made.resolved("network"), ConvNet):
         made.set_params(network=ConvNet(width=0.05))
+    if "n_partitions" in names:
+        made.set_params(n_partitions=5)
     if "backbone" in names:
         made.set_params(backbone=Backbone("pixels"), **({"n_sets": 2} if "n_sets" in names else {}))
     if "training" in names:
