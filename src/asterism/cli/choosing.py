@@ -81,12 +81,13 @@ def known_network() -> str | None:
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from the headers of some of its files."""
     from asterism.images import named_sets, open_images
+    from asterism.images.shards import is_shards
 
     folder = os.path.expanduser(images)
     if images.startswith("data:"):
         found = next((one.path for one in named_sets() if f"data:{one.name}" == images), None)
         folder = str(found) if found is not None else ""
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder) or is_shards(folder):
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
         return channels, max(height, width), len(source)

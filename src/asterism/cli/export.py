@@ -21,6 +21,7 @@ from asterism.cli.runs import FittedRun, check_writable
 from asterism.errors import InputError, RunError, StorageError
 from asterism.images import ImageSource
 from asterism.images.listing import list_files
+from asterism.images.shards import is_shards
 from asterism.training.checkpoint import write_text
 from asterism.training.folder import csv_safe
 
@@ -75,7 +76,7 @@ def export_groups(run: FittedRun, target: Path, images: ImageSource | None = Non
     if run.content["images"].get("is_table"):
         raise InputError("there are no images to export: this run was made from vectors")
     names = images.names if images is not None else run.names
-    files = _files_below(source) if source and os.path.isdir(source) else None
+    files = _files_below(source) if source and os.path.isdir(source) and not is_shards(source) else None
     if files is None and images is None:
         images = run.images()
     try:

@@ -28,7 +28,7 @@ from asterism.methods import estimator_of
 from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder
 
-NO_IMAGES = "which images? Give a folder, an .npz or .npy file or data:NAME; only --resume can do without"
+NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
 
 

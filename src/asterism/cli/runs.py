@@ -17,6 +17,7 @@ from asterism.errors import AsterismError, InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
 from asterism.images.named import PREFIX
+from asterism.images.shards import is_shards
 from asterism.methods import METHODS, load
 from asterism.training.checkpoint import load_state
 from asterism.training.folder import RunFolder
@@ -98,7 +99,8 @@ class FittedRun:
         if wanted is not None:
             return known_labels(wanted, ImageSource(torch.empty(0, 1, 1, 1), self.names))
         source = self.content["images"]["origin"].get("source") or ""
-        return known_labels(None, self.images()) if source.startswith(PREFIX) or source.endswith(".npz") else None
+        brought = source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source)
+        return known_labels(None, self.images()) if brought else None
 
 
 def open_run(path: Path, device: str = "auto") -> FittedRun:

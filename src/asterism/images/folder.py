@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,23 +60,49 @@ def open_folder(path: str, options: Options, source: str | None = None, parts: t
     if parts:
         files = [file for file in files if file.name.split("/")[0] in parts]
         skipped = [one for one in skipped if one.name.split("/")[0] in parts]
-    key = _cache_key(root, files, options)
+    return open_listed(f"folder {root!r}", source or root, files, skipped, options)[0]
+
+
+def open_listed(
+    called: str, source: str, files: Sequence[Listed], skipped: list[Skipped], options: Options
+) -> tuple[ImageSource, list[Listed]]:
+    """Decode and pack what was listed, or find it packed.
+
+    Parameters
+    ----------
+    called : str
+        What messages call the whole: ``"folder '/photos'"``.
+    source : str
+        What ``origin`` calls it.
+    files : sequence of Listed
+    skipped : list of Skipped
+        What could not even be listed.
+    options : Options
+        See `open_folder`.
+
+    Returns
+    -------
+    images : ImageSource
+    kept : list of Listed
+        The files that they come from.
+    """
+    key = _cache_key(called, files, options)
     with quiet():
-        pixels, meta = load_packed(key) or _Reading(root, files, skipped, options).pack(key)
+        pixels, meta = load_packed(key) or _Reading(called, files, skipped, options).pack(key)
     failed = {int(index): reason for index, reason in meta["failed"].items()}
-    names = [file.name for index, file in enumerate(files) if index not in failed]
-    skipped += [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
+    kept = [file for index, file in enumerate(files) if index not in failed]
+    skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
-    origin = options.origin(source or root, (height, width, channels))
-    return ImageSource(pixels, names, skipped=skipped, origin=origin)
+    origin = options.origin(source, (height, width, channels))
+    return ImageSource(pixels, [file.name for file in kept], skipped=skipped, origin=origin), kept
 
 
 @dataclass
 class _Reading:
     """Files on their way to pixels; ``failed`` collects, by index into ``files``, why one gives none."""
 
-    root: str
-    files: list[Listed]
+    called: str
+    files: Sequence[Listed]
     skipped: list[Skipped]
     options: Options
     failed: dict[int, str] = field(default_factory=dict)
@@ -94,7 +120,7 @@ class _Reading:
         def load(position: int) -> np.ndarray | None:
             index = wanted[position]
             try:
-                return decode(self.files[index].path, size, self.options.crop, n_channels)
+                return decode(self.files[index].content, size, self.options.crop, n_channels)
             except Unreadable as error:
                 self._note(index, error)
                 return None
@@ -129,7 +155,7 @@ class _Reading:
 
     def _look(self, index: int) -> Header | None:
         try:
-            return read_header(self.files[index].path)
+            return read_header(self.files[index].content)
         except Unreadable as error:
             self._note(index, error)
             return None
@@ -139,7 +165,7 @@ class _Reading:
         step = -(-len(colored) // COLOR_SAMPLES) or 1
         for index in colored[::step]:  # photographs end this at the first
             try:
-                pixels = decode(self.files[index].path)
+                pixels = decode(self.files[index].content)
             except Unreadable:
                 continue
             if bool((pixels != pixels[:, :, :1]).any()):
@@ -159,18 +185,18 @@ class _Reading:
         found = [Skipped(self.files[index].name, reason) for index, reason in sorted(self.failed.items())]
         found += self.skipped
         if not found:
-            return f"folder {self.root!r} holds no images: it is empty; expected image files, in subfolders or not"
+            return f"{self.called} holds no images: it is empty; expected image files, in subfolders or not"
         telling = min(found, key=lambda one: not one.name.lower().endswith((".jpg", ".jpeg", ".png", ".heic")))
         n = f"{len(found)} file{'s' if len(found) > 1 else ''}"
-        return f"folder {self.root!r} holds no readable image among {n}; {telling.name!r}: {telling.reason}"
+        return f"{self.called} holds no readable image among {n}; {telling.name!r}: {telling.reason}"
 
 
-def _cache_key(root: str, files: list[Listed], options: Options) -> str:
+def _cache_key(called: str, files: Sequence[Listed], options: Options) -> str:
     """Hex digest that changes with every file's name, length and time, and with what is asked for."""
     digest = hashlib.blake2b(digest_size=16)
     asked: list[Any] = [
         PACKING_VERSION,
-        os.fsencode(root),
+        os.fsencode(called),
         options.size,
         options.color,
         options.crop,

@@ -47,6 +47,11 @@ class Listed:
     modified_ns: int
 
     @property
+    def content(self) -> str | bytes:
+        """What is decoded: here the path, or the encoded image itself."""
+        return self.path
+
+    @property
     def looks_like_image(self) -> bool:
         """Whether its name ends as those of images do."""
         return os.path.splitext(self.name)[1].lower() in IMAGE_ENDINGS

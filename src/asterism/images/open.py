@@ -16,9 +16,10 @@ from asterism.images.folder import open_folder
 from asterism.images.listing import IMAGE_ENDINGS
 from asterism.images.named import PREFIX, named_sets, open_named
 from asterism.images.options import Options
+from asterism.images.shards import is_pattern, is_shards, open_shards
 from asterism.images.source import ImageSource
 
-_EXPECTED = "a folder of images, an .npz or .npy file, or data:NAME"
+_EXPECTED = "a folder of images, an .npz or .npy file, .tar shards, or data:NAME"
 
 
 def open_images(
@@ -37,8 +38,9 @@ def open_images(
     ----------
     X : array, tensor, nested list, path, Dataset or ImageSource
         An array or tensor of shape (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); a folder, searched with its
-        subfolders; an ``.npz`` or ``.npy`` file; ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a
-        Hugging Face Dataset. An `ImageSource` is returned as it is.
+        subfolders; an ``.npz`` or ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern
+        ``"train-{000..146}.tar"``; ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face
+        Dataset. An `ImageSource` is returned as it is.
     size : int or (int, int), optional
         Side, or (height, width), of every image in pixels. By default arrays and data sets keep theirs; the images of
         a folder keep theirs if they all have one of at most 128 pixels a side, else they become 64x64.
@@ -106,6 +108,8 @@ def _open_path(path: str, options: Options) -> ImageSource:
     if path.startswith(PREFIX):
         return open_named(path[len(PREFIX) :], options)
     path = os.path.expanduser(path)
+    if is_pattern(path) or (is_shards(path) and os.path.exists(path)):
+        return open_shards(path, options)
     if os.path.isdir(path):
         if options.layout is not None:
             raise InputError(f"layout={options.layout!r} is for arrays; {path!r} is a folder: leave it out")

@@ -1,0 +1,171 @@
+"""WebDataset shards: read like a folder, in their order, with labels for scoring, and what is damaged is left out."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from asterism import KMeans
+from asterism.cli.app import app
+from asterism.errors import InputError, MissingDataError
+from asterism.images import open_images, reopen
+from asterism.images import pack as packing
+from asterism.images import shards as shards_module
+from asterism.images.shards import expand, is_shards
+
+
+def encoded(colour, ending="png", side=12):
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(stream, "PNG" if ending == "png" else "JPEG")
+    return stream.getvalue()
+
+
+def write_shard(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three shards of four samples; image i is of colour (i, 0, 0); its label is i % 3."""
+    place = tmp_path / "shards"
+    place.mkdir()
+    for shard in range(3):
+        members = []
+        for i in range(4 * shard, 4 * shard + 4):
+            members += [(f"{i:04d}.cls", str(i % 3).encode()), (f"{i:04d}.json", b"{}")]
+            members += [(f"{i:04d}.png", encoded((i, 0, 0)))]
+        write_shard(place / f"train-{shard + 8}.tar", members)
+    (place / "index.json").write_text("{}")
+    return place
+
+
+def reds(source):
+    return source.pixels[:, 0, 0, 0].tolist()
+
+
+def test_shards_are_read_in_natural_order_with_their_labels(folder):
+    source = open_images(folder)
+    assert reds(source) == list(range(12))  # train-8, train-9, train-10
+    assert source.names[0] == "train-8/0000.png" and source.names[-1] == "train-10/0011.png"
+    np.testing.assert_array_equal(source.labels, np.arange(12) % 3)
+    assert source.shape == (3, 12, 12) and source.skipped == []
+    again = reopen(source.origin)
+    assert again.fingerprint == source.fingerprint and again.names == source.names
+
+
+def test_a_pattern_and_a_single_shard(folder):
+    assert reds(open_images(str(folder / "train-{8..9}.tar"))) == list(range(8))
+    assert reds(open_images(str(folder / "train-{10,8}.tar"))) == [8, 9, 10, 11, 0, 1, 2, 3]
+    assert reds(open_images(folder / "train-9.tar")) == [4, 5, 6, 7]
+    with pytest.raises(MissingDataError, match=r"1 of 3 shards do not exist; the first is '.*train-11.tar'"):
+        open_images(str(folder / "train-{9..11}.tar"))
+
+
+def test_braces_by_hand():
+    assert expand("a-{098..101}.tar") == [f"a-{i}.tar" for i in ("098", "099", "100", "101")]
+    assert expand("{x,yy}-{0..1}.tar") == ["x-0.tar", "x-1.tar", "yy-0.tar", "yy-1.tar"]
+    assert expand("plain.tar") == ["plain.tar"]
+
+
+def test_the_same_images_as_a_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    members = []
+    for i in range(5):
+        photo = Image.fromarray(rng.integers(0, 256, (40 + i, 70, 3), dtype=np.uint8))
+        photo.save(tmp_path / "photos" / f"{i}.jpg")
+        members.append((f"{i}.jpg", (tmp_path / "photos" / f"{i}.jpg").read_bytes()))
+    (tmp_path / "shards").mkdir()
+    write_shard(tmp_path / "shards" / "0.tar", members)
+    for options in ({}, {"size": (20, 30), "color": "grey"}, {"size": 16, "crop": False}):
+        from_folder, from_shards = (open_images(tmp_path / one, **options) for one in ("photos", "shards"))
+        assert from_folder.fingerprint == from_shards.fingerprint and from_shards.labels is None
+
+
+def test_what_is_damaged_is_left_out_and_named(folder):
+    for name, length in (("train-9.tar", 13 * 512 + 100), ("train-10.tar", 8 * 1024)):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:length])  # the second between two members
+    write_shard(folder / "train-11.tar", [("a.png", b"no image"), ("b.png", b""), ("c.txt", b"text"), ("d.cls", b"1")])
+    (folder / "train-12.tar").write_bytes(b"\x1f\x8b compressed")
+    source = open_images(folder)
+    assert reds(source)[:6] == [0, 1, 2, 3, 4, 5] and 8 in reds(source) and len(source) < 12
+    named = {one.name: one.reason for one in source.skipped}
+    assert {"train-9.tar", "train-10.tar", "train-12.tar", "train-11/a.png", "train-11/b.png"} <= set(named)
+    assert "not a plain tar archive" in named["train-12.tar"]
+    assert len(source.labels) == len(source)
+    with pytest.raises(InputError, match="strict=True and"):
+        open_images(folder, strict=True)
+
+
+def test_samples_follow_webdatasets_rule(tmp_path):
+    red, blue = encoded((9, 0, 0)), encoded((0, 0, 9))
+    members = [
+        ("a/1.seg.png", blue),  # its ending is .seg.png
+        ("a/1.JPG", encoded((9, 0, 0), "jpg")),
+        ("a/1.cls", b"dog\n"),
+        ("b/1.png", red),  # another folder, another sample
+        ("b/1.jpg", blue),
+        ("b/1.cls", b"cat"),
+    ]
+    source = open_images(write_shard(tmp_path / "x.tar", members))
+    assert source.names == ["x/a/1.JPG", "x/b/1.png"] and source.label_names == ["cat", "dog"]
+    assert source.labels.tolist() == [1, 0]
+    members.pop()
+    assert open_images(write_shard(tmp_path / "y.tar", members)).labels is None  # one has no label: none is used
+
+
+def test_links_and_giants_are_not_read(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("passwd.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+        for name, content in (("1.png", encoded((1, 0, 0))), ("2.png", encoded((2, 0, 0)) + bytes(5000))):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    monkeypatch.setattr(shards_module, "LARGEST", 4000)
+    source = open_images(tmp_path / "x.tar")
+    assert source.names == ["x/1.png"] and "more than the 4,000" in source.skipped[0].reason
+
+
+def test_shards_without_images_are_one_line(tmp_path):
+    write_shard(tmp_path / "x.tar", [("a.txt", b"text")])
+    with pytest.raises(InputError, match=r"^shards '.*x.tar' holds no images"):
+        open_images(tmp_path / "x.tar")
+
+
+def test_a_folder_of_images_with_a_tar_beside_them_stays_a_folder(folder):
+    Image.new("RGB", (12, 12), (77, 0, 0)).save(folder / "one.png")
+    assert not is_shards(str(folder))
+    assert reds(open_images(folder)) == [77]
+
+
+def test_what_does_not_fit_in_memory_streams_into_the_cache(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packing, "memory_budget", lambda: 0)
+    monkeypatch.setattr(packing, "BLOCK_BYTES", 1)
+    first = open_images(folder)
+    assert list((tmp_path / "cache" / "packed").glob("*/pixels.bin"))
+    monkeypatch.setattr(shards_module.Member, "content", property(lambda self: pytest.fail("was read again")))
+    second = open_images(folder)
+    assert reds(first) == reds(second) == list(range(12))
+    np.testing.assert_array_equal(second.labels, first.labels)
+
+
+def test_a_run_on_shards_is_scored_and_exported(folder, tmp_path):
+    run = str(tmp_path / "RUN")
+    KMeans(3, random_state=0, run_dir=run).fit(folder)
+    scored = CliRunner().invoke(app, ["evaluate", run])
+    assert scored.exit_code == 0, scored.output
+    exported = CliRunner().invoke(app, ["export", run, str(tmp_path / "groups")])
+    assert exported.exit_code == 0, exported.output
+    assert len(list((tmp_path / "groups").glob("*/*.png"))) == 12
