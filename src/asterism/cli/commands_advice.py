@@ -13,7 +13,9 @@ Opt = typer.Option
 
 
 def suggest_k(
-    images: Annotated[str, Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME.")],
+    images: Annotated[
+        str, Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME.")
+    ],
     k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
     seed: Annotated[int, Opt(min=0, help="Same seed, same answer.")] = 0,
     layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,

@@ -16,7 +16,10 @@ Opt = typer.Option
 def cluster(
     images: Annotated[
         str | None,
-        Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME (see: asterism data)."),
+        Arg(
+            metavar="IMAGES",
+            help="Folder of images or .tar shards, .npz or .npy file, or data:NAME (see: asterism data).",
+        ),
     ] = None,
     n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
     method: Annotated[str | None, Opt(help="See: asterism methods.  [default: auto, by the images]")] = None,
