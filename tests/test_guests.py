@@ -186,5 +186,22 @@ def test_rows_of_a_declared_guest_are_no_guests_by_hand():
     assert recorded_guests([], [{"method": "dbc", "protocol": {"variant": "v"}}]) == ()
 
 
+def test_the_papers_peers_are_clustpys():
+    for table, method in (("dbc-3", "aec"), ("dbc-3", "dcn"), ("dbc-4", "aec"), ("dbc-5", "den")):
+        (entry,) = [one for one in TABLES[table].entries if one.method == method]
+        assert entry.class_name == f"clustpy.deep.{method.upper()}"
+        assert entry.paper_row in TABLES[table].printed(TABLES[table].datasets[0])
+
+
+@pytest.mark.parametrize("name", ["AEC", "DEN", "DCN"])
+def test_clustpys_classes_run(digits, tmp_path, name):
+    pytest.importorskip("clustpy", reason="ClustPy is not installed: pip install 'asterism-clustering[peers]'")
+    short = [f"{one}=1" for one in ("pretrain_epochs", *([] if name == "DEN" else ["clustering_epochs"]))]
+    (row,) = bench(tmp_path, guest_entry(f"clustpy.deep.{name}", short), device="cpu")
+    assert row["scores"]["n_clusters"] <= 4 and row["versions"]["clustpy"]
+    again = Task(TABLES["dbc-4"], "usps", guest_entry(f"clustpy.deep.{name}", short), 0)
+    assert protocol.perform(again, digits, tmp_path / "again", Setting("cpu"))["scores"] == row["scores"]
+
+
 def test_parameters_become_plain():
     assert guests.plain({"a": (1, "b"), "c": Birch, "d": None}) == {"a": [1, "b"], "c": "Birch", "d": None}

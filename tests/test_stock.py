@@ -1,6 +1,7 @@
 """``asterism bench --list``: what is recorded, what is missing, what that would take, and how it is shown."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -85,7 +86,7 @@ def test_what_is_missing_costs_the_mean_of_what_was_recorded(tmp_path):
     record(tmp_path, row(seed=0, seconds=10.0), row(seed=1, seconds=20.0))
     found = listed(tmp_path)["usps"]
     assert found["seconds"] == 15.0  # one run of k-means
-    assert found["unknown"] == ("fcae-kmeans", "dbc")
+    assert found["unknown"] == ("aec", "iec", "fcae-kmeans", "dbc")
 
 
 def test_same_variant_first_then_same_method_then_in_proportion_to_the_pixels():
@@ -125,14 +126,22 @@ def test_sets_that_are_not_here_stand_below_with_their_tables(tmp_path, monkeypa
     assert "* data:usps is not here: from https://cs.nyu.edu" in text
     assert "Wanted by dbc-4." in text
     dbc_4 = text[text.index("dbc-4 usps*") :].split()
-    assert dbc_4[2:4] == ["0", "15"]  # nothing recorded, and nothing can be run: 15 under NO DATA
+    assert dbc_4[2:4] == ["0", str(3 * len(TABLES["dbc-4"].entries))]  # all under NO DATA
+
+
+def test_methods_whose_package_is_absent_stand_below(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "clustpy", None)  # as if it were not installed
+    tables = list_tables(["dbc-5"], results_dir=tmp_path)
+    assert list(tables[0]["not_installed"]) == ["den"]
+    assert "* method den: clustpy.deep.DEN is not installed: pip install 'asterism-" in stock_text(tables)
+    assert "not installed" not in stock_text(list_tables(["jule-6"], results_dir=tmp_path))
 
 
 def test_by_set_names_the_methods_without_a_measured_cost(tmp_path):
     record(tmp_path, row(seconds=30.0))
     text = stock_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
     (line,) = [one for one in text.split("\n") if one.startswith("dbc-4")]
-    assert "1 min + unknown" in line and line.endswith("fcae-kmeans dbc")
+    assert "1 min + unknown" in line and line.endswith("aec iec fcae-kmeans dbc")
 
 
 @pytest.mark.parametrize(

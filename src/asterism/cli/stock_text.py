@@ -27,7 +27,9 @@ def stock_text(listed: Sequence[dict[str, Any]], by_set: bool = False) -> str:
     """
     lines = _by_set(listed) if by_set else _by_table(listed)
     absent = [(table["name"], one) for table in listed for one in table["sets"] if one["here"] == "no"]
-    return "\n\n".join([lines, _explained(by_set), *_lacking(absent)])
+    packages = {method: why for table in listed for method, why in table["not_installed"].items()}
+    wanted = [f"* method {method}: {why}" for method, why in packages.items()]
+    return "\n\n".join([lines, _explained(by_set), *_lacking(absent), *(["\n".join(wanted)] if wanted else [])])
 
 
 def _by_table(listed: Iterable[dict[str, Any]]) -> str:

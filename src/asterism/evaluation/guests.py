@@ -183,8 +183,8 @@ def run_guest(task: Any, images: ImageSource, setting: Any) -> dict[str, Any]:
 
     Notes
     -----
-    It runs where it likes, and cannot be resumed. Torch's global generator, which some of these classes seed, is put
-    back afterwards.
+    It runs on the setting's device if it has a parameter of that name, and cannot be resumed. Torch's global generator,
+    which some of these classes seed, is put back afterwards.
     """
     from asterism.evaluation import protocol  # which knows every table, and so this file
 
@@ -192,6 +192,8 @@ def run_guest(task: Any, images: ImageSource, setting: Any) -> dict[str, Any]:
     labels = np.asarray(ordered.labels)
     n_classes = len(np.unique(labels))
     estimator = guest(task.entry, task.dataset, _number(task.entry, n_classes), task.seed)
+    if "device" in estimator.get_params(deep=False):
+        estimator.set_params(device=str(Runtime(setting.device).device))
     pixels = vectors(ordered)
     with torch.random.fork_rng():
         began = time.monotonic()

@@ -18,6 +18,7 @@ from typing import Any
 
 from asterism.evaluation.bench import DEFAULT_SEEDS, default_results_dir
 from asterism.evaluation.choice import entries_of
+from asterism.evaluation.guests import missing_guest
 from asterism.evaluation.protocol import Row, recorded, variant_of
 from asterism.evaluation.table import Entry, Table, papers
 from asterism.evaluation.tables import TABLES, find_tables
@@ -78,7 +79,8 @@ def list_tables(
     list of dict
         For each table its ``name``, ``paper``, ``title``, ``methods``, the default ``datasets`` and those that
         ``also`` can be chosen, ``runs_a_seed``, the table that it shares its ``runs_of`` (or ""), and ``sets``: a
-        `SetStock` as a dict for each set. Runs are told apart by the name of the set: one that is recorded in
+        `SetStock` as a dict for each set, and of methods whose package is not installed, in ``not_installed``, how to
+        get it. Runs are told apart by the name of the set: one that is recorded in
         another size counts. What a run needs of another (features of JULE) is not in its cost.
 
     Raises
@@ -100,6 +102,7 @@ def list_tables(
             "methods": sorted({entry.method for entry in table.entries}),
             "runs_a_seed": sum(len(_fitting(table, name)) for name in table.datasets),
             "runs_of": table.runs_of,
+            "not_installed": {entry.method: why for entry in table.entries if (why := missing_guest(entry.class_name))},
             "sets": [asdict(one) for one in _stock(table, files[table.record], rates, seeds)],
         }
         for table in tables
