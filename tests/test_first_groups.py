@@ -6,7 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
-from asterism import DBC
+from asterism import DBC, FCAE
+from asterism.images import Augmentation
 from asterism.methods import first_groups
 from asterism.methods.first_groups import FirstGroups
 from asterism.runtime import Runtime
@@ -64,3 +65,14 @@ def test_the_network_learns_the_groups_before_its_own_scores():
     assert first[0]["changed"] == other[0]["changed"] == 600  # the first scores are the same
     assert first[0]["loss"] > 2 * other[0]["loss"]  # a 1 for each image is far from scores near 1/k
     assert first[-1]["loss"] < 0.8 * first[0]["loss"]
+
+
+def test_images_are_changed_only_where_a_cluster_has_many():
+    autoencoder, augmentation = DBC(10)._recipe(1000)
+    assert isinstance(augmentation, Augmentation) and autoencoder.augmentation is None  # FCAE's own
+    autoencoder, augmentation = DBC(10)._recipe(999)
+    assert augmentation is None and autoencoder.augmentation == "none"
+    own = Augmentation(rotation=3.0)
+    autoencoder, augmentation = DBC(10, augmentation=own, autoencoder=FCAE(augmentation=own))._recipe(999)
+    assert augmentation is own and autoencoder.augmentation is own
+    assert DBC.DEFAULTS["autoencoder"].augmentation is None  # left as it was

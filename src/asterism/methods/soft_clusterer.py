@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from asterism.clustering.soft import kl_loss, soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
-from asterism.images import ImageSource
+from asterism.images import Augmentation, ImageSource
 from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
 from asterism.methods.first_groups import FirstGroups
 from asterism.networks.initialise import build
@@ -55,6 +55,10 @@ class SoftClusterer(ImageClusterer):
     autoencoder: AutoEncoder | None
     training: Training | None
 
+    def _recipe(self, n_images: int) -> tuple[AutoEncoder, Augmentation | None]:
+        """The auto-encoder, and the augmentation of stage II, for so many images."""
+        return self.resolved("autoencoder"), resolve_augmentation(self)
+
     def _first_groups(self) -> FirstGroups:
         """How the features of the auto-encoder are grouped."""
         raise NotImplementedError
@@ -65,7 +69,8 @@ class SoftClusterer(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them.
-        network = self.resolved("autoencoder").train_network(images, run, START_SHARE[self.start])
+        autoencoder, _ = self._recipe(len(images))
+        network = autoencoder.train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
         features = extract(network.encoder, images, run.runtime)
@@ -87,7 +92,7 @@ class SoftClusterer(ImageClusterer):
     ) -> torch.Tensor:
         """Algorithm 2, lines 6–15, from the groups (N,) of stage I. Returns the last soft scores (N, k)."""
         training, n_towards_groups = self.resolved("training"), self._first_groups().rounds
-        augmentation = resolve_augmentation(self)
+        _, augmentation = self._recipe(len(images))
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
         resident = images.to(run.runtime.device)
