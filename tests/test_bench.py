@@ -608,7 +608,7 @@ def test_tables_are_listed():
         (
             ["dbc-4"],
             {"variant": "magic"},
-            "--only variant=magic fits nothing in dbc-4: as in the paper, ClustPy, with a",
+            "--only variant=magic fits nothing in dbc-4: as in the paper, ClustPy, from",
         ),
     ],
 )
