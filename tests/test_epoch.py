@@ -1,10 +1,13 @@
 """The epoch: batches, their sizes, order, and what limits them."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from asterism import Training, open_images
+from asterism.errors import MissingDependencyError
 from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
 
@@ -35,6 +38,21 @@ def test_every_image_once_in_batches_of_equal_size(run):
     assert sorted(i for batch in seen for i in batch) == list(range(1000))
     # 1000 // 32 = 31 < 32 images a batch: 32 batches of 31 or 32
     assert {len(batch) for batch in seen} == {31, 32} and len(seen) == 32
+
+
+def test_lars_steps_by_a_share_of_the_weights_length():
+    pytest.importorskip("timm")
+    weight = torch.full((4,), 3.0, requires_grad=True)  # length 6
+    optimizer = Training(optimizer="lars", lr=0.5, momentum=0.0).make_optimizer([weight])
+    weight.grad = torch.tensor([100.0, 0.0, 0.0, 0.0])
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.tensor([3 - 0.5 * 1e-3 * 6, 3.0, 3.0, 3.0]))
+
+
+def test_lars_without_timm_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm.optim", None)
+    with pytest.raises(MissingDependencyError, match="optimizer='lars' is timm's: pip install timm"):
+        Training(optimizer="lars").make_optimizer([torch.zeros(1, requires_grad=True)])
 
 
 def test_large_sets_keep_their_batch_size(run):

@@ -115,7 +115,7 @@ class DeepClusterV2(ImageClusterer):
     training : Training, optional
         Default SGD, rate 0.06 falling along a cosine after a linear rise over the first fortieth of the epochs,
         momentum 0.9, weight decay 1e-6, batch 256, 400 epochs. The paper has LARC and a rate of 4.8 for batches of
-        4096, which it is made for; no library that Asterism needs brings it, and at batches of a few hundred plain SGD
+        4096, which it is made for (``optimizer="lars"``, with the optional timm); at batches of a few hundred plain SGD
         does without.
     device, precision, run_dir, random_state, verbose
         See `DBC`.

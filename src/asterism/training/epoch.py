@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from asterism.errors import DivergenceError
+from asterism.errors import DivergenceError, MissingDependencyError
 from asterism.images import Augmentation, ImageSource
 from asterism.parameters import Interval, Parameters
 from asterism.training.run import Run
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
+TRUST = 1e-3  # LARS's coefficient (FACTS §3.8)
 
 
 class Training(Parameters):
@@ -26,7 +27,9 @@ class Training(Parameters):
     batch_size : int, default=256
         Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32
         steps, but none below 32 images; see `batch_size_for`.
-    optimizer : {"sgd", "adam", "adamw"}, default="sgd"
+    optimizer : {"sgd", "adam", "adamw", "lars"}, default="sgd"
+        LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a
+        thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (FACTS §3.8).
     lr : float, default=0.01
         Learning rate.
     momentum : float, default=0.9
@@ -45,7 +48,7 @@ class Training(Parameters):
     _parameter_constraints: ClassVar[dict] = {
         "n_epochs": [Interval(int, 0, None)],
         "batch_size": [Interval(int, 2, None)],
-        "optimizer": [{"sgd", "adam", "adamw"}],
+        "optimizer": [{"sgd", "adam", "adamw", "lars"}],
         "lr": [Interval(float, 0, None, closed="neither")],
         "momentum": [Interval(float, 0, 1, closed="left")],
         "weight_decay": [Interval(float, 0, None)],
@@ -81,7 +84,22 @@ class Training(Parameters):
         return min(self.batch_size, max(SMALLEST_BATCH, n // STEPS_OF_SMALL_SETS))
 
     def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """The optimizer of these settings; its fused step where torch has one."""
+        """The optimizer of these settings; its fused step where torch has one.
+
+        Raises
+        ------
+        MissingDependencyError
+            If LARS is asked for and timm is not installed.
+        """
+        if self.optimizer == "lars":
+            return _lars()(
+                parameters,
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                trust_coeff=TRUST,
+                always_adapt=True,  # biases too, as the released LARC does
+            )
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
@@ -94,6 +112,14 @@ class Training(Parameters):
         if self.schedule == "constant":
             return self.lr
         return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
+
+
+def _lars() -> Any:
+    try:
+        from timm.optim import Lars
+    except ImportError as error:
+        raise MissingDependencyError("training.optimizer='lars' is timm's: pip install timm") from error
+    return Lars
 
 
 def minibatches(
