@@ -451,6 +451,14 @@ def test_assign_by_brute_force():
     np.testing.assert_allclose(distances, truth.min(1), atol=1e-6)
 
 
+def test_assign_to_more_centers_than_one_product_holds():
+    x = np.random.default_rng(0).normal(size=(2600, 3)).astype(np.float32)
+    centers = x[:2500:2]  # 1250: a row's distance to the first 1024 has to last until the others are seen
+    labels, distances = assign(x, centers)
+    np.testing.assert_allclose(distances, squared_distances(x, centers).min(1), atol=1e-5)
+    np.testing.assert_array_equal(labels[:2500:2], np.arange(1250))
+
+
 def test_errors_say_what_to_change():
     X = blobs(5, 2, 2)
     hole = X.copy()

@@ -68,9 +68,9 @@ class Workers:
         return memory[: n_rows * n_columns].view(n_rows, n_columns)
 
 
-def _unknown(n_runs: int, n: int, scatter: float = -1) -> Bounds:
+def _unknown(n_runs: int, n: int) -> Bounds:
     upper = np.full((n_runs, n), np.inf, np.float32)
-    return Bounds(np.full((n_runs, n), -1, np.int32), upper, upper.copy(), np.full(n, scatter, np.float32))
+    return Bounds(np.full((n_runs, n), -1, np.int32), upper, upper.copy(), np.full(n, -1, np.float32))
 
 
 def _model(centers: torch.Tensor, previous: torch.Tensor | None, mean: torch.Tensor) -> Model:
@@ -196,7 +196,7 @@ class TileStep:
         """For each block, the label of its rows and the squared distance to that center; centers are (k, D)."""
         model, runs = _model(centers[None], None, self.rows.mean), np.zeros(1, np.int64)
         for x in self.rows.blocks():
-            bounds = _unknown(1, len(x), 0)  # without bounds, ‖y‖² does not matter
+            bounds = _unknown(1, len(x))
             self.workers.run(partial(self._assign, x, model, bounds, runs), range(0, len(x), self.tile))
             labels = torch.from_numpy(bounds.label[0]).long()
             yield labels, self.own_distances(x, centers, labels)
