@@ -93,7 +93,7 @@ def test_page_has_every_section_of_a_dbc_run(dbc_run):
     text = write_report(dbc_run).read_text(encoding="utf-8")
     found = re.findall(r'<section id="(\w+)"', text)
     assert found[:5] == ["sizes", "map", "gallery", "training", "reconstructions"]
-    assert found[5] == "confusion" and found[-1] == "reproduce"
+    assert found[5:7] == ["inside", "confusion"] and found[-1] == "reproduce"
     assert "48 images in 3 groups" in text and "score histogram" in text and "NMI max" in text
     assert RunFolder(dbc_run).read()["images"]["fingerprint"] in text
 

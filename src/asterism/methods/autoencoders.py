@@ -21,6 +21,7 @@ from asterism.training import Run, Training
 from asterism.training.autoencoder import pretrain_layers, train_autoencoder
 
 N_EXAMPLES = 16  # images whose reconstructions are kept for the page
+N_LOOKED_INTO = 3  # of them, with every layer's output, as in Fig. 4 of DBC
 
 # The paper is silent on optimiser, rate, epochs and batch. Plain SGD gave features that cluster far better than Adam's
 # at 1e-3 (USPS, k-means after 10 epochs: ACC .55 against .38), although both reconstruct well; docs/methods/dbc.md has
@@ -236,11 +237,20 @@ def resolve_augmentation(estimator: Any) -> Augmentation | None:
 
 @torch.no_grad()
 def reconstruction_examples(network: nn.Module, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:
-    """A few images, spread over the source, and what the auto-encoder makes of them: (16, C, H, W) each."""
+    """A few images, spread over the source, and what the auto-encoder makes of them: (16, C, H, W) each.
+
+    Of a convolutional one also what DBC's Figs. 4 and 5 show: ``inner_00_conv1`` …, each layer's output for the first
+    three of them, and ``filters_first`` and ``filters_last``, (filters, C, k, k).
+    """
     chosen = torch.linspace(0, len(images) - 1, min(N_EXAMPLES, len(images))).long()
     batch = images.batch(chosen, run.runtime.device)
     training = network.training
     network.eval()
-    outputs = network(batch)
+    found = {"originals": batch, "reconstructions": network(batch)}
+    if isinstance(network, FullyConvolutionalAutoEncoder) and tuple(images.shape[1:]) != (1, 1):
+        inner = network.inner_activations(batch[:N_LOOKED_INTO])
+        found |= {f"inner_{i:02d}_{name}": maps for i, (name, maps) in enumerate(inner.items())}
+        found["filters_first"] = cast(nn.Conv2d, network.encoder.convolutions[0]).weight
+        found["filters_last"] = cast(nn.ConvTranspose2d, network.decoder.deconvolutions[-1]).weight
     network.train(training)
-    return {"originals": batch.cpu().contiguous(), "reconstructions": outputs.cpu().contiguous()}
+    return {name: value.detach().cpu().contiguous() for name, value in found.items()}

@@ -8,6 +8,8 @@ back where the paired max-pooling took it from (its *switches*).
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -105,15 +107,24 @@ class Encoder(nn.Module):
     def with_switches(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Size]]]:
         """Features (B, D), and of each pooling the switches (B, channels, h/2, w/2) and the size before it."""
         maps, switches = images, []
+        for output, switch in self.layers(images):
+            maps = output
+            switches += [] if switch is None else [switch]
+        return maps.flatten(1), switches
+
+    def layers(self, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, torch.Size] | None]]:
+        """Output (B, channels, h, w) of each block, and its switches and the size before it if it pools."""
+        maps = images
         for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
             maps = normalise(convolve(maps))  # (B, channels, h, w)
+            switch = None
             if block.pool:
                 before = maps.shape
                 maps, where = F.max_pool2d(maps, 2, return_indices=True)
-                switches.append((where, before))
+                switch = (where, before)
             # ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
             maps = F.relu(maps)
-        return maps.flatten(1), switches
+            yield maps, switch
 
 
 class Decoder(nn.Module):
@@ -135,6 +146,10 @@ class Decoder(nn.Module):
 
     def forward(self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]) -> torch.Tensor:
         """Reconstruct images (B, C, H, W) from features (B, D) and the encoder's switches."""
+        return deque(self.layers(features, switches), maxlen=1)[0]
+
+    def layers(self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]) -> Iterator[torch.Tensor]:
+        """Output (B, channels, h, w) of each transposed convolution; the last is the images."""
         maps = features[:, :, None, None]  # (B, D, 1, 1)
         remaining = list(switches)
         last = len(self.deconvolutions) - 1
@@ -145,7 +160,7 @@ class Decoder(nn.Module):
             maps = deconvolve(maps)
             if i < last:
                 maps = F.relu(self.norms[i](maps), inplace=True)
-        return maps
+            yield maps
 
 
 class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
@@ -177,3 +192,15 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
         """x̂ = g(f(x)), (B, C, H, W)."""
         features, switches = self.encoder.with_switches(images)
         return self.decoder(features, switches)
+
+    def inner_activations(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Output (B, channels, h, w) of every layer, as the paper's Fig. 4 draws them, in order.
+
+        ``conv1`` …, ``features`` (B, D, 1, 1), ``deconv1`` … without the last, which is the reconstruction.
+        """
+        encoded = list(self.encoder.layers(images))
+        switches = [switch for _, switch in encoded if switch is not None]
+        *before, features = (maps for maps, _ in encoded)
+        *after, _ = self.decoder.layers(features.flatten(1), switches)
+        found = {f"conv{i}": maps for i, maps in enumerate(before, 1)}
+        return {**found, "features": features, **{f"deconv{i}": maps for i, maps in enumerate(after, 1)}}

@@ -18,6 +18,7 @@ from asterism.report.components import components
 from asterism.report.curves import training
 from asterism.report.filters import filters
 from asterism.report.gallery import gallery
+from asterism.report.inside import inside
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
@@ -36,6 +37,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     merge_tree,
     training,
     reconstructions,
+    inside,
     components,
     filters,
     confusion,
