@@ -307,3 +307,10 @@ np.savez(f"{folder}/{rank}.npz", labels=model.labels_, stages=model.stage_labels
     alone = small(training=TripletTraining(n_epochs=6, batch_size=40, dampening=0.0)).fit(X)
     np.testing.assert_array_equal(one["stages"][0], alone.stage_labels_[0])
     assert adjusted_rand_score(one["labels"], alone.labels_) > 0.9 and adjusted_rand_score(y, one["labels"]) > 0.9
+
+
+def test_small_clusters_get_fewer_neighbours():
+    from asterism.methods.jule_steps import neighbors_for
+
+    assert [neighbors_for(None, 1000, k) for k in (10, 11)] == [20, 10]
+    assert neighbors_for(7, 1000, 11) == 7

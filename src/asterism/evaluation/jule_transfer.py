@@ -19,7 +19,7 @@ from asterism.evaluation.table import Entry
 from asterism.features import extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import JULE, load
-from asterism.methods.jule_steps import Merger, mean_image
+from asterism.methods.jule_steps import Merger, mean_image, neighbors_for
 from asterism.networks.conv import ConvNetwork
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
@@ -91,7 +91,8 @@ class CrossDataset:
         features = self._features(model, task, images, centered, Runtime(setting.device))
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
         n_classes = len(np.unique(labels))
-        merger = Merger(n_classes, model.n_neighbors, model.resolved("merging"), features.device)
+        n_neighbors = neighbors_for(model.n_neighbors, len(features), n_classes)
+        merger = Merger(n_classes, n_neighbors, model.resolved("merging"), features.device)
         found = merger.merge_anew(features, None)["labels"].numpy()
         row |= {
             "dataset": task.dataset,

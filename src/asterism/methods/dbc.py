@@ -17,7 +17,8 @@ from asterism.clustering.soft import boosted_targets
 from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import FCAE, AutoEncoder
-from asterism.methods.first_groups import FEW_IMAGES, FirstGroups
+from asterism.methods.first_groups import FirstGroups
+from asterism.methods.jule_steps import FEW_IMAGES
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
 from asterism.training import Training

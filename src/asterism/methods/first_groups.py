@@ -11,12 +11,10 @@ from asterism.clustering.kmeans import kmeans
 from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import vote
 from asterism.methods.jule_settings import MergeRule
-from asterism.methods.jule_steps import Merger, from_main
+from asterism.methods.jule_steps import Merger, from_main, neighbors_for
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 
-N_NEIGHBORS = 20  # K_s, as JULE's Table 2
-FEW_IMAGES = 100  # a cluster; below, half of them: of 20 neighbours too many would be of other clusters
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
 
 
@@ -82,7 +80,7 @@ class FirstGroups(Parameters):
 
     def _merged(self, points: torch.Tensor, n_clusters: int, run: Run) -> torch.Tensor:
         n = len(points)
-        n_neighbors = self.n_neighbors or (N_NEIGHBORS if n >= FEW_IMAGES * n_clusters else N_NEIGHBORS // 2)
+        n_neighbors = neighbors_for(self.n_neighbors, n, n_clusters)
         merger = Merger(n_clusters, n_neighbors, MergeRule(), run.runtime.device)
         if n <= MAX_MERGED:
             return merger.merge_anew(points, None)["labels"]

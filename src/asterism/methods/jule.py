@@ -24,6 +24,7 @@ from asterism.methods.jule_steps import (
     batch_statistics_features,
     from_main,
     mean_image,
+    neighbors_for,
     principal_map,
 )
 from asterism.networks.conv import ConvNetwork, build_conv
@@ -42,8 +43,9 @@ class JULE(ImageClusterer):
         n*_c.
     unroll_rate : float, default=0.9
         η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper.
-    n_neighbors : int, default=20
-        K_s of the sample graph (Table 2); clipped to the number of other images.
+    n_neighbors : int, optional
+        K_s of the sample graph, clipped to the number of other images. By default Table 2's 20, and 10 (ours) where a
+        cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).
     center : bool, default=False
         Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
         not (FACTS §1.3).
@@ -106,7 +108,7 @@ class JULE(ImageClusterer):
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(int, 1, None)],
         "unroll_rate": [Interval(float, 0, 1, closed="right")],
-        "n_neighbors": [Interval(int, 1, None)],
+        "n_neighbors": [Interval(int, 1, None), None],
         "center": [bool],
         "result": [{"rc", "sf"}],
         "merging": [MergeRule, None],
@@ -121,7 +123,7 @@ class JULE(ImageClusterer):
         n_clusters: int = 8,
         *,
         unroll_rate: float = 0.9,
-        n_neighbors: int = 20,
+        n_neighbors: int | None = None,
         center: bool = False,
         result: str = "rc",
         merging: MergeRule | None = None,
@@ -170,7 +172,8 @@ class JULE(ImageClusterer):
             (P + 1, N, 3), of which the first row is filled; ``sigma2`` (1,).
         """
         pixels = Pixels(normalise=True, mean=network.mean if self.center else None)
-        merger, n = self._merger(run), len(images)
+        n = len(images)
+        merger = self._merger(run, n)
 
         def compute() -> dict[str, torch.Tensor]:
             features = extract(pixels, images, run.runtime)  # (N, C·H·W)
@@ -228,7 +231,7 @@ class JULE(ImageClusterer):
         labels, sigma2 = stages["labels"], stages["sigma2"]
         empty = {"labels": torch.zeros_like(labels[0]), "sigma2": torch.zeros_like(sigma2)}
         target = int(stages["targets"][period])
-        found = from_main(run, lambda: self._merger(run).merge(features, labels[period], target), empty)
+        found = from_main(run, lambda: self._merger(run, len(images)).merge(features, labels[period], target), empty)
         labels[period + 1] = found["labels"]
         sigma2.copy_(found["sigma2"])
         stages["maps"][period + 1] = principal_map(features)
@@ -248,7 +251,7 @@ class JULE(ImageClusterer):
         kept = sf_labels if self.result == "sf" else None
 
         def compute() -> dict[str, torch.Tensor]:
-            return from_main(run, lambda: self._merger(run).merge_anew(features, kept), empty)
+            return from_main(run, lambda: self._merger(run, n).merge_anew(features, kept), empty)
 
         found = run.once("rc", compute)
         labels = found["labels"] if kept is None else kept
@@ -273,10 +276,12 @@ class JULE(ImageClusterer):
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
         n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])
-        return vote(features, self.embedding_, self.labels_, self.n_neighbors, sigma2, n_clusters)
+        n_neighbors = neighbors_for(self.n_neighbors, len(self.embedding_), self.n_clusters)
+        return vote(features, self.embedding_, self.labels_, n_neighbors, sigma2, n_clusters)
 
-    def _merger(self, run: Run) -> Merger:
-        return Merger(self.n_clusters, self.n_neighbors, self.resolved("merging"), run.runtime.device)
+    def _merger(self, run: Run, n_images: int) -> Merger:
+        n_neighbors = neighbors_for(self.n_neighbors, n_images, self.n_clusters)
+        return Merger(self.n_clusters, n_neighbors, self.resolved("merging"), run.runtime.device)
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> ConvNetwork:
         return self._network(shape, torch.Generator().manual_seed(0))

@@ -19,6 +19,8 @@ from asterism.methods.jule_settings import MergeRule
 from asterism.networks.conv import ConvNetwork
 from asterism.training import Run
 
+N_NEIGHBORS = 20  # K_s of Table 2
+FEW_IMAGES = 100  # a cluster; with fewer, half as many neighbours: of 20 too many would be of other clusters
 MAP_DIMENSIONS = 3  # of Fig. 1
 STATISTICS_BATCH = 100  # images that share their batch norm in the Torch code
 
@@ -113,6 +115,12 @@ class Merger:
             W, labels, target, criterion="jule", features=features.numpy(), full=full, **options
         )
         return merging, sigma2
+
+
+def neighbors_for(n_neighbors: int | None, n_images: int, n_clusters: int) -> int:
+    """K_s: as asked, or by the mean number of images of a cluster."""
+    few = n_images < FEW_IMAGES * n_clusters
+    return n_neighbors or (N_NEIGHBORS // 2 if few else N_NEIGHBORS)
 
 
 def mean_image(images: ImageSource) -> torch.Tensor:
