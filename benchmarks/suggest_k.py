@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-SETS = ("digits", "usps", "mnist-test", "coil20", "cmu-pie", "umist-380", "flowers102", "scene15")
+SETS = ("digits", "usps", "mnist-test", "coil20", "coil100", "cmu-pie", "umist-380", "flowers102", "scene15")
 
 
 def main() -> None:
@@ -34,6 +34,7 @@ def main() -> None:
         truth = len(np.unique(open_images(f"data:{name}").labels))
         alone = {one: found.ks[int(getattr(found, one).argmax())] for one in ("stability", "silhouette", "eigengap")}
         line = {"set": name, "classes": truth, "k": found.k, "low": found.low, "high": found.high, **alone}
+        line["answers"] = {str(size): k for size, k in found.answers.items()}
         line |= {"features": on, "seed": options.seed, "seconds": round(seconds, 1), "says": found.sentence}
         print(line)
         if options.json:

@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from asterism.cli.choosing import choose
 from asterism.cli.text import aligned, list_skipped
-from asterism.clustering.advice import Advice, suggest_k
+from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import FCN
@@ -23,9 +23,10 @@ def advise(images: str, k_max: int | None, seed: int, layout: str | None, device
     source = open_images(images, layout=layout, **(FCN._opening if chosen.method == "fcn" else {}))
     list_skipped(source.skipped)
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
-    return suggest_k(
-        features_of(source, name, device), k_max, seed
-    ), f"features of {name}" if name != "pixels" else name
+    if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
+        source = source.subset(chosen_rows(len(source), seed))
+    found = suggest_k(features_of(source, name, device), k_max, seed)
+    return found, f"features of {name}" if name != "pixels" else name
 
 
 def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:
@@ -36,13 +37,13 @@ def features_of(images: ImageSource, network: str, device: str = "auto") -> np.n
 
 
 def shown_advice(found: Advice, on: str) -> str:
-    """The curve as a table with bars, and the one sentence."""
-    low, high = float(found.combined.min()), float(found.combined.max())
+    """The curves as a table with bars, and the one sentence."""
+    low, high = float(found.modularity.min()), float(found.modularity.max())
     span = (high - low) or 1.0
-    rows: list[list[object]] = [["K", "STABILITY", "SILHOUETTE", "EIGENGAP", "TOGETHER"]]
+    rows: list[list[object]] = [["K", "STABILITY", "SILHOUETTE", "EIGENGAP", "MODULARITY"]]
     for i, k in enumerate(found.ks):
-        bar = "#" * round(BAR * (float(found.combined[i]) - low) / span)
-        mark = "  <" if k == found.k else ""
+        bar = "#" * round(BAR * (float(found.modularity[i]) - low) / span)
+        mark = "  <" if k == found.k else "  -" if found.low <= k <= found.high else ""
         values = (found.stability[i], found.silhouette[i], found.eigengap[i])
         rows.append([k, *(f"{float(one):.3f}" for one in values), f"{bar}{mark}"])
     return f"{aligned(rows)}\n\nOn {on}: {found.sentence}"

@@ -24,7 +24,7 @@ def suggest_k(
 ) -> None:
     """Guess how many groups there are, and show how sure that is.
 
-    Compares numbers of groups by stability, silhouette and eigengap.
+    Asks graphs of 5, 10, 20 and 40 neighbours; where they differ, says between what.
     """
     from json import dumps
 
@@ -34,9 +34,10 @@ def suggest_k(
     if json:
         curves = {
             name: [round(float(one), 4) for one in getattr(found, name)]
-            for name in ("stability", "silhouette", "eigengap", "combined")
+            for name in ("modularity", "stability", "silhouette", "eigengap")
         }
         known = {"k": found.k, "low": found.low, "high": found.high, "features": on, "says": found.sentence}
+        known["answers"] = {str(size): k for size, k in found.answers.items()}
         say(dumps({**known, "ks": found.ks, **curves}))
         return
     say(shown_advice(found, on))

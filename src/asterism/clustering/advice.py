@@ -1,7 +1,14 @@
-"""How many clusters? Three measures over k on the same vectors, none of which knows: they are shown, not trusted.
+"""How many clusters? Vectors know it only roughly, and this says how roughly.
 
-Stability under resampling (Lange, Roth, Braun and Buhmann 2004; Ben-Hur, Elisseeff and Guyon 2002), the silhouette
-(Rousseeuw 1987) and the gap after the k-th eigenvalue of the graph Laplacian (von Luxburg 2007).
+Samples are merged along their neighbourhood graph (graph degree linkage), and the number of groups is where the graph's
+modularity is highest (Newman and Girvan 2004): where links inside of groups exceed most what chance would put there.
+That depends on how many neighbours the graph has. Few show small groups, many show large ones, and in a graph with more
+neighbours than a group has members the group cannot be seen. So it is asked with 5, 10, 20 and 40, and what they say is
+the range.
+
+Shown beside, on the same groups: stability under resampling (Lange, Roth, Braun and Buhmann 2004), silhouette
+(Rousseeuw 1987), the gap after the k-th eigenvalue of the graph Laplacian (von Luxburg 2007). They decide nothing:
+stability and silhouette like two groups of nearly anything.
 """
 
 from __future__ import annotations
@@ -14,17 +21,18 @@ import scipy.sparse.linalg
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from asterism.clustering.graph import neighbors
-from asterism.clustering.kmeans import assign, kmeans
+from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
+from asterism.clustering.linkage import cut, merge
 from asterism.errors import InputError
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
+SIZES = (5, 10, 20, 40)  # neighbours
 MOST_SAMPLES = 2000  # of more images, so many are looked at
 DIM = 50  # principal components
-PAIRS = 3  # pairs of halves for each k
-N_NEIGHBORS = 15  # of the graph
+PAIRS = 3  # pairs of halves for the stability
+N_NEIGHBORS = 15  # of the graph whose eigenvalues are taken, and of the halves' graphs
 PER_CLUSTER = 4  # images a cluster at least
-CLOSE = 0.02  # a combined score that misses the best by less is as good
+SURE = 1.5  # answers of the neighbourhoods that differ by a smaller factor agree
 
 
 @dataclass(frozen=True)
@@ -34,22 +42,26 @@ class Advice:
     Attributes
     ----------
     ks : list of int
+        The k that the curves are of.
+    modularity : ndarray of shape (len(ks),)
+        Mean over the neighbourhoods that count, each taken from its own highest: 0 is best.
     stability, silhouette, eigengap : ndarray of shape (len(ks),)
-        The adjusted Rand index between clusterings of two halves; the mean silhouette; the k-th gap over its
-        neighbours' mean, times the k-th eigenvalue.
-    combined : ndarray of shape (len(ks),)
-        Mean of the three after each is scaled to [0, 1] over the sweep.
+        The adjusted Rand index between what two halves say; the mean silhouette; the k-th gap over its neighbours'
+        mean, times the k-th eigenvalue.
+    answers : dict of int to int
+        For each number of neighbours that counts, the k of highest modularity.
     k : int
-        Where that is highest.
+        The geometric mean of the answers.
     low, high : int
-        The range of k around it that is as good.
+        The least and the largest of them.
     """
 
     ks: list[int]
+    modularity: np.ndarray
     stability: np.ndarray
     silhouette: np.ndarray
     eigengap: np.ndarray
-    combined: np.ndarray
+    answers: dict[int, int]
     k: int
     low: int
     high: int
@@ -57,18 +69,17 @@ class Advice:
     @property
     def sentence(self) -> str:
         """What may be said, in one sentence."""
-        best = {
-            "stability": self.ks[int(self.stability.argmax())],
-            "silhouette": self.ks[int(self.silhouette.argmax())],
-            "eigengap": self.ks[int(self.eigengap.argmax())],
-        }
-        votes = ", ".join(f"{name} {k}" for name, k in best.items())
-        if max(best.values()) <= 1.5 * min(best.values()):
-            how = "the measures agree"
-        else:
-            how = "the measures do not agree, so look at the groups of two or three of these"
-        span = f"{self.low} to {self.high} are about as good" if self.low < self.high else "no other k is as good"
-        return f"k = {self.k} is a guess, {span}; alone they would say {votes}: {how}."
+        seen = ", ".join(f"{k} with {size} neighbours" for size, k in self.answers.items())
+        if len(self.answers) == 1:
+            return f"unsure: k = {self.k} from a single view ({seen}); groups so small show in no larger one."
+        if self.low == self.high:
+            return f"k = {self.k}: the graph falls into so many groups however many neighbours it has ({seen})."
+        if self.high <= SURE * self.low:
+            return f"k = {self.k}, give or take: between {self.low} and {self.high} ({seen})."
+        return (
+            f"unsure: between {self.low} and {self.high}; k = {self.k} is the middle ({seen}): there are groups within "
+            "groups, or none that stand apart."
+        )
 
 
 def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) -> Advice:
@@ -93,46 +104,84 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
 
     Notes
     -----
-    Cost: 2·3 + 2 runs of k-means for each of about 20 k, O(n²·50) for graph and silhouette, n at most 2 000.
+    Cost: neighbours and silhouettes are O(n²·50), the eigenvalues O(n³) at worst, n at most 2 000; ten mergings.
     """
     if len(X) < 3 * PER_CLUSTER:
         raise InputError(f"{len(X)} images are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
     rng = np.random.RandomState(random_state)
-    rows = np.asarray(X, np.float32)[np.sort(rng.permutation(len(X))[:MOST_SAMPLES])]
+    rows = np.asarray(X, np.float32)[chosen_rows(len(X), random_state)]
     limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)
-    ks = [k for k in GRID if k <= limit]
-    if len(ks) < 2:
+    if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")
     width = min(DIM, len(rows) - 1, rows.shape[1])
     points = np.ascontiguousarray(PCA(width, random_state=rng).fit_transform(rows), np.float32)
-    stability = np.array([_stability(points, k, rng) for k in ks])
-    silhouette = np.array([_silhouette(points, k, rng) for k in ks])
-    eigengap = _eigengaps(points, ks)
-    combined = (_scaled(stability) + _scaled(silhouette) + _scaled(eigengap)) / 3
-    best = int(combined.argmax())
-    low = high = best
-    while low > 0 and combined[low - 1] >= combined[best] - CLOSE:
-        low -= 1
-    while high + 1 < len(ks) and combined[high + 1] >= combined[best] - CLOSE:
-        high += 1
-    return Advice(ks, stability, silhouette, eigengap, combined, ks[best], ks[low], ks[high])
+    n_initial = int(nearest_neighbor_components(knn(points, 1)[0]).max()) + 1
+    every = np.arange(2, max(3, min(limit, n_initial)) + 1)
+    curves = {size: _modularities(points, size, every) for size in SIZES if size < len(rows)}
+    answers = {size: int(every[values.argmax()]) for size, values in curves.items()}
+    # A graph counts whose neighbourhoods are at most half of the groups that it shows.
+    answers = {size: k for size, k in answers.items() if 2 * size * k <= len(rows)} or dict([*answers.items()][:1])
+    low, high = min(answers.values()), max(answers.values())
+    k = round(float(np.exp(np.mean(np.log([*answers.values()])))))
+    ks = sorted({one for one in GRID if one <= every[-1]} | {k, low, high})
+    modularity = np.mean([curves[size] - curves[size].max() for size in answers], axis=0)[np.array(ks) - 2]
+    history = _tree(points, N_NEIGHBORS)
+    silhouette = np.array([_silhouette(points, _groups(history, one)) for one in ks])
+    return Advice(
+        ks, modularity, _stability(points, ks, rng), silhouette, _eigengaps(points, ks), answers, k, low, high
+    )
 
 
-def _stability(points: np.ndarray, k: int, rng: np.random.RandomState) -> float:
-    """Two halves are clustered, each puts the other's points into its clusters: how far do they agree?"""
+def chosen_rows(n: int, random_state: int = 0) -> np.ndarray:
+    """Which of n images are looked at, in order: all, or `MOST_SAMPLES` drawn at random."""
+    return np.sort(np.random.RandomState(random_state).permutation(n)[:MOST_SAMPLES])
+
+
+def _tree(points: np.ndarray, size: int, W: scipy.sparse.csr_matrix | None = None) -> np.ndarray:
+    """Linkage matrix of graph degree linkage, from samples joined with their nearest neighbours."""
+    found = knn(points, min(size, len(points) - 1))
+    initial = nearest_neighbor_components(found[0])
+    start = initial if initial.max() > 0 else None  # else they are all one, as duplicates are
+    graph = affinity_graph(found, size)[0] if W is None else W
+    return merge(graph, start, 2, features=points, isolated="always").history
+
+
+def _groups(history: np.ndarray, k: int) -> np.ndarray:
+    """Labels of k groups, or of as many as the tree begins with."""
+    return cut(history, min(k, len(history) + 1 - int((history[:, 2] == 0).sum())))
+
+
+def _modularities(points: np.ndarray, size: int, ks: np.ndarray) -> np.ndarray:
+    """Q = Σ_c (links inside of c / all links − (degree of c / all degrees)²) of the merged groups, for each k."""
+    W, _ = affinity_graph(points, size)
+    history = _tree(points, size, W)
+    links = (W + W.T).tocoo()
+    degrees = np.bincount(links.row, links.data, len(points)) / links.data.sum()
     found = []
+    for k in ks:
+        labels = _groups(history, int(k))
+        inside = links.data[labels[links.row] == labels[links.col]].sum() / links.data.sum()
+        found.append(inside - (np.bincount(labels, degrees) ** 2).sum())
+    return np.array(found)
+
+
+def _stability(points: np.ndarray, ks: list[int], rng: np.random.RandomState) -> np.ndarray:
+    """Two halves are merged, each point takes the group of its nearest in either: how far do the two agree?"""
+    found = np.zeros(len(ks))
     for _ in range(PAIRS):
         order = rng.permutation(len(points))
-        halves = points[order[: len(order) // 2]], points[order[len(order) // 2 :]]
-        centers = [kmeans(half, k, random_state=rng).centers for half in halves]
-        labels = [assign(points, one)[0] for one in centers]
-        found.append(adjusted_rand_score(*labels))
-    return float(np.mean(found))
+        halves = order[: len(order) // 2], order[len(order) // 2 :]
+        trees = [_tree(points[half], N_NEIGHBORS) for half in halves]
+        nearest = [np.asarray(neighbors(points, points[half], 1)[0])[:, 0] for half in halves]
+        for i, k in enumerate(ks):
+            labels = [_groups(tree, k)[own] for tree, own in zip(trees, nearest, strict=True)]
+            found[i] += adjusted_rand_score(*labels) / PAIRS
+    return found
 
 
-def _silhouette(points: np.ndarray, k: int, rng: np.random.RandomState) -> float:
-    labels = kmeans(points, k, n_init=2, random_state=rng).labels
-    return float(silhouette_score(points, labels)) if len(np.unique(labels)) > 1 else -1.0
+def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
+    n_groups = len(np.unique(labels))
+    return float(silhouette_score(points, labels)) if 1 < n_groups < len(points) else -1.0
 
 
 def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
@@ -160,8 +209,3 @@ def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
     gaps = values[:-1] - values[1:]  # gaps[k − 1]: between the k-th and the next
     outstanding = [gaps[k - 1] / max(float(gaps[k // 2 : 2 * k].mean()), 1e-12) for k in ks]
     return np.array(outstanding) * np.maximum(values[np.array(ks) - 1], 0)
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    span = values.max() - values.min()
-    return (values - values.min()) / span if span > 0 else np.zeros_like(values)
