@@ -48,9 +48,7 @@ def dbc_run(tmp_path_factory):
     images, kinds = blobs()
     np.savez(folder / "images.npz", images=images, labels=kinds)
     fcae = FCAE(training=SHORT, augmentation="none")
-    DBC(3, autoencoder=fcae, training=SHORT, random_state=0, run_dir=folder / "run").fit(
-        folder / "images.npz"
-    )
+    DBC(3, autoencoder=fcae, training=SHORT, random_state=0, run_dir=folder / "run").fit(folder / "images.npz")
     return folder / "run"
 
 

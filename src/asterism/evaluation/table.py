@@ -27,6 +27,9 @@ METRIC_LABELS = {
     # of PASCAL VOC: mean AP, mean AP, mean IoU; what was trained
     **{f"{task}_fc6-8": f"{task} FC6-8" for task in ("classification", "detection", "segmentation")},
     **{f"{task}_all": f"{task} ALL" for task in ("classification", "detection", "segmentation")},
+    "zeros": "zero features",
+    "sure": "score > 0.6",
+    "sure_wrong": "wrong among these",
     "lfw": "LFW accuracy",
     "lfw_error": "standard error",  # over LFW's ten folds
     "nn_error": "1-NN error",

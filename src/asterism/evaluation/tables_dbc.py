@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asterism.evaluation.dbc_figures import figures_of_dbc
 from asterism.evaluation.table import AS_PAPER, AUGMENTED, Entry, Panel, Table
 from asterism.images import Augmentation
 
@@ -93,6 +94,47 @@ def _fig_9() -> Table:
     )
 
 
+def _figure(name: str, title: str, metrics: tuple[str, ...], note: str, runs_of: str = "") -> Table:
+    """A figure of pictures as the numbers that it speaks of, before (FCAE-KMS) and after the second stage."""
+    return Table(
+        name,
+        title,
+        ("mnist-test",),
+        (*_OURS_OF_DBC[:1], *(Entry("dbc", "DBC", recipe, params) for recipe, params in _RECIPES.items())),
+        metrics=metrics,
+        also=("mnist", "usps"),
+        notes=(note,),
+        perform=figures_of_dbc,
+        runs_of=runs_of,
+    )
+
+
+_FIGURES = (
+    _figure(
+        "dbc-fig4",
+        "Sparseness of the features",
+        ("zeros",),
+        "Share of the features that are zero. The pictures, three images through every layer, are on a run's page; "
+        "Fig. 5, the filters, too.",
+    ),
+    _figure(
+        "dbc-fig7",
+        "Classes in the features before and after the second stage",
+        ("purity_at_10", "acc"),
+        "The figure is a t-SNE map at several epochs, which a run's page has of the last one; here the share of the 10 "
+        "nearest neighbours in the features that are of an image's class.",
+        runs_of="dbc-fig4",
+    ),
+    _figure(
+        "dbc-fig8",
+        "Mistakes with high scores",
+        ("sure", "sure_wrong"),
+        "Share of images with a score above 0.6, and of those in another class's cluster among them. The pictures are "
+        "on a run's page.",
+        runs_of="dbc-fig4",
+    ),
+)
+
 DBC_TABLES = (
     Table(
         "dbc-3",
@@ -136,5 +178,6 @@ DBC_TABLES = (
         shows="histogram",
         curves=("score_histogram",),
     ),
+    *_FIGURES,
     _fig_9(),
 )
