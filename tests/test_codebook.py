@@ -6,6 +6,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from asterism import ImageSource
+from asterism.clustering.kmeans import assign, kmeans
 from asterism.errors import InputError
 from asterism.transfer.codebook import (
     Codebook,
@@ -77,6 +78,31 @@ def test_an_image_is_the_sum_of_its_patches_codes(features):
             expected[j // 3, i // 3] += triangle_code(row, book.centers_)[0]
     assert torch.allclose(codes[5], expected.flatten(), rtol=1e-3, atol=1e-2)
     assert torch.equal(book.centers_, Codebook(7, 4, 300, features=features).fit(images, seed=1).centers_)
+
+
+def scenes(n):
+    """Images of 12×12: dull areas, an edge across, an edge down, a spot."""
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(100, 5, (n, 12, 12, 3))
+    for one in pixels:
+        row, column = rng.integers(1, 11, 2)
+        one[row:] += rng.normal(0, 60, 3)
+        one[:, column:] += rng.normal(0, 60, 3)
+        one[tuple(rng.integers(12, size=2))] += 150
+    return ImageSource(torch.from_numpy(pixels.clip(0, 255).astype(np.uint8)), [str(i) for i in range(n)])
+
+
+def test_fewer_centers_keep_a_single_patch_than_if_they_began_on_patches():
+    images, alone, alone_from_patches = scenes(60), 0, 0
+    for seed in range(3):
+        book = Codebook(n_centers=80, side=4, n_patches=1000).fit(images, seed)
+        patches = random_patches(images, 1000, 4, torch.Generator().manual_seed(seed))
+        white = book.whitening_(normalise_contrast(patches))
+        nearest, _ = assign(white, book.centers_)
+        alone += int((torch.bincount(nearest, minlength=80) == 1).sum())
+        other = kmeans(white, 80, init="random", max_iter=50, random_state=seed).labels
+        alone_from_patches += int((torch.bincount(other, minlength=80) == 1).sum())
+    assert alone < alone_from_patches / 2  # outliers
 
 
 def test_fewer_patches_than_centers():

