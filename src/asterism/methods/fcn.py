@@ -29,8 +29,8 @@ N_ITER = 300  # of the factorisation at most; the paper is silent
 N_CODING = 200  # of H's rule for images with the bases fixed (silent; FACTS §5.8)
 N_INNER = 10  # updates of W and H a mini-batch while the network is tuned (silent; FACTS §5.7)
 N_AGAIN = 50  # of the factorisation after tuning, from the bases that tuning left
-# The mini-batch is the paper's, smaller for sets below 8 192 images (`Training.batch_size_for`), which keeps an epoch from
-# being three steps; optimiser, rate and epochs are silent there.
+# The mini-batch is the paper's, smaller for sets below 8 192 images (`Training.batch_size_for`), whose epochs would
+# be of a few steps; optimiser, rate and epochs are silent there.
 FCN_TRAINING = Training(n_epochs=10, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
 TOP_IMAGES = 8  # shown on the page for each of the busiest components
 TOP_COMPONENTS = 24
