@@ -148,3 +148,22 @@ def test_the_svm_converges_on_features_that_go_together():
         ours, best = objective(machine.coef_[:, c].double().numpy(), positive), objective(theirs.coef_[c], positive)
         assert ours == pytest.approx(best, rel=1e-4)
     assert machine.n_iter_ < 40  # about a hundred with θ itself as the variable
+
+
+def test_the_svm_chooses_c_by_the_last_fifth_of_the_rows():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    X = torch.from_numpy(rng.normal(size=(200, 60)) + 0.5 * y[:, None] * (np.arange(60) < 5)).float()
+    scores = {}
+    for C in (0.01, 0.3, 300.0):
+        alone = SquaredHingeSVM(C)
+        standardised = (X - X.mean(0)) / (X.var(0) + 0.01).sqrt()  # by all rows, as the machine that chooses does
+        scores[C] = (
+            SquaredHingeSVM(C, standardise=False).fit(standardised[:160], y[:160]).score(standardised[160:], y[160:])
+        )
+        assert alone.fit(X, y).C_ == C
+    best = max(scores, key=lambda C: (scores[C], -C))
+    machine = SquaredHingeSVM((300.0, 0.01, 0.3)).fit(X, y)
+    assert len(set(scores.values())) > 1
+    assert machine.C_ == pytest.approx(best)
+    assert torch.allclose(machine.coef_, SquaredHingeSVM(best).fit(X, y).coef_, atol=1e-3)
