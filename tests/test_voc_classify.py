@@ -243,7 +243,11 @@ def test_a_pretrained_network_is_shown_its_own_size_and_upright_maps():
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command(voc, tmp_path):
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_the_command(voc, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
     model = DeepCluster(
@@ -260,6 +264,9 @@ def test_the_command(voc, tmp_path):
     assert found["settings"]["n_steps"] == 4 and found["settings"]["lr"] == 0.003
     assert not list((tmp_path / "run" / "transfer").glob("voc*"))  # nothing is left to go on with
     assert "mean_ap" in CliRunner().invoke(app, [*command, *short, "--learn", "all"]).stdout
+    monkeypatch.setattr(tuning, "_jobs", interrupt)
+    stopped = CliRunner().invoke(app, [*command, *short])
+    assert stopped.exit_code == 130 and "the same command goes on where it was" in stopped.output
     wrong = CliRunner().invoke(app, [*command, "--learn", "fc9"])
     assert wrong.exit_code == 1 and "learn='fc9'" in wrong.output
     missing = CliRunner().invoke(app, [*command[:3], str(tmp_path), "--quiet"])

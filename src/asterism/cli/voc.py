@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from asterism.cli.exits import Interrupted
 from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
@@ -156,7 +157,10 @@ def _performed(
     with exclusive(work.with_suffix(".lock")) as mine, ProgressBars(0 if quiet else 1) as bars:
         if not mine:
             raise RunError(f"another process is at this task in {work}; wait for it")
-        found = {**about, **perform(fitted, Run(Runtime(device), seed, work, bars))}
+        try:
+            found = {**about, **perform(fitted, Run(Runtime(device), seed, work, bars))}
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(f"{interrupt or 'interrupted'}; the same command goes on where it was") from None
         write_text(folder / f"{name}.json", json.dumps(found, indent=2) + "\n")
         shutil.rmtree(work, ignore_errors=True)
     return found
