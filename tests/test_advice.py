@@ -109,7 +109,7 @@ def test_auto_chooses_by_the_images(folder, monkeypatch, mode, side, known, meth
     assert chosen.settings == (("backbone.name=resnet18",) if method == "fcn" else ())
 
 
-@pytest.mark.parametrize(("n", "k", "method"), [(80, 2, "jule"), (80, 3, "dbc"), (20_001, 2, "dbc")])
+@pytest.mark.parametrize(("n", "k", "method"), [(80, 4, "jule"), (80, 5, "dbc"), (20_001, 2, "dbc")])
 def test_auto_takes_jule_where_groups_are_larger_than_neighbourhoods(tmp_path, n, k, method):
     np.save(tmp_path / "digits.npy", np.zeros((n, 8, 8), np.uint8))
     assert choosing.choose(str(tmp_path / "digits.npy"), n_clusters=k).method == method

@@ -16,8 +16,8 @@ SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, no
 # Networks in the order in which auto takes the first whose weights are on this machine.
 PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
 PEEKED = 200  # files of a folder that are looked at
-# JULE merges neighbours, 10 of each image in small groups: a group must have more than those. Its time grows with the images, DBC's
-# beyond some thousands does not.
+# JULE merges neighbours, 10 of each image in small groups: a group must have more than those. Its time grows with the
+# images, DBC's beyond some thousands does not.
 JULE_GROUP, JULE_MOST = 20, 20_000
 
 

@@ -114,7 +114,8 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")
     width = min(DIM, len(rows) - 1, rows.shape[1])
-    points = np.ascontiguousarray(PCA(width, random_state=rng).fit_transform(rows), np.float32)
+    with np.errstate(invalid="ignore"):  # vectors that are all the same have no share of variance to tell
+        points = np.ascontiguousarray(PCA(width, random_state=rng).fit_transform(rows), np.float32)
     n_initial = int(nearest_neighbor_components(knn(points, 1)[0]).max()) + 1
     every = np.arange(2, max(3, min(limit, n_initial)) + 1)
     curves = {size: _modularities(points, size, every) for size in SIZES if size < len(rows)}
