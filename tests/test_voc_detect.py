@@ -144,7 +144,8 @@ def test_a_scene_is_scaled_and_mirrored_whole(voc):
     assert torch.equal(mirrored.pixels, plain.pixels.flip(2))
     np.testing.assert_allclose(mirrored.boxes, mirrored.proposals)
     np.testing.assert_allclose(mirror(mirrored.boxes, 160), plain.boxes)
-    left, _, right, _ = plain.boxes[0].tolist()
+    left, top, right, bottom = plain.boxes[0].tolist()
+    np.testing.assert_allclose(mirrored.boxes[0], [160 - right, top, 160 - left, bottom])
     inside = mirrored.pixels[:, :, int(160 - right) : int(160 - left)].float()
     assert inside.std() > mirrored.pixels[:, :, : max(1, int(160 - right) - 4)].float().std()  # the shape is in the box
 
