@@ -148,7 +148,7 @@ def full_disk(monkeypatch, ending):
     monkeypatch.setattr(os, "replace", refuse)
 
 
-@pytest.mark.parametrize("ending", ["run.json", "k-means.safetensors", "model.safetensors", "labels.csv"])
+@pytest.mark.parametrize("ending", ["run.json", "first-groups.safetensors", "model.safetensors", "labels.csv"])
 def test_a_full_disk_and_then_room(arrays, tmp_path, ending):
     wanted = ("cluster", arrays / "good.npz", "-k", 3, "--no-report", "-q", *TINY, "--out")
     run(*wanted, tmp_path / "whole")
