@@ -263,7 +263,7 @@ def test_resume_refuses_other_images_and_parameters(digits, tmp_path, monkeypatc
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asterism.methods.soft_clusterer.kmeans", stop)
+    monkeypatch.setattr("asterism.methods.first_groups.Merger", stop)
     with pytest.raises(KeyboardInterrupt):
         small("dbc", run_dir=tmp_path).fit(X)
     monkeypatch.undo()

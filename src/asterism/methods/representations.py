@@ -114,8 +114,9 @@ class _Layers(nn.Module):
         self.clip()
         found = self(X)
         times = (found * X).sum() / found.square().sum().clamp_min(1e-12)  # the best multiple
-        for weight in self.parameters():
-            weight.mul_(times.sqrt())
+        if times > 0:  # not so where most features are negative, which no such weights can give
+            for weight in self.parameters():
+                weight.mul_(times.sqrt())
 
 
 class LocallyLinear(Representation):
