@@ -38,7 +38,7 @@ class SquaredHingeSVM:
     -----
     The curvature is I + (2C/N) Σ x_i x_iᵀ over the rows inside the margin; pooled features are so correlated that its
     condition is about 10⁵, and plain L-BFGS has not converged in 1000 iterations. Here the variable is φ = Lᵀθ with
-    L Lᵀ = I + ρ (2C/N) XᵀX, the curvature if a share ρ of the rows lay inside: the same minimum, in some 30
+    L Lᵀ = I + ρ (2C/N) XᵀX, the curvature if a share ρ of the rows lay inside: the same minimum, in 20 to 75
     iterations. XᵀX costs N·D² FLOP once, L D³/3 for each C; they take 16·D² bytes. An iteration costs two products with
     the features, 4·N·D·classes FLOP, in float32, and two triangular solves. A copy of the features is held. A larger C
     starts where the smaller one ended.
