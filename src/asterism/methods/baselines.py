@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from asterism.clustering.kmeans import kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
-from asterism.methods.first_groups import kmeans_centers
 from asterism.methods.vectors import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
@@ -24,7 +24,12 @@ from asterism.training import Run
 def _cluster(encoder: nn.Module, images: ImageSource, run: Run, n_clusters: int, n_init: int) -> Fitted:
     """k-means on an encoder's features."""
     features = extract(encoder, images, run.runtime)
-    centers = kmeans_centers(features, n_clusters, n_init, run)
+
+    def compute() -> dict[str, torch.Tensor]:
+        found = kmeans(features, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
+        return {"centers": torch.as_tensor(found.centers).float().cpu()}
+
+    centers = run.once("k-means", compute)["centers"]
     confidence, labels = soft_scores(features, centers).max(1)
     return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy())
 

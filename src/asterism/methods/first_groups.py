@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -89,13 +89,3 @@ class FirstGroups(Parameters):
         sigma2 = float(found["sigma2"])
         shares = vote(points, points[drawn].numpy(), found["labels"].numpy(), n_neighbors, sigma2, n_clusters)
         return shares.argmax(1)
-
-
-def kmeans_centers(features: torch.Tensor, n_clusters: int, n_init: int, run: Run) -> torch.Tensor:
-    """Centers (k, D) of k-means on features (N, D) as they are; a resumed run takes those that it had."""
-
-    def compute() -> dict[str, Any]:
-        found = kmeans(features, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
-        return {"centers": torch.as_tensor(found.centers).float().cpu()}
-
-    return run.once("k-means", compute)["centers"]

@@ -68,8 +68,8 @@ class SoftClusterer(ImageClusterer):
         raise NotImplementedError
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them.
-        autoencoder, _ = self._recipe(len(images))
+        # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them (papers: k-means).
+        autoencoder, augmentation = self._recipe(len(images))
         network = autoencoder.train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
@@ -77,7 +77,7 @@ class SoftClusterer(ImageClusterer):
         groups, centers = self._first_groups().find(features, self.n_clusters, run)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)
-        scores = self._learn_jointly(run.runtime.place(model), images, groups, run)
+        scores = self._learn_jointly(run.runtime.place(model), images, groups, augmentation, run)
         confidence, labels = scores.max(1)
         return Fitted(
             encoder=model.encoder,
@@ -88,11 +88,15 @@ class SoftClusterer(ImageClusterer):
         )
 
     def _learn_jointly(
-        self, model: SoftAssignment, images: ImageSource, groups: torch.Tensor, run: Run
+        self,
+        model: SoftAssignment,
+        images: ImageSource,
+        groups: torch.Tensor,
+        augmentation: Augmentation | None,
+        run: Run,
     ) -> torch.Tensor:
         """Algorithm 2, lines 6–15, from the groups (N,) of stage I. Returns the last soft scores (N, k)."""
         training, n_towards_groups = self.resolved("training"), self._first_groups().rounds
-        _, augmentation = self._recipe(len(images))
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
         resident = images.to(run.runtime.device)
@@ -100,7 +104,7 @@ class SoftClusterer(ImageClusterer):
         state: dict[str, Any] = {"model": model, "optimizer": optimizer.optimizer, "assigned": assigned}
         for epoch in run.rounds("joint", training.n_epochs, **state):
             scores = extract(model, resident, run.runtime)  # 7. S, in evaluation mode
-            towards_groups = epoch < n_towards_groups
+            towards_groups = epoch < n_towards_groups  # ours; the papers have no such rounds
             targets = one_hot(groups, scores.shape[1]).float() if towards_groups else self._targets(scores)  # 8. R
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
