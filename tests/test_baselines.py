@@ -65,6 +65,31 @@ def test_eigenvectors_by_lanczos_are_the_exact_ones(monkeypatch):
     np.testing.assert_allclose(np.abs(found[:, 0]), np.sqrt(degrees / degrees.sum()), atol=1e-3)
 
 
+def test_normalised_cuts_as_their_definition_says(monkeypatch):
+    """A dense transcription: half a unit on the diagonal, a whole one on the degrees, eigenvectors of equal length."""
+    X = np.vstack([np.random.RandomState(0).randn(n, 2) * 0.3 + [3 * i, 0] for i, n in enumerate((60, 25, 8))])
+    squared = np.square(X[:, None] - X[None]).sum(2)
+    W = np.exp(-np.square(squared / (0.05 * squared.max())))
+    W[W < 1e-6] = 0
+    degrees = W.sum(1) + 1
+    P = (W + 0.5 * np.eye(len(W))) / np.sqrt(degrees[:, None] * degrees)
+    vectors = np.linalg.eigh(P)[1][:, -1:-4:-1] / np.sqrt(degrees)[:, None]
+    vectors *= np.sqrt(len(X)) / np.linalg.norm(vectors, axis=0)
+    expected = spectral.discretise(vectors, np.random.RandomState(1))
+    for block in (1024, 16):
+        monkeypatch.setattr(spectral, "BLOCK", block)
+        for small in (1000, 10):  # all eigenvectors; Lanczos
+            monkeypatch.setattr(spectral, "SMALL", small)
+            assert adjusted_rand_score(expected, spectral.normalized_cuts(X, 3, random_state=1)) == 1
+
+
+def test_too_many_affinities_is_one_line(monkeypatch, groups):
+    monkeypatch.setattr(spectral, "MAX_AFFINITIES", 500)
+    with pytest.raises(InputError, match="more than 500 affinities between the n_samples=120 samples") as error:
+        METHODS["ncuts"](4).fit(groups[0])
+    assert "\n" not in str(error.value)
+
+
 def test_squared_distances_in_blocks(monkeypatch):
     X = np.random.RandomState(0).randn(70, 5) + 100
     monkeypatch.setattr(spectral, "BLOCK", 16)
@@ -102,7 +127,7 @@ def test_align_finds_the_axes():
 def test_too_many_samples_is_one_line(monkeypatch, groups):
     monkeypatch.setattr(spectral, "MAX_SAMPLES", 100)
     monkeypatch.setattr(agglomerative, "MAX_SAMPLES", 100)
-    for name in ("sc-njw", "sc-st", "ncuts", "ac-link"):
+    for name in ("sc-njw", "sc-st", "ac-link"):
         with pytest.raises(InputError, match="n_samples=120; it takes at most 100") as error:
             METHODS[name](4).fit(groups[0])
         assert "\n" not in str(error.value)

@@ -7,7 +7,8 @@
 `normalized_cuts`            Shi & Malik 2000, with the discretisation of Yu & Shi 2003
 ============================ ==========================================================================================
 
-All but the landmarks are defined on all N² affinities, which are held as float32: 4·N² bytes, `MAX_SAMPLES` at most.
+NJW and self-tuning hold all N² affinities, 4·N² bytes and twice that for their eigenvectors, `MAX_SAMPLES` at most.
+Normalised cuts drop the small affinities, landmarks have few to begin with: both take tens of thousands of images.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
 from asterism.errors import InputError
 
-MAX_SAMPLES = 20_000  # 1.6 GB of affinities
+MAX_SAMPLES = 20_000  # 4.8 GB of affinities
+MAX_AFFINITIES = 400_000_000  # that normalised cuts hold: 4.8 GB
 SMALL = 1000  # samples up to which all eigenvectors are computed, in float64
 BLOCK = 1024  # rows of distances computed at once
-SHIFT = 1e-3  # well above what rounding in float32 could make of an eigenvalue of 1
+SHIFT = 1e-3  # above the largest eigenvalue, where the inverse is taken
 
 Random = int | np.random.RandomState | None
 
@@ -50,7 +52,8 @@ def njw(
         far from all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows
         follow.
     n_init : int
-        Restarts of k-means; the script has one.
+        Restarts of k-means; the script has one, from random rows: with these UMist and CMU-PIE, whose files were not
+        centred, come out as printed (.727, .545), from k-means++ .71 and .53.
     random_state : int, RandomState or None
 
     Returns
@@ -64,7 +67,7 @@ def njw(
 
     Notes
     -----
-    O(N²·D) time and 4·N² bytes.
+    O(N²·D + N³) time and 12·N² bytes.
     """
     rng = check_random_state(random_state)
     A = squared_distances(X, "NJW spectral clustering")
@@ -72,7 +75,7 @@ def njw(
     for rows in _blocks(A):
         np.exp(rows / -_positive(scale), out=rows)
     vectors = leading_eigenvectors(_normalise(A)[0], n_clusters, rng)
-    return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng, init="k-means++")
+    return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
 
 
 def self_tuning(
@@ -115,7 +118,7 @@ def self_tuning(
 
     Notes
     -----
-    O(N²·D) time and 4·N² bytes. The number of clusters, which the paper can read off the rotation, is given here.
+    O(N²·D + N³) time and 12·N² bytes. The number of clusters, which the paper can read off the rotation, is given here.
     """
     rng = check_random_state(random_state)
     A = squared_distances(X, "self-tuning spectral clustering")
@@ -190,7 +193,7 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     """Normalised cuts, as run in JULE's tables ("N-Cuts").
 
     W_ij = exp(−(δ_ij / s)²), δ *squared* distances and s = ``scale`` · max δ: the code's exponent 2, meant for
-    distances, falls on squares. Affinities below 10⁻⁶ are 0.
+    distances, falls on squares. Affinities below 10⁻⁶ are dropped.
 
     Parameters
     ----------
@@ -207,24 +210,38 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     Raises
     ------
     InputError
-        Above `MAX_SAMPLES` samples.
+        Where more than `MAX_AFFINITIES` are left.
 
     Notes
     -----
-    O(N²·D) time and 4·N² bytes. Half a unit is added to each affinity with itself and a whole one to each degree, as
-    in the code, which keeps samples without affinities from deciding an eigenvector.
+    O(N²·D) time, 12 bytes for each affinity that is left (digits: 1 in 200). Half a unit is added to each affinity with
+    itself and a whole one to each degree, as in the code, which keeps samples without affinities from deciding an
+    eigenvector.
     """
     rng = check_random_state(random_state)
-    W = squared_distances(X, "normalised cuts")
-    s = _positive(scale * max(float(rows.max()) for rows in _blocks(W)))
-    for rows in _blocks(W):
-        np.exp(-np.square(rows / s), out=rows)
-        rows[rows < 1e-6] = 0.0
+    W = _near_affinities(X, scale)
     offset = 0.5
-    W.flat[:: len(W) + 1] += offset
-    P, degrees = _normalise(W, offset)
-    vectors = leading_eigenvectors(P, n_clusters, rng) / np.sqrt(degrees)[:, None]
-    return discretise(vectors, rng)
+    root = scipy.sparse.diags((np.asarray(W.sum(1)).ravel() + 2 * offset) ** -0.5)
+    P = root @ (W + offset * scipy.sparse.eye(len(X))) @ root
+    vectors = root @ leading_eigenvectors(P.tocsr(), n_clusters, rng)
+    return discretise(vectors / np.linalg.norm(vectors, axis=0), rng)  # all as long, which D^-1/2 had changed
+
+
+def _near_affinities(X: np.ndarray, scale: float) -> scipy.sparse.csr_matrix:
+    """W of `normalized_cuts`, block by block: (N, N), float64."""
+    s = _positive(scale * max(float(block.max()) for block in distance_blocks(X)))
+    rows, n_kept = [], 0
+    for block in distance_blocks(X):
+        np.exp(-np.square(block / s), out=block)
+        block[block < 1e-6] = 0.0
+        rows.append(scipy.sparse.csr_matrix(block, dtype=np.float64))
+        n_kept += rows[-1].nnz
+        if n_kept > MAX_AFFINITIES:
+            raise InputError(
+                f"normalised cuts: more than {MAX_AFFINITIES} affinities between the n_samples={len(X)} samples are "
+                "not small; use landmarks (sc-ls), fewer images or a smaller scale"
+            )
+    return scipy.sparse.vstack(rows, format="csr")
 
 
 # ---------------------------------------------------------------- from eigenvectors to labels
@@ -299,15 +316,14 @@ def align(vectors: np.ndarray, max_iter: int = 100) -> np.ndarray:
         return (V @ torch.linalg.matrix_exp(S - S.T)).numpy()
 
 
-def _kmeans(
-    rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState, init: str = "random"
-) -> np.ndarray:
+def _kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:
     """k-means of the tables: random rows to start from, an emptied cluster goes to the farthest row (FACTS §2).
 
     The best restart is the one of least inertia; the authors' litekmeans sums distances that are not squared.
     """
+    rows = rows.astype(np.float32)
     return kmeans(
-        rows.astype(np.float32), n_clusters, init=init, n_init=n_init, max_iter=100, empty="farthest", random_state=rng
+        rows, n_clusters, init="random", n_init=n_init, max_iter=100, empty="farthest", random_state=rng
     ).labels
 
 
@@ -335,8 +351,22 @@ def _compact_kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.rand
 # ---------------------------------------------------------------- affinities and eigenvectors
 
 
+def distance_blocks(X: np.ndarray) -> Iterator[np.ndarray]:
+    """All squared Euclidean distances as blocks of `BLOCK` rows, (B, N) float32; a sample's own is 0."""
+    X = np.asarray(X, dtype=np.float32)
+    X = X - X.mean(0)  # moves nothing nearer, and spares the products large numbers
+    norms = np.square(X).sum(1)
+    for i in range(0, len(X), BLOCK):
+        block = -2 * (X[i : i + BLOCK] @ X.T)
+        block += norms[i : i + BLOCK, None]
+        block += norms
+        np.maximum(block, 0, out=block)
+        np.fill_diagonal(block[:, i:], 0.0)
+        yield block
+
+
 def squared_distances(X: np.ndarray, who: str) -> np.ndarray:
-    """All squared Euclidean distances, (N, N) float32, block by block; the diagonal is 0.
+    """All squared Euclidean distances, (N, N) float32; the diagonal is 0.
 
     Raises
     ------
@@ -345,30 +375,24 @@ def squared_distances(X: np.ndarray, who: str) -> np.ndarray:
     """
     if len(X) > MAX_SAMPLES:
         raise InputError(
-            f"{who} holds all N x N affinities, {4e-9 * len(X) ** 2:.0f} GB for n_samples={len(X)}; it takes at most "
+            f"{who} holds all N x N affinities, {12e-9 * len(X) ** 2:.0f} GB for n_samples={len(X)}; it takes at most "
             f"{MAX_SAMPLES}: use landmarks (sc-ls), or fewer images"
         )
-    X = np.asarray(X, dtype=np.float32)
-    X = X - X.mean(0)  # moves nothing nearer, and spares the products large numbers
-    norms = np.square(X).sum(1)
     D = np.empty((len(X), len(X)), np.float32)
-    for i in range(0, len(X), BLOCK):
-        block = np.matmul(X[i : i + BLOCK], X.T, out=D[i : i + BLOCK])
-        block *= -2
-        block += norms[i : i + BLOCK, None]
-        block += norms
-    np.maximum(D, 0, out=D)
-    np.fill_diagonal(D, 0.0)
+    for rows, block in zip(_blocks(D), distance_blocks(X), strict=True):
+        rows[:] = block
     return D
 
 
-def leading_eigenvectors(A: np.ndarray, k: int, rng: np.random.RandomState, which: str = "LA") -> np.ndarray:
+def leading_eigenvectors(
+    A: np.ndarray | scipy.sparse.csr_matrix, k: int, rng: np.random.RandomState, which: str = "LA"
+) -> np.ndarray:
     """The k leading eigenvectors of a normalised affinity matrix, which has no eigenvalue above 1.
 
     Parameters
     ----------
-    A : (N, N) float32 array
-        Symmetric; overwritten.
+    A : (N, N) array or sparse matrix
+        Symmetric.
     k : int
     rng : RandomState
         Draws the vector that Lanczos iterations start from.
@@ -382,33 +406,33 @@ def leading_eigenvectors(A: np.ndarray, k: int, rng: np.random.RandomState, whic
 
     Notes
     -----
-    All eigenvectors where N is small, else Lanczos (ARPACK). Affinities that fall off fast have hundreds of eigenvalues
-    close to 1, so "LA" iterates with the inverse of (1 + `SHIFT`)·I − A, from its Cholesky factor: O(N³ / 3) time, but
-    tens of iterations instead of thousands.
+    In float64: the k-th eigenvalue often differs from the next in the fourth digit, and with vectors found in float32
+    some scores of a table came out .03 lower. All eigenvectors where N is small, else Lanczos (ARPACK). Dense
+    affinities that fall off fast have hundreds of eigenvalues close to 1, so "LA" iterates with the inverse of
+    (1 + `SHIFT`)·I − A, from its Cholesky factor: O(N³ / 3) time, but tens of iterations instead of thousands.
     """
-    if len(A) <= SMALL or 3 * k >= len(A):
-        values, vectors = scipy.linalg.eigh(A.astype(np.float64))
+    n = A.shape[0]
+    if n <= SMALL or 3 * k >= n:
+        values, vectors = scipy.linalg.eigh(A.toarray() if isinstance(A, scipy.sparse.csr_matrix) else A.astype(np.float64))
         order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
         return vectors[:, order[:k]]
-    if which == "LA":
-        np.negative(A, out=A)
-        A.flat[:: len(A) + 1] += 1 + SHIFT
-        factor = scipy.linalg.cho_factor(A.T, overwrite_a=True, check_finite=False)  # A.T lies as LAPACK wants it
-
-    def apply(vector: np.ndarray) -> np.ndarray:
-        low = vector.ravel().astype(np.float32)
-        return scipy.linalg.cho_solve(factor, low, check_finite=False) if which == "LA" else A @ low
-
-    operator = scipy.sparse.linalg.LinearOperator(A.shape, apply, dtype=np.float64)
-    start, width = rng.uniform(0.5, 1.5, len(A)), min(len(A), max(3 * k, 40))
-    values, vectors = scipy.sparse.linalg.eigsh(operator, k, which=which, v0=start, ncv=width, tol=1e-5)
+    width, start = min(n, max(3 * k, 40)), rng.uniform(0.5, 1.5, n)
+    operator = A.astype(np.float64)
+    if which == "LA" and isinstance(operator, np.ndarray):
+        np.negative(operator, out=operator)
+        operator.flat[:: n + 1] += 1 + SHIFT
+        factor = scipy.linalg.cho_factor(operator.T, overwrite_a=True, check_finite=False)  # .T: as LAPACK has it
+        operator = scipy.sparse.linalg.LinearOperator(
+            A.shape, lambda vector: scipy.linalg.cho_solve(factor, vector.ravel(), check_finite=False), dtype=np.float64
+        )
+    values, vectors = scipy.sparse.linalg.eigsh(operator, k, which=which, v0=start, ncv=width, tol=1e-8)
     order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
     return vectors[:, order]
 
 
-def _normalise(A: np.ndarray, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """D^(−½) A D^(−½), in place, and the degrees D = Σ_j A_ij + ``offset``."""
-    degrees = np.concatenate([rows.sum(1, dtype=np.float64) for rows in _blocks(A)]) + offset
+def _normalise(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """D^(−½) A D^(−½), in place, and the degrees D = Σ_j A_ij."""
+    degrees = np.concatenate([rows.sum(1, dtype=np.float64) for rows in _blocks(A)])
     degrees = np.maximum(degrees, np.finfo(np.float32).tiny)
     root = (degrees**-0.5).astype(np.float32)
     for i, rows in zip(range(0, len(A), BLOCK), _blocks(A), strict=True):
