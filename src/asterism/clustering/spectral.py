@@ -413,7 +413,8 @@ def leading_eigenvectors(
     """
     n = A.shape[0]
     if n <= SMALL or 3 * k >= n:
-        values, vectors = scipy.linalg.eigh(A.toarray() if isinstance(A, scipy.sparse.csr_matrix) else A.astype(np.float64))
+        dense = A.toarray() if isinstance(A, scipy.sparse.csr_matrix) else A.astype(np.float64)
+        values, vectors = scipy.linalg.eigh(dense)
         order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
         return vectors[:, order[:k]]
     width, start = min(n, max(3 * k, 40)), rng.uniform(0.5, 1.5, n)
