@@ -23,6 +23,8 @@ PHASES = {
     "before the first round": ("run.json", 1),
     "auto-encoder": ("autoencoder.safetensors", 2),
     "auto-encoder's end": ("autoencoder.safetensors", 3),
+    "groups that are learnt first": ("first-groups-1.safetensors", 1),
+    "learning them": ("groups-1.safetensors", 2),
     "first groups": ("first-groups.safetensors", 1),
     "joint": ("joint.safetensors", 2),
     "labels": ("labels.csv", 1),

@@ -55,16 +55,39 @@ def test_small_clusters_get_fewer_neighbours(run, monkeypatch):
     assert seen == [20, 10, 7]
 
 
-def test_the_network_learns_the_groups_before_its_own_scores():
+def test_the_network_learns_groups_before_its_own_scores():
     images = load_digits().images[:600] / 16
-    short = Training(n_epochs=6, batch_size=100, optimizer="sgd", lr=0.1, momentum=0.9)
-    towards = DBC(10, training=short, first_groups=FirstGroups(rounds=6), device="cpu", random_state=0)
-    alone = DBC(10, training=short, first_groups=FirstGroups(rounds=0), device="cpu", random_state=0)
-    first = [line for line in towards.fit(images).history_ if line["stage"] == "joint"]
-    other = [line for line in alone.fit(images).history_ if line["stage"] == "joint"]
-    assert first[0]["changed"] == other[0]["changed"] == 600  # the first scores are the same
-    assert first[0]["loss"] > 2 * other[0]["loss"]  # a 1 for each image is far from scores near 1/k
-    assert first[-1]["loss"] < 0.8 * first[0]["loss"]
+    short = Training(n_epochs=2, batch_size=100, optimizer="sgd", lr=0.1, momentum=0.9)
+    model = DBC(10, training=short, device="cpu", random_state=0).fit(images)
+    learnt = {}
+    for line in model.history_:
+        if line["stage"].startswith("groups"):
+            learnt.setdefault((line["stage"], line["n_groups"]), []).append(line["loss"])
+    assert list(learnt) == [("groups-0", 20), ("groups-1", 10), ("groups-2", 10)]
+    assert all(len(losses) == 5 and losses[-1] < 0.95 * losses[0] for losses in learnt.values())
+    alone = DBC(10, training=short, first_groups=FirstGroups(rounds=0), device="cpu", random_state=0).fit(images)
+    assert {line["stage"] for line in alone.history_} == {"autoencoder", "joint"}
+
+
+def test_no_more_groups_are_learnt_than_images_can_tell():
+    assert FirstGroups().learnt(600, 10) == [20, 10, 10]
+    assert FirstGroups().learnt(199, 10) == [10, 10]
+    assert FirstGroups().learnt(99, 10) == []
+    assert FirstGroups(multiples=[3]).learnt(600, 10) == [30]
+    assert FirstGroups(multiples=()).learnt(600, 10) == FirstGroups(rounds=0).learnt(600, 10) == []
+
+
+def test_a_small_odd_group_is_not_counted(run):
+    """Three groups, one of them few images far away: of two groups wanted it is not one, but for smallest=0."""
+    rng = np.random.default_rng(0)
+    sizes = (300, 300, 40)
+    middle = np.repeat([[0.0, 0.0], [0.14, 0.0], [0.0, 3.0]], sizes, axis=0)
+    points = torch.from_numpy(np.c_[middle + 0.03 * rng.normal(size=middle.shape), np.ones(640)]).float()
+    labels = np.repeat([0, 1, 2], sizes)
+    counted = FirstGroups(smallest=0.0).find(points, 2, run, "counted")[0]
+    fair = FirstGroups().find(points, 2, run, "fair")[0]
+    assert adjusted_rand_score(labels == 2, counted) == 1
+    assert adjusted_rand_score(labels[:600], fair[:600]) > 0.9
 
 
 def test_images_are_changed_only_where_a_cluster_has_many():

@@ -26,7 +26,7 @@ from asterism.training import Training
 # Optimiser, rate, epochs T and batch m_b are silent in the paper; docs/methods/dbc.md has what was tried. B = 128 is a
 # pass over 33 000 images: of MNIST's 70 000, whole passes cost twice the time for the same scores.
 DBC_TRAINING = Training(
-    n_epochs=40, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9, schedule="cosine", max_steps=128
+    n_epochs=20, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9, schedule="cosine", max_steps=128
 )
 
 
@@ -53,9 +53,9 @@ class DBC(SoftClusterer):
         ``DBC.DEFAULTS["augmentation"]`` in both stages where a cluster has 100 images on average, else ``"none"``:
         with few images of each, views of one object say, it takes away by what they differ (docs/methods/dbc.md).
     first_groups : FirstGroups, optional
-        How the auto-encoder's features are grouped (Algorithm 1, line 3), and for how many rounds the network learns
-        these groups before its own scores are the target. Default ``DBC.DEFAULTS["first_groups"]``, which is ours:
-        linkage, 5 rounds; the paper is ``FirstGroups("k-means", rounds=0)``.
+        How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such groups
+        before its own scores are the target. Default ``DBC.DEFAULTS["first_groups"]``, which is ours: linkage, learnt
+        three times; the paper is ``FirstGroups("k-means", rounds=0)``.
     tol : float, default=0.0
         Stop when at most this share of hard assignments changed in an epoch; 0 as in Algorithm 2, line 14.
     device : str, default="auto"

@@ -16,6 +16,7 @@ from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
+SMALLEST_GROUP = 10  # images of a cluster on average, below which no network learns so many
 
 
 class FirstGroups(Parameters):
@@ -30,10 +31,17 @@ class FirstGroups(Parameters):
         Restarts of k-means (silent in the paper; DEC's 20).
     n_neighbors : int, optional
         K_s of the graph; by default 20, and 10 where a cluster has fewer than 100 images on average.
+    multiples : sequence of int, default=(2, 1, 1)
+        Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
+        after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
+        wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
+        (docs/methods/dbc.md). Numbers that leave fewer than 10 images a cluster are left out. () is the paper.
     rounds : int, default=5
-        Ours: for so many rounds the groups themselves are the target R, a 1 for each image, before R is made from the
-        scores. Nearest centers cut clusters that are no balls (MNIST: ACC .93 by linkage, .78 by its centers); the
-        network first learns to round them. 0 is the paper.
+        Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
+    smallest : float, default=1/3
+        Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
+        odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
+        differ more in size, a lower share.
 
     Notes
     -----
@@ -45,43 +53,63 @@ class FirstGroups(Parameters):
         "method": [{"linkage", "k-means"}],
         "n_init": [Interval(int, 1, None)],
         "n_neighbors": [Interval(int, 1, None), None],
+        "multiples": [tuple, list],
         "rounds": [Interval(int, 0, None)],
+        "smallest": [Interval(float, 0, 1, closed="left")],
     }
 
     def __init__(
-        self, method: str = "linkage", n_init: int = 20, n_neighbors: int | None = None, rounds: int = 5
+        self,
+        method: str = "linkage",
+        n_init: int = 20,
+        n_neighbors: int | None = None,
+        multiples: tuple[int, ...] = (2, 1, 1),
+        rounds: int = 5,
+        smallest: float = 1 / 3,
     ) -> None:
         self.method = method
         self.n_init = n_init
         self.n_neighbors = n_neighbors
+        self.multiples = multiples
         self.rounds = rounds
+        self.smallest = smallest
 
-    def find(self, features: torch.Tensor, n_clusters: int, run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    def learnt(self, n_images: int, n_clusters: int) -> list[int]:
+        """The numbers of groups that the network learns one after the other, before the k groups are taken."""
+        numbers = [int(multiple) * n_clusters for multiple in self.multiples] if self.rounds else []
+        return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
+
+    def find(
+        self, features: torch.Tensor, n_clusters: int, run: Run, stage: str = "first-groups"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Labels (N,) and centers (k, D), the groups' mean features; a resumed run takes those that it had.
 
         Parameters
         ----------
         features : torch.Tensor of shape (N, D)
         n_clusters : int
-            k.
+            k, or how many are wanted.
         run : Run
+        stage : str
+            Names what the run keeps.
         """
         points = F.normalize(features)
 
         def compute() -> dict[str, torch.Tensor]:
             if self.method == "k-means":
-                found = kmeans(points, n_clusters, n_init=self.n_init, random_state=run.random_state("k-means"))
+                key = "k-means" if stage == "first-groups" else stage
+                found = kmeans(points, n_clusters, n_init=self.n_init, random_state=run.random_state(key))
                 return {"labels": torch.as_tensor(found.labels).long()}
             empty = {"labels": torch.zeros(len(points), dtype=torch.int64)}
             return from_main(run, lambda: {"labels": self._merged(points, n_clusters, run)}, empty)
 
-        labels = run.once("first-groups", compute)["labels"]
+        labels = run.once(stage, compute)["labels"]
         return labels, cluster_means(features, labels, n_clusters)
 
     def _merged(self, points: torch.Tensor, n_clusters: int, run: Run) -> torch.Tensor:
         n = len(points)
         n_neighbors = neighbors_for(self.n_neighbors, n, n_clusters)
-        merger = Merger(n_clusters, n_neighbors, MergeRule(), run.runtime.device)
+        merger = Merger(n_clusters, n_neighbors, MergeRule(smallest=self.smallest), run.runtime.device)
         if n <= MAX_MERGED:
             return merger.merge_anew(points, None)["labels"]
         drawn = torch.randperm(n, generator=run.generator("merged"))[:MAX_MERGED]

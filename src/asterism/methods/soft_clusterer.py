@@ -6,6 +6,7 @@ What differs is a method's target, its auto-encoder and its stop, and those stan
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,11 +74,11 @@ class SoftClusterer(ImageClusterer):
         network = autoencoder.train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
-        features = extract(network.encoder, images, run.runtime)
-        groups, centers = self._first_groups().find(features, self.n_clusters, run)
+        resident = images.to(run.runtime.device)
+        centers = self._group(network.encoder, resident, augmentation, run)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)
-        scores = self._learn_jointly(run.runtime.place(model), images, groups, augmentation, run)
+        scores = self._learn_jointly(run.runtime.place(model), resident, augmentation, run)
         confidence, labels = scores.max(1)
         return Fitted(
             encoder=model.encoder,
@@ -87,44 +88,56 @@ class SoftClusterer(ImageClusterer):
             examples=examples,
         )
 
-    def _learn_jointly(
-        self,
-        model: SoftAssignment,
-        images: ImageSource,
-        groups: torch.Tensor,
-        augmentation: Augmentation | None,
-        run: Run,
+    def _group(
+        self, encoder: nn.Module, images: ImageSource, augmentation: Augmentation | None, run: Run
     ) -> torch.Tensor:
-        """Algorithm 2, lines 6–15, from the groups (N,) of stage I. Returns the last soft scores (N, k)."""
-        training, n_towards_groups = self.resolved("training"), self._first_groups().rounds
+        """Centers (k, D) to start from. Where `FirstGroups` says so, the encoder learns groups first; papers: none."""
+        training, first = self.resolved("training"), self._first_groups()
+        for phase, n_groups in enumerate(first.learnt(len(images), self.n_clusters)):
+            stage = f"groups-{phase}"
+            groups, means = first.find(extract(encoder, images, run.runtime), n_groups, run, f"first-{stage}")
+            targets = one_hot(groups, n_groups).float()
+            model = run.runtime.place(SoftAssignment(encoder, means)).train()
+            wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
+            loss_of = _loss_towards(targets, wrapped)
+            for epoch in run.rounds(stage, first.rounds, model=model, optimizer=optimizer.optimizer):
+                key = (stage, epoch)
+                loss = train_epoch(images, loss_of, optimizer, training, run, key, augmentation, lr=training.lr)
+                run.record(loss=loss, n_groups=n_groups)
+        return first.find(extract(encoder, images, run.runtime), self.n_clusters, run)[1]
+
+    def _learn_jointly(
+        self, model: SoftAssignment, images: ImageSource, augmentation: Augmentation | None, run: Run
+    ) -> torch.Tensor:
+        """Algorithm 2, lines 6–15. Returns the last soft scores (N, k)."""
+        training = self.resolved("training")
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
-        resident = images.to(run.runtime.device)
         assigned = torch.full((len(images),), -1)  # hard assignments of the round before
         state: dict[str, Any] = {"model": model, "optimizer": optimizer.optimizer, "assigned": assigned}
         for epoch in run.rounds("joint", training.n_epochs, **state):
-            scores = extract(model, resident, run.runtime)  # 7. S, in evaluation mode
-            towards_groups = epoch < n_towards_groups  # ours; the papers have no such rounds
-            targets = one_hot(groups, scores.shape[1]).float() if towards_groups else self._targets(scores)  # 8. R
+            scores = extract(model, images, run.runtime)  # 7. S, in evaluation mode
+            targets = self._targets(scores)  # 8. R
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
             run.record(changed=changed, **_score_figures(scores))
             run.observe(assigned)
-            if changed <= self.tol * len(images) and not towards_groups:  # 14. the hard assignments rest
+            if changed <= self.tol * len(images):  # 14. the hard assignments rest
                 run.finish_stage()
                 continue
-
-            def loss_of(batch: torch.Tensor, indices: torch.Tensor, targets: torch.Tensor = targets) -> torch.Tensor:
-                return kl_loss(targets[indices].to(batch.device), wrapped(batch))
-
-            key = ("joint", epoch)
-            loss = train_epoch(resident, loss_of, optimizer, training, run, key, augmentation)  # 9.–13.
+            key = ("joint", epoch)  # 9.–13.
+            loss = train_epoch(images, _loss_towards(targets, wrapped), optimizer, training, run, key, augmentation)
             run.record(loss=loss)
-        return extract(model, resident, run.runtime)
+        return extract(model, images, run.runtime)
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
         return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder
+
+
+def _loss_towards(targets: torch.Tensor, model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Eq. 3 for a batch and its indices: KL(R‖S) with S of the model, R its rows of ``targets`` (N, k)."""
+    return lambda batch, indices: kl_loss(targets[indices].to(batch.device), model(batch))
 
 
 def _score_figures(scores: torch.Tensor) -> dict[str, Any]:
