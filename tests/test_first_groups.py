@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from asterism import DBC, FCAE
 from asterism.images import Augmentation
 from asterism.methods import first_groups
+from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.first_groups import FirstGroups
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
@@ -91,11 +92,13 @@ def test_a_small_odd_group_is_not_counted(run):
 
 
 def test_images_are_changed_only_where_a_cluster_has_many():
-    autoencoder, augmentation = DBC(10)._recipe(1000)
-    assert isinstance(augmentation, Augmentation) and autoencoder.augmentation is None  # FCAE's own
-    autoencoder, augmentation = DBC(10)._recipe(999)
-    assert augmentation is None and autoencoder.augmentation == "none"
+    autoencoder, first = DBC(10)._recipe(1000)
+    assert autoencoder.augmentation is None and isinstance(resolve_augmentation(first), Augmentation)
+    autoencoder, first = DBC(10)._recipe(999)
+    assert autoencoder.augmentation == "none" and resolve_augmentation(first) is None
     own = Augmentation(rotation=3.0)
-    autoencoder, augmentation = DBC(10, augmentation=own, autoencoder=FCAE(augmentation=own))._recipe(999)
-    assert augmentation is own and autoencoder.augmentation is own
+    few = DBC(10, autoencoder=FCAE(augmentation=own), first_groups=FirstGroups(augmentation=own))
+    assert [one.augmentation for one in few._recipe(999)] == [own, own]
     assert DBC.DEFAULTS["autoencoder"].augmentation is None  # left as it was
+    assert DBC.DEFAULTS["first_groups"].augmentation is None
+    assert resolve_augmentation(DBC(10)) is None  # Algorithm 2 has the images as they are

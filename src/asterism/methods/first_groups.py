@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import vote
+from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, from_main, neighbors_for
 from asterism.parameters import Interval, Parameters
@@ -38,6 +39,9 @@ class FirstGroups(Parameters):
         (docs/methods/dbc.md). Numbers that leave fewer than 10 images a cluster are left out. () is the paper.
     rounds : int, default=5
         Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
+    augmentation : Augmentation, "none" or None, default=None
+        Of the images while groups are learnt. None is ``FirstGroups.DEFAULTS["augmentation"]``, in a DBC only where a
+        cluster has 100 images on average.
     smallest : float, default=1/3
         Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
         odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
@@ -55,8 +59,10 @@ class FirstGroups(Parameters):
         "n_neighbors": [Interval(int, 1, None), None],
         "multiples": [tuple, list],
         "rounds": [Interval(int, 0, None)],
+        "augmentation": [Augmentation, {"none"}, None],
         "smallest": [Interval(float, 0, 1, closed="left")],
     }
+    DEFAULTS: ClassVar[dict[str, Any]] = {"augmentation": Augmentation()}
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class FirstGroups(Parameters):
         n_neighbors: int | None = None,
         multiples: tuple[int, ...] = (2, 1, 1),
         rounds: int = 5,
+        augmentation: Augmentation | str | None = None,
         smallest: float = 1 / 3,
     ) -> None:
         self.method = method
@@ -72,6 +79,7 @@ class FirstGroups(Parameters):
         self.n_neighbors = n_neighbors
         self.multiples = multiples
         self.rounds = rounds
+        self.augmentation = augmentation
         self.smallest = smallest
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:

@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from asterism.clustering.soft import kl_loss, soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
-from asterism.images import Augmentation, ImageSource
+from asterism.images import ImageSource
 from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
 from asterism.methods.first_groups import FirstGroups
 from asterism.networks.initialise import build
@@ -56,9 +56,9 @@ class SoftClusterer(ImageClusterer):
     autoencoder: AutoEncoder | None
     training: Training | None
 
-    def _recipe(self, n_images: int) -> tuple[AutoEncoder, Augmentation | None]:
-        """The auto-encoder, and the augmentation of stage II, for so many images."""
-        return self.resolved("autoencoder"), resolve_augmentation(self)
+    def _recipe(self, n_images: int) -> tuple[AutoEncoder, FirstGroups]:
+        """The auto-encoder, and what groups its features, for so many images."""
+        return self.resolved("autoencoder"), self._first_groups()
 
     def _first_groups(self) -> FirstGroups:
         """How the features of the auto-encoder are grouped."""
@@ -70,15 +70,15 @@ class SoftClusterer(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them (papers: k-means).
-        autoencoder, augmentation = self._recipe(len(images))
+        autoencoder, first = self._recipe(len(images))
         network = autoencoder.train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
         resident = images.to(run.runtime.device)
-        centers = self._group(network.encoder, resident, augmentation, run)
+        centers = self._group(network.encoder, resident, first, run)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)
-        scores = self._learn_jointly(run.runtime.place(model), resident, augmentation, run)
+        scores = self._learn_jointly(run.runtime.place(model), resident, run)
         confidence, labels = scores.max(1)
         return Fitted(
             encoder=model.encoder,
@@ -88,11 +88,9 @@ class SoftClusterer(ImageClusterer):
             examples=examples,
         )
 
-    def _group(
-        self, encoder: nn.Module, images: ImageSource, augmentation: Augmentation | None, run: Run
-    ) -> torch.Tensor:
+    def _group(self, encoder: nn.Module, images: ImageSource, first: FirstGroups, run: Run) -> torch.Tensor:
         """Centers (k, D) to start from. Where `FirstGroups` says so, the encoder learns groups first; papers: none."""
-        training, first = self.resolved("training"), self._first_groups()
+        training, augmentation = self.resolved("training"), resolve_augmentation(first)
         for phase, n_groups in enumerate(first.learnt(len(images), self.n_clusters)):
             stage = f"groups-{phase}"
             groups, means = first.find(extract(encoder, images, run.runtime), n_groups, run, f"first-{stage}")
@@ -106,11 +104,9 @@ class SoftClusterer(ImageClusterer):
                 run.record(loss=loss, n_groups=n_groups)
         return first.find(extract(encoder, images, run.runtime), self.n_clusters, run)[1]
 
-    def _learn_jointly(
-        self, model: SoftAssignment, images: ImageSource, augmentation: Augmentation | None, run: Run
-    ) -> torch.Tensor:
+    def _learn_jointly(self, model: SoftAssignment, images: ImageSource, run: Run) -> torch.Tensor:
         """Algorithm 2, lines 6–15. Returns the last soft scores (N, k)."""
-        training = self.resolved("training")
+        training, augmentation = self.resolved("training"), resolve_augmentation(self)
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
         assigned = torch.full((len(images),), -1)  # hard assignments of the round before
