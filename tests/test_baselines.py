@@ -8,7 +8,7 @@ from sklearn.decomposition import non_negative_factorization, sparse_encode
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import METHODS, KMeans
-from asterism.clustering import spectral
+from asterism.clustering import affinities, spectral
 from asterism.clustering.nmf_deep import deep_semi_nmf, semi_nmf
 from asterism.clustering.nmf_graph import _updates, divergence, graph_nmf
 from asterism.errors import InputError
@@ -54,12 +54,12 @@ def test_self_tuning_separates_what_kmeans_cannot(rotation):
 
 def test_eigenvectors_by_lanczos_are_the_exact_ones(monkeypatch):
     X = np.random.RandomState(0).rand(150, 4)
-    A = np.exp(-spectral.squared_distances(X, "") / 0.05)
-    A, degrees = spectral._normalise(A)
+    A = np.exp(-affinities.squared_distances(X, "") / 0.05)
+    A, degrees = affinities.normalise(A)
     exact = np.linalg.eigh(A.astype(np.float64))
-    monkeypatch.setattr(spectral, "SMALL", 10)
+    monkeypatch.setattr(affinities, "SMALL", 10)
     for which in ("LA", "LM"):
-        found = spectral.leading_eigenvectors(A.copy(), 4, np.random.RandomState(0), which)
+        found = affinities.leading_eigenvectors(A.copy(), 4, np.random.RandomState(0), which)
         order = np.argsort(-exact[0] if which == "LA" else -np.abs(exact[0]))[:4]
         np.testing.assert_allclose(np.abs(np.sum(found * exact[1][:, order], 0)), 1, atol=1e-3)
     np.testing.assert_allclose(np.abs(found[:, 0]), np.sqrt(degrees / degrees.sum()), atol=1e-3)
@@ -77,9 +77,9 @@ def test_normalised_cuts_as_their_definition_says(monkeypatch):
     vectors *= np.sqrt(len(X)) / np.linalg.norm(vectors, axis=0)
     expected = spectral.discretise(vectors, np.random.RandomState(1))
     for block in (1024, 16):
-        monkeypatch.setattr(spectral, "BLOCK", block)
+        monkeypatch.setattr(affinities, "BLOCK", block)
         for small in (1000, 10):  # all eigenvectors; Lanczos
-            monkeypatch.setattr(spectral, "SMALL", small)
+            monkeypatch.setattr(affinities, "SMALL", small)
             assert adjusted_rand_score(expected, spectral.normalized_cuts(X, 3, random_state=1)) == 1
 
 
@@ -92,16 +92,16 @@ def test_too_many_affinities_is_one_line(monkeypatch, groups):
 
 def test_squared_distances_in_blocks(monkeypatch):
     X = np.random.RandomState(0).randn(70, 5) + 100
-    monkeypatch.setattr(spectral, "BLOCK", 16)
+    monkeypatch.setattr(affinities, "BLOCK", 16)
     direct = np.square(X[:, None] - X[None]).sum(2)
-    np.testing.assert_allclose(spectral.squared_distances(X, ""), direct, atol=1e-3)
-    assert spectral._mean_distance(X, X[:7]) == pytest.approx(direct[:, :7].mean())
+    np.testing.assert_allclose(affinities.squared_distances(X, ""), direct, atol=1e-3)
+    assert affinities.mean_distance(X, X[:7]) == pytest.approx(direct[:, :7].mean())
 
 
 def test_landmark_weights_by_hand():
     """Two landmarks are the two samples' own places: Z is a matrix that can be written down."""
     X = np.array([[0.0], [0.0], [0.0], [1.0], [1.0]])
-    assert spectral._mean_distance(X, np.array([[0.0], [1.0]])) == pytest.approx(0.5)
+    assert affinities.mean_distance(X, np.array([[0.0], [1.0]])) == pytest.approx(0.5)
     labels = spectral.landmark_spectral(X, 2, n_landmarks=2, n_nearest=2, random_state=0)
     assert adjusted_rand_score([0, 0, 0, 1, 1], labels) == 1
 
@@ -125,7 +125,7 @@ def test_align_finds_the_axes():
 
 
 def test_too_many_samples_is_one_line(monkeypatch, groups):
-    monkeypatch.setattr(spectral, "MAX_SAMPLES", 100)
+    monkeypatch.setattr(affinities, "MAX_SAMPLES", 100)
     monkeypatch.setattr(agglomerative, "MAX_SAMPLES", 100)
     for name in ("sc-njw", "sc-st", "ac-link"):
         with pytest.raises(InputError, match="n_samples=120; it takes at most 100") as error:

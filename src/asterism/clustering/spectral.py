@@ -7,30 +7,32 @@
 `normalized_cuts`            Shi & Malik 2000, with the discretisation of Yu & Shi 2003
 ============================ ==========================================================================================
 
-NJW and self-tuning hold all N² affinities, 4·N² bytes and twice that for their eigenvectors, `MAX_SAMPLES` at most.
+NJW and self-tuning hold all N² affinities, 4·N² bytes and twice that for their eigenvectors: `affinities.MAX_SAMPLES`.
 Normalised cuts drop the small affinities, landmarks have few to begin with: both take tens of thousands of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import scipy.linalg
 import scipy.sparse
-import scipy.sparse.linalg
 import torch
 from sklearn.utils import check_random_state
 
+from asterism.clustering.affinities import (
+    distance_blocks,
+    leading_eigenvectors,
+    mean,
+    mean_distance,
+    normalise,
+    positive,
+    row_blocks,
+    squared_distances,
+)
 from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
 from asterism.errors import InputError
 
-MAX_SAMPLES = 20_000  # 4.8 GB of affinities
 MAX_AFFINITIES = 400_000_000  # that normalised cuts hold: 4.8 GB
-SMALL = 1000  # samples up to which all eigenvectors are computed, in float64
-BLOCK = 1024  # rows of distances computed at once
-SHIFT = 1e-3  # above the largest eigenvalue, where the inverse is taken
 
 Random = int | np.random.RandomState | None
 
@@ -63,7 +65,7 @@ def njw(
     Raises
     ------
     InputError
-        Above `MAX_SAMPLES` samples.
+        Above `affinities.MAX_SAMPLES` samples.
 
     Notes
     -----
@@ -71,10 +73,10 @@ def njw(
     """
     rng = check_random_state(random_state)
     A = squared_distances(X, "NJW spectral clustering")
-    scale *= _mean(A)
-    for rows in _blocks(A):
-        np.exp(rows / -_positive(scale), out=rows)
-    vectors = leading_eigenvectors(_normalise(A)[0], n_clusters, rng)
+    scale *= mean(A)
+    for rows in row_blocks(A):
+        np.exp(rows / -positive(scale), out=rows)
+    vectors = leading_eigenvectors(normalise(A)[0], n_clusters, rng)
     return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
 
 
@@ -114,7 +116,7 @@ def self_tuning(
     Raises
     ------
     InputError
-        Above `MAX_SAMPLES` samples.
+        Above `affinities.MAX_SAMPLES` samples.
 
     Notes
     -----
@@ -124,12 +126,12 @@ def self_tuning(
     A = squared_distances(X, "self-tuning spectral clustering")
     place = min(neighbor, len(A) - 1)
     # The sample itself stands at place 0.
-    sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in _blocks(A)]))
-    for i, rows in zip(range(0, len(A), BLOCK), _blocks(A), strict=True):
-        np.exp(-rows / np.maximum(sigma[i : i + BLOCK, None] * sigma, floor), out=rows)
+    sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in row_blocks(A)]))
+    for rows, own in zip(row_blocks(A), row_blocks(sigma), strict=True):
+        np.exp(-rows / np.maximum(own[:, None] * sigma, floor), out=rows)
     np.fill_diagonal(A, 0.0)
     # The authors take singular vectors: of a symmetric matrix, the eigenvectors of largest absolute eigenvalue.
-    vectors = leading_eigenvectors(_normalise(A)[0], n_clusters, rng, which="LM")
+    vectors = leading_eigenvectors(normalise(A)[0], n_clusters, rng, which="LM")
     if rotation:
         return np.square(align(vectors)).argmax(1)
     return _compact_kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
@@ -177,7 +179,7 @@ def landmark_spectral(
     p = min(n_landmarks, len(X))
     landmarks = kmeans(X, p, init="random", max_iter=5, empty="farthest", random_state=rng).centers
     nearest, distances = neighbors(X, landmarks, n_nearest)  # (N, r)
-    sigma = _positive(_mean_distance(X, landmarks))
+    sigma = positive(mean_distance(X, landmarks))
     weights = np.exp(-(distances - distances[:, :1]) / (2 * sigma**2))  # a row's factor falls out of the next line
     weights /= weights.sum(1, keepdims=True)
     starts = np.arange(len(X) + 1) * nearest.shape[1]
@@ -229,7 +231,7 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
 
 def _near_affinities(X: np.ndarray, scale: float) -> scipy.sparse.csr_matrix:
     """W of `normalized_cuts`, block by block: (N, N), float64."""
-    s = _positive(scale * max(float(block.max()) for block in distance_blocks(X)))
+    s = positive(scale * max(float(block.max()) for block in distance_blocks(X)))
     rows, n_kept = [], 0
     for block in distance_blocks(X):
         np.exp(-np.square(block / s), out=block)
@@ -341,125 +343,11 @@ def _compact_kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.rand
             aligned = np.maximum(aligned, np.abs(rows @ rows[chosen[-1]]))
             chosen.append(int(aligned.argmin()))
         found = kmeans(rows, n_clusters, init=rows[chosen], max_iter=10, empty="farthest", random_state=rng)
-        apart = len(rows) * n_clusters * _mean_distance(rows, found.centers) - found.inertia
+        apart = len(rows) * n_clusters * mean_distance(rows, found.centers) - found.inertia
         ratio = found.inertia / max(apart, 1e-12)
         if ratio < least:
             best, least = found.labels, ratio
     return best
-
-
-# ---------------------------------------------------------------- affinities and eigenvectors
-
-
-def distance_blocks(X: np.ndarray) -> Iterator[np.ndarray]:
-    """All squared Euclidean distances as blocks of `BLOCK` rows, (B, N) float32; a sample's own is 0."""
-    X = np.asarray(X, dtype=np.float32)
-    X = X - X.mean(0)  # moves nothing nearer, and spares the products large numbers
-    norms = np.square(X).sum(1)
-    for i in range(0, len(X), BLOCK):
-        block = -2 * (X[i : i + BLOCK] @ X.T)
-        block += norms[i : i + BLOCK, None]
-        block += norms
-        np.maximum(block, 0, out=block)
-        np.fill_diagonal(block[:, i:], 0.0)
-        yield block
-
-
-def squared_distances(X: np.ndarray, who: str) -> np.ndarray:
-    """All squared Euclidean distances, (N, N) float32; the diagonal is 0.
-
-    Raises
-    ------
-    InputError
-        Above `MAX_SAMPLES` samples; ``who`` needs the matrix.
-    """
-    if len(X) > MAX_SAMPLES:
-        raise InputError(
-            f"{who} holds all N x N affinities, {12e-9 * len(X) ** 2:.0f} GB for n_samples={len(X)}; it takes at most "
-            f"{MAX_SAMPLES}: use landmarks (sc-ls), or fewer images"
-        )
-    D = np.empty((len(X), len(X)), np.float32)
-    for rows, block in zip(_blocks(D), distance_blocks(X), strict=True):
-        rows[:] = block
-    return D
-
-
-def leading_eigenvectors(
-    A: np.ndarray | scipy.sparse.csr_matrix, k: int, rng: np.random.RandomState, which: str = "LA"
-) -> np.ndarray:
-    """The k leading eigenvectors of a normalised affinity matrix, which has no eigenvalue above 1.
-
-    Parameters
-    ----------
-    A : (N, N) array or sparse matrix
-        Symmetric.
-    k : int
-    rng : RandomState
-        Draws the vector that Lanczos iterations start from.
-    which : {"LA", "LM"}
-        Largest eigenvalues, or largest absolute ones.
-
-    Returns
-    -------
-    (N, min(k, N)) float64 array
-        By decreasing (absolute) eigenvalue.
-
-    Notes
-    -----
-    In float64: the k-th eigenvalue often differs from the next in the fourth digit, and with vectors found in float32
-    some scores of a table came out .03 lower. All eigenvectors where N is small, else Lanczos (ARPACK). Dense
-    affinities that fall off fast have hundreds of eigenvalues close to 1, so "LA" iterates with the inverse of
-    (1 + `SHIFT`)·I − A, from its Cholesky factor: O(N³ / 3) time, but tens of iterations instead of thousands.
-    """
-    n = A.shape[0]
-    if n <= SMALL or 3 * k >= n:
-        dense = A.toarray() if isinstance(A, scipy.sparse.csr_matrix) else A.astype(np.float64)
-        values, vectors = scipy.linalg.eigh(dense)
-        order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
-        return vectors[:, order[:k]]
-    width, start = min(n, max(3 * k, 40)), rng.uniform(0.5, 1.5, n)
-    operator = A.astype(np.float64)
-    if which == "LA" and isinstance(operator, np.ndarray):
-        np.negative(operator, out=operator)
-        operator.flat[:: n + 1] += 1 + SHIFT
-        factor = scipy.linalg.cho_factor(operator.T, overwrite_a=True, check_finite=False)  # .T: as LAPACK has it
-        operator = scipy.sparse.linalg.LinearOperator(
-            A.shape, lambda vector: scipy.linalg.cho_solve(factor, vector.ravel(), check_finite=False), dtype=np.float64
-        )
-    values, vectors = scipy.sparse.linalg.eigsh(operator, k, which=which, v0=start, ncv=width, tol=1e-8)
-    order = np.argsort(-(np.abs(values) if which == "LM" else values), kind="stable")
-    return vectors[:, order]
-
-
-def _normalise(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """D^(−½) A D^(−½), in place, and the degrees D = Σ_j A_ij."""
-    degrees = np.concatenate([rows.sum(1, dtype=np.float64) for rows in _blocks(A)])
-    degrees = np.maximum(degrees, np.finfo(np.float32).tiny)
-    root = (degrees**-0.5).astype(np.float32)
-    for i, rows in zip(range(0, len(A), BLOCK), _blocks(A), strict=True):
-        rows *= root[i : i + BLOCK, None]
-        rows *= root
-    return A, degrees
-
-
-def _blocks(A: np.ndarray) -> Iterator[np.ndarray]:
-    return (A[i : i + BLOCK] for i in range(0, len(A), BLOCK))
-
-
-def _mean(A: np.ndarray) -> float:
-    return sum(float(rows.sum(dtype=np.float64)) for rows in _blocks(A)) / A.size
-
-
-def _mean_distance(X: np.ndarray, Y: np.ndarray) -> float:
-    """Mean squared distance of all pairs, from the means: O((N + p)·D)."""
-    X, Y = X.astype(np.float64), Y.astype(np.float64)
-    mean = X.mean(0)
-    return float(np.square(X - mean).sum() / len(X) + np.square(Y - mean).sum() / len(Y))
-
-
-def _positive(value: float) -> float:
-    """The value, or 1 where it is 0 because all samples are equal."""
-    return value if value > 0 else 1.0
 
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:
