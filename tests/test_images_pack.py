@@ -174,12 +174,20 @@ def test_two_that_pack_the_same_at_once_do_the_work_once(cache):
     assert len(results) == 4
 
 
-@pytest.mark.parametrize("threads", [True, False])
-@pytest.mark.parametrize(("n", "length"), [(0, 3), (1, 3), (10, 3), (9, 3), (1000, 1000)])
-def test_blocks_keep_the_order(threads, n, length):
-    blocks = list(in_blocks(lambda i: i * i, n, length, threads))
+@pytest.mark.parametrize("quick", [0.0, 1.0])
+@pytest.mark.parametrize(("n", "length"), [(0, 3), (1, 3), (10, 3), (9, 3), (1000, 1000), (100, 40)])
+def test_blocks_keep_the_order(quick, n, length, monkeypatch):
+    monkeypatch.setattr(pack_module, "QUICK", quick)
+    where = set()
+
+    def square(i: int) -> int:
+        where.add(threading.get_ident())
+        return i * i
+
+    blocks = list(in_blocks(square, n, length))
     assert [value for block in blocks for value in block] == [i * i for i in range(n)]
     assert all(len(block) == length for block in blocks[:-1])
+    assert (where == {threading.get_ident()}) == (quick == 1.0 or n <= min(length, pack_module.TRIED)) or n == 0
 
 
 def test_the_first_failure_ends_the_blocks():

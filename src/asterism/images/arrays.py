@@ -15,7 +15,6 @@ from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
 
-_SMALL = 2**14  # values an image, up to which threads do not pay
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
 
 
@@ -74,8 +73,7 @@ def _open_images(images: np.ndarray, options: Options, name: str) -> torch.Tenso
     if (*size, n_channels) == pixels.shape[1:]:
         return from_numpy(np.ascontiguousarray(pixels))
     fit = partial(_fit, pixels, size, n_channels, options.crop)
-    threads = max(pixels[0].size, size[0] * size[1]) > _SMALL
-    blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize), threads))
+    blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize)))
     return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)[0]
 
 

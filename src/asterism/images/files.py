@@ -23,7 +23,6 @@ from asterism.images.source import ImageSource
 IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
 LABEL_KEYS = ("labels", "y", "y_train")
 NAME_KEYS = ("label_names", "class_names")
-_SMALL_JPEG = 4096  # mean bytes of a JPEG, up to which threads do not pay
 _JPEG_SAMPLE = 64  # that many of a file's JPEGs are looked at to tell whether all are grey
 
 
@@ -116,7 +115,7 @@ def _labels(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> tuple
 def _open_jpegs(
     jpeg: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None, options: Options, source: str
 ) -> ImageSource:
-    """Decode the JPEGs of an archive by threads; all must have one size unless one is asked for."""
+    """Decode the JPEGs of an archive; all must have one size unless one is asked for."""
     wanted = np.arange(len(offsets) - 1) if chosen is None else chosen
     if len(wanted) == 0:
         raise InputError(f"Found array with 0 sample(s) in {source!r} while a minimum of 1 is required.")
@@ -129,8 +128,7 @@ def _open_jpegs(
             raise InputError(f"image {i} of {source!r} cannot be read: {error.reason}") from error
 
     def blocks() -> Iterator[np.ndarray]:
-        threads = len(jpeg) > _SMALL_JPEG * len(offsets)
-        for block in in_blocks(partial(load, shape[2]), len(wanted), block_length(shape), threads):
+        for block in in_blocks(partial(load, shape[2]), len(wanted), block_length(shape)):
             odd = next((image.shape for image in block if image.shape != shape), None)
             if odd is not None:
                 raise InputError(

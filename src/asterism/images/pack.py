@@ -27,6 +27,8 @@ from asterism.errors import AsterismError, StorageError
 # The share of the available memory that packed images may take; networks and features need the rest.
 MEMORY_SHARE = 0.25
 BLOCK_BYTES = 2**26  # 64 MiB of pixels are decoded between two writes
+QUICK = 0.25e-3  # seconds a call, below which threads do not pay
+TRIED = 32  # calls that are timed to tell
 KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
 
 T = TypeVar("T")
@@ -69,8 +71,8 @@ def block_length(shape: tuple[int, ...], itemsize: int = 1) -> int:
     return max(2 * available_cores(), min(4096, BLOCK_BYTES // (int(np.prod(shape)) * itemsize)))
 
 
-def in_blocks(function: Callable[[int], T], n: int, length: int, threads: bool = True) -> Iterator[list[T]]:
-    """``function(0) … function(n - 1)``, a block at a time, in order.
+def in_blocks(function: Callable[[int], T], n: int, length: int) -> Iterator[list[T]]:
+    """``function(0) … function(n - 1)``, a block at a time, in order, by as many threads as there are cores.
 
     Parameters
     ----------
@@ -78,18 +80,16 @@ def in_blocks(function: Callable[[int], T], n: int, length: int, threads: bool =
         Decoders and resampling release the GIL.
     n, length : int
         Number of calls, and of calls a block.
-    threads : bool
-        False calls from this thread. The right choice for what takes less than about a fifth of a millisecond: handing
-        the GIL over then costs more than a second core brings (32x32 JPEGs: 120 µs each here, 260 µs with 4 threads).
 
     Notes
     -----
+    The first calls are made from this thread, and where one takes less than `QUICK` all are: handing the GIL over then
+    costs more than a second core brings (32x32 JPEGs: 120 µs each here, 260 µs with 4 threads).
     The first exception of a block is raised, and what has not begun by then never begins.
     """
-    starts = range(0, n, length)
-    if not threads:
-        yield from ([function(i) for i in range(start, min(start + length, n))] for start in starts)
-        return
+    began = time.perf_counter()
+    done = [function(i) for i in range(min(n, length, TRIED))]
+    quick = time.perf_counter() - began < QUICK * len(done)
     cores = available_cores()
     run = max(1, min(16, length // (4 * cores)))  # calls a task: fewer tasks, fewer hand-overs
 
@@ -98,10 +98,14 @@ def in_blocks(function: Callable[[int], T], n: int, length: int, threads: bool =
 
     pool = ThreadPoolExecutor(cores)
     try:
-        for start in starts:
-            stop = min(start + length, n)
-            parts = pool.map(task, range(start, stop, run), repeat(stop))
-            yield [result for part in parts for result in part]
+        for start in range(0, n, length):
+            first, stop = start + len(done), min(start + length, n)
+            if quick:
+                parts: Iterable[list[T]] = [[function(i) for i in range(first, stop)]]
+            else:
+                parts = pool.map(task, range(first, stop, run), repeat(stop))
+            yield done + [result for part in parts for result in part]
+            done = []
     finally:
         pool.shutdown(cancel_futures=True)
 
