@@ -15,7 +15,7 @@ from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.evaluation import bench, printing, protocol
 from asterism.evaluation.bench import run_tables
 from asterism.evaluation.printing import format_table
-from asterism.evaluation.protocol import recorded
+from asterism.evaluation.protocol import _completed, recorded
 from asterism.evaluation.stock import list_tables
 from asterism.evaluation.table import Entry, Panel, Table
 from asterism.evaluation.tables import TABLES
@@ -413,6 +413,18 @@ def test_the_histogram_is_printed_in_percent(tiny):
 
 
 # ---------------------------------------------------------------- the file of results
+
+
+def test_a_nested_parameter_that_came_later_leaves_old_rows_valid_too():
+    usual = {"start": "trained", "part": {"class": "Part", "params": {"n": 3, "late": 1}}, "late": 2}
+    old = {"start": "random", "part": {"class": "Part", "params": {"n": 4}}}
+    assert _completed(old, usual) == {
+        "start": "random",
+        "part": {"class": "Part", "params": {"n": 4, "late": 1}},
+        "late": 2,
+    }
+    other = {"part": {"class": "Other", "params": {"n": 4}}}
+    assert _completed(other, usual)["part"] == other["part"]
 
 
 def test_a_parameter_that_came_later_leaves_old_rows_valid_at_its_default(tiny, monkeypatch):

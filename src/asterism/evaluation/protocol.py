@@ -383,9 +383,17 @@ def _is_current(row: Row, task: Task | None) -> bool:
     wanted = task.params
     by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
     found = {**row["params"], **by_classes}
-    later = set(wanted) - set(found)
-    defaults = resolved_params(METHODS[task.entry.class_name]()) if later else {}
-    return {**found, **{name: defaults[name] for name in later}} == wanted
+    return found == wanted or _completed(found, resolved_params(METHODS[task.entry.class_name]())) == wanted
+
+
+def _completed(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the defaults of those that they lack, nested objects of the same class too."""
+    both = {**defaults, **params}
+    for name, value in params.items():
+        usual = defaults.get(name)
+        if isinstance(value, dict) and isinstance(usual, dict) and value.get("class") == usual.get("class"):
+            both[name] = {**value, "params": _completed(value["params"], usual["params"])}
+    return both
 
 
 def variant_of(row: Row) -> str:
