@@ -25,6 +25,13 @@ _FROM_KMEANS = {
     "training.schedule": "constant",
 }
 LINKED, AUGMENTED_LINKED = "from linkage", "augmentation and linkage"
+# After its 640 steps of SGD the deep network for 128x128 still errs by 30 % of the pixels' variance; Adam brings it to
+# half of that in as many. Shallower ones learn enough by SGD, and USPS gets worse by Adam (docs/methods/dbc.md).
+_BY_ADAM = {
+    name: {"autoencoder.training.optimizer": "adam", "autoencoder.training.lr": 0.001}
+    for name in ("coil20", "coil100-128")
+}
+_DEEP_NOTE = f"'{LINKED}' and '{AUGMENTED_LINKED}' at 128x128: the auto-encoder by Adam; all else by SGD."
 
 _KMS = Entry("kmeans", "KMS")
 _DAE_KMS = Entry("dae-kmeans", "DAE-KMS")
@@ -41,8 +48,8 @@ _OURS_OF_DBC = (
     Entry("fcae-kmeans", "FCAE-KMS", AUGMENTED),
     Entry("dbc", "DBC", AS_PAPER, {**_NEITHER_STAGE, **_FROM_KMEANS}),
     Entry("dbc", "DBC", AUGMENTED, {**_BOTH_STAGES, **_FROM_KMEANS}),
-    Entry("dbc", "DBC", LINKED, _UNCHANGED),
-    Entry("dbc", "DBC", AUGMENTED_LINKED, {**_BEFORE, "augmentation": "none"}),
+    Entry("dbc", "DBC", LINKED, _UNCHANGED, by_dataset=_BY_ADAM),
+    Entry("dbc", "DBC", AUGMENTED_LINKED, {**_BEFORE, "augmentation": "none"}, by_dataset=_BY_ADAM),
 )
 _DBC_NOTE = (
     f"'{AS_PAPER}': no augmentation, the networks of Table 2; optimiser, rates and epochs are silent there and ours.",
@@ -162,7 +169,7 @@ DBC_TABLES = (
         "Clustering performance on COIL-20",
         ("coil20",),
         (_KMS, _DEN, *_OURS_OF_DBC),
-        notes=_DBC_NOTE,
+        notes=(*_DBC_NOTE, _DEEP_NOTE),
         guests=True,
     ),
     Table(
@@ -170,7 +177,7 @@ DBC_TABLES = (
         "Clustering performance on COIL-100",
         ("coil100-128", "coil100"),
         (_KMS, _IEC, *_OURS_OF_DBC),
-        notes=_DBC_NOTE,
+        notes=(*_DBC_NOTE, _DEEP_NOTE),
         guests=True,
     ),
     Table(
