@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import DBC, FCAE
+from asterism.errors import InputError
 from asterism.images import Augmentation
 from asterism.methods import first_groups
 from asterism.methods.autoencoders import resolve_augmentation
@@ -76,6 +77,9 @@ def test_no_more_groups_are_learnt_than_images_can_tell():
     assert FirstGroups().learnt(99, 10) == []
     assert FirstGroups(multiples=[3]).learnt(600, 10) == [30]
     assert FirstGroups(multiples=()).learnt(600, 10) == FirstGroups(rounds=0).learnt(600, 10) == []
+    for wrong in ([0], [1.5], ["2"]):
+        with pytest.raises(InputError, match="multiples=.* must be whole numbers"):
+            FirstGroups(multiples=wrong).learnt(600, 10)
 
 
 def test_a_small_odd_group_is_not_counted(run):

@@ -121,8 +121,8 @@ def mean(A: np.ndarray) -> float:
 def mean_distance(X: np.ndarray, Y: np.ndarray) -> float:
     """Mean squared distance of all pairs, from the means: O((N + p)·D)."""
     X, Y = X.astype(np.float64), Y.astype(np.float64)
-    mean = X.mean(0)
-    return float(np.square(X - mean).sum() / len(X) + np.square(Y - mean).sum() / len(Y))
+    middle = X.mean(0)
+    return float(np.square(X - middle).sum() / len(X) + np.square(Y - middle).sum() / len(Y))
 
 
 def positive(value: float) -> float:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import vote
+from asterism.errors import InputError
 from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, from_main, neighbors_for
@@ -83,8 +84,16 @@ class FirstGroups(Parameters):
         self.smallest = smallest
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:
-        """The numbers of groups that the network learns one after the other, before the k groups are taken."""
-        numbers = [int(multiple) * n_clusters for multiple in self.multiples] if self.rounds else []
+        """The numbers of groups that the network learns one after the other, before the k groups are taken.
+
+        Raises
+        ------
+        InputError
+            If a multiple is no whole number above 0.
+        """
+        if not all(isinstance(multiple, int) and multiple > 0 for multiple in self.multiples):
+            raise InputError(f"first_groups.multiples={self.multiples!r} must be whole numbers, 1 or more: (2, 1, 1)")
+        numbers = [multiple * n_clusters for multiple in self.multiples] if self.rounds else []
         return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
 
     def find(
