@@ -120,6 +120,7 @@ DEEPCLUSTER_TABLES = (
         (
             _random(_DEEPCLUSTER),
             _random(_COLOUR),
+            _random(_LONG),
             _DEEPCLUSTER,
             _COLOUR,
             Entry("deepcluster-v2", "DeepCluster-v2", COLOURS, _SMALL_V2, _K),
