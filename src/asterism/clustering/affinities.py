@@ -102,8 +102,8 @@ def normalise(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     degrees = np.concatenate([rows.sum(1, dtype=np.float64) for rows in row_blocks(A)])
     degrees = np.maximum(degrees, np.finfo(np.float32).tiny)
     root = (degrees**-0.5).astype(np.float32)
-    for i, rows in zip(range(0, len(A), BLOCK), row_blocks(A), strict=True):
-        rows *= root[i : i + BLOCK, None]
+    for rows, own in zip(row_blocks(A), row_blocks(root), strict=True):
+        rows *= own[:, None]
         rows *= root
     return A, degrees
 

@@ -54,8 +54,8 @@ def njw(
         far from all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows
         follow.
     n_init : int
-        Restarts of k-means; the script has one, from random rows: with these UMist and CMU-PIE, whose files were not
-        centred, come out as printed (.727, .545), from k-means++ .71 and .53.
+        Restarts of k-means; the script has one. It starts from random rows: CMU-PIE then comes out as printed (.545 for
+        .543, from k-means++ .53).
     random_state : int, RandomState or None
 
     Returns
