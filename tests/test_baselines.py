@@ -67,20 +67,19 @@ def test_eigenvectors_by_lanczos_are_the_exact_ones(monkeypatch):
 
 def test_normalised_cuts_as_their_definition_says(monkeypatch):
     """A dense transcription: half a unit on the diagonal, a whole one on the degrees, eigenvectors of equal length."""
-    X = np.vstack([np.random.RandomState(0).randn(n, 2) * 0.3 + [3 * i, 0] for i, n in enumerate((60, 25, 8))])
+    X = np.random.RandomState(0).randn(150, 2) * [1, 3]  # no groups: what is left out is seen in the labels
     squared = np.square(X[:, None] - X[None]).sum(2)
     W = np.exp(-np.square(squared / (0.05 * squared.max())))
     W[W < 1e-6] = 0
     degrees = W.sum(1) + 1
     P = (W + 0.5 * np.eye(len(W))) / np.sqrt(degrees[:, None] * degrees)
-    vectors = np.linalg.eigh(P)[1][:, -1:-4:-1] / np.sqrt(degrees)[:, None]
-    vectors *= np.sqrt(len(X)) / np.linalg.norm(vectors, axis=0)
+    uneven = np.linalg.eigh(P)[1][:, -1:-6:-1] / np.sqrt(degrees)[:, None]
+    vectors = uneven / np.linalg.norm(uneven, axis=0)
     expected = spectral.discretise(vectors, np.random.RandomState(1))
+    assert adjusted_rand_score(expected, spectral.discretise(uneven, np.random.RandomState(1))) < 0.99
     for block in (1024, 16):
         monkeypatch.setattr(affinities, "BLOCK", block)
-        for small in (1000, 10):  # all eigenvectors; Lanczos
-            monkeypatch.setattr(affinities, "SMALL", small)
-            assert adjusted_rand_score(expected, spectral.normalized_cuts(X, 3, random_state=1)) == 1
+        assert adjusted_rand_score(expected, spectral.normalized_cuts(X, 5, random_state=1)) > 0.995
 
 
 def test_too_many_affinities_is_one_line(monkeypatch, groups):
