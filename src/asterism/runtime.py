@@ -10,14 +10,17 @@ import os
 import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from asterism.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 
@@ -49,7 +52,7 @@ class Runtime:
         if processes > 1:  # under torchrun: one process a device, gradients averaged by DDP
             devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
         try:
-            self.fabric = Fabric(
+            self.fabric = _fabric_class()(
                 accelerator=name,
                 devices=devices,
                 num_nodes=max(1, processes // devices) if processes > 1 else 1,
@@ -132,6 +135,21 @@ class Runtime:
     def barrier(self) -> None:
         """Wait for every process."""
         self.fabric.barrier()
+
+
+@cache
+def _fabric_class() -> type[Fabric]:
+    """Fabric without callbacks, which Asterism does not use; to look for other packages' it reads what is installed,
+    whole, each time. It is imported late: a third of the start of a program that computes nothing.
+    """
+    from lightning_fabric import Fabric
+
+    class BareFabric(Fabric):
+        @staticmethod
+        def _configure_callbacks(callbacks: Any) -> list[Any]:
+            return []
+
+    return BareFabric
 
 
 def derived_seed(seed: int, key: Sequence[int | str]) -> int:

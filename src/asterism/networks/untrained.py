@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-import torchvision
 from torch import nn
 
 from asterism.errors import InputError
@@ -37,16 +36,18 @@ class TorchvisionBody(Body):
     """
 
     def __init__(self, name: str, shape: tuple[int, int, int], *, edges: bool) -> None:
+        from torchvision import models  # late: it brings torch's compiler with it, seconds of every start
+
         super().__init__()
         self.front = Front(shape[0], edges)
         try:
-            self.network = torchvision.models.get_model(name, weights=None)
+            self.network = models.get_model(name, weights=None)
         except (ValueError, KeyError) as error:
             raise InputError(
                 f"network.architecture={name!r} is neither 'alexnet' nor 'vgg16' nor a network of torchvision"
             ) from error
         _replace_first(self.network, self.front.out_channels)
-        if isinstance(self.network, torchvision.models.ResNet) and min(shape[1:]) <= SMALL:
+        if isinstance(self.network, models.ResNet) and min(shape[1:]) <= SMALL:
             self.network.conv1 = nn.Conv2d(self.front.out_channels, 64, 3, padding=1, bias=False)
             self.network.maxpool = nn.Identity()
         last = [path for path, layer in self.network.named_modules() if isinstance(layer, nn.Linear)]
