@@ -13,12 +13,13 @@ from asterism.clustering.votes import vote
 from asterism.errors import InputError
 from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
-from asterism.methods.jule_steps import Merger, from_main, neighbors_for
+from asterism.methods.jule_steps import FEW_IMAGES, N_NEIGHBORS, Merger, from_main
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
 SMALLEST_GROUP = 10  # images of a cluster on average, below which no network learns so many
+FEW_NEIGHBORS = 5  # K_s where a cluster has few images (docs/methods/dbc.md)
 
 
 class FirstGroups(Parameters):
@@ -32,12 +33,14 @@ class FirstGroups(Parameters):
     n_init : int, default=20
         Restarts of k-means (silent in the paper; DEC's 20).
     n_neighbors : int, optional
-        K_s of the graph; by default 20, and 10 where a cluster has fewer than 100 images on average.
+        K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average.
     multiples : sequence of int, default=(2, 1, 1)
         Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
         after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
         wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
-        (docs/methods/dbc.md). Numbers that leave fewer than 10 images a cluster are left out. () is the paper.
+        (docs/methods/dbc.md). Left out are numbers that leave fewer than 10 images a group, and multiples above 1 where
+        a cluster has fewer than 100: a network learns any groups of a few images, and those of a class stay apart. ()
+        is the paper.
     rounds : int, default=5
         Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
     augmentation : Augmentation, "none" or None, default=None
@@ -93,7 +96,9 @@ class FirstGroups(Parameters):
         """
         if not all(isinstance(multiple, int) and multiple > 0 for multiple in self.multiples):
             raise InputError(f"first_groups.multiples={self.multiples!r} must be whole numbers, 1 or more: (2, 1, 1)")
-        numbers = [multiple * n_clusters for multiple in self.multiples] if self.rounds else []
+        multiples = self.multiples if self.rounds else ()
+        few = n_images < FEW_IMAGES * n_clusters
+        numbers = [multiple * n_clusters for multiple in multiples if multiple == 1 or not few]
         return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
 
     def find(
@@ -125,7 +130,7 @@ class FirstGroups(Parameters):
 
     def _merged(self, points: torch.Tensor, n_clusters: int, run: Run) -> torch.Tensor:
         n = len(points)
-        n_neighbors = neighbors_for(self.n_neighbors, n, n_clusters)
+        n_neighbors = self.n_neighbors or (FEW_NEIGHBORS if n < FEW_IMAGES * n_clusters else N_NEIGHBORS)
         merger = Merger(n_clusters, n_neighbors, MergeRule(smallest=self.smallest), run.runtime.device)
         if n <= MAX_MERGED:
             return merger.merge_anew(points, None)["labels"]
