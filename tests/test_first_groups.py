@@ -73,10 +73,10 @@ def test_the_network_learns_groups_before_its_own_scores():
 
 def test_no_more_groups_are_learnt_than_images_can_tell():
     assert FirstGroups().learnt(1000, 10) == [20, 10, 10]
-    assert FirstGroups().learnt(999, 10) == FirstGroups().learnt(100, 10) == [10, 10]  # below 100 images a cluster
+    assert FirstGroups().learnt(999, 10) == FirstGroups().learnt(100, 10) == [10, 10, 10]  # below 100 images a cluster
     assert FirstGroups().learnt(99, 10) == []
     assert FirstGroups(multiples=[3]).learnt(1000, 10) == [30]
-    assert FirstGroups(multiples=[101]).learnt(10_000, 10) == []  # below 10 images a group
+    assert FirstGroups(multiples=[101, 2]).learnt(10_000, 10) == [20]  # below 10 images a group
     assert FirstGroups(multiples=()).learnt(1000, 10) == FirstGroups(rounds=0).learnt(1000, 10) == []
     for wrong in ([0], [1.5], ["2"]):
         with pytest.raises(InputError, match="multiples=.* must be whole numbers"):

@@ -38,9 +38,9 @@ class FirstGroups(Parameters):
         Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
         after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
         wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
-        (docs/methods/dbc.md). Left out are numbers that leave fewer than 10 images a group, and multiples above 1 where
-        a cluster has fewer than 100: a network learns any groups of a few images, and those of a class stay apart. ()
-        is the paper.
+        (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are 1: a network
+        learns any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than 10 images a group
+        are left out. () is the paper.
     rounds : int, default=5
         Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
     augmentation : Augmentation, "none" or None, default=None
@@ -98,7 +98,7 @@ class FirstGroups(Parameters):
             raise InputError(f"first_groups.multiples={self.multiples!r} must be whole numbers, 1 or more: (2, 1, 1)")
         multiples = self.multiples if self.rounds else ()
         few = n_images < FEW_IMAGES * n_clusters
-        numbers = [multiple * n_clusters for multiple in multiples if multiple == 1 or not few]
+        numbers = [n_clusters if few else multiple * n_clusters for multiple in multiples]
         return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
 
     def find(
