@@ -183,17 +183,16 @@ def test_the_rate_rises_and_falls():
     assert int(np.argmax(rates)) in (9, 10)
 
 
-def test_the_bank_holds_what_the_last_epoch_gave(digits):
-    """With every crop the whole image and a network that does not learn, bank and features agree."""
-    model = small_v2(
-        training=Training(n_epochs=2, lr=1e-12, batch_size=64), crops=MultiCrop(Crops(1.0, flip=False), n_small=0)
-    )
+@pytest.mark.parametrize("memory", ["pass", "crops"])
+def test_what_is_clustered_comes_from_a_pass_or_from_the_last_crops(digits, memory):
+    model = small_v2(training=Training(n_epochs=2, lr=0.05, batch_size=64), memory=memory, n_heads=2)
     seen = []
     original = model._cluster
     model._cluster = lambda vectors, *rest: (seen.append(vectors.clone()), original(vectors, *rest))[1]
     model.fit(digits[0])
-    start, later = seen[0], seen[3]  # head 0 of the first and of the second round
-    assert start.shape == later.shape == (240, 8) and not torch.equal(start, later)
+    first, second, later, other, _ = seen  # two heads of the first and of the second round, the last clustering
+    assert torch.equal(first, second) and not torch.equal(first, later)
+    assert torch.equal(later, other) is (memory == "pass")  # the two crops of an image are not the same
     np.testing.assert_allclose(later.norm(dim=1), 1, rtol=1e-5)
 
 

@@ -111,6 +111,13 @@ class DeepClusterV2(ImageClusterer):
         Of the MLP after the network.
     temperature : float, default=0.1
         τ: logits are z·c / τ.
+    memory : {"pass", "crops"}, default="pass"
+        Where the vectors that are clustered come from. ``"crops"``, the paper: what the network gave for the last
+        epoch's crops, so that no image goes through it again. That asks for a network that hardly changes in an epoch:
+        with a few hundred steps of a usual rate, vectors from its beginning and its end are so different that k-means
+        groups the images by when they were seen (CIFAR-10: NMI to the classes .08 → .02, loss back at ln k after two
+        epochs). ``"pass"``, ours: a feature pass before each clustering; .08 → .11 in six epochs. What the pass costs:
+        docs/scale.md.
     crops : MultiCrop, optional
     training : Training, optional
         Default SGD, rate 0.06 falling along a cosine after a linear rise over the first fortieth of the epochs,
@@ -128,8 +135,8 @@ class DeepClusterV2(ImageClusterer):
 
     Notes
     -----
-    A round costs an epoch of (2 + n_small) crops and O(10·n_heads·N·k·d) for k-means; the banks hold 2·N·d numbers on
-    every process. Batch norm sees the batch of its own process.
+    A round costs an epoch of (2 + n_small) crops, with ``memory="pass"`` a forward pass, and O(10·n_heads·N·k·d) for
+    k-means; the banks hold 2·N·d numbers on every process. Batch norm sees the batch of its own process.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -144,6 +151,7 @@ class DeepClusterV2(ImageClusterer):
         "hidden": [Interval(int, 1, None)],
         "n_dims": [Interval(int, 1, None)],
         "temperature": [Interval(float, 0, None, closed="neither")],
+        "memory": [{"pass", "crops"}],
         "crops": [MultiCrop, None],
         "training": [Training, None],
         **COMPUTING,
@@ -158,6 +166,7 @@ class DeepClusterV2(ImageClusterer):
         hidden: int = 2048,
         n_dims: int = 128,
         temperature: float = 0.1,
+        memory: str = "pass",
         crops: MultiCrop | None = None,
         training: Training | None = None,
         device: str = "auto",
@@ -172,6 +181,7 @@ class DeepClusterV2(ImageClusterer):
         self.hidden = hidden
         self.n_dims = n_dims
         self.temperature = temperature
+        self.memory = memory
         self.crops = crops
         self.training = training
         self.device = device
@@ -186,13 +196,13 @@ class DeepClusterV2(ImageClusterer):
         optimizer = training.make_optimizer(model.parameters())
         wrapped, stepping = run.runtime.setup(model, optimizer)
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
-        # The banks begin with one pass over the images; later they hold what the last epoch's crops gave.
-        start = run.once("memory", lambda: {"bank": extract(model, resident, run.runtime)})["bank"]
-        bank = start.expand(N_LARGE, *start.shape).clone()  # (2, N, d)
+        bank = torch.zeros(N_LARGE, len(images), self.n_dims)
         previous = torch.full((len(images),), -1)
         doctor = Doctor(run, self.n_clusters, "deepcluster-v2")
         state: dict[str, Any] = {"model": model, "optimizer": optimizer, "bank": bank, "previous": previous}
         for t in run.rounds("deepcluster-v2", training.n_epochs, **state):
+            if t == 0 or self.memory == "pass":
+                bank[:] = extract(model, resident, run.runtime)
             found = [self._cluster(bank[h % N_LARGE], run, t, h) for h in range(self.n_heads)]
             run.observe(found[0].labels)
             seed_dropout(model, run.generator("dropout", t, run.runtime.rank).initial_seed(), run.runtime.device)
