@@ -1,15 +1,21 @@
 """What every test may need: the real data sets where they lie beside the checkout, and a cache of the tests' own."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from asterism.errors import MissingDataError
-from asterism.images import ImageSource, open_images
-from asterism.images.named import data_folders
+# torch is imported by the tests, not here: the process that hands them out to workers needs none.
+if TYPE_CHECKING:
+    from asterism.images import ImageSource
+
+# Threads that wait for one another cost small tests five times their work where workers share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -34,6 +40,8 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 @pytest.fixture
 def data_dir() -> Path:
     """The folder of real data sets; without one the test is skipped."""
+    from asterism.images.named import data_folders
+
     folder = next((one for one in data_folders() if one.is_dir()), None)
     if folder is None:
         pytest.skip("no folder of real data: set ASTERISM_DATA to one")
@@ -44,9 +52,10 @@ def data_dir() -> Path:
 def real_set() -> Callable[..., ImageSource]:
     """``real_set("usps")`` opens a named set or skips the test, and says what is missing."""
 
-    def opened(name: str, **options: object) -> ImageSource:
-        from asterism.images import named_sets
+    from asterism.errors import MissingDataError
+    from asterism.images import named_sets, open_images
 
+    def opened(name: str, **options: object) -> ImageSource:
         chosen = next(one for one in named_sets() if one.name == name)
         if not chosen.available:
             pytest.skip(f"data:{name} is not on this machine: {chosen.how_to_get}")

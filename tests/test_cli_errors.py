@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import runpy
+import signal
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from PIL import Image
 
 from asterism.cli.exits import as_typed, described
 from asterism.cli.text import safe
-from asterism.errors import InputError
+from asterism.errors import InputError, MissingDataError
 from test_cli import TINY, run
 
 KMEANS = ["--method", "kmeans", "--no-report"]
@@ -249,14 +251,23 @@ def test_wrong_usage(args, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_itself_prints_one_line_and_debug_a_traceback(tmp_path):
+def test_the_program_itself_prints_one_line(tmp_path):
     command = [sys.executable, "-m", "asterism", "cluster", "absent", "-k", "2"]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
-    both = [subprocess.Popen([*command, *more], **options) for more in ([], ["--debug"])]
-    plain, debug = (one.communicate() for one in both)
-    assert [one.returncode for one in both] == [1, 1]
-    assert plain[0] == "" and len(plain[1].splitlines()) == 1 and "absent" in plain[1]
-    assert "Traceback" in debug[1] and "MissingDataError" in debug[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1 and "absent" in done.stderr
+
+
+def test_debug_lets_the_error_through_so_that_python_shows_where_it_came_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # that of the test's own process stays
+    monkeypatch.setenv("ASTERISM_DEBUG", "")  # which the program sets
+    monkeypatch.setattr(sys, "argv", ["asterism", "cluster", "absent", "-k", "2"])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_module("asterism", run_name="__main__")
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--debug"])
+    with pytest.raises(MissingDataError, match="absent"):
+        runpy.run_module("asterism", run_name="__main__")
 
 
 def test_library_messages_are_put_in_the_words_of_the_command_line():

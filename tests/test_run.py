@@ -1,9 +1,9 @@
 """Runs that resume: what a killed run remembers, and that it draws what the unbroken one would have drawn."""
 
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 
 import pytest
 import torch
@@ -150,17 +150,50 @@ def test_history_is_a_line_a_round(tmp_path, runtime):
     assert lines == run.history and lines[0].keys() >= {"stage", "round", "total", "seconds"}
 
 
+def in_another_process(task, folder):
+    """What the task writes in a process of its own; a fork, as a new one takes seconds to import torch."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=task, args=(folder, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    finally:
+        process.join()
+
+
+def hold(folder, pipe):
+    try:
+        with folder.held():
+            pipe.send("held")
+    except RunError as error:
+        pipe.send(str(error))
+
+
+def hold_and_die(folder, pipe):
+    with folder.held():
+        pipe.send("held")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a lock of POSIX")
 def test_a_folder_is_held_by_one_fit_at_a_time(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    other = (
-        "import sys; from asterism.training.folder import RunFolder\nwith RunFolder(sys.argv[1]).held(): print('in')"
-    )
     with folder.held():
-        refused = subprocess.run([sys.executable, "-c", other, str(folder.path)], capture_output=True, text=True)
+        assert "another process is fitting" in in_another_process(hold, folder)
         with pytest.raises(RunError, match="another process is fitting"):
             folder.clear()
-    assert "another process is fitting" in refused.stderr and refused.stdout == ""
-    free = subprocess.run([sys.executable, "-c", other, str(folder.path)], capture_output=True, text=True, check=True)
-    assert free.stdout == "in\n"
+    assert in_another_process(hold, folder) == "held"
     assert list(folder.path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a lock of POSIX")
+def test_a_killed_process_lets_go_of_its_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    assert in_another_process(hold_and_die, folder) == "held"
+    assert [one.name for one in folder.path.iterdir()] == [".lock"]  # what a kill leaves behind
+    with folder.held():
+        pass
