@@ -232,7 +232,7 @@ def test_the_demo_replaces_only_a_demo(tmp_path, monkeypatch, fitted):
 
     monkeypatch.setattr(asterism.report, "write_report", write_report)
     monkeypatch.chdir(tmp_path)
-    fast = [*TINY, "--set", "augmentation=none"]
+    fast = [*TINY, "--set", "augmentation=none", "--set", "first_groups.rounds=0"]
     for _ in range(2):
         result = run("demo", *fast)
     assert "% of the digits lie in the group of their class" in result.stdout

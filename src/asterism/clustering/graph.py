@@ -293,6 +293,9 @@ def _take(
 
 def _by_rows(pool: ThreadPoolExecutor, kernel: Any, n_rows: int, *arrays: Any) -> None:
     """Run ``kernel(begin, end, *arrays)`` on as many parts of the rows as torch has threads."""
+    if torch.get_num_threads() == 1:
+        kernel(0, n_rows, *arrays)
+        return
     bounds = np.linspace(0, n_rows, torch.get_num_threads() + 1).astype(int)
     list(pool.map(lambda k: kernel(bounds[k], bounds[k + 1], *arrays), range(len(bounds) - 1)))
 
