@@ -1,5 +1,7 @@
 """scikit-learn's own checks for every method, and what images add to its contract."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from asterism import (
     AECNN,
@@ -49,6 +51,7 @@ from asterism import (
 )
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
 from asterism.methods.deepcluster import Whitening
+from asterism.methods.first_groups import FirstGroups
 from asterism.methods.jule_settings import TripletTraining
 
 SHORT = Training(n_epochs=3, max_grad_norm=1.0)
@@ -58,7 +61,7 @@ SAE_SHORT = SAE((16, 8), training=Training(n_epochs=6, optimizer="adam"), layer_
 CHECKED = [
     FCAE(training=SHORT),
     SAE((16, 8), training=SHORT, layer_training=SHORT),
-    DBC(3, autoencoder=FCAE_SHORT, training=SHORT, device="cpu"),
+    DBC(3, autoencoder=FCAE_SHORT, first_groups=FirstGroups(rounds=2), training=SHORT, device="cpu"),
     DEC(3, autoencoder=SAE_SHORT, training=SHORT, n_init=5, device="cpu"),
     FCAEKMeans(3, autoencoder=FCAE_SHORT),
     DAEKMeans(3, autoencoder=SAE_SHORT),
@@ -72,7 +75,7 @@ CHECKED = [
     GraphDegreeLinkage(3),
     PathIntegral(3),
     ZetaFunction(3),
-    GraphNMF(3),
+    GraphNMF(3, n_factors=2),
     DeepSemiNMF(3, widths=(8, 4), max_updates=20),
     TaskSpecificClustering(3, n_atoms=8, training=SHORT),
     InfiniteEnsemble(3, n_partitions=5),
@@ -90,7 +93,16 @@ CHECKED = [
 ]
 
 
-@parametrize_with_checks(CHECKED)
+def named_checks():
+    """What `parametrize_with_checks` gives; its names, of every parameter, take seconds of each collection."""
+    for estimator in CHECKED:
+        for one, check in estimator_checks_generator(estimator):
+            options = "".join(f"-{name}" for name in check.keywords) if isinstance(check, partial) else ""
+            name = (check.func if isinstance(check, partial) else check).__name__
+            yield pytest.param(one, check, id=f"{type(estimator).__name__}-{name}{options}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), named_checks())
 def test_scikit_learn(estimator, check):
     check(estimator)
 
@@ -113,6 +125,8 @@ def small(method, k=10, **params):
         made.set_params(autoencoder=autoencoder)
     if "network" in names and isinstance(made.resolved("network"), ConvNet):
         made.set_params(network=ConvNet(width=0.05))
+    if "first_groups" in names:
+        made.set_params(first_groups=FirstGroups(rounds=2))
     if "n_partitions" in names:
         made.set_params(n_partitions=5)
     if method == "nmf-d":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -302,7 +303,8 @@ def _lloyd(
 ) -> Iterator[tuple[float, int, int, torch.Tensor]]:
     """Iterate all restarts side by side; as each ends, give its inertia, iterations, refilled clusters and centers."""
     rows, (n_runs, k, dim) = step.rows, centers.shape
-    randoms = [np.random.RandomState(seed) for seed in rng.randint(2**31 - 1, size=n_runs)]
+    seeds = rng.randint(2**31 - 1, size=n_runs)
+    random_of = cache(lambda run: np.random.RandomState(seeds[run]))  # few runs ever split a cluster
     runs, previous, refilled = np.arange(n_runs), None, np.zeros(n_runs, np.int64)
     before, stuck = centers.new_full((n_runs,), torch.inf), centers.new_zeros(n_runs)
     for n_iter in range(1, max_iter + 1):
@@ -323,7 +325,7 @@ def _lloyd(
                 if empty == "farthest":
                     means[a] = _relocate(step, run, sums[a], counts[a], centers[a])
                 else:
-                    means[a] = _split(means[a], counts[a], randoms[run])
+                    means[a] = _split(means[a], counts[a], random_of(run))
                     means[a] = normalize(means[a]) if rows.spherical else means[a]
             if ended[a] or n_iter == max_iter:
                 yield float(inertia[a]), n_iter, int(refilled[run]), means[a]
