@@ -151,15 +151,14 @@ def full_disk(monkeypatch, ending):
 
 
 @pytest.mark.parametrize("ending", ["run.json", "first-groups.safetensors", "model.safetensors", "labels.csv"])
-def test_a_full_disk_and_then_room(arrays, tmp_path, ending):
+def test_a_full_disk_and_then_room(arrays, fitted, tmp_path, ending):
     wanted = ("cluster", arrays / "good.npz", "-k", 3, "--no-report", "-q", *TINY, "--out")
-    run(*wanted, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         full_disk(patch, ending)
         line = refused(*wanted, tmp_path / "r")
         assert "No space left on device" in line and str(tmp_path / "r") in line
     run(*wanted, tmp_path / "r", "--resume")
-    assert (tmp_path / "r" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
+    assert (tmp_path / "r" / "labels.csv").read_bytes() == (fitted / "labels.csv").read_bytes()
     assert not list((tmp_path / "r").rglob("*.partial"))
 
 
