@@ -2,6 +2,7 @@
 
 import ast
 import statistics
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ DOORS = {"__init__", "__main__"}  # the public door opens onto every room
 
 def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def functions(tree: ast.AST):
@@ -63,7 +69,7 @@ def test_imports_go_one_way(path):
     if room in DOORS:
         return
     assert room in ROOMS, f"{path.name} lies in no room of DESIGN.md"
-    for imported, line in imported_rooms(ast.parse(path.read_text())):
+    for imported, line in imported_rooms(parsed(path)):
         if imported in ROOMS:  # else a name of the public door
             assert ROOMS.index(imported) <= ROOMS.index(room), f"{path}:{line}: {room} imports {imported}"
 
@@ -78,7 +84,7 @@ def test_functions_are_short():
     lengths = {
         f"{path.relative_to(ROOT)}:{function.name}": body_lines(function)
         for path in FILES
-        for function in functions(ast.parse(path.read_text()))
+        for function in functions(parsed(path))
     }
     ordered = sorted(lengths.values())
     assert ordered[int(0.95 * len(ordered))] <= 40
@@ -87,7 +93,7 @@ def test_functions_are_short():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_assert_print_global_seed_or_pickle(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}: assert in the library"
         if isinstance(node, ast.Import):
             assert not any(alias.name in ("pickle", "joblib", "dill") for alias in node.names), path
