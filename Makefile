@@ -18,8 +18,9 @@ demo: $(VENV)/.installed
 	$(BIN)/asterism demo
 
 # One process a core, one thread each: small tests gain nothing from threads, and threads that wait cost much.
+# Neighbours stay together, as they share fits, but a process that is done takes over from one that is not.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
