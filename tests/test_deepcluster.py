@@ -104,6 +104,22 @@ def test_reassignment_cuts_the_epochs_into_rounds(digits, monkeypatch, every, ro
 
 
 @pytest.mark.parametrize(
+    ("n", "n_epochs", "epochs"),
+    [
+        (50_000, 500, 500 / 195),  # 97 656 steps of 256: 195 rounds
+        (1_281_167, 500, 1.0),  # ImageNet, 5000 steps an epoch
+        (2_000, 100, 100 / 6),  # 32 steps an epoch
+        (2_000, 20, 5.0),  # a quarter
+        (240, 3, 1.0),
+        (240, 0, 1.0),
+    ],
+)
+def test_a_round_has_steps_enough_to_learn_its_classifier(n, n_epochs, epochs):
+    assert DeepCluster()._epochs_a_round(Training(n_epochs=n_epochs, batch_size=256), n) == pytest.approx(epochs)
+    assert DeepCluster(reassign_every=0.3)._epochs_a_round(Training(n_epochs=n_epochs), n) == 0.3
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"clustering": "pic"},

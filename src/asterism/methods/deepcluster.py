@@ -33,6 +33,7 @@ from asterism.training.doctor import Doctor, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
 
 KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (FACTS §3.2)
+STEPS_OF_ROUND, FEWEST_ROUNDS = 500, 4  # docs/methods/deepcluster.md has what other lengths of a round did
 SCORED = 2**26  # scores that are held at once
 
 
@@ -116,8 +117,10 @@ class DeepCluster(ImageClusterer):
         Default PCA to 256 dimensions, whitened, unit length.
     clustering : {"kmeans", "pic"}, default="kmeans"
         ``"pic"``: power iteration clustering, which finds the number of clusters itself.
-    reassign_every : float, default=1.0
-        Epochs between two clusterings, or a part of one; of a stream, this many times N images.
+    reassign_every : float, optional
+        Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
+        the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no
+        more than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network little.
     sampler : {"uniform", "legacy", "natural"}, default="uniform"
         How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See
         `draw_images`.
@@ -160,7 +163,7 @@ class DeepCluster(ImageClusterer):
         "network": [ConvNet, None],
         "whitening": [Whitening, None],
         "clustering": [{"kmeans", "pic"}],
-        "reassign_every": [Interval(float, 0, None, closed="neither")],
+        "reassign_every": [Interval(float, 0, None, closed="neither"), None],
         "sampler": [set(SAMPLERS)],
         "head_momentum": [Interval(float, 0, 1, closed="left"), None],
         "training": [Training, None],
@@ -175,7 +178,7 @@ class DeepCluster(ImageClusterer):
         network: ConvNet | None = None,
         whitening: Whitening | None = None,
         clustering: str = "kmeans",
-        reassign_every: float = 1.0,
+        reassign_every: float | None = None,
         sampler: str = "uniform",
         head_momentum: float | None = None,
         training: Training | None = None,
@@ -204,7 +207,8 @@ class DeepCluster(ImageClusterer):
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
         training = clone(self.resolved("training"))
-        training.n_epochs = math.ceil(training.n_epochs / self.reassign_every)  # one "epoch" is a round here
+        epochs = self._epochs_a_round(training, len(images))
+        training.n_epochs = math.ceil(training.n_epochs / epochs)  # one "epoch" is a round here
         optimizer = training.make_optimizer(body.parameters())
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         previous = torch.full((len(images),), -1)  # the clusters of the round before
@@ -223,7 +227,7 @@ class DeepCluster(ImageClusterer):
                 run,
                 ("deepcluster", t),
                 sampler=self.sampler,
-                n_draws=max(1, round(self.reassign_every * len(images))),
+                n_draws=max(1, round(epochs * len(images))),
                 head_momentum=self.head_momentum,
                 augmentation=resolve_augmentation(self),
             )
@@ -231,6 +235,13 @@ class DeepCluster(ImageClusterer):
             doctor.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
             previous.copy_(found.labels)
         return self._fitted(body, self._cluster(body, resident, run, training.n_epochs), run, len(images))
+
+    def _epochs_a_round(self, training: Training, n: int) -> float:
+        """Epochs between two clusterings of n images."""
+        if self.reassign_every is not None:
+            return self.reassign_every
+        rounds = training.n_epochs * n / training.batch_size_for(n) // STEPS_OF_ROUND
+        return max(1.0, training.n_epochs / max(FEWEST_ROUNDS, rounds))
 
     def _cluster(self, body: Body, images: ImageSource, run: Run, t: int) -> Clustering:
         """Features → PCA, whitening, length 1 → clusters; every process holds its own share of the vectors."""
