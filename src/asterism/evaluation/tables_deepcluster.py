@@ -124,7 +124,7 @@ DEEPCLUSTER_TABLES = (
             _DEEPCLUSTER,
             _COLOUR,
             Entry("deepcluster-v2", "DeepCluster-v2", COLOURS, _SMALL_V2, _K),
-            Entry("deepcluster-v2", "DeepCluster-v2", f"{COLOURS}, memory bank", {**_SMALL_V2, "memory": "crops"}, _K),
+            Entry("deepcluster-v2", "DeepCluster-v2", f"{LAPTOP}: memory bank", {**_SMALL_V2, "memory": "crops"}, _K),
             _LONG,
             _LONG_V2,
         ),
