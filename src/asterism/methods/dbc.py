@@ -18,7 +18,7 @@ from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import FCAE, AutoEncoder
 from asterism.methods.first_groups import FirstGroups
-from asterism.methods.jule_steps import FEW_IMAGES
+from asterism.methods.jule_steps import few_images
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
 from asterism.training import Training
@@ -139,7 +139,7 @@ class DBC(SoftClusterer):
 
     def _recipe(self, n_images: int) -> tuple[AutoEncoder, FirstGroups]:
         autoencoder, first = super()._recipe(n_images)
-        if n_images >= FEW_IMAGES * self.n_clusters:
+        if not few_images(n_images, self.n_clusters):
             return autoencoder, first
         return _unchanged(autoencoder), _unchanged(first)
 

@@ -13,7 +13,7 @@ from asterism.clustering.votes import vote
 from asterism.errors import InputError
 from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
-from asterism.methods.jule_steps import FEW_IMAGES, N_NEIGHBORS, Merger, from_main
+from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 
@@ -97,7 +97,7 @@ class FirstGroups(Parameters):
         if not all(isinstance(multiple, int) and multiple > 0 for multiple in self.multiples):
             raise InputError(f"first_groups.multiples={self.multiples!r} must be whole numbers, 1 or more: (2, 1, 1)")
         multiples = self.multiples if self.rounds else ()
-        few = n_images < FEW_IMAGES * n_clusters
+        few = few_images(n_images, n_clusters)
         numbers = [n_clusters if few else multiple * n_clusters for multiple in multiples]
         return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
 
@@ -130,7 +130,7 @@ class FirstGroups(Parameters):
 
     def _merged(self, points: torch.Tensor, n_clusters: int, run: Run) -> torch.Tensor:
         n = len(points)
-        n_neighbors = self.n_neighbors or (FEW_NEIGHBORS if n < FEW_IMAGES * n_clusters else N_NEIGHBORS)
+        n_neighbors = neighbors_for(self.n_neighbors, n, n_clusters, FEW_NEIGHBORS)
         merger = Merger(n_clusters, n_neighbors, MergeRule(smallest=self.smallest), run.runtime.device)
         if n <= MAX_MERGED:
             return merger.merge_anew(points, None)["labels"]

@@ -117,10 +117,14 @@ class Merger:
         return merging, sigma2
 
 
-def neighbors_for(n_neighbors: int | None, n_images: int, n_clusters: int) -> int:
-    """K_s: as asked, or by the mean number of images of a cluster."""
-    few = n_images < FEW_IMAGES * n_clusters
-    return n_neighbors or (N_NEIGHBORS // 2 if few else N_NEIGHBORS)
+def few_images(n_images: int, n_clusters: int) -> bool:
+    """Whether a cluster has fewer than 100 images on average."""
+    return n_images < FEW_IMAGES * n_clusters
+
+
+def neighbors_for(n_neighbors: int | None, n_images: int, n_clusters: int, few: int = N_NEIGHBORS // 2) -> int:
+    """K_s: as asked, or by the mean number of images of a cluster; ``few`` where that is small."""
+    return n_neighbors or (few if few_images(n_images, n_clusters) else N_NEIGHBORS)
 
 
 def mean_image(images: ImageSource) -> torch.Tensor:
