@@ -241,7 +241,7 @@ class DeepClusterV2(ImageClusterer):
         run: Run,
         t: int,
     ) -> float:
-        """An epoch in which every crop is to find the clusters of its image. Fills the banks."""
+        """An epoch in which every crop is to find the clusters of its image; its vectors may become the banks."""
         labels = torch.stack([one.labels for one in found])  # (heads, N)
         centroids = torch.stack([one.centers for one in found]).to(run.runtime.device)  # (heads, k, d)
         crops = self.resolved("crops")
@@ -250,15 +250,17 @@ class DeepClusterV2(ImageClusterer):
 
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             vectors = torch.cat([model(one) for one in crops.cut(batch, noise)])  # (crops·B, d)
-            large = vectors[: N_LARGE * len(batch)].detach().cpu()
-            fresh[:, indices], seen[indices] = large.view(N_LARGE, len(batch), -1), 1
+            if self.memory == "crops":
+                large = vectors[: N_LARGE * len(batch)].detach().cpu()
+                fresh[:, indices], seen[indices] = large.view(N_LARGE, len(batch), -1), 1
             wanted = labels[:, indices].to(batch.device)  # (heads, B)
             return multi_head_loss(vectors, centroids, wanted, self.temperature)
 
         key = ("deepcluster-v2", t)
         loss = train_epoch(images, loss_of, optimizer, training, run, key, lr=_rate(training, t))
-        fresh, seen = run.runtime.sum_over_ranks(fresh), run.runtime.sum_over_ranks(seen)
-        bank[:, seen > 0] = fresh[:, seen > 0]
+        if self.memory == "crops":
+            fresh, seen = run.runtime.sum_over_ranks(fresh), run.runtime.sum_over_ranks(seen)
+            bank[:, seen > 0] = fresh[:, seen > 0]
         return loss
 
     def _fitted(self, model: Embedding, vectors: torch.Tensor, run: Run) -> Fitted:
