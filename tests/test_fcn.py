@@ -1,5 +1,7 @@
 """FCN: where a network is cut, the alternating scheme, train and test, and what its paper compares with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from asterism import AECNN, CNN, FCN, NNAECNN, PCACNN, Backbone, ImageSource, Training, load
 from asterism.errors import InputError
 from asterism.evaluation.splitting import linear_svm
+from asterism.images import open_images
 from asterism.methods.representations import barycenters, ensemble_projection, locally_linear
 from asterism.networks.backbones import PretrainedNetwork
 from asterism.networks.tuning import cut
@@ -236,6 +239,33 @@ def test_the_svm_chooses_its_c_for_the_representation():
     found = [linear_svm(one / np.linalg.norm(one, axis=1, keepdims=True), labels) for one in (near, noisy)]
     assert found[0].best_params_["C"] > 1 and found[0].best_score_ > 0.9
     assert found[1].best_params_["C"] < found[0].best_params_["C"]
+
+
+def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos, tmp_path, monkeypatch):
+    from asterism.evaluation import protocol, splitting
+    from asterism.evaluation.table import Entry, Table
+
+    monkeypatch.setitem(splitting.SPLITS, "stripes", splitting.halves)
+    learnt = []
+    perform = protocol.perform
+    monkeypatch.setattr(protocol, "perform", lambda task, *more: learnt.append(str(task)) or perform(task, *more))
+    source = replace(open_images(photos[0]), labels=photos[1])
+    runs = splitting.SplitRuns()
+
+    def row(method, assign, seed=0, runs=runs):
+        params = {"assign": assign} | ({"n_components": 6} if method == "fcn" else {})
+        table = Table("fcn-1", "Stripes", ("stripes",), (Entry(method, "", f"small {assign}", params),))
+        task = protocol.Task(table, "stripes", table.entries[0], seed)
+        return runs(task, source, tmp_path / task.folder_name, protocol.Setting("cpu"))
+
+    asked = [("cnn", "kmeans"), ("fcn", "kmeans"), ("cnn", "spectral"), ("fcn", "spectral"), ("cnn", "kmeans", 1)]
+    rows = [row(*one) for one in asked]
+    assert len(learnt) == 3  # the third and the fourth had theirs
+    alone = row("fcn", "spectral", runs=splitting.SplitRuns())
+    assert {"seconds"} >= {key for key in alone if alone[key] != rows[3][key] and key != "history"}
+    assert [one["params"]["assign"] for one in rows] == [assign for _, assign, *_ in asked]
+    assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2
+    assert rows[2]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[2]["command"]
 
 
 def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):
