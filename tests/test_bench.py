@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -173,6 +174,30 @@ def test_a_recorded_run_is_not_run_again(tiny, monkeypatch):
     assert kmeans(tiny, seeds=[0, 1], echo=said.append) == first
     assert len(lines(tiny)) == 2
     assert said == [f"dbc-4 usps kmeans (as in the paper) seed {seed}: recorded already" for seed in (0, 1)]
+
+
+def test_a_run_of_another_table_is_taken_over(tiny, monkeypatch):
+    """Only by a table that treats runs alike and shows what was kept, and only of the same method and parameters."""
+    (first,) = kmeans(tiny, seeds=[0])
+    ours = replace(TABLES["dbc-4"].entries[0], paper_row="Another", variant="named otherwise")
+    monkeypatch.setitem(TABLES, "dbc-6", Table("dbc-6", "Other", ("usps",), (ours,)))
+    said = []
+    (row,) = run_tables(["dbc-6"], seeds=[0], results_dir=tiny.results, echo=said.append)
+    assert said == ["dbc-6 usps kmeans (named otherwise) seed 0: recorded in another table"] and row["current"]
+    assert (row["table"], row["protocol"]["variant"]) == ("dbc-6", "named otherwise")
+    assert row["command"].startswith("asterism bench dbc-6 ") and "named otherwise" in row["command"]
+    assert all(row[key] == first[key] for key in ("scores", "seconds", "params", "commit", "hardware", "seed"))
+    for other in (
+        {"entries": (replace(ours, params={"n_init": 3}),)},
+        {"entries": (replace(ours, method="sc-njw", params={}),)},
+        {"metrics": ("svm",)},
+        {"curves": ("score_histogram",)},
+        {"preprocessing": "as the code wants it"},
+        {"perform": protocol.perform},
+    ):
+        table = replace(TABLES["dbc-6"], name="dbc-5", **other)
+        task = protocol.Task(table, "usps", table.entries[0], 0)
+        assert protocol.borrowed(task, first["protocol"]["images"], tiny.results) is None
 
 
 def test_only_the_seed_that_is_missing_is_run(tiny):

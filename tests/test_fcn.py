@@ -253,19 +253,20 @@ def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos,
     runs = splitting.SplitRuns()
 
     def row(method, assign, seed=0, runs=runs):
-        params = {"assign": assign} | ({"n_components": 6} if method == "fcn" else {})
+        params = {"assign": assign} | ({} if method == "cnn" else {"n_components": 6})
         table = Table("fcn-1", "Stripes", ("stripes",), (Entry(method, "", f"small {assign}", params),))
         task = protocol.Task(table, "stripes", table.entries[0], seed)
         return runs(task, source, tmp_path / task.folder_name, protocol.Setting("cpu"))
 
-    asked = [("cnn", "kmeans"), ("fcn", "kmeans"), ("cnn", "spectral"), ("fcn", "spectral"), ("cnn", "kmeans", 1)]
+    asked = [(method, assign) for assign in ("kmeans", "spectral") for method in ("cnn", "fcn", "ae-cnn", "nnae-cnn")]
     rows = [row(*one) for one in asked]
-    assert len(learnt) == 3  # the third and the fourth had theirs
+    assert len(learnt) == 4  # the rows of spectral clustering had theirs
+    assert row("cnn", "kmeans", 1)["seed"] == 1 and len(learnt) == 5
     alone = row("fcn", "spectral", runs=splitting.SplitRuns())
-    assert {"seconds"} >= {key for key in alone if alone[key] != rows[3][key] and key != "history"}
-    assert [one["params"]["assign"] for one in rows] == [assign for _, assign, *_ in asked]
+    assert {"seconds"} >= {key for key in alone if alone[key] != rows[5][key] and key != "history"}
+    assert [one["params"]["assign"] for one in rows] == [assign for _, assign in asked]
     assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2
-    assert rows[2]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[2]["command"]
+    assert rows[4]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[4]["command"]
 
 
 def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):

@@ -157,6 +157,9 @@ def _run(
                 echo(f"{task}: another process is at it")
             elif any(_is_of(row, task, described) for row in protocol.recorded(path)):
                 echo(f"{task}: recorded already")
+            elif row := protocol.borrowed(task, described, path.parent):
+                protocol.append(path, row)
+                echo(f"{task}: recorded in another table")
             else:
                 echo(f"{task} …")
                 row = (table.perform or protocol.perform)(task, images, folder, setting)

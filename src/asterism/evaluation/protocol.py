@@ -370,6 +370,43 @@ def recorded(path: Path) -> list[Row]:
     return list(latest.values())
 
 
+def borrowed(task: Task, described: str, folder: Path) -> Row | None:
+    """The row of the same run in another table, as a row of this task; None where there is none.
+
+    A run is the same if images, seed, class and parameters are, and if the other table does the same with it and keeps
+    what this one shows.
+
+    Parameters
+    ----------
+    task : Task
+    described : str
+        `describe` of its images.
+    folder : Path
+        ``benchmarks/results``.
+    """
+    for table in TABLES.values():
+        if table.record == task.table.record or _treatment(table) != _treatment(task.table):
+            continue
+        classes = {(entry.method, entry.variant): entry.class_name for entry in table.entries}
+        for row in recorded(folder / f"{table.record}.jsonl"):
+            if (
+                row.pop("current")
+                and (row["dataset"], row["seed"], row["protocol"]["images"]) == (task.dataset, task.seed, described)
+                and classes.get((row["method"], variant_of(row))) == task.entry.class_name
+                and set(task.table.metrics) <= row["scores"].keys()
+                and set(task.table.curves) <= row["history"].get("curves", {}).keys()
+                and _is_current(row, task)
+            ):
+                about = row["protocol"] | {"variant": task.entry.variant}
+                ours = {"table": task.table.record, "method": task.entry.method, "command": task.command}
+                return row | ours | {"protocol": about}
+    return None
+
+
+def _treatment(table: Table) -> tuple[Any, ...]:
+    return table.perform, table.preprocessing, table.photo_side
+
+
 def _is_current(row: Row, task: Task | None) -> bool:
     """Whether a row's parameters are what would be run today; the number of classes is the data set's affair.
 

@@ -101,7 +101,7 @@ class SplitRuns:
         train, test = (images.subset(part) for part in split(images, task.seed, task.entry.variant))
         of_all, params = [images.fingerprint, task.seed], dict(task.params)
         assign = params.pop("assign", None)
-        key = json.dumps([*of_all, train.fingerprint, params])
+        key = json.dumps([*of_all, train.fingerprint, task.entry.class_name, params])
         if key not in self._learnt:
             self._learnt = {kept: one for kept, one in self._learnt.items() if json.loads(kept)[:2] == of_all}
             row = protocol.perform(task, train, folder, setting)

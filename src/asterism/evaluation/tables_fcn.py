@@ -78,6 +78,9 @@ _NOTES = (
 )
 
 
+_SPLIT, _WITH_SVM = SplitRuns(), SplitRuns(svm=True)
+
+
 def _table(name: str, title: str, datasets: tuple[str, ...], entries: Iterable[Entry], **more: Any) -> Table:
     base = Table(
         name,
@@ -86,7 +89,7 @@ def _table(name: str, title: str, datasets: tuple[str, ...], entries: Iterable[E
         tuple(entries),
         preprocessing="whole image at 224x224, grey in three channels, mean and deviation of the weights",
         notes=_NOTES,
-        perform=SplitRuns(svm="svm" in more.get("metrics", ())),
+        perform=_WITH_SVM if "svm" in more.get("metrics", ()) else _SPLIT,
         photo_side=224,
     )
     return replace(base, **more)
