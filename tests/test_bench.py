@@ -13,10 +13,10 @@ import torch
 import asterism.methods.soft_clusterer as soft_clusterer
 from asterism import DBC, ImageSource, KMeans
 from asterism.errors import InputError, MissingDataError, StorageError
-from asterism.evaluation import bench, printing, protocol
+from asterism.evaluation import bench, printing, protocol, records
 from asterism.evaluation.bench import run_tables
 from asterism.evaluation.printing import format_table
-from asterism.evaluation.protocol import _completed, recorded
+from asterism.evaluation.records import _completed, recorded
 from asterism.evaluation.stock import list_tables
 from asterism.evaluation.table import Entry, Panel, Table
 from asterism.evaluation.tables import TABLES
@@ -197,7 +197,7 @@ def test_a_run_of_another_table_is_taken_over(tiny, monkeypatch):
     ):
         table = replace(TABLES["dbc-6"], name="dbc-5", **other)
         task = protocol.Task(table, "usps", table.entries[0], 0)
-        assert protocol.borrowed(task, first["protocol"]["images"], tiny.results) is None
+        assert records.borrowed(task, first["protocol"]["images"], tiny.results) is None
 
 
 def test_only_the_seed_that_is_missing_is_run(tiny):
@@ -329,7 +329,7 @@ def unrecorded(tiny, monkeypatch):
         raise StorageError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(protocol, "append", full)
+        patch.setattr(records, "append", full)
         with pytest.raises(StorageError):
             kmeans(tiny)
     monkeypatch.setattr(protocol, "code_commit", lambda: "later")
@@ -477,7 +477,7 @@ def test_a_line_that_a_crash_cut_off_harms_no_other(tiny):
 
 def test_of_equal_runs_the_last_counts(tiny):
     (row,) = kmeans(tiny)
-    protocol.append(tiny.results / "dbc-4.jsonl", {**row, "seconds": 12345.0})
+    records.append(tiny.results / "dbc-4.jsonl", {**row, "seconds": 12345.0})
     assert [row["seconds"] for row in recorded(tiny.results / "dbc-4.jsonl")] == [12345.0]
 
 
@@ -485,14 +485,14 @@ def test_a_row_is_written_at_once(monkeypatch, tmp_path):
     written = []
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, data: written.append(data) or write(handle, data))
-    protocol.append(tmp_path / "new" / "t.jsonl", {"text": "x" * 100_000})
+    records.append(tmp_path / "new" / "t.jsonl", {"text": "x" * 100_000})
     assert len(written) == 1 and written[0].endswith(b"\n")
 
 
 def test_results_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
-        protocol.append(tmp_path / "file" / "t.jsonl", {})
+        records.append(tmp_path / "file" / "t.jsonl", {})
     with pytest.raises(StorageError, match="choose another folder"), protocol.claimed(tmp_path / "file" / "runs" / "x"):
         pass
 

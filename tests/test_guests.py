@@ -11,11 +11,12 @@ from sklearn.cluster import AgglomerativeClustering, Birch
 from sklearn.datasets import load_digits
 
 from asterism.errors import InputError, MissingDependencyError
-from asterism.evaluation import guests, protocol
+from asterism.evaluation import guests, protocol, records
 from asterism.evaluation.bench import run_tables
 from asterism.evaluation.guests import guest, guest_class, guest_entry, missing_guest, recorded_guests
 from asterism.evaluation.printing import format_table
-from asterism.evaluation.protocol import Setting, Task, recorded
+from asterism.evaluation.protocol import Setting, Task
+from asterism.evaluation.records import recorded
 from asterism.evaluation.table import Entry
 from asterism.evaluation.tables import TABLES
 from asterism.images import open_images
@@ -174,8 +175,8 @@ def test_a_row_of_a_declared_guest_is_judged_by_the_entrys_own_settings(tmp_path
     monkeypatch.setitem(TABLES, "dbc-4", replace(TABLES["dbc-4"], entries=(DECLARED,)))
     row = {"dataset": "usps", "method": "peer", "seed": 0, "params": {"sizes": [1, 2], "other": 3, "n_clusters": 10}}
     row["protocol"] = {"variant": "v", "images": "x"}
-    protocol.append(tmp_path / "dbc-4.jsonl", row)
-    protocol.append(tmp_path / "dbc-4.jsonl", {**row, "params": {**row["params"], "sizes": [1, 3]}})
+    records.append(tmp_path / "dbc-4.jsonl", row)
+    records.append(tmp_path / "dbc-4.jsonl", {**row, "params": {**row["params"], "sizes": [1, 3]}})
     assert [one["current"] for one in recorded(tmp_path / "dbc-4.jsonl")] == [True, False]
 
 

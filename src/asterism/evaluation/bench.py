@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asterism.errors import InputError, MissingDataError
-from asterism.evaluation import protocol
+from asterism.evaluation import protocol, records
 from asterism.evaluation.choice import Only, datasets_of, entries_of
 from asterism.evaluation.guests import is_guest, missing_guest
 from asterism.evaluation.protocol import Row
@@ -90,7 +90,7 @@ def run_tables(
         if not show:
             for dataset in datasets_of(table, only):
                 _run(table, dataset, only, DEFAULT_SEEDS if seeds is None else seeds, path, setting, echo)
-        rows += [row for row in protocol.recorded(path) if _row_wanted(row, only, seeds)]
+        rows += [row for row in records.recorded(path) if _row_wanted(row, only, seeds)]
     return rows
 
 
@@ -155,15 +155,15 @@ def _run(
         with protocol.claimed(folder) as free:
             if not free:
                 echo(f"{task}: another process is at it")
-            elif any(_is_of(row, task, described) for row in protocol.recorded(path)):
+            elif any(_is_of(row, task, described) for row in records.recorded(path)):
                 echo(f"{task}: recorded already")
-            elif row := protocol.borrowed(task, described, path.parent):
-                protocol.append(path, row)
+            elif row := records.borrowed(task, described, path.parent):
+                records.append(path, row)
                 echo(f"{task}: recorded in another table")
             else:
                 echo(f"{task} …")
                 row = (table.perform or protocol.perform)(task, images, folder, setting)
-                protocol.append(path, row)
+                records.append(path, row)
                 shutil.rmtree(folder, ignore_errors=True)
                 echo(f"{task}: {_short(row, table)}")
 
@@ -171,10 +171,7 @@ def _run(
 def _is_of(row: Row, task: protocol.Task, described: str) -> bool:
     same = row["dataset"] == task.dataset and row["seed"] == task.seed and row["protocol"]["images"] == described
     return (
-        same
-        and row["method"] == task.entry.method
-        and row["current"]
-        and protocol.variant_of(row) == task.entry.variant
+        same and row["method"] == task.entry.method and row["current"] and records.variant_of(row) == task.entry.variant
     )
 
 
@@ -187,6 +184,6 @@ def _row_wanted(row: Row, only: Only, seeds: Sequence[int] | None) -> bool:
     return (
         only.get("dataset", row["dataset"]) == row["dataset"]
         and only.get("method", row["method"]) == row["method"]
-        and only.get("variant", "").lower() in protocol.variant_of(row).lower()
+        and only.get("variant", "").lower() in records.variant_of(row).lower()
         and (seeds is None or row["seed"] in seeds)
     )

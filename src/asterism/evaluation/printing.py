@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from asterism.evaluation.choice import Only, datasets_of, entries_of
 from asterism.evaluation.guests import recorded_guests
-from asterism.evaluation.protocol import Row, variant_of
+from asterism.evaluation.protocol import Row
+from asterism.evaluation.records import variant_of
 from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import find_tables
 from asterism.images import named_sets

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from asterism.errors import MissingDataError
 from asterism.evaluation.printing import format_table, score_cell
-from asterism.evaluation.protocol import Row, recorded, variant_of
+from asterism.evaluation.protocol import Row
+from asterism.evaluation.records import recorded, variant_of
 from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Table
 from asterism.evaluation.tables import TABLES
 from asterism.training.checkpoint import write_text

@@ -19,7 +19,8 @@ from typing import Any
 from asterism.evaluation.bench import DEFAULT_SEEDS, default_results_dir
 from asterism.evaluation.choice import entries_of
 from asterism.evaluation.guests import missing_guest
-from asterism.evaluation.protocol import Row, recorded, variant_of
+from asterism.evaluation.protocol import Row
+from asterism.evaluation.records import recorded, variant_of
 from asterism.evaluation.table import Entry, Table, papers
 from asterism.evaluation.tables import TABLES, find_tables
 from asterism.images import named_sets
