@@ -86,12 +86,14 @@ class CrossDataset:
         row, kept = kept_run(learning, self.source, protocol.open_dataset(other), folder, setting)
         began = time.monotonic()
         model = cast(JULE, load(kept))
-        seen_by = task.dataset if task.entry.variant == "data" else other
+        layer = task.entry.method.removeprefix("jule-")
+        seen_by = task.dataset if layer == "data" else other
         centered = bool(self.source.params_on(seen_by).get("center"))
-        features = self._features(model, task, images, centered, Runtime(setting.device))
+        features = self._features(model, layer, task, images, centered, Runtime(setting.device))
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
         n_classes = len(np.unique(labels))
-        n_neighbors = neighbors_for(model.n_neighbors, len(features), n_classes)
+        asked = task.entry.params_on(other).get("n_neighbors", model.n_neighbors)
+        n_neighbors = neighbors_for(asked, len(features), n_classes)
         merger = Merger(n_classes, n_neighbors, model.resolved("merging"), features.device)
         found = merger.merge_anew(features, None)["labels"].numpy()
         row |= {
@@ -109,21 +111,23 @@ class CrossDataset:
         }
         return row
 
-    def _features(self, model: JULE, task: Any, images: ImageSource, centered: bool, runtime: Runtime) -> torch.Tensor:
+    def _features(
+        self, model: JULE, layer: str, task: Any, images: ImageSource, centered: bool, runtime: Runtime
+    ) -> torch.Tensor:
         """Features (N, D) of the images in the seed's order."""
         from asterism.evaluation import protocol
 
-        if task.entry.variant != "data":
+        if layer != "data":
             channels, height, width = model.image_shape_
             color = "grey" if channels == 1 else "rgb"
             images = open_images(f"data:{task.dataset}", size=(height, width), color=color)
         images = replace(protocol.shuffled(images, task.seed), labels=None, label_names=None)
         mean = mean_image(images) if centered else torch.zeros(images.shape)
-        if task.entry.variant == "data":
+        if layer == "data":
             return extract(runtime.place(Pixels(True, mean)), images, runtime)
         network = cast(ConvNetwork, model.encoder_)
         network.mean.copy_(mean)
-        from_end = LAYERS.index(task.entry.variant) - 1
+        from_end = LAYERS.index(layer) - 1
         encoder = network if from_end == 0 else BlockOutput(network, from_end)
         return extract(runtime.place(encoder), images, runtime)
 

@@ -16,9 +16,11 @@ _BY_LAYER = tuple(replace(_SOURCE, method=f"jule-{layer}", paper_row=layer, vari
                   for layer in LAYERS)  # fmt: skip
 _N_LABELLED = (5000, 10_000, 25_000, 50_000)
 _N_CODES = 1600
+_K_S = 20  # Table 2's number of neighbours, where OF_JULE's is another
 _CROSS_NOTES = (
     "Set: what is clustered. Images are resized and their channels matched to the learned network; each layer's output "
     "is scaled to length 1; then JULE's merging alone. 'data' is that merging on pixels.",
+    f"'K_s {_K_S}': merged with Table 2's number of neighbours instead of the learned network's.",
 )
 
 
@@ -27,11 +29,16 @@ def _cross(
 ) -> Table:
     """Table 5 or 6; ``one_block``: sets that a network with a single convolution is learned for, which has no top-2."""
     deep = tuple(one for one in learned_on if one not in one_block)
+    others = {one: {**OF_JULE[one], "n_neighbors": _K_S} for one in learned_on if OF_JULE[one]["n_neighbors"] != _K_S}
+    more = (
+        replace(entry, variant=f"{entry.variant} K_s {_K_S}", by_dataset=others, datasets=tuple(others))
+        for entry in (_BY_LAYER if others else ())
+    )
     return Table(
         name,
         title,
         tuple(one for one in learned_on if one not in also),
-        (*_BY_LAYER[:-1], replace(_BY_LAYER[-1], datasets=deep)),
+        (*_BY_LAYER[:-1], replace(_BY_LAYER[-1], datasets=deep), *more),
         metrics=("nmi_sqrt", "acc"),
         also=also,
         preprocessing="uint8 pixels / 255, minus the set's mean image where 'center' is set",
