@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from asterism.evaluation.choice import Only, datasets_of, entries_of
+from asterism.evaluation.claims import HEADER, tested_claims
 from asterism.evaluation.guests import recorded_guests
 from asterism.evaluation.protocol import Row
 from asterism.evaluation.records import variant_of
@@ -44,6 +45,8 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
         sets = [one for one in sets if any(row["dataset"] == one for row in current)]
     here = [one for one in sets if any(row["dataset"] == one for row in mine) or not _absence(one)]
     blocks = [block for dataset in here or sets for block in show(table, dataset, current, only)]
+    if found := tested_claims(table, here or sets, current):
+        blocks.append("Claims of the paper, seed by seed\n\n" + _grid(HEADER, found))
     notes = list(_notes(table, sets, mine, current, "\n".join(blocks)))
     return "\n\n".join([head, *blocks, "\n".join(notes)])
 

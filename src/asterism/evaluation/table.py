@@ -97,6 +97,25 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a paper makes a point of: one row of a table is above another.
+
+    Attributes
+    ----------
+    text : str
+    above, below : Entry
+        Where the paper prints figures of both, their difference says which is to be expected above on that set.
+    metrics : tuple of str
+        Scores that are compared; by default the table's first.
+    """
+
+    text: str
+    above: Entry
+    below: Entry
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Table:
     """A table or figure of a paper.
 
@@ -128,6 +147,8 @@ class Table:
         (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
     guests : bool
         Whether classes of other libraries can be put into it: its rows are clusterings of a set of vectors.
+    claims : tuple of Claim
+        Printed below the scores: whether they hold in the recorded runs (`asterism.evaluation.claims`).
     runs_of : str
         Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
@@ -146,6 +167,7 @@ class Table:
     perform: Callable[..., dict[str, Any]] | None = None
     photo_side: int | None = None
     guests: bool = False
+    claims: tuple[Claim, ...] = ()
     runs_of: str = ""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asterism.evaluation.probing import SCORES, ProbedRuns
-from asterism.evaluation.table import Entry, Panel, Table
+from asterism.evaluation.table import Claim, Entry, Panel, Table
 from asterism.evaluation.voc_runs import COLUMNS, TransferredRuns
 from asterism.transfer.probe import LinearProbe
 
@@ -62,6 +62,13 @@ _LONG = Entry("deepcluster", "DeepCluster", LONG, {**_SMALL, **_MORE, "reassign_
 _LONG_V2 = Entry("deepcluster-v2", "DeepCluster-v2", "long: colours", {**_SMALL_V2, **_MORE}, _K)
 _COLOUR = Entry("deepcluster", "DeepCluster", COLOURS, {**_SMALL, "network.sobel": False}, _K)
 
+_V2 = Entry("deepcluster-v2", "DeepCluster-v2", COLOURS, _SMALL_V2, _K)
+_PROBED_AT = ("conv2", "conv3", "conv5", "features", "knn")
+_CLAIMS = tuple(
+    Claim(f"{one.paper_row} against random, {one.variant}", one, _random(network), _PROBED_AT)
+    for one, network in ((_DEEPCLUSTER, _DEEPCLUSTER), (_COLOUR, _COLOUR), (_V2, _COLOUR), (_LONG, _LONG))
+)
+
 # Each choice of the paper against its alternatives; the paper's own is the plain laptop setting.
 _CHOICES: dict[str, dict[str, Any]] = {
     "legacy sampler": {"sampler": "legacy"},
@@ -73,6 +80,10 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "reassigned twice an epoch": {"reassign_every": 0.5},
     "head without momentum": {"head_momentum": 0.0},
 }
+_OTHERS = tuple(
+    Entry("deepcluster", "DeepCluster", f"{LAPTOP}: {name}", {**_SMALL, **params}, _K)
+    for name, params in _CHOICES.items()
+)
 _CLUSTERS = (10, 30, 100, 300, 1000)
 _PROBED = ProbedRuns(N_FITTED, N_LABELLED, LinearProbe())
 _PREPROCESSING = "uint8 pixels / 255, then mean 0 and deviation 1 a channel, then Sobel where the network has it"
@@ -123,7 +134,7 @@ DEEPCLUSTER_TABLES = (
             _random(_LONG),
             _DEEPCLUSTER,
             _COLOUR,
-            Entry("deepcluster-v2", "DeepCluster-v2", COLOURS, _SMALL_V2, _K),
+            _V2,
             Entry("deepcluster-v2", "DeepCluster-v2", f"{LAPTOP}: memory bank", {**_SMALL_V2, "memory": "crops"}, _K),
             _LONG,
             _LONG_V2,
@@ -134,6 +145,7 @@ DEEPCLUSTER_TABLES = (
         notes=_NOTE,
         also=ALSO,
         perform=_PROBED,
+        claims=_CLAIMS,
     ),
     Table(
         "deepcluster-2",
@@ -187,17 +199,15 @@ DEEPCLUSTER_TABLES = (
         "deepcluster-choices",
         "Each choice of §3 against its alternatives",
         (CIFAR,),
-        (
-            _DEEPCLUSTER,
-            *(
-                Entry("deepcluster", "DeepCluster", f"{LAPTOP}: {name}", {**_SMALL, **params}, _K)
-                for name, params in _CHOICES.items()
-            ),
-        ),
+        (_DEEPCLUSTER, *_OTHERS),
         metrics=SCORES,
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
         also=ALSO,
         perform=_PROBED,
+        claims=tuple(
+            Claim(f"the paper's against {one.variant.partition(': ')[2]}", _DEEPCLUSTER, one, ("conv2", "conv3", "knn"))
+            for one in _OTHERS
+        ),
     ),
 )

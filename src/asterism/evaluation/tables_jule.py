@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from asterism.evaluation.jule_runs import PURITY_AT, NeighborPurity, OnFeatures, on_images
-from asterism.evaluation.table import AS_PAPER, Entry, Table
+from asterism.evaluation.table import AS_PAPER, Claim, Entry, Table
 
 _SETS = ("usps", "mnist-test", "coil20", "cmu-pie", "umist", "coil100")
 _ALSO = ("mnist", "coil100-128", "umist-380", "frgc", "ytf")
@@ -72,6 +72,17 @@ _ON_FEATURES_NOTES = (
     "jule-3. NMF-LP gets them minus their least value, of which the paper says nothing.",
 )
 
+_RAW = Entry("pixels", "raw images", AS_PAPER, {**_KMEANS, "n_init": 1}, estimator="kmeans")
+_LEARNED = replace(_RC, paper_row="learned features")
+_CLAIMS = (
+    Claim("OURS-RC against OURS-SF", _RC, _SF),
+    *(
+        Claim(f"OURS-RC against {entry.paper_row}", _RC, entry)
+        for entry in _ON_PIXELS
+        if entry.method in ("ac-gdl", "ac-pic", "nmf-d", "tsc-d") and not entry.variant.startswith("start")
+    ),
+)
+
 _ABLATED: dict[str, dict[str, Any]] = {
     **{f"unroll rate {value}": {"unroll_rate": value} for value in (0.2, 0.4, 0.6, 0.8, 0.9)},
     **{f"K_s {value}": {"n_neighbors": value} for value in (5, 10, 20, 40, 80)},
@@ -89,6 +100,7 @@ JULE_TABLES = (
         notes=_NOTES,
         perform=on_images,
         guests=True,
+        claims=_CLAIMS,
     ),
     Table(
         "jule-10",
@@ -101,6 +113,7 @@ JULE_TABLES = (
         notes=_NOTES,
         perform=on_images,
         guests=True,
+        claims=_CLAIMS,
         runs_of="jule-3",
     ),
     Table(
@@ -145,12 +158,13 @@ JULE_TABLES = (
         "Average purity of the K nearest neighbours",
         _SETS,
         (
-            Entry("pixels", "raw images", AS_PAPER, {**_KMEANS, "n_init": 1}, estimator="kmeans"),
-            replace(_RC, paper_row="learned features"),
+            _RAW,
+            _LEARNED,
         ),
         metrics=tuple(f"purity_at_{k}" for k in PURITY_AT),
         also=_ALSO,
         preprocessing=_PIXELS,
         perform=NeighborPurity(_RC),
+        claims=(Claim("learned features against pixels", _LEARNED, _RAW, ("purity_at_10",)),),
     ),
 )  # fmt: skip
