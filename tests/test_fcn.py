@@ -13,6 +13,7 @@ from asterism import AECNN, CNN, FCN, NNAECNN, PCACNN, Backbone, ImageSource, Tr
 from asterism.errors import InputError
 from asterism.evaluation.splitting import linear_svm
 from asterism.images import open_images
+from asterism.methods.fcn import n_bases
 from asterism.methods.representations import barycenters, ensemble_projection, locally_linear
 from asterism.networks.backbones import PretrainedNetwork
 from asterism.networks.tuning import cut
@@ -150,6 +151,22 @@ def test_fine_tuning_resumes_where_it_was_killed(small_backbone, photos, tmp_pat
     resumed = FCN(3, fine_tune=1, training=training, run_dir=tmp_path, **PLAIN).fit(X)
     np.testing.assert_array_equal(resumed.labels_, whole.labels_)
     np.testing.assert_allclose(resumed.transform(X), whole.transform(X), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "k", "n", "m", "found"),
+    [
+        (None, 20, 1000, 512, 60),  # three a cluster
+        (None, 3, 1000, 512, 32),  # and not fewer than 32
+        (None, 20, 50, 512, 25),  # but not more than half the images
+        (None, 500, 10_000, 512, 512),  # or than there are features
+        (0.25, 20, 10_000, 4096, 1024),  # the paper's
+        (0.25, 20, 1020, 4096, 510),
+        (7, 20, 10, 5, 7),  # as asked, whatever the rank
+    ],
+)
+def test_number_of_bases(asked, k, n, m, found):
+    assert n_bases(asked, k, n, m) == found
 
 
 def test_signed_features_are_factorised_by_their_two_parts():

@@ -144,7 +144,10 @@ def _fresh(request: Request) -> Plan:
         seed = content["seed"] if request.seed is None else request.seed
     else:
         if request.n_clusters is None:
-            raise typer.BadParameter("how many groups? Only --like and --resume can do without", param_hint="-k")
+            raise typer.BadParameter(
+                "how many groups? asterism suggest-k makes a guess; only --like and --resume do without",
+                param_hint="-k",
+            )
         method = request.method or default_method()
         estimator, seed = find_method(method)(), request.seed or DEFAULT_SEED
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
