@@ -108,7 +108,7 @@ def _claims() -> Iterable[Claim]:
 
 
 def _claims_of_more() -> Iterable[Claim]:
-    """Table 2's, where more images are learnt from, and the two readings of the penalties."""
+    """Table 2's, where more images are learnt from."""
     ots, ft, nmf, cnn = (
         _entry(method, MOBILE, "k-means", None, MORE) for method in ("gsnmf-fcn-ots", "gsnmf-fcn-ft", "nmf-fcn", "cnn")
     )
@@ -116,10 +116,6 @@ def _claims_of_more() -> Iterable[Claim]:
     yield Claim(f"NMF against CNN, {MORE}", nmf, cnn)
     yield Claim(f"GSNMF against NMF, {MORE}", ots, nmf)
     yield Claim(f"fine-tuned against not, {MORE}", replace(ft, paper_row=""), replace(ots, paper_row=""))
-    for network in (MOBILE, SQUEEZE):
-        equations = _entry("gsnmf-fcn-ots", network, "k-means")
-        exchanged = _entry("gsnmf-fcn-ots", network, "k-means", _EXCHANGED, "l1 and l2 exchanged")
-        yield Claim(f"penalties by the equations, {network}", equations, replace(exchanged, paper_row=""))
 
 
 _NOTES = (
