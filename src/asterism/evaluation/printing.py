@@ -203,6 +203,11 @@ def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[st
             yield f"{images}: the paper has {known['n']} images, {known['size']}."
     if not there:
         yield f"{dataset}: no run is recorded{_absence(dataset)}."
+        return
+    lacking = sum(entry.fits(dataset) and not _rows_of(dataset, entry, current) for entry in table.entries)
+    if lacking:
+        again = f"asterism bench {table.record} --only dataset={dataset}"
+        yield f"{dataset}: rows not run yet: {lacking} ({again}; what they take: asterism bench --list {table.record})."
 
 
 def _absence(dataset: str) -> str:
