@@ -158,7 +158,7 @@ def test_fine_tuning_resumes_where_it_was_killed(small_backbone, photos, tmp_pat
     [
         (None, 20, 1000, 512, 60),  # three a cluster
         (None, 3, 1000, 512, 32),  # and not fewer than 32
-        (None, 20, 50, 512, 25),  # but not more than half the images
+        (None, 20, 60, 512, 20),  # but not more than a third of the images
         (None, 500, 10_000, 512, 512),  # or than there are features
         (0.25, 20, 10_000, 4096, 1024),  # the paper's
         (0.25, 20, 1020, 4096, 510),

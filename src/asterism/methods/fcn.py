@@ -54,12 +54,12 @@ class Coefficients(Representation):
 
 
 def n_bases(n_components: float | None, n_clusters: int, n_samples: int, n_features: int) -> int:
-    """L: an integer as asked for; else a share of the features, or three a cluster, at most half the samples."""
-    if n_components is not None and n_components >= 1:
-        return int(n_components)
-    wanted = max(FEWEST_BASES, BASES_PER_CLUSTER * n_clusters)
-    found = wanted if n_components is None else round(n_components * n_features)
-    return max(1, min(found, n_samples // 2, n_features))
+    """L: an integer as asked for, a share of the features, or three a cluster (None)."""
+    if n_components is None:
+        return max(1, min(max(FEWEST_BASES, BASES_PER_CLUSTER * n_clusters), n_samples // 3, n_features))
+    if n_components < 1:
+        return max(1, min(round(n_components * n_features), n_samples // 2))
+    return int(n_components)
 
 
 def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
@@ -81,7 +81,8 @@ class FCN(PretrainedClusterer):
         The pre-trained network; by default VGG-16, as in the paper. Vectors are taken as features.
     n_components : int or float, optional
         L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), at
-        most half as many as images. By default three a cluster, at least 32.
+        most half as many as images. By default three a cluster, at least 32, at most a third as many as images: a code
+        that has a base for each image says nothing about others.
     l1 : float, default=0.05
         λ₂, on Σ h. The paper chose both penalties by the classes of Scene-15.
     l2 : float, default=0.02
