@@ -63,25 +63,35 @@ def probe(
 
 def retrieval(
     run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
-    images: Annotated[str, Arg(metavar="IMAGES", help="Photos of objects: data:ukbench, OBJECT/photo.jpg, ...")],
+    images: Annotated[
+        str, Arg(metavar="IMAGES", help="Photos of objects: data:ukbench, OBJECT/photo.jpg, Oxford5k or Paris6k ...")
+    ],
     whiten_on: Annotated[
         str | None, Opt("--whiten-on", metavar="IMAGES", help="Whitening is learnt on these.  [default: the same]")
     ] = None,
     labels: Annotated[str | None, Opt(help="Objects: folders, or a CSV file path,label.  [default: as known]")] = None,
     layer: Annotated[str | None, Opt(help="Whose maps are taken.  [default: the last]")] = None,
-    size: Annotated[str, Opt(help="Pixels a side, 224, or HEIGHTxWIDTH, 240x320.")] = "224",
+    size: Annotated[
+        str | None,
+        Opt(
+            help="Pixels a side, or HEIGHTxWIDTH, 240x320; of Oxford and Paris, of the longer side.  "
+            "[default: 224; 1024]"
+        ),
+    ] = None,
     json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Find the photos of the same object by R-MAC descriptors.
 
-    Prints the mean average precision and UKBench's score, at most 4.
+    Prints the mean average precision and UKBench's score, at most 4. A folder with the ground truth of Oxford or Paris
+    (NAME_query.txt, NAME_good.txt ...) is searched by its queries.
     """
     from json import dumps
 
     from asterism.cli.probing import retrieve_run
 
-    found = retrieve_run(run, images, whiten_on, labels, layer, size, device)
+    found = retrieve_run(run, images, whiten_on, labels, layer, size, device, 0 if quiet else 1)
     say(dumps(found) if json else aligned(found.items()))
 
 

@@ -20,10 +20,13 @@ from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.checkpoint import write_text
+from asterism.training.progress import ProgressBars
+from asterism.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
 from asterism.transfer.probe import LinearProbe, knn_probe, linear_probe
 from asterism.transfer.retrieval import fit_whitening, retrieval, rmac
 
 TEST_SHARE = 5  # one image in five
+SIDE = 224  # pixels that photos of objects are searched at
 
 
 def probe_run(
@@ -78,34 +81,74 @@ def retrieve_run(
     whiten_on: str | None,
     labels: str | None,
     layer: str | None,
-    size: str,
+    size: str | None,
     device: str,
+    verbose: int = 0,
 ) -> dict[str, Any]:
-    """Search every image among the others with a run's network; the result is also written to ``RUN/retrieval.json``.
+    """Search images with a run's network; the result is also written to ``RUN/retrieval.json``.
 
-    The images keep a size of their own: convolutions take any.
+    A folder with Oxford's and Paris' ground truth is searched by its queries, anything else by every image among the
+    others. The images keep a size of their own: convolutions take any.
 
     Raises
     ------
     InputError, MissingDataError, RunError
     """
     fitted = open_run(folder, device)
-    runtime = Runtime(device)
-    body = getattr(runtime.place(fitted.estimator.encoder_), "body", None)
+    run = Run(Runtime(device), 0, progress=ProgressBars(verbose))
+    body = getattr(run.runtime.place(fitted.estimator.encoder_), "body", None)
     if not isinstance(body, Body) or not body.layer_names:
         raise InputError(f"{folder} holds a network without convolutions, whose maps R-MAC needs")
     chosen = layer or body.layer_names[-1]
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")
-    color = "grey" if fitted.estimator.image_shape_[0] == 1 else "rgb"
-    source = open_images(images, size=parse_size(size), color=color)
+    search = _search_landmarks if is_landmarks(images) else _search_each
+    found = search(body, chosen, images, whiten_on, labels, size, fitted.estimator.image_shape_[0], run)
+    rows = {"images": images, "layer": chosen, "whitened on": whiten_on or images, **found}
+    write_text(folder / "retrieval.json", json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
+def _search_each(
+    body: Body,
+    layer: str,
+    images: str,
+    whiten_on: str | None,
+    labels: str | None,
+    size: str | None,
+    n_channels: int,
+    run: Run,
+) -> dict[str, Any]:
+    """Every image among the others; right are those of its class."""
+    wanted = parse_size(size or str(SIDE))
+    color = "grey" if n_channels == 1 else "rgb"
+    source = open_images(images, size=wanted, color=color)
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the objects of {images} are not known; give --labels folders or --labels FILE.csv")
-    others = source if whiten_on is None else open_images(whiten_on, size=parse_size(size), color=color)
-    run = Run(runtime, 0)
-    found = retrieval(rmac(body, chosen, source, fit_whitening(body, chosen, others, run), run), np.asarray(known[0]))
-    about = {"images": images, "n": len(source), "size": size, "layer": chosen, "whitened on": whiten_on or images}
-    rows = {**about, **asdict(found)}
-    write_text(folder / "retrieval.json", json.dumps(rows, indent=2) + "\n")
-    return rows
+    others = source if whiten_on is None else open_images(whiten_on, size=wanted, color=color)
+    found = retrieval(rmac(body, layer, source, fit_whitening(body, layer, others, run), run), np.asarray(known[0]))
+    return {"n": len(source), "size": size or str(SIDE), **asdict(found)}
+
+
+def _search_landmarks(
+    body: Body,
+    layer: str,
+    images: str,
+    whiten_on: str | None,
+    labels: str | None,
+    size: str | None,
+    n_channels: int,
+    run: Run,
+) -> dict[str, Any]:
+    """The queries of Oxford or Paris, by their own ground truth."""
+    if labels is not None:
+        raise InputError(f"--labels {labels}: {images} has ground truth of its own")
+    if size is not None and not size.isdecimal():
+        raise InputError(f"--size {size}: photographs keep their proportions; give the pixels of the longer side")
+    side = int(size or LONGER_SIDE)
+    others = None if whiten_on is None else photos_in(whiten_on)
+    given = open_landmarks(images)
+    found = landmark_retrieval(body, layer, given, run, whiten_on=others, longer_side=side, n_channels=n_channels)
+    skipped = "; ".join(f"{one.name}: {one.reason}" for one in found.skipped)
+    return {"size": str(side), **asdict(found), "skipped": skipped or "none"}

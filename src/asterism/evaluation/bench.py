@@ -176,7 +176,8 @@ def _is_of(row: Row, task: protocol.Task, described: str) -> bool:
 
 
 def _short(row: Row, table: Table) -> str:
-    found = "  ".join(f"{METRIC_LABELS[name]} {row['scores'][name]:.3f}" for name in table.metrics)
+    scores = row["scores"]
+    found = "  ".join(f"{METRIC_LABELS[name]} {scores[name]:.3f}" for name in table.metrics if name in scores)
     return f"{found}  in {row['seconds']:.0f} s"
 
 

@@ -101,7 +101,8 @@ def _score_cells(table: Table, theirs: Row, rows: list[Row]) -> Iterator[str]:
         paper = theirs.get(name)
         suspect = "*" if "misprint" in theirs else ""
         yield "-" if paper is None else f"{paper:.{theirs.get('digits', 3)}f}{suspect}"
-        yield score_cell([row["scores"][name] for row in rows], paper, name in LOWER_IS_BETTER)
+        found = [row["scores"][name] for row in rows if name in row["scores"]]
+        yield score_cell(found, paper, name in LOWER_IS_BETTER)
 
 
 def score_cell(values: list[float], paper: float | None, lower_is_better: bool = False) -> str:

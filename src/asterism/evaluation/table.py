@@ -27,6 +27,7 @@ METRIC_LABELS = {
     # of PASCAL VOC: mean AP, mean AP, mean IoU; what was trained
     **{f"{task}_fc6-8": f"{task} FC6-8" for task in ("classification", "detection", "segmentation")},
     **{f"{task}_all": f"{task} ALL" for task in ("classification", "detection", "segmentation")},
+    **{one: f"{one} mAP" for one in ("oxford5k", "paris6k", "ukbench")},  # of R-MAC's search
     "zeros": "zero features",
     "sure": "score > 0.6",
     "sure_wrong": "wrong among these",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from asterism.evaluation.probing import SCORES, ProbedRuns
+from asterism.evaluation.retrieval_runs import OBJECTS, SEARCHED, RetrievedRuns
 from asterism.evaluation.table import Claim, Entry, Panel, Table
 from asterism.evaluation.voc_runs import COLUMNS, TransferredRuns
 from asterism.transfer.probe import LinearProbe
@@ -118,6 +120,14 @@ _DETECTED = (
     *_on_voc({"network.architecture": "vgg16"}, "DeepCluster, VGG-16", "Random, VGG-16", "VGG-16"),
 )
 _PHOTO_SIDE = 224
+YFCC = "yfcc100m"
+# The impact of the training set (§5.1): the same network on either.
+_TRAINED_ON = tuple(replace(one, datasets=(IMAGENET, YFCC)) for one in reversed(_ALEXNET))
+_VGG = _on_voc({"network.architecture": "vgg16"}, "DeepCluster", "Random", "VGG-16: Sobel")
+_SEARCH_NOTES = (
+    "R-MAC of the last convolution, three levels, whitened: Oxford and Paris at 1024 pixels by their 55 queries, "
+    "whitened on each other; UKBench, which the paper has not, at 168x224, every photograph among the others.",
+)
 
 DEEPCLUSTER_TABLES = (
     Table(
@@ -156,6 +166,18 @@ DEEPCLUSTER_TABLES = (
         perform=TransferredRuns(COLUMNS, _SHORT),
     ),
     Table(
+        "deepcluster-3",
+        "Impact of the training set on PASCAL VOC",
+        (IMAGENET, YFCC),
+        (*_TRAINED_ON, *_SMALL_VOC),
+        metrics=COLUMNS,
+        preprocessing=_PREPROCESSING,
+        notes=_VOC_NOTES,
+        also=(*ON_PHOTOS, "voc2007", "voc2012"),
+        photo_side=_PHOTO_SIDE,
+        perform=TransferredRuns(COLUMNS, _SHORT),
+    ),
+    Table(
         "deepcluster-4",
         "Detection on PASCAL VOC 2007 with AlexNet and VGG-16",
         (IMAGENET,),
@@ -166,6 +188,22 @@ DEEPCLUSTER_TABLES = (
         also=("voc2007",),
         photo_side=_PHOTO_SIDE,
         perform=TransferredRuns(("detection_all",), _SHORT),
+    ),
+    Table(
+        "deepcluster-5",
+        "Instance retrieval on Oxford and Paris",
+        (IMAGENET,),
+        (*reversed(_VGG), *_SMALL_VOC),
+        metrics=SEARCHED,
+        preprocessing=_PREPROCESSING,
+        notes=(*_SEARCH_NOTES, _NOTE[0]),
+        also=(*ON_PHOTOS, *SEARCHED),
+        photo_side=_PHOTO_SIDE,
+        perform=RetrievedRuns(),
+        claims=(
+            Claim("DeepCluster against random, VGG-16", _VGG[0], _VGG[1], SEARCHED[:2]),
+            Claim("DeepCluster against random, laptop", _SMALL_VOC[0], _SMALL_VOC[1], (OBJECTS,)),
+        ),
     ),
     Table(
         "deepcluster-fig2",

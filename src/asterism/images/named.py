@@ -106,6 +106,9 @@ _ORIGINS = {
     "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
     "ukbench": "https://archive.org/details/ukbench",
     "imagenet": "https://image-net.org (ILSVRC 2012), on request",
+    "yfcc100m": "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
+    "oxford5k": "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
+    "paris6k": "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings (photographs and ground truth)",
     "VOCdevkit/VOC2007": "http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test)",
     "VOCdevkit/VOC2012": "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
 }
@@ -115,6 +118,9 @@ _PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
 _LAYOUTS = {
     "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
     "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
+    "yfcc100m": "*.jpg, in any folders",
+    "oxford5k": "{jpg/*.jpg,gt_files/*_query.txt …}",
+    "paris6k": "{jpg/*.jpg,gt_files/*_query.txt …}",
 }
 
 _SETS = (
@@ -150,6 +156,9 @@ _SETS = (
     NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
     NamedSet("imagenet-train", 1_281_167, 1000, "photos, training part", "imagenet", parts=("train",)),
     NamedSet("imagenet-val", 50_000, 1000, "photos, validation part", "imagenet", parts=("val",)),
+    NamedSet("yfcc100m", 1_000_000, 1, "photos from Flickr, without classes", "yfcc100m"),
+    NamedSet("oxford5k", 5_063, 11, "photos of buildings with 55 queries, for transfer retrieval", "oxford5k"),
+    NamedSet("paris6k", 6_412, 12, "photos of buildings with 55 queries, for transfer retrieval", "paris6k"),
     NamedSet("voc2007", 9_963, 20, "photos with objects, for transfer voc-classify, voc-detect", "VOCdevkit/VOC2007"),
     NamedSet("voc2012", 17_125, 20, "photos with objects, for transfer voc-segment", "VOCdevkit/VOC2012"),
 )
@@ -217,7 +226,11 @@ def _digits(options: Options) -> ImageSource:
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
     if chosen.file in _LAYOUTS:
-        return open_folder(str(path / "JPEGImages"), options, PREFIX + chosen.name)
+        within = path / "JPEGImages"
+        opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name)
+        if chosen.k > 1:
+            return opened
+        return replace(opened, labels=np.zeros(len(opened), dtype=np.int64), label_names=["photo"])
     if not chosen.parts:
         opened = open_folder(str(path), options, PREFIX + chosen.name)
         labels, label_names = folder_labels(opened)
