@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from asterism.cli.app import app
 from asterism.cli.stock_text import WIDTH, duration, stock_text
 from asterism.errors import InputError
 from asterism.evaluation import stock
+from asterism.evaluation.pictures import PICTURES
 from asterism.evaluation.protocol import Task
 from asterism.evaluation.stock import Rates, list_tables
 from asterism.evaluation.table import Entry
-from asterism.evaluation.tables import TABLES
+from asterism.evaluation.tables import TABLES, find_tables
 
 USPS_PIXELS = 11_000 * 16 * 16
 
@@ -118,6 +120,16 @@ def test_the_whole_list_is_readable_in_120_columns(tmp_path):
     line = next(line for line in text.split("\n") if line.startswith("dbc-4"))
     assert line.split()[:3] == ["dbc-4", "usps", "1"] or line.split()[:3] == ["dbc-4", "usps*", "1"]
     assert "unknown" in line
+
+
+def test_figures_without_numbers_say_how_they_are_drawn(tmp_path):
+    text = stock_text(list_tables(results_dir=tmp_path))
+    assert all(name in text for name in PICTURES) and "asterism filters RUN" in text
+    assert "PICTURE" not in stock_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
+    with pytest.raises(InputError, match="dbc-fig5 is a picture: asterism cluster .*report.html"):
+        find_tables(["dbc-fig5"])
+    commands = {word for one in PICTURES.values() for command in one.commands for word in command.split()[1:2]}
+    assert commands <= {one.name or one.callback.__name__ for one in app.registered_commands}
 
 
 def test_sets_that_are_not_here_stand_below_with_their_tables(tmp_path, monkeypatch):

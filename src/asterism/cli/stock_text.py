@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asterism.evaluation.pictures import PICTURES
+
 WIDTH = 120
 UNKNOWN = "unknown"
 
@@ -29,7 +31,14 @@ def stock_text(listed: Sequence[dict[str, Any]], by_set: bool = False) -> str:
     absent = [(table["name"], one) for table in listed for one in table["sets"] if one["here"] == "no"]
     packages = {method: why for table in listed for method, why in table["not_installed"].items()}
     wanted = [f"* method {method}: {why}" for method, why in packages.items()]
-    return "\n\n".join([lines, _explained(by_set), *_lacking(absent), *(["\n".join(wanted)] if wanted else [])])
+    drawn = [] if by_set else [_pictures()]
+    return "\n\n".join([lines, *drawn, _explained(by_set), *_lacking(absent), *(["\n".join(wanted)] if wanted else [])])
+
+
+def _pictures() -> str:
+    """The figures that no table holds."""
+    rows = [(one.name, one.title, " && ".join(one.commands), one.shown) for one in PICTURES.values()]
+    return _drawn(("PICTURE", "WHAT", "DRAWN BY", "THEN SEE"), rows, wide=(1, 2, 3), right=())
 
 
 def _by_table(listed: Iterable[dict[str, Any]]) -> str:

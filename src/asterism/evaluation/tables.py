@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 from asterism.errors import InputError
+from asterism.evaluation.pictures import PICTURES
 from asterism.evaluation.table import Table
 from asterism.evaluation.tables_dbc import DBC_TABLES
 from asterism.evaluation.tables_deepcluster import DEEPCLUSTER_TABLES
@@ -27,10 +28,13 @@ def find_tables(names: Iterable[str]) -> list[Table]:
     Raises
     ------
     InputError
-        If there is none of a name; lists what there is.
+        If there is none of a name (lists what there is), or it is a figure without numbers (says how to draw it).
     """
     found = []
     for name in names:
+        if name in PICTURES:
+            drawn = PICTURES[name]
+            raise InputError(f"{name} is a picture: {'; '.join(drawn.commands)}; then see {drawn.shown}")
         if name not in TABLES:
             close = difflib.get_close_matches(name, TABLES, 1)
             hint = f"did you mean {close[0]}? " if close else ""
