@@ -142,7 +142,7 @@ def _curves_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> I
                 [label, *(_at(some, name, epoch) for epoch in epochs), _at(some, name, -1), str(len(some) or "")]
                 for label, some in found.items()
             ]
-            title = f"{dataset} · {panel.title} · {METRIC_LABELS.get(name, name)} at epoch"
+            title = f"{dataset} · {panel.title} · {METRIC_LABELS.get(name, name.replace('_', ' '))} at epoch"
             yield f"{title}\n\n{_grid(['', *map(str, epochs), 'end', 'seeds'], lines)}"
 
 
