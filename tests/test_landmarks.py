@@ -121,7 +121,7 @@ def test_a_network_finds_landmarks_again_and_skips_what_it_cannot_read(landmarks
     assert (fewer.n_queries, fewer.n_photos, len(fewer.skipped)) == (2, 13, 2)
 
 
-def test_retrieval_command_searches_by_the_queries(landmarks, tmp_path):
+def test_retrieval_command_searches_by_the_queries(landmarks, tmp_path, monkeypatch):
     np.savez(tmp_path / "few.npz", images=np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3)).astype(np.uint8))
     DeepCluster(
         4, network=ConvNet(width=0.1), training=Training(n_epochs=0), random_state=0, device="cpu",
@@ -138,6 +138,12 @@ def test_retrieval_command_searches_by_the_queries(landmarks, tmp_path):
     found = json.loads(text)
     assert found["n_queries"] == 3 and found["skipped"] == "none" and found["size"] == "64"
     assert json.loads((tmp_path / "run" / "retrieval.json").read_text()) == found
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+    named = ["transfer", "retrieval", tmp_path / "run", "data:oxford5k", "--size", "64", "--layer", "conv2", "--json"]
+    named += ["--whiten-on", "data:oxford5k", "-q", "--device", "cpu"]
+    done = CliRunner().invoke(app, [str(one) for one in named])
+    score = "mean_average_precision"
+    assert done.exit_code == 0 and json.loads(done.output)[score] == pytest.approx(found[score]), done.output
     assert "give the pixels of the longer side" in invoke("--size", "64x48")[1]
     assert "ground truth of its own" in invoke("--labels", "folders")[1]
 

@@ -102,11 +102,16 @@ def retrieve_run(
     chosen = layer or body.layer_names[-1]
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")
-    search = _search_landmarks if is_landmarks(images) else _search_each
+    search = _search_landmarks if is_landmarks(_folder_of(images)) else _search_each
     found = search(body, chosen, images, whiten_on, labels, size, fitted.estimator.image_shape_[0], run)
     rows = {"images": images, "layer": chosen, "whitened on": whiten_on or images, **found}
     write_text(folder / "retrieval.json", json.dumps(rows, indent=2) + "\n")
     return rows
+
+
+def _folder_of(images: str) -> str:
+    """Where ``data:NAME`` lies, if it lies anywhere; anything else as it is."""
+    return next((str(one.path) for one in named_sets() if PREFIX + one.name == images and one.path), images)
 
 
 def _search_each(
@@ -147,8 +152,8 @@ def _search_landmarks(
     if size is not None and not size.isdecimal():
         raise InputError(f"--size {size}: photographs keep their proportions; give the pixels of the longer side")
     side = int(size or LONGER_SIDE)
-    others = None if whiten_on is None else photos_in(whiten_on)
-    given = open_landmarks(images)
+    others = None if whiten_on is None else photos_in(_folder_of(whiten_on))
+    given = open_landmarks(_folder_of(images))
     found = landmark_retrieval(body, layer, given, run, whiten_on=others, longer_side=side, n_channels=n_channels)
     skipped = "; ".join(f"{one.name}: {one.reason}" for one in found.skipped)
     return {"size": str(side), **asdict(found), "skipped": skipped or "none"}
