@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,20 @@ def retrieve_run(
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")
     search = _search_landmarks if is_landmarks(_folder_of(images)) else _search_each
-    found = search(body, chosen, images, whiten_on, labels, size, fitted.estimator.image_shape_[0], run)
+    found = search(_Maps(body, chosen, fitted.estimator.image_shape_[0], run), images, whiten_on, labels, size)
     rows = {"images": images, "layer": chosen, "whitened on": whiten_on or images, **found}
     write_text(folder / "retrieval.json", json.dumps(rows, indent=2) + "\n")
     return rows
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """The layer that photographs are described by, and the channels that its network wants."""
+
+    body: Body
+    layer: str
+    n_channels: int
+    run: Run
 
 
 def _folder_of(images: str) -> str:
@@ -115,36 +125,23 @@ def _folder_of(images: str) -> str:
 
 
 def _search_each(
-    body: Body,
-    layer: str,
-    images: str,
-    whiten_on: str | None,
-    labels: str | None,
-    size: str | None,
-    n_channels: int,
-    run: Run,
+    seen: _Maps, images: str, whiten_on: str | None, labels: str | None, size: str | None
 ) -> dict[str, Any]:
     """Every image among the others; right are those of its class."""
     wanted = parse_size(size or str(SIDE))
-    color = "grey" if n_channels == 1 else "rgb"
+    color = "grey" if seen.n_channels == 1 else "rgb"
     source = open_images(images, size=wanted, color=color)
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the objects of {images} are not known; give --labels folders or --labels FILE.csv")
     others = source if whiten_on is None else open_images(whiten_on, size=wanted, color=color)
-    found = retrieval(rmac(body, layer, source, fit_whitening(body, layer, others, run), run), np.asarray(known[0]))
+    whitening = fit_whitening(seen.body, seen.layer, others, seen.run)
+    found = retrieval(rmac(seen.body, seen.layer, source, whitening, seen.run), np.asarray(known[0]))
     return {"n": len(source), "size": size or str(SIDE), **asdict(found)}
 
 
 def _search_landmarks(
-    body: Body,
-    layer: str,
-    images: str,
-    whiten_on: str | None,
-    labels: str | None,
-    size: str | None,
-    n_channels: int,
-    run: Run,
+    seen: _Maps, images: str, whiten_on: str | None, labels: str | None, size: str | None
 ) -> dict[str, Any]:
     """The queries of Oxford or Paris, by their own ground truth."""
     if labels is not None:
@@ -154,6 +151,8 @@ def _search_landmarks(
     side = int(size or LONGER_SIDE)
     others = None if whiten_on is None else photos_in(_folder_of(whiten_on))
     given = open_landmarks(_folder_of(images))
-    found = landmark_retrieval(body, layer, given, run, whiten_on=others, longer_side=side, n_channels=n_channels)
+    found = landmark_retrieval(
+        seen.body, seen.layer, given, seen.run, whiten_on=others, longer_side=side, n_channels=seen.n_channels
+    )
     skipped = "; ".join(f"{one.name}: {one.reason}" for one in found.skipped)
     return {"size": str(side), **asdict(found), "skipped": skipped or "none"}

@@ -2,8 +2,9 @@
 clustering", WACV 2018.
 
 Group-sparse non-negative matrix factorisation on a pre-trained network's last non-negative layer; the coefficients are
-the new features. Without fine-tuning this is the paper's GSNMF-FCN-OTS ("off the shelf"), with ``l1 = l2 = 0`` its
-NMF-FCN, with ``fine_tune=1`` its GSNMF-FCN-FT.
+the new features. With ``n_components=0.25``, the paper's number of bases (the default is ours), and without fine-tuning
+this is the paper's GSNMF-FCN-OTS ("off the shelf"), with ``l1 = l2 = 0`` its NMF-FCN, with ``fine_tune=1`` its
+GSNMF-FCN-FT.
 """
 
 from __future__ import annotations
