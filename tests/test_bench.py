@@ -200,6 +200,13 @@ def test_a_run_of_another_table_is_taken_over(tiny, monkeypatch):
         assert records.borrowed(task, first["protocol"]["images"], tiny.results) is None
 
 
+def test_tables_that_share_runs_count_them_once(tiny, monkeypatch):
+    kmeans(tiny, seeds=[0, 1])
+    monkeypatch.setitem(TABLES, "dbc-5", replace(TABLES["dbc-4"], name="dbc-5", runs_of="dbc-4"))
+    rows = run_tables(["dbc-4", "dbc-5"], only={"method": "kmeans"}, show=True, results_dir=tiny.results)
+    assert sorted(row["seed"] for row in rows) == [0, 1]
+
+
 def test_only_the_seed_that_is_missing_is_run(tiny):
     kmeans(tiny, seeds=[1])
     rows = kmeans(tiny, seeds=range(3))

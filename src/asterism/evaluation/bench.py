@@ -84,14 +84,12 @@ def run_tables(
         raise InputError("bench runs in one process; start it without torchrun")
     folder = default_results_dir() if results_dir is None else Path(results_dir)
     setting = protocol.Setting(device, verbose, None if show else protocol.code_commit())
-    rows: list[Row] = []
-    for table in tables:
-        path = folder / f"{table.record}.jsonl"
-        if not show:
-            for dataset in datasets_of(table, only):
-                _run(table, dataset, only, DEFAULT_SEEDS if seeds is None else seeds, path, setting, echo)
-        rows += [row for row in records.recorded(path) if _row_wanted(row, only, seeds)]
-    return rows
+    for table in () if show else tables:
+        for dataset in datasets_of(table, only):
+            path = folder / f"{table.record}.jsonl"
+            _run(table, dataset, only, DEFAULT_SEEDS if seeds is None else seeds, path, setting, echo)
+    files = dict.fromkeys(folder / f"{table.record}.jsonl" for table in tables)  # tables that share runs share one
+    return [row for path in files for row in records.recorded(path) if _row_wanted(row, only, seeds)]
 
 
 def default_results_dir() -> Path:
