@@ -13,7 +13,7 @@ import torch
 import asterism.methods.soft_clusterer as soft_clusterer
 from asterism import DBC, ImageSource, KMeans
 from asterism.errors import InputError, MissingDataError, StorageError
-from asterism.evaluation import bench, printing, protocol, records
+from asterism.evaluation import bench, printing, protocol, records, runs
 from asterism.evaluation.bench import run_tables
 from asterism.evaluation.printing import format_table
 from asterism.evaluation.records import _completed, recorded
@@ -193,7 +193,7 @@ def test_a_run_of_another_table_is_taken_over(tiny, monkeypatch):
         {"metrics": ("svm",)},
         {"curves": ("score_histogram",)},
         {"preprocessing": "as the code wants it"},
-        {"perform": protocol.perform},
+        {"perform": runs.perform},
     ):
         table = replace(TABLES["dbc-6"], name="dbc-5", **other)
         task = protocol.Task(table, "usps", table.entries[0], 0)
@@ -277,7 +277,7 @@ def test_several_processes_keep_out_of_each_others_runs(tiny):
     (entry,) = [entry for entry in TABLES["dbc-4"].entries if entry.method == "kmeans"]
     task = protocol.Task(TABLES["dbc-4"], "usps", entry, 0)
     said = []
-    with protocol.claimed(tiny.results / "runs" / task.folder_name) as free:
+    with runs.claimed(tiny.results / "runs" / task.folder_name) as free:
         assert free
         assert kmeans(tiny, echo=said.append) == []
     assert said[-1].endswith("another process is at it")
@@ -500,7 +500,7 @@ def test_results_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         records.append(tmp_path / "file" / "t.jsonl", {})
-    with pytest.raises(StorageError, match="choose another folder"), protocol.claimed(tmp_path / "file" / "runs" / "x"):
+    with pytest.raises(StorageError, match="choose another folder"), runs.claimed(tmp_path / "file" / "runs" / "x"):
         pass
 
 

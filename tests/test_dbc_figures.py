@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from asterism.evaluation import protocol
+from asterism.evaluation import protocol, runs
 from asterism.evaluation.dbc_figures import figures_of_dbc, sure_and_wrong
 from asterism.evaluation.jule_runs import neighbor_purity
 from asterism.evaluation.protocol import Setting, Task
@@ -36,7 +36,7 @@ def test_a_row_holds_what_the_figures_speak_of(tmp_path, method):
     short |= {"n_init": 2} if method == "fcae-kmeans" else {"training.n_epochs": 1, "first_groups.rounds": 0}
     task = Task(TABLES["dbc-fig4"], "digits", Entry(method, "x", params=short), 0)
     row = figures_of_dbc(task, images, tmp_path / "run", Setting("cpu"))
-    found, model = row["scores"], protocol.load(tmp_path / "run")
+    found, model = row["scores"], runs.load(tmp_path / "run")
     ordered = protocol.shuffled(images, 0)
     features = model.transform(replace(ordered, labels=None))
     assert found["zeros"] == pytest.approx((features == 0).mean(), abs=1e-6) and 0 < found["zeros"] < 1

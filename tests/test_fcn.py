@@ -259,27 +259,27 @@ def test_the_svm_chooses_its_c_for_the_representation():
 
 
 def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos, tmp_path, monkeypatch):
-    from asterism.evaluation import protocol, splitting
+    from asterism.evaluation import protocol, runs, splitting
     from asterism.evaluation.table import Entry, Table
 
     monkeypatch.setitem(splitting.SPLITS, "stripes", splitting.halves)
     learnt = []
-    perform = protocol.perform
-    monkeypatch.setattr(protocol, "perform", lambda task, *more: learnt.append(str(task)) or perform(task, *more))
+    perform = runs.perform
+    monkeypatch.setattr(runs, "perform", lambda task, *more: learnt.append(str(task)) or perform(task, *more))
     source = replace(open_images(photos[0]), labels=photos[1])
-    runs = splitting.SplitRuns()
+    together = splitting.SplitRuns()
 
-    def row(method, assign, seed=0, runs=runs):
+    def row(method, assign, seed=0, perform=together):
         params = {"assign": assign} | ({} if method == "cnn" else {"n_components": 6})
         table = Table("fcn-1", "Stripes", ("stripes",), (Entry(method, "", f"small {assign}", params),))
         task = protocol.Task(table, "stripes", table.entries[0], seed)
-        return runs(task, source, tmp_path / task.folder_name, protocol.Setting("cpu"))
+        return perform(task, source, tmp_path / task.folder_name, protocol.Setting("cpu"))
 
     asked = [(method, assign) for assign in ("kmeans", "spectral") for method in ("cnn", "fcn", "ae-cnn", "nnae-cnn")]
     rows = [row(*one) for one in asked]
     assert len(learnt) == 4  # the rows of spectral clustering had theirs
     assert row("cnn", "kmeans", 1)["seed"] == 1 and len(learnt) == 5
-    alone = row("fcn", "spectral", runs=splitting.SplitRuns())
+    alone = row("fcn", "spectral", perform=splitting.SplitRuns())
     assert {"seconds"} >= {key for key in alone if alone[key] != rows[5][key] and key != "history"}
     assert [one["params"]["assign"] for one in rows] == [assign for _, assign in asked]
     assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2

@@ -11,7 +11,7 @@ from sklearn.cluster import AgglomerativeClustering, Birch
 from sklearn.datasets import load_digits
 
 from asterism.errors import InputError, MissingDependencyError
-from asterism.evaluation import guests, protocol, records
+from asterism.evaluation import guests, protocol, records, runs
 from asterism.evaluation.bench import run_tables
 from asterism.evaluation.guests import guest, guest_class, guest_entry, missing_guest, recorded_guests
 from asterism.evaluation.printing import format_table
@@ -99,7 +99,7 @@ def test_its_row_is_what_the_class_itself_gives(digits, tmp_path):
     ordered = protocol.shuffled(digits, 0)
     pixels = ordered.pixels.numpy().reshape(120, -1)
     wanted = Birch(n_clusters=4, threshold=0.3).fit_predict(pixels)
-    assert row["scores"] == protocol.scores(np.asarray(ordered.labels), wanted)
+    assert row["scores"] == runs.scores(np.asarray(ordered.labels), wanted)
     assert (row["method"], row["dataset"], row["seed"], row["commit"]) == (BIRCH, "usps", 0, "c0ffee")
     assert row["params"]["threshold"] == 0.3 and row["params"]["n_clusters"] == 4
     assert row["protocol"]["class"] == BIRCH
@@ -131,11 +131,11 @@ def test_features_of_jule_can_be_clustered_too(digits, tmp_path):
     entry = guest_entry("sklearn.cluster.AgglomerativeClustering")
     task = Task(TABLES["jule-4"], "digits", entry, 0)
     row = jule_runs.OnFeatures(rc)(task, digits, tmp_path / "guest", Setting("cpu"))
-    features = protocol.load(next(tmp_path.glob("kept-jule-*"))).embedding_[
+    features = runs.load(next(tmp_path.glob("kept-jule-*"))).embedding_[
         np.random.default_rng(protocol.derived_seed(0, ("order of the images",))).permutation(120)
     ]
     labels = np.asarray(protocol.shuffled(protocol.shuffled(digits, 0), 0).labels)
-    assert row["scores"] == protocol.scores(labels, AgglomerativeClustering(4).fit_predict(features))
+    assert row["scores"] == runs.scores(labels, AgglomerativeClustering(4).fit_predict(features))
 
 
 def test_a_table_of_more_than_clusterings_takes_none(tmp_path):
@@ -201,7 +201,7 @@ def test_clustpys_classes_run(digits, tmp_path, name):
     (row,) = bench(tmp_path, guest_entry(f"clustpy.deep.{name}", short), device="cpu")
     assert row["scores"]["n_clusters"] <= 4 and row["versions"]["clustpy"]
     again = Task(TABLES["dbc-4"], "usps", guest_entry(f"clustpy.deep.{name}", short), 0)
-    assert protocol.perform(again, digits, tmp_path / "again", Setting("cpu"))["scores"] == row["scores"]
+    assert runs.perform(again, digits, tmp_path / "again", Setting("cpu"))["scores"] == row["scores"]
 
 
 def test_parameters_become_plain():

@@ -3,6 +3,7 @@
 import ast
 import statistics
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ def test_imports_go_one_way(path):
     for imported, line in imported_rooms(parsed(path)):
         if imported in ROOMS:  # else a name of the public door
             assert ROOMS.index(imported) <= ROOMS.index(room), f"{path}:{line}: {room} imports {imported}"
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Files of the package that one imports, at its top or within a function; packages' doors are left out."""
+    found = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {ROOT.parent.joinpath(*module.split(".")).with_suffix(".py") for module in modules}
+    return {file for file in found if file.is_file()}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    imports = {path: imported_files(path) for path in FILES if path.stem not in DOORS}
+    assert sum(map(len, imports.values())) > len(imports)  # they were found
+    TopologicalSorter(imports).prepare()
 
 
 def test_files_are_short():

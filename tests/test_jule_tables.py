@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from asterism.evaluation import jule_runs, protocol
+from asterism.evaluation import jule_runs, protocol, runs
 from asterism.evaluation.protocol import Setting, Task
 from asterism.evaluation.table import Entry
 from asterism.evaluation.tables import TABLES
@@ -30,8 +30,8 @@ def digits():
 def fits(monkeypatch):
     """How often something was fitted."""
     counted = []
-    whole = protocol._begin
-    monkeypatch.setattr(protocol, "_begin", lambda *given: counted.append(given) or whole(*given))
+    whole = runs._begin
+    monkeypatch.setattr(runs, "_begin", lambda *given: counted.append(given) or whole(*given))
     return counted
 
 
@@ -54,10 +54,10 @@ def test_two_results_and_features_of_one_run(digits, tmp_path, fits):
     assert row["protocol"]["images"] == protocol.describe("digits", digits)
     assert row["protocol"]["features"]["scores"] == rows[0]["scores"]
     kept = next(tmp_path.glob("kept-jule-*"))
-    features = protocol.load(kept).embedding_
+    features = runs.load(kept).embedding_
     labels = np.asarray(protocol.shuffled(digits, 0).labels)
     again = gdl.estimator(4).set_params(random_state=3).fit(features)
-    assert row["scores"] == protocol.scores(labels, again.labels_)
+    assert row["scores"] == runs.scores(labels, again.labels_)
 
     purity = jule_runs.NeighborPurity(RC)
     learned = purity(task("jule-fig8", RC), digits, tmp_path / "x", setting)["scores"]

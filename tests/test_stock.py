@@ -20,7 +20,7 @@ USPS_PIXELS = 11_000 * 16 * 16
 
 
 def row(method="kmeans", dataset="usps", images="11000 images, 16x16", seed=0, seconds=10.0, variant="as in the paper"):
-    """A row of dbc-4 as `protocol.perform` records it, with today's parameters."""
+    """A row of dbc-4 as `asterism.evaluation.runs.perform` records it, with today's parameters."""
     entry = next(one for one in TABLES["dbc-4"].entries if (one.method, one.variant) == (method, variant))
     params = {**Task(TABLES["dbc-4"], dataset, entry, seed).params, "n_clusters": 10}
     protocol = {"variant": variant, "images": f"data:{dataset}, {images}"}

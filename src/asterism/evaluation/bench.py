@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asterism.errors import InputError, MissingDataError
-from asterism.evaluation import protocol, records
+from asterism.evaluation import protocol, records, runs
 from asterism.evaluation.choice import Only, datasets_of, entries_of
 from asterism.evaluation.guests import is_guest, missing_guest
 from asterism.evaluation.protocol import Row
@@ -150,7 +150,7 @@ def _run(
             echo(f"{task}: not run: {lacking}")
             continue
         folder = path.parent / "runs" / task.folder_name
-        with protocol.claimed(folder) as free:
+        with runs.claimed(folder) as free:
             if not free:
                 echo(f"{task}: another process is at it")
             elif any(_is_of(row, task, described) for row in records.recorded(path)):
@@ -160,7 +160,7 @@ def _run(
                 echo(f"{task}: recorded in another table")
             else:
                 echo(f"{task} …")
-                row = (table.perform or protocol.perform)(task, images, folder, setting)
+                row = (table.perform or runs.perform)(task, images, folder, setting)
                 records.append(path, row)
                 shutil.rmtree(folder, ignore_errors=True)
                 echo(f"{task}: {_short(row, table)}")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from asterism.estimator import ImageClusterer
+from asterism.evaluation import protocol, runs
 from asterism.evaluation.jule_runs import neighbor_purity
 from asterism.evaluation.metrics import match_clusters
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource
 from asterism.methods import load
 
@@ -21,16 +23,14 @@ SURE = 0.6  # Fig. 8: "whose maximum soft assignment scores are over 0.6"
 PURITY_AT = (10,)
 
 
-def figures_of_dbc(task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+def figures_of_dbc(task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
     """``perform`` of the three figures: fit, look at features and scores, and give the row.
 
     ``zeros`` is the share of features that are 0, ``purity_at_10`` that of an image's 10 nearest neighbours in the
     features that are of its class, ``sure`` the share of images with a score above 0.6, ``sure_wrong`` the share of
     those that lie in another class's cluster (Hungarian).
     """
-    from asterism.evaluation import protocol  # which knows every table, and so this file
-
-    row = protocol.perform(task, images, folder, setting)
+    row = runs.perform(task, images, folder, setting)
     ordered = protocol.shuffled(images, task.seed)
     labels, model = np.asarray(ordered.labels), cast(ImageClusterer, load(folder))
     features = model.transform(replace(ordered, labels=None, label_names=None))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from asterism.evaluation.guests import guest, guest_row, is_guest, vectors
+from asterism.evaluation import protocol, runs
+from asterism.evaluation.guests import guest, is_guest, vectors
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.transfer.embedding import nearest_neighbor_error, trustworthiness
@@ -33,16 +34,14 @@ class Embedded:
     def __init__(self, n_labelled: int) -> None:
         self.n_labelled = n_labelled
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn, embed, measure, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         train = protocol.shuffled(images, task.seed)
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
         if is_guest(task.entry.class_name):
             row, places, found = self._by_guest(task, train, test, setting)
         else:
-            row = protocol.perform(task, images, folder, setting)
+            row = runs.perform(task, images, folder, setting)
             model = load(folder)
             places, found = model.transform(train), model.transform(test)
         labels, test_labels = np.asarray(train.labels), np.asarray(test.labels)
@@ -54,8 +53,8 @@ class Embedded:
         return row
 
     def _by_guest(
-        self, task: Any, train: ImageSource, test: ImageSource, setting: Any
-    ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        self, task: Task, train: ImageSource, test: ImageSource, setting: Setting
+    ) -> tuple[Row, np.ndarray, np.ndarray]:
         """The row, and the places of the training and of the test part."""
         pixels, test_pixels = vectors(train), vectors(test)
         method = guest(task.entry, task.dataset, 0, task.seed)
@@ -71,7 +70,7 @@ class Embedded:
             places = np.asarray(method if isinstance(method, np.ndarray) else method.transform(pixels))
             found = np.asarray(method.transform(test_pixels))
             seconds = time.monotonic() - began
-        row = guest_row(task, train, setting, {}, seconds, 0)
+        row = runs.guest_row(task, train, setting, {}, seconds, 0)
         del row["params"]["n_clusters"]
         row["protocol"] |= {"n_clusters": "none", "learnt from": f"{seen} images", "labels": _use(task.entry.variant)}
         return row, places, found

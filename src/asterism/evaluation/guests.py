@@ -9,16 +9,12 @@ import ast
 import importlib
 import inspect
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import torch
 
 from asterism.errors import InputError, MissingDependencyError
-from asterism.evaluation.metrics import scores
 from asterism.evaluation.table import Entry
 from asterism.features import extract
 from asterism.images import ImageSource
@@ -169,58 +165,3 @@ def plain(value: Any) -> Any:
 def vectors(images: ImageSource) -> np.ndarray:
     """Pixels (N, C·H·W) in [0, 1], float32: what a class that knows no images is given."""
     return extract(Pixels(normalise=False), images, Runtime("cpu")).numpy()
-
-
-def run_guest(task: Any, images: ImageSource, setting: Any) -> dict[str, Any]:
-    """Fit a class of another library to the pixels, and give the row of ``benchmarks/results``.
-
-    Parameters
-    ----------
-    task : asterism.evaluation.protocol.Task
-    images : ImageSource
-        With labels, in their own order.
-    setting : asterism.evaluation.protocol.Setting
-
-    Notes
-    -----
-    It runs on the setting's device if it has a parameter of that name, and cannot be resumed. Torch's global generator,
-    which some of these classes seed, is put back afterwards.
-    """
-    from asterism.evaluation import protocol  # which knows every table, and so this file
-
-    ordered = protocol.shuffled(images, task.seed)
-    labels = np.asarray(ordered.labels)
-    n_classes = len(np.unique(labels))
-    estimator = guest(task.entry, task.dataset, _number(task.entry, n_classes), task.seed)
-    if "device" in estimator.get_params(deep=False):
-        estimator.set_params(device=str(Runtime(setting.device).device))
-    pixels = vectors(ordered)
-    with torch.random.fork_rng():
-        began = time.monotonic()
-        found = np.asarray(estimator.fit_predict(pixels))
-        seconds = time.monotonic() - began
-    return guest_row(task, images, setting, scores(labels, found), seconds, _number(task.entry, n_classes))
-
-
-def guest_row(
-    task: Any, images: ImageSource, setting: Any, found: Mapping[str, Any], seconds: float, n_clusters: int
-) -> dict[str, Any]:
-    """The row of a run of a class of another library, which it names with its version."""
-    from asterism.evaluation import protocol
-
-    row = protocol.row_of(task, images, setting, found, seconds, n_clusters)
-    row["versions"] |= _version(task.entry.class_name)
-    row["protocol"]["class"] = task.entry.class_name
-    return row
-
-
-def _number(entry: Entry, n_classes: int) -> int:
-    return n_classes if isinstance(entry.n_clusters, str) else entry.n_clusters
-
-
-def _version(path: str) -> dict[str, str]:
-    package = path.partition(".")[0]
-    try:
-        return {package: version(package)}
-    except PackageNotFoundError:  # of another name than its module: scikit-learn, which `versions` has
-        return {}

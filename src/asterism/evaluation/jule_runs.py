@@ -11,13 +11,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asterism.clustering.graph import knn
 from asterism.errors import RunError
+from asterism.evaluation import protocol, runs
 from asterism.evaluation.metrics import scores
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.evaluation.table import Entry
 from asterism.images import ImageSource, open_images
 from asterism.methods import load
@@ -25,12 +26,10 @@ from asterism.methods import load
 PURITY_AT = (1, 5, 10, 20, 50, 100)  # K of Fig. 8
 
 
-def on_images(task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+def on_images(task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
     """``perform`` of Tables 3 and 10: a method on pixels, or JULE, whose two results come from one run."""
-    from asterism.evaluation import protocol  # which knows every table, and so this file
-
     if task.entry.class_name != "jule":
-        return protocol.perform(task, images, folder, setting)
+        return runs.perform(task, images, folder, setting)
     row, kept = kept_run(task, task.entry, images, folder, setting)
     if task.entry.params_on(task.dataset).get("result") == "sf":
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
@@ -50,14 +49,12 @@ class OnFeatures:
     def __init__(self, source: Entry) -> None:
         self.source = source
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Run the method, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol
-
         learned, kept = kept_run(task, self.source, images, folder, setting)
         features = open_images(load(kept).embedding_)
         labelled = replace(features, labels=protocol.shuffled(images, task.seed).labels)
-        row = protocol.perform(task, labelled, folder, setting)
+        row = runs.perform(task, labelled, folder, setting)
         row["protocol"] |= {
             "images": protocol.describe(task.dataset, images),
             "fingerprint": images.fingerprint,
@@ -78,14 +75,12 @@ class NeighborPurity:
     def __init__(self, source: Entry) -> None:
         self.source = source
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Run JULE, or k-means on pixels, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol
-
         if task.entry.class_name == "jule":
             row, folder = kept_run(task, self.source, images, folder, setting)
         else:
-            row = protocol.perform(task, images, folder, setting)
+            row = runs.perform(task, images, folder, setting)
         ordered = protocol.shuffled(images, task.seed)
         features = load(folder).transform(replace(ordered, labels=None))
         found = neighbor_purity(features, np.asarray(ordered.labels), PURITY_AT)
@@ -114,7 +109,7 @@ def neighbor_purity(features: np.ndarray, labels: np.ndarray, at: Sequence[int])
     return {k: round(float(same[:, :k].mean()), 6) for k in at}
 
 
-def kept_run(task: Any, source: Entry, images: ImageSource, folder: Path, setting: Any) -> tuple[dict[str, Any], Path]:
+def kept_run(task: Task, source: Entry, images: ImageSource, folder: Path, setting: Setting) -> tuple[Row, Path]:
     """The row of the run of JULE that a task needs, and its folder, which stays; fitted where it is absent.
 
     Raises
@@ -122,18 +117,16 @@ def kept_run(task: Any, source: Entry, images: ImageSource, folder: Path, settin
     RunError
         If another process is fitting it.
     """
-    from asterism.evaluation import protocol
-
     params = {name: value for name, value in source.params_on(task.dataset).items() if name != "result"}
     plain = replace(source, params=params, by_dataset={}, method="jule", estimator="jule")
     fitting = replace(task, entry=plain)
     decides = {name: value for name, value in fitting.params.items() if name != "result"}
     digest = hashlib.blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=6).hexdigest()
     kept = folder.parent / f"kept-jule-{task.dataset}-{task.seed}-{digest}"
-    with protocol.claimed(kept) as free:
+    with runs.claimed(kept) as free:
         if not free:
             raise RunError(f"another process is fitting {kept}; wait for it, or choose another set or seed")
-        row = protocol.perform(fitting, images, kept, setting)
+        row = runs.perform(fitting, images, kept, setting)
     row |= {"table": task.table.record, "method": task.entry.method, "command": task.command}
     row["params"] = {**task.params, "n_clusters": row["params"]["n_clusters"]}
     row["protocol"]["variant"] = task.entry.variant

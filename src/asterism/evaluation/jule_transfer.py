@@ -6,15 +6,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from asterism.evaluation import protocol
 from asterism.evaluation.jule_runs import kept_run
 from asterism.evaluation.metrics import scores
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.evaluation.table import Entry
 from asterism.features import extract
 from asterism.images import ImageSource, open_images
@@ -77,10 +79,8 @@ class CrossDataset:
         self.source = source
         self.learned_on = learned_on
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn where that is not done yet, cluster, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         other = self.learned_on[task.dataset]
         learning = replace(task, dataset=other)
         row, kept = kept_run(learning, self.source, protocol.open_dataset(other), folder, setting)
@@ -112,11 +112,9 @@ class CrossDataset:
         return row
 
     def _features(
-        self, model: JULE, layer: str, task: Any, images: ImageSource, centered: bool, runtime: Runtime
+        self, model: JULE, layer: str, task: Task, images: ImageSource, centered: bool, runtime: Runtime
     ) -> torch.Tensor:
         """Features (N, D) of the images in the seed's order."""
-        from asterism.evaluation import protocol
-
         if layer != "data":
             channels, height, width = model.image_shape_
             color = "grey" if channels == 1 else "rgb"
@@ -151,10 +149,8 @@ class PatchCodebook:
         self.n_centers = n_centers
         self.labelled = labelled
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn, code, classify, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol
-
         began = time.monotonic()
         train = protocol.shuffled(images, task.seed)
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
@@ -180,7 +176,7 @@ class PatchCodebook:
         }
         return row
 
-    def _features(self, task: Any, train: ImageSource, folder: Path, setting: Any) -> PatchFeatures | None:
+    def _features(self, task: Task, train: ImageSource, folder: Path, setting: Setting) -> PatchFeatures | None:
         """Whitened patches (n, 3, 6, 6) → what the codebook is made of; None for the patches themselves."""
         if task.entry.class_name != "jule":
             return None
@@ -193,7 +189,7 @@ class PatchCodebook:
 
         return features
 
-    def _learned(self, task: Any, train: ImageSource, folder: Path, setting: Any) -> JULE:
+    def _learned(self, task: Task, train: ImageSource, folder: Path, setting: Setting) -> JULE:
         """JULE fitted to the whitened patches that the codebook will draw, kept for the other columns."""
         kept = folder.parent / f"kept-jule-patches-{task.seed}-{self.n_patches}"
         if RunFolder(kept).exists and RunFolder(kept).read()["status"] == "finished":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
+from asterism.evaluation import protocol, runs
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.runtime import Runtime
@@ -34,13 +35,11 @@ class ProbedRuns:
         self.n_labelled = n_labelled
         self.settings = settings
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Fit, probe, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         ordered = protocol.shuffled(images, task.seed)
         n_fitted = len(images) if task.entry.variant.startswith("long") else min(self.n_fitted, len(images))
-        row = protocol.perform(task, ordered.subset(range(n_fitted)), folder, setting)
+        row = runs.perform(task, ordered.subset(range(n_fitted)), folder, setting)
         labelled = ordered.subset(range(min(self.n_labelled, len(images))))
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
         model, runtime = load(folder), Runtime(setting.device)

@@ -1,8 +1,4 @@
-"""How a method is scored, in one place: which images in which order, how many clusters, what is timed, what is written
-down.
-
-Labels are opened with the images, counted for the number of clusters, taken off, and compared with the result.
-"""
+"""How a method is scored, in one place: which images in which order, how many clusters, and what is written down."""
 
 from __future__ import annotations
 
@@ -10,26 +6,21 @@ import hashlib
 import json
 import shlex
 import subprocess
-from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asterism.errors import AsterismError, MissingDataError, RunError
+from asterism.errors import MissingDataError
 from asterism.estimator import COMPUTING, ImageClusterer
-from asterism.evaluation.guests import guest, guest_params, is_guest, run_guest
-from asterism.evaluation.metrics import scores
-from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.evaluation.guests import guest, guest_params, is_guest
+from asterism.evaluation.table import Entry, Table
 from asterism.images import ImageSource, open_images
-from asterism.methods import METHODS, load
+from asterism.methods import METHODS
 from asterism.parameters import Parameters, set_dotted, to_json
 from asterism.runtime import Runtime, derived_seed, hardware, versions
-from asterism.training.checkpoint import write_text
-from asterism.training.folder import RunFolder, exclusive
 
 Row = dict[str, Any]
 
@@ -152,80 +143,13 @@ def code_commit() -> str | None:
         return None
 
 
-# ---------------------------------------------------------------- one run
-
-
-def claimed(folder: Path) -> AbstractContextManager[bool]:
-    """Hold a run's folder while it runs; gives False where another process holds it."""
-    return exclusive(folder.with_name(folder.name + ".lock"))
-
-
-def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
-    """Run a task, or go on with it where a killed process left it, and score it.
-
-    Parameters
-    ----------
-    task : Task
-    images : ImageSource
-        Of `open_dataset`, in their own order.
-    folder : Path
-        The run folder.
-    setting : Setting
-
-    Returns
-    -------
-    dict
-        The row of ``benchmarks/results``.
-    """
-    if is_guest(task.entry.class_name):
-        return run_guest(task, images, setting)
-    ordered = shuffled(images, task.seed)
-    labels = np.asarray(ordered.labels)
-    n_classes = len(np.unique(labels))
-    unlabelled = replace(ordered, labels=None, label_names=None)
-    estimator = task.estimator(n_classes)
-    estimator.set_params(device=setting.device, verbose=setting.verbose, run_dir=str(folder))
-    if set(task.table.curves) & set(METRIC_LABELS):
-        _watch(estimator, labels, task.table.curves)
-    fitted, commit, resumed = _fit(estimator, unlabelled, RunFolder(folder), setting.commit)
-    found = scores(labels, fitted.labels_)
-    content = RunFolder(folder).read()
-    return {
-        "table": task.table.record,
-        "dataset": task.dataset,
-        "method": task.entry.method,
-        "seed": task.seed,
-        "scores": found,
-        "seconds": round(fitted.fit_seconds_ + (resumed or {"seconds": 0.0})["seconds"], 3),
-        "hardware": content["hardware"],
-        "versions": content["versions"],
-        "params": {**task.params, "n_clusters": estimator.n_clusters},
-        "commit": commit,
-        "protocol": about(task, images, n_classes),
-        "command": task.command,
-        "resumed": resumed,
-        "history": _summary(task.table, fitted.history_, found),
-    }
-
-
-def about(task: Task, images: ImageSource, n_classes: int) -> dict[str, Any]:
-    """What was done to which images, for the row."""
-    by_classes = task.entry.n_clusters == "classes"
-    return {
-        "variant": task.entry.variant,
-        "images": describe(task.dataset, images),
-        "fingerprint": images.fingerprint,
-        "preprocessing": task.table.preprocessing,
-        "order": "shuffled by the seed",
-        "n_clusters": f"number of classes ({n_classes})" if by_classes else f"given ({task.entry.n_clusters})",
-        "labels": "scoring only",
-    }
+# ---------------------------------------------------------------- rows
 
 
 def row_of(
     task: Task, images: ImageSource, setting: Setting, found: Mapping[str, Any], seconds: float, n_clusters: int
 ) -> Row:
-    """The row of a run that has no run folder.
+    """The row of a run, as of one that has no run folder.
 
     Parameters
     ----------
@@ -238,6 +162,7 @@ def row_of(
     seconds : float
     n_clusters : int
     """
+    by_classes = task.entry.n_clusters == "classes"
     return {
         "table": task.table.record,
         "dataset": task.dataset,
@@ -249,68 +174,16 @@ def row_of(
         "versions": versions(),
         "params": {**task.params, "n_clusters": n_clusters},
         "commit": setting.commit,
-        "protocol": about(task, images, n_clusters),
+        "protocol": {
+            "variant": task.entry.variant,
+            "images": describe(task.dataset, images),
+            "fingerprint": images.fingerprint,
+            "preprocessing": task.table.preprocessing,
+            "order": "shuffled by the seed",
+            "n_clusters": f"number of classes ({n_clusters})" if by_classes else f"given ({n_clusters})",
+            "labels": "scoring only",
+        },
         "command": task.command,
         "resumed": None,
         "history": {"rounds": {}},
     }
-
-
-def _watch(estimator: ImageClusterer, labels: np.ndarray, wanted: tuple[str, ...]) -> None:
-    """Have the scores of each round written into the history; the labels stay in this closure."""
-    estimator.on_round = lambda hard: {name: value for name, value in scores(labels, hard).items() if name in wanted}
-
-
-def _fit(
-    estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None
-) -> tuple[ImageClusterer, str | None, dict[str, Any] | None]:
-    """Fit, resume or load: the fitted method, the commit that ended it, and what an earlier life of the run was."""
-    earlier = _earlier(folder, images)
-    if earlier is None:
-        return _begin(estimator, images, folder, commit), commit, None
-    if folder.read()["status"] == "finished":  # killed between the fit and the row
-        return load(folder.path), earlier["commit"], earlier
-    write_text(folder.path / "bench.json", json.dumps(earlier))
-    try:
-        estimator.fit(images)
-    except (RuntimeError, ValueError) as error:
-        if earlier["commit"] == commit and not isinstance(error, RunError):
-            raise
-        return _begin(estimator, images, folder, commit), commit, None  # its state does not fit: other code, or device
-    return estimator, commit, earlier
-
-
-def _begin(estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None) -> ImageClusterer:
-    folder.clear()
-    write_text(folder.path / "bench.json", json.dumps({"commit": commit, "seconds": 0.0}))
-    estimator.fit(images)
-    return estimator
-
-
-def _earlier(folder: RunFolder, images: ImageSource) -> dict[str, Any] | None:
-    """Commit and seconds of a run that lies in the folder; None if there is none, or of other images."""
-    try:
-        begun = json.loads((folder.path / "bench.json").read_text(encoding="utf-8"))
-        content = folder.read()
-        if content["images"]["fingerprint"] != images.fingerprint:
-            return None
-    except (AsterismError, OSError, ValueError, KeyError):
-        return None
-    if content["status"] == "finished":
-        return begun
-    stages = {entry["stage"]: entry["seconds"] for entry in folder.read_history()}  # the last round's, summed up
-    return {"commit": begun["commit"], "seconds": round(sum(stages.values()), 3)}
-
-
-def _summary(table: Table, history: list[dict[str, Any]], final: dict[str, Any]) -> dict[str, Any]:
-    """Rounds of each stage and, for figures, what they showed; a score's curve ends with the final one."""
-    curves = {
-        name: [_rounded(entry[name]) for entry in history if name in entry]
-        + ([_rounded(final[name])] if name in final else [])
-        for name in table.curves
-    }
-    return {"rounds": dict(Counter(entry["stage"] for entry in history)), **({"curves": curves} if curves else {})}
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 6) if isinstance(value, float) else value

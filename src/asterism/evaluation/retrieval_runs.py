@@ -9,6 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from asterism.errors import MissingDataError
+from asterism.evaluation import runs
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource, named_sets, open_images
 from asterism.methods import DeepCluster, load
 from asterism.networks.convolutional import Body
@@ -30,15 +32,13 @@ class RetrievedRuns:
     else on themselves, which the row says.
     """
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Fit, search, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         here = {one.name: one.path for one in named_sets() if one.name in SEARCHED and one.path is not None}
         if not here:
             ways = "; ".join(f"{one.name}: {one.how_to_get}" for one in named_sets() if one.name in SEARCHED)
             raise MissingDataError(f"there is nothing to search: {ways}")
-        row = protocol.perform(task, images, folder, setting)
+        row = runs.perform(task, images, folder, setting)
         model, began = load(folder), time.monotonic()
         run = Run(Runtime(setting.device), task.seed, progress=ProgressBars(setting.verbose))
         body = cast(Body, run.runtime.place(cast(DeepCluster, model).encoder_).body)

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import LinearSVC
 
 from asterism.errors import InputError
+from asterism.evaluation import protocol, runs
 from asterism.evaluation.metrics import scores
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.methods.pretrained import PretrainedClusterer
@@ -72,7 +73,7 @@ class Learnt:
 
     model: PretrainedClusterer
     codes: np.ndarray  # (N, D)
-    row: dict[str, Any]  # of the run that learnt it
+    row: Row  # of the run that learnt it
     seconds: float  # of learning and of the test part's pass
 
 
@@ -93,10 +94,8 @@ class SplitRuns:
         self.svm = svm
         self._learnt: dict[str, Learnt] = {}  # of one set and seed
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Fit, group, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         split = SPLITS[task.dataset]
         train, test = (images.subset(part) for part in split(images, task.seed, task.entry.variant))
         of_all, params = [images.fingerprint, task.seed], dict(task.params)
@@ -104,7 +103,7 @@ class SplitRuns:
         key = json.dumps([*of_all, train.fingerprint, task.entry.class_name, params])
         if key not in self._learnt:
             self._learnt = {kept: one for kept, one in self._learnt.items() if json.loads(kept)[:2] == of_all}
-            row = protocol.perform(task, train, folder, setting)
+            row = runs.perform(task, train, folder, setting)
             began = time.monotonic()
             model = load(folder)
             if not isinstance(model, PretrainedClusterer):

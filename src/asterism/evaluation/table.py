@@ -145,7 +145,7 @@ class Table:
         What photos of a folder are reduced to; by default 64 pixels, see `open_images`.
     perform : callable, optional
         ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
-        (`asterism.evaluation.protocol.perform`): a split, features of another run, a probe.
+        (`asterism.evaluation.runs.perform`): a split, features of another run, a probe.
     guests : bool
         Whether classes of other libraries can be put into it: its rows are clusterings of a set of vectors.
     claims : tuple of Claim

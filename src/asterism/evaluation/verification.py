@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 
 from asterism.errors import MissingDataError
+from asterism.evaluation import protocol, runs
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource, named_sets
 from asterism.methods import JULE, load
 from asterism.networks.conv import build_conv
@@ -32,10 +34,8 @@ class Verified:
     classes.
     """
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn, fine-tune, verify, and give the row of ``benchmarks/results``."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         lfw = _lfw()
         began = time.monotonic()
         n_samples = 1000 * int(task.entry.variant.removesuffix("k"))
@@ -48,7 +48,7 @@ class Verified:
             new = runtime.place(build_conv(samples.shape, run.generator("weights")))
             encoder = fine_tuned(new, unlabelled, _numbered(samples), run, FROM_NOTHING)
         else:
-            row = protocol.perform(task, samples, folder, setting)
+            row = runs.perform(task, samples, folder, setting)
             model = cast(JULE, load(folder))
             clusters = torch.from_numpy(np.asarray(model.labels_))
             again = protocol.shuffled(unlabelled, task.seed)  # as the fit saw them

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asterism.errors import MissingDataError
+from asterism.evaluation import runs
+from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource, named_sets
 from asterism.images.named import data_folders
 from asterism.methods import load
@@ -45,13 +47,11 @@ class TransferredRuns:
         self.columns = columns
         self.short = dict(short)
 
-    def __call__(self, task: Any, images: ImageSource, folder: Path, setting: Any) -> dict[str, Any]:
+    def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Fit, transfer, and give the row of ``benchmarks/results``; a killed task goes on where it was."""
-        from asterism.evaluation import protocol  # which knows every table, and so this file
-
         places = {name: _place(name) for name in ("voc2007", "voc2012") if self._needs(name)}
         proposals = given_proposals() if self._needs("voc2007") else None
-        row = protocol.perform(task, images, folder, setting)
+        row = runs.perform(task, images, folder, setting)
         model, runtime, began = load(folder), Runtime(setting.device), time.monotonic()
         changed = self.short if task.entry.variant.startswith("laptop") else {}
         done: dict[str, Any] = {}
