@@ -75,6 +75,12 @@ def test_imports_go_one_way(path):
             assert ROOMS.index(imported) <= ROOMS.index(room), f"{path}:{line}: {room} imports {imported}"
 
 
+def test_the_drawing_shows_every_room():
+    drawn = (ROOT.parents[1] / "docs" / "house.svg").read_text()
+    assert all(f">{room}</text>" in drawn for room in ROOMS)
+    assert drawn.count('font-weight="bold"') == len(ROOMS)  # and no room that is not there
+
+
 def imported_files(path: Path) -> set[Path]:
     """Files of the package that one imports, at its top or within a function; packages' doors are left out."""
     found = set()
