@@ -245,6 +245,27 @@ def test_the_map_is_drawn_and_redrawn_when_a_cluster_is_highlighted(opened):
     assert opened.messages() == []
 
 
+def test_the_name_of_a_group_stands_at_its_points(opened):
+    middles = """
+      const data = { clusters: [0, 0, 0, 0, 0, 1, 1, 1, 1] };  // two far clumps, and a square
+      const x = [0, 0, 0, 1, 1, 0.4, 0.6, 0.4, 0.6], y = [1, 1, 1, 0, 0, 0.4, 0.4, 0.6, 0.6];
+      const { sizes } = asterism.shared;
+      asterism.shared.sizes = [5, 4];
+      try { return asterism.mapColorings(data, x, y).clusters.middles; } finally { asterism.shared.sizes = sizes; }"""
+    clumps, square = opened.js(middles)
+    assert clumps["point"] in (0, 1, 2) and clumps["reach"] == 0  # its middle (0.4, 0.6) is nowhere
+    assert square["point"] in (5, 6, 7, 8) and square["reach"] == pytest.approx(0.2)
+    drawn = """
+      const { points, draw } = asterism.map, written = [], fill = points.context.fillText;
+      points.context.fillText = (name, ...at) => written.push(at);
+      try { draw(); } finally { points.context.fillText = fill; }
+      const places = Array.from({ length: points.n }, (_, i) => points.pointToScreen(i));
+      const over = (at) => places.filter(([x]) => x === at[0]).map(([, y]) => y - at[1]);
+      return written.map((at) => Math.min(...over(at).filter((one) => one >= 0)));"""
+    above = opened.js(drawn)
+    assert above and all(0 <= one <= 16 for one in above)
+
+
 def test_pointing_shows_the_picture_and_what_is_known(opened):
     point_at(opened, 7)
     opened.wait(lambda: opened.js("return !document.getElementById('tip').hidden"))

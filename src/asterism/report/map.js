@@ -11,6 +11,7 @@ asterism.draw.map = (section, data, sprites) => {
   const ink = new Uint8Array(3 * n); // colour of each point
   const lit = new Uint8Array(n).fill(1); // 0 where another group is highlighted
   const chosen = new Set(); // highlighted groups
+  const NAME = 16; // a group's name is so far from a point that it leaves to be seen, in CSS pixels
   const PICTURE = 40; // side of a point's picture, in CSS pixels
   let mode = modes.clusters;
   let pointed = -1;
@@ -37,7 +38,7 @@ asterism.draw.map = (section, data, sprites) => {
     context.globalAlpha = 1;
   };
 
-  /** The name of each group in its middle: colour alone does not reach every eye. */
+  /** The name of each group in its middle, above it where it would hide it: colour alone does not reach every eye. */
   const drawNames = () => {
     Object.assign(context, {
       font: `600 14px ${asterism.color("--sans")}`, textAlign: "center", textBaseline: "middle", lineJoin: "round",
@@ -45,9 +46,10 @@ asterism.draw.map = (section, data, sprites) => {
     });
     mode.middles.forEach((middle, group) => {
       if (!middle || (chosen.size && !chosen.has(group))) return;
-      const at = points.toScreen(...middle);
-      context.strokeText(mode.short(group), ...at);
-      context.fillText(mode.short(group), ...at);
+      const [left, top] = points.pointToScreen(middle.point);
+      const above = top - Math.max(0, NAME - middle.reach * points.scale);
+      context.strokeText(mode.short(group), left, above);
+      context.fillText(mode.short(group), left, above);
     });
   };
 

@@ -1,6 +1,6 @@
 /* What the points of the map can be coloured by. */
 
-/** Colourings by name: group `of` a point, `colors`, `name` and `counts` of the groups, `middles` where names stand. */
+/** Colourings by name: group `of` a point, `colors`, `name` and `counts` of the groups, `middles` at which names stand. */
 asterism.mapColorings = (data, x, y) => {
   const { colors, classNames, classColors, standsFor, sizes } = asterism.shared;
   const n = x.length;
@@ -11,13 +11,19 @@ asterism.mapColorings = (data, x, y) => {
     for (let i = 0; i < n; i++) counts[of(i)]++;
     return counts;
   };
-  /** Median place of each group's points. */
+  /** Of each group a point in its middle, and how far a quarter of the others lie from there. */
   const middles = (groups, of) => {
     if (groups > MOST_NAMES) return null;
     const members = Array.from({ length: groups }, () => []);
     for (let i = 0; i < n; i++) members[of(i)].push(i);
-    const median = (list, at) => at[list.sort((a, b) => at[a] - at[b])[list.length >> 1]];
-    return members.map((list) => (list.length ? [median(list, x), median(list, y)] : null));
+    const sorted = (values) => values.sort((a, b) => a - b);
+    return members.map((list) => {
+      if (!list.length) return null;
+      const [left, top] = [x, y].map((at) => sorted(list.map((i) => at[i]))[list.length >> 1]);
+      const far = (i, u, v) => Math.hypot(x[i] - u, y[i] - v);
+      const middle = list.reduce((best, i) => (far(i, left, top) < far(best, left, top) ? i : best));
+      return { point: middle, reach: sorted(list.map((i) => far(i, x[middle], y[middle])))[list.length >> 2] };
+    });
   };
 
   const { className } = asterism;
