@@ -28,6 +28,7 @@ TINY = {
     "training.lr": 0.05,
     "autoencoder.training.n_epochs": 2,
     "autoencoder.n_features": 6,
+    "autoencoder.max_unexplained": 1.0,
     "first_groups.method": "k-means",
     "first_groups.n_init": 2,
     "first_groups.rounds": 0,

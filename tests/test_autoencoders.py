@@ -1,0 +1,91 @@
+"""Auto-encoders that go on where their training left too much of the images unexplained."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from asterism import FCAE, Training, open_images
+from asterism.methods import autoencoders
+from asterism.runtime import Runtime
+from asterism.training import Run
+from asterism.training import run as run_module
+from asterism.training.autoencoder import REST_EPOCHS, pixel_variance, train_autoencoder
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().images[:200].astype(np.float32) / 16
+
+
+def fitted(images, **settings):
+    settings = {"training": Training(n_epochs=4, optimizer="sgd", lr=0.05), "augmentation": "none"} | settings
+    return FCAE(12, device="cpu", random_state=0, **settings).fit(images)
+
+
+def stages(model):
+    return [entry["stage"] for entry in model.history_]
+
+
+def test_the_variance_is_the_error_of_the_mean_image(digits):
+    wanted = np.square(digits - digits.mean(0)).mean()
+    assert pixel_variance(open_images(digits)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_few_images_are_learnt_until_they_are_explained(digits):
+    model = fitted(digits)
+    error = np.square(model.reconstruct(digits)[:, 0] - digits).mean() / digits.var(0).mean()
+    short = fitted(digits, max_unexplained=1.0)
+    left = np.square(short.reconstruct(digits)[:, 0] - digits).mean() / digits.var(0).mean()
+    assert stages(short) == ["autoencoder"] * 4 and left > 0.5
+    assert stages(model)[:5] == ["autoencoder"] * 4 + ["autoencoder-adam"] and len(stages(model)) <= 4 + 5 * 4
+    assert error < 0.6 * left
+
+
+def test_it_ends_at_half_of_what_may_be_missed(digits):
+    model = fitted(digits, max_unexplained=0.6)
+    losses = [entry["loss"] / digits.var(0).mean() for entry in model.history_]
+    assert losses[3] > 0.6 and losses[-1] <= 0.3 < losses[-2] and len(losses) < 24
+
+
+def test_what_is_explained_is_left_alone(digits):
+    enough = Training(n_epochs=40, optimizer="adam", lr=0.003)
+    assert set(stages(fitted(digits, training=enough, max_unexplained=0.5))) == {"autoencoder"}
+
+
+def test_vectors_and_half_trained_starts_are_left_alone(digits):
+    assert set(stages(fitted(digits.reshape(len(digits), -1)))) == {"autoencoder"}
+    run = Run(Runtime("cpu"), 0)
+    FCAE(12, training=Training(n_epochs=4)).train_network(open_images(digits), run, share=0.5)
+    assert [entry["stage"] for entry in run.history] == ["autoencoder"] * 2
+
+
+def test_it_ends_where_the_loss_rests(digits):
+    run, network = Run(Runtime("cpu"), 0), torch.nn.Conv2d(1, 1, 1)
+    training = Training(n_epochs=100, optimizer="sgd", lr=1e-9)
+    train_autoencoder(network, open_images(digits), training, run, target=0.0)
+    assert len(run.history) == REST_EPOCHS + 1
+
+
+def test_a_run_killed_while_it_goes_on_ends_as_the_unbroken_one(digits, tmp_path, monkeypatch):
+    whole = fitted(digits)
+    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0)
+    kept, seen = autoencoders.train_autoencoder, []
+
+    def dies(network, images, training, run, **options):
+        def record(**values):
+            seen.append(values)
+            if len(seen) == 9:  # the fifth epoch of the second stage
+                raise KeyboardInterrupt
+            Run.record(run, **values)
+
+        monkeypatch.setattr(run, "record", record)
+        kept(network, images, training, run, **options)
+
+    monkeypatch.setattr(autoencoders, "train_autoencoder", dies)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(digits, run_dir=tmp_path)
+    monkeypatch.setattr(autoencoders, "train_autoencoder", kept)
+    again = fitted(digits, run_dir=tmp_path)
+    assert [entry["loss"] for entry in again.history_] == [entry["loss"] for entry in whole.history_]
+    np.testing.assert_array_equal(again.transform(digits), whole.transform(digits))
