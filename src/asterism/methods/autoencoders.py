@@ -120,7 +120,7 @@ class FCAE(AutoEncoder):
         Default ``FCAE.DEFAULTS["training"]``; the paper is silent.
     augmentation : Augmentation, "none" or None, default=None
         Small random shifts and rotations, ``FCAE.DEFAULTS["augmentation"]``; ``"none"`` as in the paper.
-    max_unexplained : float, default=0.18
+    max_unexplained : float, default=0.25
         Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss more,
         Adam at .001 goes on until they miss half of this share, or no longer gain, for at most five times as many
         epochs; 1 never goes on. MNIST, USPS and COIL-100 are below it; sets of few or large images are not. Vectors
@@ -157,7 +157,7 @@ class FCAE(AutoEncoder):
         *,
         training: Training | None = None,
         augmentation: Augmentation | str | None = None,
-        max_unexplained: float = 0.18,
+        max_unexplained: float = 0.25,
         device: str = "auto",
         precision: str = "32-true",
         run_dir: Any = None,
