@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from asterism import DBC, DEC, FCAE, Augmentation, DAEKMeans, KMeans, Training
+from asterism.clustering import affinities
 from asterism.errors import InputError
 from asterism.evaluation.guests import guest, is_guest, missing_guest
+from asterism.evaluation.printing import format_table
 from asterism.evaluation.protocol import Task
 from asterism.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
 from asterism.evaluation.tables import TABLES, find_tables
 from asterism.evaluation.tables_dbc import AUGMENTED_LINKED, LINKED
 from asterism.images import named_sets
-from asterism.methods import METHODS
+from asterism.methods import METHODS, agglomerative
 from asterism.parameters import set_dotted
 
 PAPER = Path(__file__).parents[2] / "shared" / "papers" / "dbc-fcae.txt"
@@ -248,3 +250,16 @@ def test_the_choices_of_jules_paper():
     ours = {one.paper_row: Task(table, "umist", one, 0).params for one in table.entries if "OURS" in one.paper_row}
     assert {row: params["result"] for row, params in ours.items()} == {"OURS-SF": "sf", "OURS-RC": "rc"}
     assert {params["unroll_rate"] for params in ours.values()} == {0.2}
+
+
+@pytest.mark.parametrize("name", ["jule-3", "jule-4"])
+def test_what_holds_all_pairs_of_images_is_not_run_on_large_sets(name):
+    limits = {"sc-njw": affinities.MAX_SAMPLES, "sc-st": affinities.MAX_SAMPLES, "ac-link": agglomerative.MAX_SAMPLES}
+    table, sizes = TABLES[name], {one.name: one.n for one in named_sets()}
+    for entry in table.entries:
+        large = {one for one in (*table.datasets, *table.also) if sizes[one] > limits.get(entry.method, 10**9)}
+        assert set(entry.too_large) == large
+        assert all(entry.fits(one) and not entry.runs_on(one) for one in large)
+    assert "mnist: not run, for they hold a number for each pair of images: SC-NJW, SC-ST, AC-Link." in format_table(
+        name, [], {"dataset": "mnist"}
+    )

@@ -135,7 +135,7 @@ def _run(
     setting: protocol.Setting,
     echo: Callable[[str], None],
 ) -> None:
-    entries = [entry for entry in entries_of(table, only) if entry.fits(dataset)]
+    entries = [entry for entry in entries_of(table, only) if entry.runs_on(dataset)]
     tasks = [protocol.Task(table, dataset, entry, seed) for seed in seeds for entry in entries]
     if not tasks:
         return

@@ -202,10 +202,13 @@ def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[st
     for images in sorted(there) if known else ():
         if not images.endswith(f"{known['n']} images, {known['size']}"):
             yield f"{images}: the paper has {known['n']} images, {known['size']}."
+    too_large = dict.fromkeys(entry.paper_row for entry in table.entries if dataset in entry.too_large)
+    if too_large:
+        yield f"{dataset}: not run, for they hold a number for each pair of images: {', '.join(too_large)}."
     if not there:
         yield f"{dataset}: no run is recorded{_absence(dataset)}."
         return
-    lacking = sum(entry.fits(dataset) and not _rows_of(dataset, entry, current) for entry in table.entries)
+    lacking = sum(entry.runs_on(dataset) and not _rows_of(dataset, entry, current) for entry in table.entries)
     if lacking:
         again = f"asterism bench {table.record} --only dataset={dataset}"
         yield f"{dataset}: rows not run yet: {lacking} ({again}; what they take: asterism bench --list {table.record})."

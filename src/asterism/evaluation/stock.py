@@ -111,7 +111,7 @@ def list_tables(
 
 
 def _fitting(table: Table, dataset: str) -> list[Entry]:
-    return [entry for entry in entries_of(table, {}) if entry.fits(dataset)]
+    return [entry for entry in entries_of(table, {}) if entry.runs_on(dataset)]
 
 
 def _stock(table: Table, rows: list[Row], rates: Rates, seeds: Sequence[int]) -> Iterator[SetStock]:

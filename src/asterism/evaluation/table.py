@@ -62,6 +62,8 @@ class Entry:
         Further ``params`` of single data sets: what the paper itself chose set by set.
     datasets : tuple of str
         The only sets that it can be run on; empty: all.
+    too_large : tuple of str
+        Sets that it cannot be run on, for it holds a number for each pair of images; printed without a figure.
     estimator : str
         That name or path, where it is not ``method``: rows of one class with different settings.
     """
@@ -74,6 +76,7 @@ class Entry:
     by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     estimator: str = ""
     datasets: tuple[str, ...] = ()
+    too_large: tuple[str, ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -81,8 +84,12 @@ class Entry:
         return self.estimator or self.method
 
     def fits(self, dataset: str) -> bool:
-        """Whether it can be run on a data set."""
+        """Whether a data set's table has it."""
         return not self.datasets or dataset in self.datasets
+
+    def runs_on(self, dataset: str) -> bool:
+        """Whether it can be run on a data set."""
+        return self.fits(dataset) and dataset not in self.too_large
 
     def params_on(self, dataset: str) -> dict[str, Any]:
         """The settings on a data set."""
