@@ -48,6 +48,21 @@ def test_it_ends_at_half_of_what_may_be_missed(digits):
     assert losses[3] > 0.6 and losses[-1] <= 0.3 < losses[-2] and len(losses) < 24
 
 
+def test_it_begins_anew_where_nothing_was_learnt(digits, monkeypatch):
+    kept, begun = autoencoders.train_autoencoder, []
+
+    def seen(network, *rest, **options):
+        begun.append(next(network.parameters()).detach().clone())
+        kept(network, *rest, **options)
+
+    monkeypatch.setattr(autoencoders, "train_autoencoder", seen)
+    for epochs in (1, 8):
+        model = fitted(digits, training=Training(n_epochs=epochs, optimizer="sgd", lr=0.05))
+        assert (model.history_[epochs - 1]["loss"] > digits.var(0).mean()) == (epochs == 1)
+    first, anew, second, onwards = begun
+    assert torch.equal(first, anew) and torch.equal(first, second) and not torch.equal(second, onwards)
+
+
 def test_what_is_explained_is_left_alone(digits):
     enough = Training(n_epochs=40, optimizer="adam", lr=0.003)
     assert set(stages(fitted(digits, training=enough, max_unexplained=0.5))) == {"autoencoder"}

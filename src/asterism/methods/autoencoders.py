@@ -122,9 +122,9 @@ class FCAE(AutoEncoder):
         Small random shifts and rotations, ``FCAE.DEFAULTS["augmentation"]``; ``"none"`` as in the paper.
     max_unexplained : float, default=0.25
         Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss more,
-        Adam at .001 goes on until they miss half of this share, or no longer gain, for at most five times as many
-        epochs; 1 never goes on. MNIST, USPS and COIL-100 are below it; sets of few or large images are not. Vectors
-        (1×1 images) are left as they are.
+        Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of this
+        share, or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and COIL-100 are
+        below it; sets of few or large images are not. Vectors (1×1 images) are left as they are.
     device, precision : str
         See `Runtime`.
     run_dir : path, optional
@@ -179,9 +179,12 @@ class FCAE(AutoEncoder):
 
     def _train_on(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         losses = [entry["loss"] for entry in run.history if entry["stage"] == "autoencoder"]
-        most = self.max_unexplained * pixel_variance(images)
+        variance = pixel_variance(images)
+        most = self.max_unexplained * variance
         if not losses or losses[-1] <= most or self.max_unexplained == 1 or images.shape[1:] == (1, 1):
             return
+        if losses[-1] > variance:  # not even the mean image was learnt: nothing to go on from
+            network.load_state_dict(build(lambda: self._build(images.shape), run.generator("weights")).state_dict())
         longer = {"n_epochs": FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE}
         more = Training(**{**training.get_params(), **longer})
         changed, stage = resolve_augmentation(self), "autoencoder-adam"
