@@ -13,7 +13,7 @@ from asterism.networks.stacked import StackedAutoEncoderNetwork
 from asterism.training.epoch import Training, train_epoch
 from asterism.training.run import Run
 
-RESTS, REST_EPOCHS = 0.95, 10  # a loss rests where so many epochs have left so much of it
+RESTS, REST_EPOCHS = 0.95, 20  # a loss rests where so many epochs have left so much of the least before them
 N_VARIANCE = 4096  # images that tell the variance of all
 
 
@@ -58,8 +58,8 @@ def train_autoencoder(
     stage : str
         Name in the history and of the checkpoint.
     target : float, optional
-        Loss at which it ends before ``training.n_epochs``; it then also ends where the loss rests, less than 5 % below
-        that of ten epochs before.
+        Loss at which it ends before ``training.n_epochs``; it then also ends where the loss rests: twenty epochs have
+        gained less than 5 %.
     """
     network.train()
     wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
@@ -78,7 +78,8 @@ def train_autoencoder(
 
 
 def _rests(losses: torch.Tensor) -> bool:
-    return len(losses) > REST_EPOCHS and bool(losses[-1] > RESTS * losses[-1 - REST_EPOCHS])
+    before, last = losses[:-REST_EPOCHS], losses[-REST_EPOCHS:]
+    return len(before) > 0 and bool(last.min() > RESTS * before.min())
 
 
 def pretrain_layers(
