@@ -149,7 +149,7 @@ def code_commit() -> str | None:
 def row_of(
     task: Task, images: ImageSource, setting: Setting, found: Mapping[str, Any], seconds: float, n_clusters: int
 ) -> Row:
-    """The row of a run, as of one that has no run folder.
+    """The row of a run; `runs.perform` has hardware, versions and history from the run folder instead.
 
     Parameters
     ----------
