@@ -60,7 +60,7 @@ def test_small_clusters_get_fewer_neighbours(run, monkeypatch):
 def test_the_network_learns_groups_before_its_own_scores():
     digits = load_digits()
     images = digits.images[digits.target < 5][:500] / 16
-    autoencoder = FCAE(training=Training(n_epochs=3))
+    autoencoder = FCAE(training=Training(n_epochs=3), max_unexplained=1.0)
     short = Training(n_epochs=2, batch_size=100, optimizer="sgd", lr=0.1, momentum=0.9)
     model = DBC(5, autoencoder=autoencoder, training=short, device="cpu", random_state=0).fit(images)
     learnt = {}
