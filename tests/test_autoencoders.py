@@ -1,5 +1,10 @@
 """Auto-encoders that go on where their training left too much of the images unexplained."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +109,17 @@ def test_a_run_killed_while_it_goes_on_ends_as_the_unbroken_one(digits, tmp_path
     again = fitted(digits, run_dir=tmp_path)
     assert [entry["loss"] for entry in again.history_] == [entry["loss"] for entry in whole.history_]
     np.testing.assert_array_equal(again.transform(digits), whole.transform(digits))
+
+
+def test_two_processes_end_together(digits, tmp_path):
+    """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""
+    np.savez(tmp_path / "digits.npz", images=(digits * 255).astype(np.uint8))
+    settings = {"autoencoder.training.n_epochs": 4, "autoencoder.max_unexplained": 0.4, "training.n_epochs": 1}
+    settings["autoencoder.augmentation"] = "none"
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    asked = ["cluster", tmp_path / "digits.npz", "-k", "5", "--method", "dbc", *words, "--out", tmp_path / "run"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "asterism"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([*map(str, start + asked)], env=environment, timeout=300, check=True, capture_output=True)
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert 1 <= sum(entry["stage"] == "autoencoder-adam" for entry in history) < 20

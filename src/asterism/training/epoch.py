@@ -171,7 +171,7 @@ def train_epoch(
     Returns
     -------
     float
-        Mean loss of the batches.
+        Mean loss of the batches of all processes, the same in each.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def train_epoch(
         optimizer.step()
         total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
         n_batches += 1
-    mean = float(total) / max(1, n_batches)
+    mean = float(run.runtime.sum_over_ranks(total)) / (max(1, n_batches) * run.runtime.world_size)
     if not math.isfinite(mean):
         raise DivergenceError(
             f"the loss of {key[0]} is {mean} after epoch {key[1] + 1}: lower training.lr={training.lr:g}, set "
