@@ -27,6 +27,7 @@ _FROM_KMEANS = {
 LINKED, AUGMENTED_LINKED = "from linkage", "augmentation and linkage"
 # After its 640 steps of SGD the deep network for 128x128 still errs by 30 % of the pixels' variance; Adam brings it to
 # half of that in as many. Shallower ones learn enough by SGD, and USPS gets worse by Adam (docs/methods/dbc.md).
+# By the default it would go on by Adam after those (`FCAE.max_unexplained`); the rows have Adam from the beginning.
 _BY_ADAM = {
     name: {"autoencoder.training.optimizer": "adam", "autoencoder.training.lr": 0.001}
     for name in ("coil20", "coil100-128")
