@@ -11,11 +11,13 @@ from sklearn.manifold import trustworthiness as theirs
 from asterism.errors import InputError
 from asterism.evaluation import embedding, protocol
 from asterism.evaluation.embedding import Embedded
+from asterism.evaluation.metrics import scores
 from asterism.evaluation.printing import score_cell
 from asterism.evaluation.protocol import Setting, Task
 from asterism.evaluation.table import Entry
 from asterism.evaluation.tables import TABLES
 from asterism.images import open_images
+from asterism.methods import load
 from asterism.transfer import embedding as measures
 from asterism.transfer.embedding import nearest_neighbor_error, trustworthiness
 
@@ -73,7 +75,8 @@ def parts(monkeypatch):
 
 def row_of(parts, entry, tmp_path):
     task = Task(TABLES["jule-13"], "some-train", entry, 0)
-    return Embedded(50)(task, parts[0], tmp_path / "run", Setting("cpu"))
+    wide = Entry("jule", "OURS", "wide", {"training.n_epochs": 1})
+    return Embedded(50, wide)(task, parts[0], tmp_path / "run", Setting("cpu"))
 
 
 def test_a_guests_row_is_what_the_class_itself_gives(parts, tmp_path):
@@ -113,6 +116,20 @@ def test_a_methods_row(parts, tmp_path, estimator, params, dimensions):
     assert row["protocol"]["dimensions"] == dimensions
     assert 0 <= row["scores"]["nn_error"] <= 1 and 0 < row["scores"]["trust"] <= 1
     assert "acc" in row["scores"]  # its clusters are scored too
+
+
+def test_a_narrow_layer_keeps_the_clusters_of_the_wide_network(parts, tmp_path):
+    entry = Entry(embedding.NARROWED, "OURS, 3D", "3D", {"network.n_features": 3}, estimator="jule")
+    row = row_of(parts, entry, tmp_path)
+    assert row["protocol"]["dimensions"] == 3 and row["method"] == embedding.NARROWED
+    assert "160 features" in row["protocol"]["clusters of"]
+    (kept,) = tmp_path.glob("kept-jule-some-train-0-*[0-9a-f]")
+    wide, train = load(kept), protocol.shuffled(parts[0], 0)
+    assert row["scores"]["acc"] == pytest.approx(scores(np.asarray(train.labels), wide.labels_)["acc"])
+    first, last = wide.embedding_[:, :3], train.labels  # three of the 160 units are no embedding
+    cut = nearest_neighbor_error(first, last, wide.transform(parts[1])[:, :3], parts[1].labels)
+    assert row["scores"]["nn_error"] < cut
+    assert row_of(parts, entry, tmp_path)["scores"] == row["scores"]  # the kept run is not fitted again
 
 
 def test_the_two_tables_share_their_runs():

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from asterism.evaluation import protocol, runs
 from asterism.evaluation.guests import guest, is_guest, vectors
+from asterism.evaluation.jule_runs import kept_run
 from asterism.evaluation.protocol import Row, Setting, Task
+from asterism.evaluation.table import Entry
+from asterism.features import extract
 from asterism.images import ImageSource
-from asterism.methods import load
+from asterism.methods import JULE, load
+from asterism.networks.conv import ConvNetwork
+from asterism.runtime import Runtime
+from asterism.training import Run
+from asterism.training.progress import ProgressBars
+from asterism.transfer.cluster_tuning import narrowed
 from asterism.transfer.embedding import nearest_neighbor_error, trustworthiness
 
 LABELLED = "with labels"  # in the name of a variant: the method is shown the labels of the training part
+NARROWED = "jule-narrowed"  # the method whose last layer becomes narrow when the clusters are found
 
 
 class Embedded:
@@ -29,10 +40,13 @@ class Embedded:
     n_labelled : int
         Training images that a method which learns from labels is shown, the first in the seed's order: NCA's gradient
         holds a number for each pair of them.
+    source : Entry
+        The run of JULE, as wide as it is, whose clusters the method `NARROWED` learns a narrow layer from.
     """
 
-    def __init__(self, n_labelled: int) -> None:
+    def __init__(self, n_labelled: int, source: Entry) -> None:
         self.n_labelled = n_labelled
+        self.source = source
 
     def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn, embed, measure, and give the row of ``benchmarks/results``."""
@@ -40,6 +54,8 @@ class Embedded:
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
         if is_guest(task.entry.class_name):
             row, places, found = self._by_guest(task, train, test, setting)
+        elif task.entry.method == NARROWED:
+            row, places, found = self._narrowed(task, images, test, folder, setting)
         else:
             row = runs.perform(task, images, folder, setting)
             model = load(folder)
@@ -73,6 +89,24 @@ class Embedded:
         row = runs.guest_row(task, train, setting, {}, seconds, 0)
         del row["params"]["n_clusters"]
         row["protocol"] |= {"n_clusters": "none", "learnt from": f"{seen} images", "labels": _use(task.entry.variant)}
+        return row, places, found
+
+    def _narrowed(
+        self, task: Task, images: ImageSource, test: ImageSource, folder: Path, setting: Setting
+    ) -> tuple[Row, np.ndarray, np.ndarray]:
+        """The row, and the places of the training and of the test part."""
+        row, kept = kept_run(task, self.source, images, folder, setting)
+        model = cast(JULE, load(kept))
+        began = time.monotonic()
+        runtime = Runtime(setting.device)
+        run = Run(runtime, task.seed, folder / "narrowing", ProgressBars(setting.verbose))
+        train = replace(protocol.shuffled(images, task.seed), labels=None, label_names=None)
+        wide = cast(ConvNetwork, runtime.place(model.encoder_))
+        n_features = task.estimator().resolved("network").n_features
+        network = narrowed(wide, train, torch.from_numpy(np.asarray(model.labels_)), n_features, run)
+        places, found = (extract(network, part, runtime).cpu().numpy() for part in (train, test))
+        row["seconds"] = round(row["seconds"] + time.monotonic() - began, 3)
+        row["protocol"]["clusters of"] = f"a run with {model.embedding_.shape[1]} features, as in a row of jule-3"
         return row, places, found
 
 
