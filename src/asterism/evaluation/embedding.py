@@ -22,7 +22,7 @@ from asterism.networks.conv import ConvNetwork
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
-from asterism.transfer.cluster_tuning import narrowed
+from asterism.transfer.cluster_tuning import TUNING, narrowed
 from asterism.transfer.embedding import nearest_neighbor_error, trustworthiness
 
 LABELLED = "with labels"  # in the name of a variant: the method is shown the labels of the training part
@@ -106,7 +106,10 @@ class Embedded:
         network = narrowed(wide, train, torch.from_numpy(np.asarray(model.labels_)), n_features, run)
         places, found = (extract(network, part, runtime).cpu().numpy() for part in (train, test))
         row["seconds"] = round(row["seconds"] + time.monotonic() - began, 3)
-        row["protocol"]["clusters of"] = f"a run with {model.embedding_.shape[1]} features, as in a row of jule-3"
+        row["protocol"] |= {
+            "clusters of": f"a run with {model.embedding_.shape[1]} features, as in a row of jule-3",
+            "tuning": TUNING.get_params(),
+        }
         return row, places, found
 
 
