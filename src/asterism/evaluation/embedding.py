@@ -22,7 +22,7 @@ from asterism.networks.conv import ConvNetwork
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
-from asterism.transfer.cluster_tuning import TUNING, narrowed
+from asterism.transfer.cluster_tuning import TUNING, fine_tuned, narrowed
 from asterism.transfer.embedding import nearest_neighbor_error, trustworthiness
 
 LABELLED = "with labels"  # in the name of a variant: the method is shown the labels of the training part
@@ -101,9 +101,10 @@ class Embedded:
         runtime = Runtime(setting.device)
         run = Run(runtime, task.seed, folder / "narrowing", ProgressBars(setting.verbose))
         train = replace(protocol.shuffled(images, task.seed), labels=None, label_names=None)
-        wide = cast(ConvNetwork, runtime.place(model.encoder_))
         n_features = task.estimator().resolved("network").n_features
-        network = narrowed(wide, train, torch.from_numpy(np.asarray(model.labels_)), n_features, run)
+        narrow = narrowed(cast(ConvNetwork, model.encoder_), train.shape, n_features, run.generator("narrow layer"))
+        clusters = torch.from_numpy(np.asarray(model.labels_))
+        network = fine_tuned(runtime.place(narrow), train, clusters, run, TUNING)
         places, found = (extract(network, part, runtime).cpu().numpy() for part in (train, test))
         row["seconds"] = round(row["seconds"] + time.monotonic() - began, 3)
         row["protocol"] |= {

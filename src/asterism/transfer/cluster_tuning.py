@@ -80,14 +80,9 @@ def fine_tuned(
 
 
 def narrowed(
-    encoder: ConvNetwork,
-    images: ImageSource,
-    labels: torch.Tensor,
-    n_features: int,
-    run: Run,
-    training: Training | None = None,
-) -> nn.Module:
-    """JULE's network with a last layer of few units, fine-tuned on the clusters that it found.
+    encoder: ConvNetwork, shape: tuple[int, int, int], n_features: int, generator: torch.Generator
+) -> ConvNetwork:
+    """JULE's network with a new last layer of few units in place of its own, to be fine-tuned on what it found.
 
     A network that is narrow from the start has to find the clusters by neighbours in few dimensions, which on a circle
     tell nothing. Here the wide one finds them, and the narrow layer lays them out. Ours: the slides' Tables 13 and 14
@@ -96,29 +91,20 @@ def narrowed(
     Parameters
     ----------
     encoder : ConvNetwork
-        On the run's device; left as it is.
-    images : ImageSource
-        N images.
-    labels : torch.Tensor of shape (N,)
-        Clusters, from 0.
+        Left as it is.
+    shape : tuple of int
+        (C, H, W) of its images.
     n_features : int
-        Units of the new layer; the convolutions begin as the encoder's.
-    run : Run
-        With a folder, a killed run goes on where it was.
-    training : Training, optional
-        Default `TUNING`.
+        Units of the new layer.
+    generator : torch.Generator
+        Of its first weights; on the CPU.
 
     Returns
     -------
-    nn.Module
-        On the run's device; images (B, C, H, W) → (B, n_features) of any length.
-
-    Notes
-    -----
-    JULE's triplets instead of the softmax layer had an error of .212 in two dimensions of MNIST, in a trial of as many
-    passes, where this has .063 (docs/methods/jule.md).
+    ConvNetwork
+        On the CPU, its convolutions and mean image the encoder's.
     """
-    network = build_conv(images.shape, run.generator("narrow layer"), n_features)
+    network = build_conv(shape, generator, n_features)
     others = {name: value for name, value in encoder.state_dict().items() if not name.startswith("linear")}
     network.load_state_dict(others, strict=False)
-    return fine_tuned(run.runtime.place(network), images, labels, run, training)
+    return network
