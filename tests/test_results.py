@@ -25,8 +25,17 @@ def test_no_figure_without_a_row(tmp_path):
     (tmp_path / "dbc-4.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     page, table = results_page(tmp_path), readme_table(tmp_path)
     assert page.count("## dbc-4") == 1 and f"{row['scores']['acc']:.3f}" in page
-    assert len(table.splitlines()) == 2 + 2  # ACC and NMI-max of one method
-    assert f"| {row['scores']['acc']:.3f} " in table
+    assert len(table.splitlines()) == 2 + 1
+    assert f"| ACC {row['scores']['acc']:.3f} " in table and f" · NMI-max {row['scores']['nmi_max']:.3f} " in table
+
+
+def test_tables_of_the_same_runs_share_a_line(tmp_path):
+    rows = map(json.loads, (RESULTS / "jule-3.jsonl").read_text(encoding="utf-8").splitlines())
+    row = next(one for one in rows if one["method"] == "jule" and one["dataset"] == "usps" and one["seed"] == 0)
+    (tmp_path / "jule-3.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    line = readme_table(tmp_path).splitlines()[-1]
+    assert line.startswith("| jule-3, jule-10 | usps |")
+    assert f"NMI-sqrt {row['scores']['nmi_sqrt']:.3f}" in line and f"ACC {row['scores']['acc']:.3f}" in line
 
 
 def test_written_between_the_marks_of_a_checkout_only(tmp_path):

@@ -10,7 +10,7 @@ from asterism.evaluation.embedding import NARROWED
 from asterism.evaluation.printing import format_table, score_cell
 from asterism.evaluation.protocol import Row
 from asterism.evaluation.records import recorded, variant_of
-from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Table
+from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import TABLES
 from asterism.training.checkpoint import write_text
 
@@ -36,10 +36,9 @@ def results_page(results_dir: Path) -> str:
 
 
 def readme_table(results_dir: Path) -> str:
-    """One line for each score of the papers' own methods that the paper prints a figure for."""
-    lines = ["| table | set | method | score | paper | ours | seeds |", "|---|---|---|---|---|---|---|"]
-    for table, rows in _recorded_tables(results_dir):
-        lines += [f"| {' | '.join(cells)} |" for cells in _lines(table, rows)]
+    """One line for each of the papers' own methods on a set: the scores that the paper prints a figure for."""
+    lines = ["| tables | set | method | ours (the paper's) | seeds |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in _lines(list(_recorded_tables(results_dir)))]
     return "\n".join(lines)
 
 
@@ -50,19 +49,27 @@ def _recorded_tables(results_dir: Path) -> Iterator[tuple[Table, list[Row]]]:
             yield table, rows
 
 
-def _lines(table: Table, rows: list[Row]) -> Iterator[list[str]]:
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        printed = table.printed(dataset)
-        for entry in (one for one in table.entries if one.method in OWN):
-            theirs = printed.get(entry.paper_row, {})
-            mine = [row for row in rows if _is_of(row, dataset, entry.method, entry.variant)]
-            for metric in table.metrics if mine else ():
-                paper = theirs.get(metric)
-                if paper is not None:
-                    cell = score_cell([row["scores"][metric] for row in mine], paper, metric in LOWER_IS_BETTER)
+def _lines(tables: list[tuple[Table, list[Row]]]) -> Iterator[list[str]]:
+    for first, rows in tables:
+        if first.runs_of:
+            continue  # on the line of the table whose runs it shows
+        shown = [table for table, _ in tables if table.record == first.name]
+        for dataset in dict.fromkeys(row["dataset"] for row in rows):
+            for entry in (one for one in first.entries if one.method in OWN):
+                mine = [row for row in rows if _is_of(row, dataset, entry.method, entry.variant)]
+                cells = {table.name: list(_scores(table, dataset, entry, mine)) for table in shown if mine}
+                if any(cells.values()):
+                    names = ", ".join(name for name, scores in cells.items() if scores)
+                    scores = " · ".join(score for scores in cells.values() for score in scores)
                     label = f"{entry.paper_row}, {entry.variant}"
-                    name = _named(table, dataset, mine[0])
-                    yield [table.name, name, label, METRIC_LABELS[metric], f"{paper:.3f}", cell, str(len(mine))]
+                    yield [names, _named(first, dataset, mine[0]), label, scores, str(len(mine))]
+
+
+def _scores(table: Table, dataset: str, entry: Entry, rows: list[Row]) -> Iterator[str]:
+    theirs = table.printed(dataset).get(entry.paper_row, {})
+    for metric in (one for one in table.metrics if theirs.get(one) is not None):
+        cell = score_cell([row["scores"][metric] for row in rows], theirs[metric], metric in LOWER_IS_BETTER)
+        yield f"{METRIC_LABELS[metric]} {cell} ({theirs[metric]:.3f})"
 
 
 def _named(table: Table, dataset: str, row: Row) -> str:
