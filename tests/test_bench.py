@@ -580,7 +580,7 @@ dbc-4 · Table 4: Clustering performance on USPS
 'ClustPy': as that library has the method, by its defaults, on pixels in [0, 1]; pip install 'asterism-clustering[peers]'.
 * KMS: suspected misprint, the same two figures as KMS on MNIST in Table 3, likely copied; JULE's paper gives K-means \
 ACC .467 and NMI-sqrt .447 on this set.
-usps: rows not run yet: 6 (asterism bench dbc-4 --only dataset=usps; what they take: asterism bench --list dbc-4).
+usps: rows not run yet: 6, of fewer than 3 seeds: 2 (asterism bench dbc-4 --only dataset=usps; what they take: asterism bench --list dbc-4).
 Runs on Fast CPU, 4 cores, 2 threads: 5.
 Runs on Big GPU, Fast CPU, 4 cores, 2 threads: 1.
 Source: Li, Qiao, Zhang and Xi, Discriminatively boosted image clustering with fully convolutional auto-encoders, \

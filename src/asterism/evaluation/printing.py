@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from asterism.evaluation.bench import DEFAULT_SEEDS
 from asterism.evaluation.choice import Only, datasets_of, entries_of
 from asterism.evaluation.claims import HEADER, tested_claims
 from asterism.evaluation.guests import recorded_guests
@@ -208,10 +209,14 @@ def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[st
     if not there:
         yield f"{dataset}: no run is recorded{_absence(dataset)}."
         return
-    lacking = sum(entry.runs_on(dataset) and not _rows_of(dataset, entry, current) for entry in table.entries)
-    if lacking:
+    entries = [entry for entry in table.entries if entry.runs_on(dataset)]
+    seeds = [len({row["seed"] for row in _rows_of(dataset, entry, current)}) for entry in entries]
+    few = sum(0 < n < len(DEFAULT_SEEDS) for n in seeds)
+    lacking = {"not run yet": seeds.count(0), f"of fewer than {len(DEFAULT_SEEDS)} seeds": few}
+    if any(lacking.values()):
+        counts = ", ".join(f"{what}: {n}" for what, n in lacking.items() if n)
         again = f"asterism bench {table.record} --only dataset={dataset}"
-        yield f"{dataset}: rows not run yet: {lacking} ({again}; what they take: asterism bench --list {table.record})."
+        yield f"{dataset}: rows {counts} ({again}; what they take: asterism bench --list {table.record})."
 
 
 def _absence(dataset: str) -> str:
