@@ -214,3 +214,14 @@ def test_online_bases_come_near_those_of_all_samples():
     after = float((X - coefficients(X, online.W) @ online.W).norm() ** 2) / 2
     assert after < 0.05 * before and after < 4 * whole
     assert torch.allclose(online.W.norm(dim=1), torch.ones(5, dtype=torch.float64))
+
+
+def test_online_bases_know_the_mixed_norm_of_all_samples():
+    """The decayed sums hold the data several times over; ‖h_l‖ is no sum, and must not."""
+    X, penalty = unit_samples(samples(600, 25, 5)), Penalty(l21=0.1)
+    found = factorise(X, *initialise(X, 5, "nndsvdar", 0), penalty, n_iter=400, tol=0)
+    online = OnlineBases(found.W, penalty, n_inner=200)
+    for _ in range(20):
+        online.pass_over(X.split(50), len(X))
+    H = coefficients(X, online.W, ridge=online.ridge, n_iter=400)
+    torch.testing.assert_close(online.ridge, penalty.ridge(H), rtol=0.05, atol=0)

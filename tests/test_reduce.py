@@ -66,6 +66,15 @@ def test_two_processes_find_what_one_finds(rows):
     np.testing.assert_allclose(first(rows), one(rows), atol=1e-4)
 
 
+def test_small_variances_are_raised_to_a_floor(rows):
+    reduced = fit_reduction(blocks_of(rows, 64), 12, normalise=False, floor=0.01)(rows).double()
+    centered = rows.double() - rows.double().mean(0)
+    values = torch.linalg.eigvalsh(centered.T @ centered / len(rows)).flip(0)
+    expected = values / values.clamp_min(0.01 * values[0])
+    np.testing.assert_allclose(reduced.var(0, unbiased=False), expected, rtol=5e-3)
+    assert expected[0] == 1 and expected[-1] < 0.5
+
+
 def test_directions_without_variance_stay_zero():
     rng = np.random.default_rng(1)
     flat = torch.from_numpy(rng.normal(size=(50, 2)) @ rng.normal(size=(2, 6))).float()  # rank 2 in 6 dimensions

@@ -72,8 +72,9 @@ def kmeans(
         Stop where the centers' squared shifts sum to less than ``tol`` times the mean variance of the features, as
         scikit-learn does; an iteration that changes no label always stops.
     empty : {"split", "farthest", "keep"}
-        What an emptied cluster does: take half of a cluster drawn with probability ∝ n − 1, as faiss and so
-        DeepCluster do (FACTS §3.2), both centers moved by 1 ± 1/1024; go to the row farthest from its center, as in
+        What an emptied cluster does: take half of a cluster drawn with probability ∝ n − 1, both centers moved
+        by 1 ± 1/1024, as faiss and so DeepCluster do (FACTS §3.2; faiss's draw goes through the clusters in turn, which
+        favours those of low numbers); go to the row farthest from its center, as in
         scikit-learn; or stay.
     spherical : bool
         Scale rows and centers to unit length, which compares by cosine.

@@ -333,11 +333,12 @@ class OnlineBases:
         self.HtX = torch.zeros_like(self.W)
         self.HtH = self.W.new_zeros(len(self.W), len(self.W))
         self.sums = self.W.new_zeros(len(self.W))
+        self.weight = self.W.new_zeros(1)  # how often the sums hold the data: to 1 / (1 − forget) passes
 
     @property
     def ridge(self) -> torch.Tensor | float:
-        """`Penalty.ridge` of all samples seen: HᵀH's diagonal holds the squares of the ‖h_l‖."""
-        lengths = self.HtH.diagonal().sqrt()
+        """`Penalty.ridge` of the data, by the samples seen: HᵀH's diagonal holds the squares of the ‖h_l‖."""
+        lengths = (self.HtH.diagonal() / self.weight.clamp_min(SMALLEST)).sqrt()
         return self.penalty.ridge(torch.diag(lengths)) if self.penalty.l21 and lengths.any() else self.penalty.l2
 
     def see(self, X: torch.Tensor, share: float = 1.0) -> torch.Tensor:
@@ -346,7 +347,9 @@ class OnlineBases:
         self.HtX.mul_(self.forget**share).add_(self.reduce(H.T @ X))
         self.HtH.mul_(self.forget**share).add_(self.reduce(H.T @ H))
         self.sums.mul_(self.forget**share).add_(self.reduce(H.sum(0)))
-        of_length = self.penalty.of_length(self.sums, self.HtH.diagonal())
+        self.weight.mul_(self.forget**share).add_(share)
+        # ℓ2,1 is no sum over samples: the penalty is that of the data, as often as the products hold them
+        of_length = self.weight * self.penalty.of_length(self.sums / self.weight, self.HtH.diagonal() / self.weight)
         W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH, of_length))
         self.W.copy_(W)  # in place, as the sums: what holds them sees them move
         self.HtX.mul_(lengths[:, None])  # H is H times the lengths from here on

@@ -98,7 +98,8 @@ def semi_nmf(
     n_factors : int
         At most min(D, N).
     max_updates, tol, fill, random_state
-        As in `deep_semi_nmf`; the error is looked at every tenth iteration.
+        As in `deep_semi_nmf`; the error is looked at every tenth iteration, and compared with that of ten before: the
+        authors' code compares it with the last one's, and stops earlier.
 
     Returns
     -------

@@ -92,8 +92,9 @@ ON_PHOTOS = (CIFAR, "flowers102-trainval")
 _PAPER_K = 10_000
 _SHORT = {"n_steps": 2000}  # of the tasks in the laptop setting
 _VOC_NOTES = (
-    "Classification and detection (mAP, 11 points): PASCAL VOC 2007, trainval and test; segmentation (mean IoU): 2012, "
-    "train and val. data:voc2007 and data:voc2012 are wanted besides the set that is learnt from.",
+    "Classification (mAP, the area below the curve, as the released script has it) and detection (mAP, 11 points): "
+    "PASCAL VOC 2007, trainval and test; segmentation (mean IoU): 2012, train and val. data:voc2007 and data:voc2012 "
+    "are wanted besides the set that is learnt from.",
     "Detection is Fast R-CNN where the data folder has voc2007-proposals/*.{mat,npz,csv} (selective search), else "
     "Faster R-CNN. Fast R-CNN's and FCN's own settings: the paper names these programs and no numbers.",
     "FC6-8 trains the layers behind the convolutions alone; the paper's 72.0 % of classification trained batch norm's "

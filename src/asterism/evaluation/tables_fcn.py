@@ -176,11 +176,11 @@ FCN_TABLES = (
         "fcn-3",
         "Number of components",
         ("flowers102",),
-        (_of_width(method, width) for width in _WIDTHS for method in ("pca-cnn", "ae-cnn", "gsnmf-fcn-ots", "nmf-fcn")),
+        (_of_width(method, width) for width in _WIDTHS for method in ("pca-cnn", "ae-cnn", *_FACTORISED)),
         also=("scene15", "coil20"),
         metrics=("acc",),
         claims=tuple(
-            Claim(f"GSNMF against {name}, L = {width}", _of_width("gsnmf-fcn-ots", width), _of_width(other, width))
+            Claim(f"fine-tuned against {name}, L = {width}", _of_width("gsnmf-fcn-ft", width), _of_width(other, width))
             for name, other in (("PCA", "pca-cnn"), ("AE", "ae-cnn"))
             for width in _WIDTHS
         ),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from asterism.evaluation.embedding import LABELLED, NARROWED, Embedded
 from asterism.evaluation.jule_transfer import LAYERS, CrossDataset, PatchCodebook
 from asterism.evaluation.table import AS_PAPER, Entry, Table
-from asterism.evaluation.tables_jule import OF_JULE
+from asterism.evaluation.tables_jule import NO_DUST, OF_JULE
 from asterism.evaluation.verification import SUPERVISED, Verified
 
 _SOURCE = Entry("jule", "OURS", AS_PAPER, {"result": "rc"}, by_dataset=OF_JULE)
@@ -19,7 +19,7 @@ _N_CODES = 1600
 _K_S = 20  # Table 2's number of neighbours, where OF_JULE's is another
 _CROSS_NOTES = (
     "Set: what is clustered. Images are resized and their channels matched to the learned network; each layer's output "
-    "is scaled to length 1; then JULE's merging alone. 'data' is that merging on pixels.",
+    f"is scaled to length 1; then JULE's merging alone, {NO_DUST}. 'data' is that merging on pixels.",
     f"'K_s {_K_S}': merged with Table 2's number of neighbours instead of the learned network's.",
 )
 
@@ -85,9 +85,9 @@ def _embedding_table(name: str, title: str, metric: str, runs_of: str = "") -> T
 _EMBEDDING_NOTES = (
     "Learnt from the 60 000 training images; the 10 000 test images are placed, their nearest training image and their "
     "own neighbours are what is scored (the protocol of parametric t-SNE; the slides do not say).",
-    "OURS is narrow from the start, the natural reading, and lies on a sphere: 2D is a circle. 'from the clusters of "
-    "160' is JULE as in Table 3, and then a narrow last layer without that scaling, trained with a softmax "
-    "on its clusters.",
+    f"OURS: {NO_DUST}. It is narrow from the start, the natural reading, and lies on a sphere: 2D is a circle. 'from "
+    "the clusters of 160' is JULE as in Table 3, and then a narrow last layer without that scaling, trained with a "
+    "softmax on its clusters.",
     "An error is better the lower it is. NCA learns from labels, here of 5 000 images; the auto-encoder is DEC's with "
     "d features; t-SNE is openTSNE's, which is not parametric, in 2D alone.",
 )
@@ -140,7 +140,10 @@ JULE_TRANSFER_TABLES = (
         ),
         metrics=tuple(f"svm_{n}" for n in _N_LABELLED),
         preprocessing="6x6 patches of 0 … 255, contrast-normalised, ZCA-whitened",
-        notes=("Accuracy on the 10 000 test images of an SVM that saw so many training images.",),
+        notes=(
+            "Accuracy on the 10 000 test images of an SVM that saw so many training images.",
+            f"JULE's merging of the patches: {NO_DUST}.",
+        ),
         perform=PatchCodebook(40_000, _N_CODES, _N_LABELLED),
     ),
     _embedding_table("jule-13", "Error of the nearest neighbour in a low-dimensional embedding", "nn_error"),

@@ -29,6 +29,7 @@ TUNINGS: Mapping[str, type[FineTuning]] = {
     "detection": DetectionTuning,
     "segmentation": SegmentationTuning,
 }
+SCORES = {"classification": "mean_area", "detection": "mean_ap", "segmentation": "mean_iou"}  # the released programs'
 COLUMNS = tuple(f"{task}_{learn}" for task in TUNINGS for learn in ("fc6-8", "all"))
 
 
@@ -60,7 +61,7 @@ class TransferredRuns:
             settings = TUNINGS[name](learn=learn, **changed)
             run = Run(runtime, task.seed, folder / "transfer" / column, ProgressBars(setting.verbose))
             found = _score(name, model, run, places, settings, proposals)
-            row["scores"][column] = round(found.mean_iou if name == "segmentation" else found.mean_ap, 6)
+            row["scores"][column] = round(getattr(found, SCORES[name]), 6)
             done[column] = {"trained": found.learnt, **settings_of(settings)}
         boxes = {"proposals": "none: Faster R-CNN" if proposals is None else f"given for {len(proposals)} images"}
         seconds = {"seconds": round(time.monotonic() - began, 1)}

@@ -51,6 +51,7 @@ def fit_reduction(
     *,
     whiten: bool = True,
     normalise: bool = True,
+    floor: float | None = None,
     reduce: Reduce | None = None,
     rank: int = 0,
 ) -> Reduction:
@@ -63,10 +64,12 @@ def fit_reduction(
     n_components : int, default=256
         d; at most D are there.
     whiten : bool, default=True
-        Divide each component by its standard deviation: faiss's ``eigen_power = −1/2`` (FACTS §3.2). Directions whose
-        variance is below a millionth of the largest stay 0.
+        Divide each component by its standard deviation: faiss's ``eigen_power = −1/2`` (FACTS §3.2).
     normalise : bool, default=True
         Scale the reduced rows to length 1.
+    floor : float, optional
+        Share of the largest variance that a smaller one is raised to before it divides: R-MAC's 1e-5 (FACTS §3.6). By
+        default none is raised, and directions of less than a millionth of the largest stay 0.
     reduce : callable, optional
         Sums a tensor over processes (`Runtime.sum_over_ranks`).
     rank : int
@@ -103,20 +106,25 @@ def fit_reduction(
         raise InputError("the features hold NaN or infinity, whose covariance cannot be taken: lower training.lr")
     reduction = Reduction(dim, min(n_components, dim), normalise).to(device)
     reduction.mean.copy_(origin.double() + offset)
-    projection = principal_directions(covariance, reduction.projection.shape[1], whiten)
+    projection = principal_directions(covariance, reduction.projection.shape[1], whiten, floor)
     # Another processor may round, and so turn the directions, otherwise.
     reduction.projection.copy_(summed(projection if rank == 0 else torch.zeros_like(projection)))
     return reduction
 
 
-def principal_directions(covariance: torch.Tensor, n_components: int, whiten: bool) -> torch.Tensor:
+def principal_directions(
+    covariance: torch.Tensor, n_components: int, whiten: bool, floor: float | None = None
+) -> torch.Tensor:
     """A (D, d): eigenvectors of the largest eigenvalues λ as columns, divided by √λ if ``whiten``.
 
-    The entry of largest size in each column is positive, so that the signs do not depend on the solver.
+    ``floor`` is that of `fit_reduction`. The entry of largest size in each column is positive, so that the signs do not
+    depend on the solver.
     """
     values, vectors = torch.linalg.eigh(covariance)  # ascending
     values, vectors = values.flip(0)[:n_components], vectors.flip(1)[:, :n_components]
     signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()  # (1, d)
-    kept = values > NEGLIGIBLE * values[0].clamp_min(1e-30)
+    largest = values[0].clamp_min(1e-30)
+    values = values if floor is None else values.clamp_min(floor * largest)
+    kept = values > NEGLIGIBLE * largest
     scales = values.clamp_min(1e-30).rsqrt() if whiten else torch.ones_like(values)
     return vectors * signs * torch.where(kept, scales, 0)

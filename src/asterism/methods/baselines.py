@@ -164,7 +164,8 @@ class FCAEKMeans(ImageClusterer):
 class DAEKMeans(FCAEKMeans):
     """A stacked denoising auto-encoder, then k-means on its features: "DAE-KMS" (DEC's own baseline).
 
-    Parameters are those of `FCAEKMeans`; the default auto-encoder is `SAE`.
+    Parameters are those of `FCAEKMeans`; the default auto-encoder is `SAE`. ``normalise=False`` groups the features as
+    they are, which is what DEC's text reads like.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"autoencoder": SAE()}

@@ -38,7 +38,8 @@ class DEC(SoftClusterer):
     augmentation : Augmentation, "none" or None, default=None
         None is ``"none"``, as in the paper.
     n_init : int, default=20
-        Restarts of k-means (DEC §3.1.3).
+        Restarts of k-means (DEC §3.1.3), which goes by the direction of the features, as DBC's does; DEC's own text
+        says nothing of a scaling.
     tol : float, default=0.001
         Stop when at most this share of assignments changed (DEC §4.3).
     device, precision, run_dir, random_state, verbose

@@ -207,7 +207,7 @@ class FCN(PretrainedClusterer):
         for weight in parts.tuned:
             weight.requires_grad_(True)
         bases = OnlineBases(found["W"].to(device), self._penalty, n_inner=N_INNER, reduce=run.runtime.sum_over_ranks)
-        bases.see(X, 0.0)  # the sums begin with all images, not with the first batch's few
+        bases.see(X)  # the sums begin with all images, not with the first batch's few
         wrapped, optimizer = run.runtime.setup(top, training.make_optimizer(parts.tuned))
 
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -217,7 +217,7 @@ class FCN(PretrainedClusterer):
                 target = H @ bases.W
             return 0.5 * (X - target).square().sum(1).mean()
 
-        state: dict[str, Any] = {"W": bases.W, "HtX": bases.HtX, "HtH": bases.HtH, "sums": bases.sums}
+        state: dict[str, Any] = {name: getattr(bases, name) for name in ("W", "HtX", "HtH", "sums", "weight")}
         wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
         for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
             loss = train_epoch(activations or images, loss_of, optimizer, training, run, ("fine-tuning", epoch))

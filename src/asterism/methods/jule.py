@@ -91,7 +91,8 @@ class JULE(ImageClusterer):
 
     The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way (FACTS
     §1.1). Cost of a period: n_epochs passes of training, one of features, and O(N²·160) for the neighbours, of which
-    the main process alone finds and merges. Memory O(N·(K_s + 160)).
+    the main process alone finds and merges. Memory O(N·(K_s + 160)). Of several processes each draws its triplets, and
+    takes its batch norm's statistics, among its own share of a batch: give ``training.batch_size`` as many times 100.
 
     Examples
     --------

@@ -63,7 +63,9 @@ class Merger:
     def merge_anew(self, features: torch.Tensor, kept: torch.Tensor | None) -> Found:
         """OURS-RC: from the initial clusters of the final features (N, D) to the end.
 
-        In one go, not in a period's portions as the Torch code does it: with exact affinities those change nothing.
+        In one go, not in a period's portions as the Torch code does it. With exact affinities all that portions change
+        is that clusters which became isolated are attached at the beginning of each, while there are more than 20·n*_c:
+        none on USPS and MNIST-test with K_s = 20, some with K_s = 5 (NMI .73 and .89 between the two, on pixels).
 
         Parameters
         ----------

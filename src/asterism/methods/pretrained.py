@@ -185,7 +185,10 @@ def represent(representation: nn.Module, features: torch.Tensor, runtime: Runtim
 
 
 def group(codes: torch.Tensor, n_clusters: int, assign: str, random_state: np.random.RandomState) -> np.ndarray:
-    """Labels (N,) of vectors (N, D): k-means, or spectral clustering of Ng, Jordan and Weiss; 10 restarts."""
+    """Labels (N,) of vectors (N, D): k-means, or spectral clustering of Ng, Jordan and Weiss; 10 restarts.
+
+    The affinities keep their diagonal of 1, as in JULE's baselines; Ng, Jordan and Weiss have 0.
+    """
     if assign == "kmeans":
         return np.asarray(kmeans(codes, n_clusters, n_init=N_INIT, random_state=random_state).labels, dtype=np.int64)
     found = njw(codes.numpy(), n_clusters, scale=KERNEL_SCALE, n_init=N_INIT, random_state=random_state)

@@ -34,7 +34,8 @@ STAGE = "voc-classify"
 class ClassificationTuning(FineTuning):
     """How the classifier is trained; see `FineTuning`.
 
-    The numbers are those of the released scripts: of the PyTorch one for ``fc6-8``, of the Caffe one for ``all``.
+    The numbers are those of the released scripts: of the PyTorch one for ``fc6-8``, of the Caffe one for ``all``. Crops
+    are the PyTorch script's for both; the Caffe one scales the whole image by .5 to 2 first (FACTS §3.6).
     """
 
     _parameter_constraints: ClassVar[dict] = {

@@ -21,7 +21,7 @@ from asterism.images import Skipped
 from asterism.images.decode import Unreadable, decode, read_header
 from asterism.networks.convolutional import Body
 from asterism.training import Run
-from asterism.transfer.retrieval import average_precision, region_vectors
+from asterism.transfer.retrieval import FLOOR, average_precision, region_vectors
 
 LONGER_SIDE = 1024  # pixels of a photograph, §5.3
 QUERY, PREFIX = "_query.txt", "oxc1_"  # Oxford's queries name their photographs with a prefix
@@ -237,7 +237,7 @@ def landmark_retrieval(
         others, _ = photo_regions(body, layer, whiten_on, longer_side, n_channels, run, "whitening")
     if not regions or not others:
         raise InputError("no photograph can be read")
-    whitening = fit_reduction(lambda: iter(others.values()), next(iter(others.values())).shape[1])
+    whitening = fit_reduction(lambda: iter(others.values()), next(iter(others.values())).shape[1], floor=FLOOR)
     names = np.array(list(regions))
     found = torch.stack([descriptor(one, whitening) for one in regions.values()])  # (N, filters)
     precisions = []

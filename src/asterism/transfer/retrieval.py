@@ -22,6 +22,7 @@ from asterism.training import Run
 
 LEVELS = 3
 OVERLAP = 0.4  # of neighbouring regions of the first level, as nearly as whole numbers allow
+FLOOR = 1e-5  # of the largest variance, in whitening (FACTS §3.6)
 MORE_REGIONS = 7  # along the longer side at most, at the first level
 
 
@@ -101,7 +102,7 @@ def fit_whitening(body: Body, layer: str, images: ImageSource, run: Run) -> Redu
             yield vectors.flatten(0, 1)
 
     n_filters = next(blocks()).shape[1]
-    return fit_reduction(blocks, n_filters, reduce=run.runtime.sum_over_ranks, rank=run.runtime.rank)
+    return fit_reduction(blocks, n_filters, floor=FLOOR, reduce=run.runtime.sum_over_ranks, rank=run.runtime.rank)
 
 
 def _flat_regions(body: Body, layer: str, images: torch.Tensor) -> torch.Tensor:

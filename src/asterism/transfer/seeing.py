@@ -14,7 +14,7 @@ from asterism.networks.sobel import sobel
 from asterism.training import Run
 
 BLUR_EVERY, BLUR = 5, 0.3  # steps, and the deviation of the blur in pixels (FACTS §3.6)
-LEVELS = 64  # levels of grey to a standard deviation of ordinary photos
+MIDDLE, LEVELS = 128, 64  # the level of grey of a mean pixel, and levels to a standard deviation of ordinary photos
 SHRINK = 1e-5  # weight of ‖x‖²
 
 
@@ -55,8 +55,9 @@ def ascend(
 ) -> torch.Tensor:
     """Images made to please one filter more than the others of its layer, by gradient ascent (Figs. 4, 5).
 
-    Maximises log softmax over the layer's filters of the spatial mean of their maps, less 1e-5·‖x‖², along the
-    normalised gradient, with a slight blur every five steps (FACTS §3.6).
+    Maximises log softmax over the layer's filters of the spatial mean of their maps, less 1e-5·‖x‖², x in levels of
+    grey, along the normalised gradient, with a slight blur every five steps (FACTS §3.6). A filter that answers nothing
+    is shown as the others leave it: the released code takes its map before the ReLU.
 
     Parameters
     ----------
@@ -76,21 +77,21 @@ def ascend(
         In [0, 1]: mean 0.5, deviation 0.1, cut.
     """
     body.eval()
-    noise = torch.randn(len(filters), *shape, generator=run.generator("seeing", layer)) * 20 + 128
+    noise = torch.randn(len(filters), *shape, generator=run.generator("seeing", layer)) * 20 + MIDDLE
     front = body.front
-    level = front.std / LEVELS  # one of the 256 levels of grey that noise and steps of the released code are in
-    images = (noise - 128).to(level.device) * level + front.mean
-    chosen = torch.tensor(filters, device=images.device)
+    grey = noise.to(front.std.device)  # in the 256 levels of grey that the released code's images are in
+    chosen = torch.tensor(filters, device=grey.device)
     for step in range(n_steps):
-        images = images.detach().requires_grad_()
+        grey = grey.detach().requires_grad_()
+        images = (grey - MIDDLE) * front.std / LEVELS + front.mean
         responses = body.maps(images, [layer])[layer].mean((2, 3))  # (n, filters)
-        wanted = F.log_softmax(responses, 1).gather(1, chosen[:, None]).sum() - SHRINK * images.square().sum()
-        (gradient,) = torch.autograd.grad(wanted, images)
+        wanted = F.log_softmax(responses, 1).gather(1, chosen[:, None]).sum() - SHRINK * grey.square().sum()
+        (gradient,) = torch.autograd.grad(wanted, grey)
         length = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-        images = images.detach() + lr * level * gradient / length
+        grey = grey.detach() + lr * gradient / length
         if step % BLUR_EVERY == 0:
-            images = _blurred(images)
-    flat = images.detach().cpu()
+            grey = _blurred(grey)
+    flat = grey.detach().cpu()
     middle, spread = flat.mean((1, 2, 3), keepdim=True), flat.std((1, 2, 3), keepdim=True).clamp_min(1e-12)
     return ((flat - middle) / spread * 0.1 + 0.5).clamp(0, 1)
 
