@@ -50,9 +50,11 @@ from asterism import (
     load,
 )
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
+from asterism.methods import KNOWN_CLASSES
 from asterism.methods.deepcluster import Whitening
 from asterism.methods.first_groups import FirstGroups
 from asterism.methods.jule_settings import TripletTraining
+from asterism.parameters import Parameters
 
 SHORT = Training(n_epochs=3, max_grad_norm=1.0)
 FCAE_SHORT = FCAE(training=Training(n_epochs=6, lr=0.1, max_grad_norm=1.0))
@@ -138,6 +140,16 @@ def small(method, k=10, **params):
     if "training" in names:
         made.set_params(training=TripletTraining(n_epochs=2) if method == "jule" else Training(n_epochs=2))
     return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_may_name_all_that_a_method_is_made_of(method):
+    """Else it trains, and then cannot be loaded."""
+    parts = [METHODS[method]]
+    for part in parts:
+        known = KNOWN_CLASSES.get(part.__name__)
+        assert known is part, f"{part.__name__} is not in KNOWN_CLASSES"
+        parts += [type(one) for one in getattr(part, "DEFAULTS", {}).values() if isinstance(one, Parameters)]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -34,7 +34,9 @@ def test_example(name, tmp_path, monkeypatch, capsys):
 
         for i in range(12):
             Image.new("RGB", (64, 64), (20 * i, 255 - 20 * i, 128)).save(tmp_path / f"{i}.png")
-        torch.save(squeezenet1_0(weights=None).state_dict(), tmp_path / "weights.pt")
-        monkeypatch.setattr(sys, "argv", ["fcn_photos.py", str(tmp_path), "2", str(tmp_path / "weights.pt")])
+        (tmp_path / "weights").mkdir()
+        torch.save(squeezenet1_0(weights=None).state_dict(), tmp_path / "weights" / "squeezenet1_0.pth")
+        monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+        monkeypatch.setattr(sys, "argv", ["fcn_photos.py", str(tmp_path), "2"])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert SAYS[name] in capsys.readouterr().out

@@ -195,7 +195,7 @@ def test_filters_command(fitted, tmp_path):
     assert Image.open(tmp_path / "out" / "conv3-strongest.png").size == (9 * 66, 2 * 66)  # 64 pixels and a gap
     KMeans(2, n_init=1, random_state=0, run_dir=tmp_path / "plain").fit(str(fitted / "stripes.npz"))
     code, text = invoke("filters", tmp_path / "plain")
-    assert code == 1 and "without convolutions" in text
+    assert code == 1 and "no network of DeepCluster's" in text
 
 
 def test_the_page_shows_first_layer_filters(fitted):

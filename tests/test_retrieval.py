@@ -7,12 +7,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from asterism import ConvNet, DeepCluster, Training
+from asterism import JULE, ConvNet, DeepCluster, FCAEKMeans, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.runtime import Runtime
 from asterism.training import Run
+from asterism.transfer.parts import searchable
 from asterism.transfer.retrieval import average_precision, fit_whitening, region_vectors, regions, retrieval, rmac
 
 
@@ -80,6 +81,20 @@ def test_a_network_finds_objects_again():
     np.testing.assert_allclose(found.norm(dim=1), 1, rtol=1e-4)
     scores = retrieval(found, images.labels)
     assert scores.n_s > 3 and scores.mean_average_precision > 0.75  # by chance 1.2 and about .15
+
+
+@pytest.mark.parametrize("method", [JULE(12), FCAEKMeans(12)])
+def test_networks_of_other_methods_find_objects_by_their_last_maps(method):
+    run, images, others = Run(Runtime("cpu"), 0), objects(), objects(seed=9)
+    body = searchable(method._encoder_for((3, 28, 28)), (3, 28, 28))
+    assert body.layer_names == ("last",)
+    found = rmac(body, "last", images, fit_whitening(body, "last", others, run), run)
+    assert retrieval(found, images.labels).n_s > 2  # by chance 1.2
+
+
+def test_networks_without_convolutions_cannot_search():
+    with pytest.raises(InputError, match="no convolutions"):
+        searchable(KMeans(2)._encoder_for((1, 28, 28)), (1, 28, 28))
 
 
 def test_retrieval_command(tmp_path):

@@ -139,7 +139,13 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, known: dict[str, type[Parameters]]) -> Any:
-    """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file."""
+    """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file.
+
+    Raises
+    ------
+    InputError
+        For a class that is not among them, or a parameter that it has not.
+    """
     if isinstance(value, dict) and set(value) == {"class", "params"}:
         if value["class"] not in known:
             raise InputError(f"unknown parameter class {value['class']!r}; was it written by a newer version?")

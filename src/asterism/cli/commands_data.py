@@ -52,7 +52,10 @@ def bench(
     json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
     list_: Annotated[bool, Opt("--list", help="What is recorded and what the rest costs; of TABLE by set.")] = False,
     write: Annotated[bool, Opt("--write", help="Make docs/results.md and the README's table from the rows.")] = False,
-    out: Annotated[Path | None, Opt(help="Folder of the recorded rows.  [default: benchmarks/results]")] = None,
+    out: Annotated[
+        Path | None,
+        Opt(help="Folder of the recorded rows.  [default: benchmarks/results of the checkout around, else results]"),
+    ] = None,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:

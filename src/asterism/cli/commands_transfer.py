@@ -39,7 +39,7 @@ def probe(
     json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train a linear classifier on each frozen layer.
+    """Train a linear classifier on each frozen layer; of other methods than DeepCluster's on the features alone.
 
     data:NAME that has parts NAME-train and NAME-test is split so, other images at random, four to one.
     """

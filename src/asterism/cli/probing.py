@@ -22,6 +22,7 @@ from asterism.training import Run
 from asterism.training.checkpoint import write_text
 from asterism.training.progress import ProgressBars
 from asterism.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
+from asterism.transfer.parts import searchable
 from asterism.transfer.probe import LinearProbe, knn_probe, linear_probe
 from asterism.transfer.retrieval import fit_whitening, retrieval, rmac
 
@@ -96,9 +97,7 @@ def retrieve_run(
     """
     fitted = open_run(folder, device)
     run = Run(Runtime(device), 0, progress=ProgressBars(verbose))
-    body = getattr(run.runtime.place(fitted.estimator.encoder_), "body", None)
-    if not isinstance(body, Body) or not body.layer_names:
-        raise InputError(f"{folder} holds a network without convolutions, whose maps R-MAC needs")
+    body = run.runtime.place(searchable(fitted.estimator.encoder_, fitted.estimator.image_shape_))
     chosen = layer or body.layer_names[-1]
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")

@@ -34,7 +34,7 @@ def draw_filters(
     runtime = Runtime(device)
     body = getattr(runtime.place(fitted.estimator.encoder_), "body", None)
     if not isinstance(body, Body) or not body.layer_names:
-        raise InputError(f"{folder} holds a network without convolutions to look at")
+        raise InputError(f"{folder} holds no network of DeepCluster's with convolutions, whose filters could be drawn")
     names = body.layer_names
     wanted = [one.strip() for one in layers.split(",")] if layers else _three(names)
     unknown = [one for one in wanted if one not in names]

@@ -131,7 +131,7 @@ def _check_known(holder: Parameters, name: str, path: str, estimator: Parameters
     known = [setting.path for setting in settings_of(estimator)]
     close = difflib.get_close_matches(path, known, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"--set {path}: {method} has no such parameter; {hint}It has {', '.join(known)}")
+    raise InputError(f"--set {path}: {method} has no such parameter; {hint}it has {', '.join(known)}")
 
 
 def _opened(holder: Parameters, name: str, path: str) -> Parameters:

@@ -146,6 +146,11 @@ def affinity_graph(
     sigma2 : float
         σ²; 0 where all neighbours are duplicates, and then their affinity is exp(0) = 1.
 
+    Raises
+    ------
+    InputError
+        For another ``variant``, or what `knn` raises.
+
     Notes
     -----
     O(N·K_s) memory; the time is that of `knn`.

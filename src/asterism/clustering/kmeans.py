@@ -141,6 +141,11 @@ def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | N
     distances : (N,) float32
         Squared, from differences: 0 for a row that equals its center.
 
+    Raises
+    ------
+    InputError
+        If the centers are of another dimension than the rows.
+
     Notes
     -----
     O(N·k·D) time; memory besides the rows: one tile of distances.

@@ -338,7 +338,13 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
-        """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`."""
+        """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`.
+
+        Raises
+        ------
+        InputError
+            For parameters out of range, or more clusters than samples.
+        """
         self.check()
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if self.n_clusters > len(X):

@@ -15,7 +15,13 @@ from asterism.errors import InputError
 
 
 def check_graph(W: Any, labels: np.ndarray | None) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """The graph as a float64 CSR without zeros, and the initial clusters as 0 … n − 1."""
+    """The graph (N, N) as a float64 CSR without zeros, and the initial clusters (N,) as 0 … n − 1.
+
+    Raises
+    ------
+    InputError
+        For a graph that is not square, negative, not finite or too large, or labels of another length.
+    """
     W = scipy.sparse.csr_matrix(W, dtype=np.float64, copy=True)
     W.sum_duplicates()
     W.eliminate_zeros()
@@ -113,7 +119,13 @@ def make_walks(links: Links, n_clusters: int, z: float, zeta: bool) -> Walks:
 
 
 def feature_sums(features: Any, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-    """(n, D) sums of the features over each cluster; no columns where there are no features."""
+    """(n, D) sums of the features (N, D) over each cluster; no columns where there are no features.
+
+    Raises
+    ------
+    InputError
+        If there are not as many features as labels.
+    """
     if features is None:
         return np.zeros((n_clusters, 0))
     features = np.asarray(features)

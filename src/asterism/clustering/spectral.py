@@ -98,7 +98,7 @@ def self_tuning(
     n_clusters : int
     neighbor : int
         Which neighbour gives σ_i: the 7th, as Zelnik-Manor and Perona have it. The script behind JULE's tables has the
-        75th (FACTS §2.4), yet with the 7th its figures come out to .003 ("SC-ST": CMU-PIE .582 for .581, UMist .613
+        75th (FACTS §2.4), yet with the 7th its figures come out to .004 ("SC-ST": CMU-PIE .585 for .581, UMist .609
         for .611; with the 75th .70 and .63). Clipped to N − 1.
     floor : float
         Smallest σ_i σ_j; 0.004 in the authors' code.
@@ -158,7 +158,7 @@ def landmark_spectral(
     n_clusters : int
     n_landmarks : int
         p = 1000, clipped to N, as the comment of the code says; the code has 500 (FACTS §2.5), but with 1000 the
-        table's figures come out (CMU-PIE .790 for .788, with 500 .68).
+        table's figures come out (CMU-PIE .793 for .788, with 500 .68).
     n_nearest : int
         r = 5.
     n_init : int

@@ -88,6 +88,11 @@ def nmi(y: Labels, labels: Labels, average: str) -> float:
     float
         In [0, 1]; 1 where neither side is split, 0 where only one is. O(N log N).
 
+    Raises
+    ------
+    InputError
+        For another ``average``, or labels of different lengths.
+
     References
     ----------
     A. Strehl, J. Ghosh, "Cluster ensembles", 2002 (sqrt); T. O. Kvålseth, "Entropy and correlation", 1987 (arithmetic).

@@ -69,7 +69,7 @@ _ON_FEATURES = tuple(replace(entry, by_dataset={}) for entry in _ON_PIXELS if en
 
 _PIXELS = "uint8 pixels / 255, minus the mean image where 'center' is set, then scaled to length 1"
 _NOTES = (
-    "Digits and COIL centred, faces not, AC-Link on COIL not: so the paper's runs must have been (FACTS §9), for "
+    "Digits and COIL centred, faces not, AC-Link on COIL not: so the paper's runs must have been, for "
     "with it AC-GDL and AC-Link come out as printed. JULE itself on MNIST is not centred.",
     "JULE: hinge on anchors alone, random negatives, dampened momentum, as in the authors' Torch code; the paper says "
     "otherwise (docs/methods/jule.md). K_s = 10 instead of 20 on COIL and UMist.",

@@ -236,9 +236,7 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
         labels, label_names = folder_labels(opened)
         return replace(opened, labels=labels, label_names=label_names)
     opened = open_folder(str(path), options, PREFIX + chosen.name, chosen.parts)
-    classes = sorted(
-        {one.name for part in _PARTS[chosen.name.split("-")[0]] for one in _folders(path / part)}, key=natural_key
-    )
+    classes = sorted({one.name for part in _PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
     return replace(opened, labels=labels, label_names=classes)

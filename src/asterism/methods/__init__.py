@@ -1,4 +1,4 @@
-"""The methods: one paper, one file. A new method is its file and one line of `METHODS`."""
+"""The methods: one paper, one file; CONTRIBUTING.md says what a new one needs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,13 @@ KNOWN_CLASSES: dict[str, type[Parameters]] = {
 
 
 def estimator_of(content: dict[str, Any]) -> ImageEstimator:
-    """The unfitted estimator that a ``run.json`` describes."""
+    """The unfitted estimator that a ``run.json`` describes.
+
+    Raises
+    ------
+    InputError, RunError
+        If it names what is unknown, or what is no method.
+    """
     estimator = from_json({"class": content["method"], "params": content["params"]}, KNOWN_CLASSES)
     if not isinstance(estimator, ImageEstimator):
         raise RunError(f"run.json names {content['method']!r}, which is not a method")

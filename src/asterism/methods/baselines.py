@@ -106,8 +106,8 @@ class FCAEKMeans(ImageClusterer):
     n_clusters : int, default=8
     autoencoder : FCAE or SAE, optional
     normalise : bool, default=True
-        Scale each feature vector to length 1 first. The paper is silent; it raised ACC on MNIST by .02 and on USPS by
-        .06 to .10 (docs/methods/dbc.md).
+        Scale each feature vector to length 1 first. The paper is silent; in trials it was better on
+        one auto-encoder of MNIST's test images and worse on another (docs/methods/dbc.md).
     n_init : int, default=20
         Restarts of k-means.
     device, precision, run_dir, random_state, verbose

@@ -1,5 +1,5 @@
 """DeepCluster-v2: the modernised DeepCluster in the appendix of Caron et al., "Unsupervised learning of visual features
-by contrasting cluster assignments", NeurIPS 2020 (FACTS §3.8).
+by contrasting cluster assignments", NeurIPS 2020.
 
 What changes: no new classifier each round, the centroids are it; no extra feature pass, the vectors of the last epoch
 are kept in a memory bank; several clusterings at once, several crops of each image, cosine instead of Euclid.

@@ -64,7 +64,7 @@ def n_bases(n_components: float | None, n_clusters: int, n_samples: int, n_featu
 
 
 def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
-    """Features as NMF takes them: signed ones as their positive and negative parts, twice as many.
+    """Features (N, M) as NMF takes them: signed ones as their positive and negative parts, (N, 2M).
 
     The paper knows only networks with a rectified last layer; this is ours, for those without (vision transformers).
     """

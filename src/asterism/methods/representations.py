@@ -41,7 +41,7 @@ class Linear(Representation):
 
 
 def principal(X: torch.Tensor, n_components: int, run: Run) -> Linear:
-    """PCA."""
+    """PCA of features (N, M): the first ``n_components`` directions, at most min(N, M)."""
     width = min(n_components, *X.shape)
     found = PCA(width, random_state=run.random_state("pca")).fit(X.numpy())
     A, mean = (torch.from_numpy(np.asarray(one, np.float32)) for one in (found.components_.T, found.mean_))
@@ -108,8 +108,7 @@ class _Layers(nn.Module):
         they should be.
 
         Non-negative weights of a usual size give reconstructions many times too long: the first epochs then shrink
-        all weights together, and the codes of all images end alike (on Flowers after 40 epochs: error .46 of images
-        that were kept from training, mean cosine between codes .98; scaled: .24 and .63).
+        all weights together, and the codes of all images end alike (docs/methods/fcn.md).
         """
         self.clip()
         found = self(X)
@@ -177,8 +176,8 @@ class Ensemble(Representation):
 
 
 def ensemble_projection(X: torch.Tensor, n_sets: int, run: Run) -> Ensemble:
-    """Ensemble projection: T times, r prototypes far from each other with their nearest neighbours as classes, and a
-    logistic regression that tells them apart.
+    """Ensemble projection of features (N, M): T times, r prototypes far from each other with their nearest neighbours
+    as classes, and a logistic regression that tells them apart; what it says of each is T·r numbers an image.
 
     A set of prototypes is the one of 50 random draws whose members lie farthest apart, as in Dai and Van Gool; their
     regularisation is silent in FCN's paper, scikit-learn's default is taken.

@@ -164,7 +164,7 @@ def exclusive(lock: Path) -> Iterator[bool]:
 
 
 def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidence: np.ndarray) -> None:
-    """Write ``path,cluster,confidence``, one line an image."""
+    """Write ``path,cluster,confidence``, one line an image: N names, ``labels`` (N,), ``confidence`` (N,) in [0, 1]."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "cluster", "confidence"])

@@ -158,7 +158,12 @@ class Run:
         return saved["done"], saved["finished"], saved["seconds"]
 
     def write_history(self) -> None:
-        """Write ``history.jsonl``, whole: what a kill cut off is drawn again by the resumed rounds."""
+        """Write ``history.jsonl``, whole: what a kill cut off is drawn again by the resumed rounds.
+
+        Raises
+        ------
+        StorageError
+        """
         if self.folder is None or not self.runtime.is_main:
             return
         try:

@@ -18,7 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from asterism.errors import InputError
 from asterism.networks.backbones import PASSING, Preparation, PretrainedNetwork
 from asterism.networks.conv import ConvNetwork
-from asterism.networks.convolutional import ConvolutionalBody
+from asterism.networks.convolutional import Body, ConvolutionalBody
 from asterism.networks.fcae import Encoder
 from asterism.networks.untrained import TorchvisionBody
 
@@ -95,6 +95,36 @@ def parts_of(encoder: nn.Module, shape: tuple[int, int, int]) -> Parts:
         f"the run's network, a {type(network).__name__}, has no convolutions whose maps could be used: "
         "take a run of deepcluster, jule, dbc or fcn on images"
     )
+
+
+class LastMaps(Body):
+    """The convolutions of any encoder as a body of one layer, ``last``, for images of any size.
+
+    Parameters
+    ----------
+    parts : Parts
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.layer_names, self.n_features = ("last",), parts.n_filters
+        self.convolutions = parts.convolutions
+
+    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Its maps (B, filters, h, w), by the layer's name."""
+        return {"last": self.convolutions(images)}
+
+
+def searchable(encoder: nn.Module, shape: tuple[int, int, int]) -> Body:
+    """What images of any size can be searched by: an encoder's body with all its layers, or its last maps alone.
+
+    Raises
+    ------
+    InputError
+        If it has no convolutions.
+    """
+    body = network_of(encoder)
+    return body if isinstance(body, Body) and body.layer_names else LastMaps(parts_of(encoder, shape))
 
 
 class Shift(nn.Module):
