@@ -74,6 +74,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(photos, tmp_path):
     (groups / "cluster-000" / "mine.txt").write_text("mine")
     assert "are not asterism's" in run("export", tmp_path / "r", groups, "--overwrite", code=1).stderr
     assert (groups / "cluster-000" / "mine.txt").read_text() == "mine"
+    assert len(list(groups.glob("cluster-*/*"))) == 16  # refused before anything was removed
     assert len(list(photos.rglob("*.png"))) == 15  # links were removed, not what they lead to
 
 

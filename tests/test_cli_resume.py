@@ -111,7 +111,7 @@ def test_what_is_typed_again_must_be_what_it_was(images, tmp_path):
     other = tmp_path / "y.npz"
     np.savez(other, images=np.zeros((40, 8, 8), np.uint8))
     for wrong in (["-k", 3], ["--seed", 6], ["--method", "dec"], ["--set", "boost=3"], ["--device", "cuda:5"]):
-        assert "unfinished run with" in run("cluster", "--resume", "--out", out, *wrong, code=1).stderr
+        assert " run with " in run("cluster", "--resume", "--out", out, *wrong, code=1).stderr
     assert "other images" in run("cluster", other, "--resume", "--out", out, code=1).stderr
     run(
         "cluster", images, "-k", 4, "--seed", 5, "--method", "dbc", *TINY, "--resume", "--out", out, "-q", "--no-report"

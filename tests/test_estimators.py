@@ -50,6 +50,7 @@ from asterism import (
     load,
 )
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
+from asterism.features.extract import _rows_at_once
 from asterism.methods import KNOWN_CLASSES
 from asterism.methods.deepcluster import Whitening
 from asterism.methods.first_groups import FirstGroups
@@ -321,3 +322,31 @@ def test_a_damaged_model_is_one_line(digits, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(RunError, match="damaged"):
         load(tmp_path)
+
+
+def test_nested_parameters_that_are_none_start_from_the_defaults():
+    model = DBC(3).set_params(training__lr=0.1, autoencoder__training__lr=0.3)
+    assert model.training.lr == 0.1 and model.training.n_epochs == DBC.DEFAULTS["training"].n_epochs
+    assert model.autoencoder.training.lr == 0.3 and DBC.DEFAULTS["training"].lr != 0.1
+    assert DBC(3).set_params(training=clone(SHORT), training__lr=0.2).training.n_epochs == SHORT.n_epochs
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (torch.utils.data.DataLoader([1, 2]), "X.dataset"),
+        ((one for one in range(3)), "X is a generator"),
+        (None, "X is a NoneType"),
+        (["a.png", "b.png"], "pass the folder"),
+    ],
+)
+def test_what_is_no_image_is_told_so(X, words):
+    with pytest.raises(InputError, match=words):
+        KMeans(2).fit(X)
+
+
+def test_few_images_cost_a_heavy_network_little():
+    """A batch is computed whole, however few images there are."""
+    heavy, light = torch.nn.Conv2d(3, 900, 64), torch.nn.Conv2d(3, 8, 3)
+    assert _rows_at_once(light, (3, 32, 32)) == 1024
+    assert 16 <= _rows_at_once(heavy, (3, 32, 32)) < 1024

@@ -55,6 +55,7 @@ def test_a_class_is_found_by_its_path():
     ("path", "settings", "message"),
     [
         ("sklearn.cluster.Brich", [], "no class sklearn.cluster.Brich"),
+        ("nope", [], "no class nope"),
         ("sklearn.klusters.Birch", [], "no class sklearn.klusters.Birch"),
         ("sklearn.decomposition.PCA", [], "has no fit_predict"),
         (BIRCH, ["treshold=1"], "--set treshold=1 cannot be used: .* of threshold, branching_factor"),
@@ -117,6 +118,11 @@ def test_it_is_printed_beside_the_methods_and_not_run_again(digits, tmp_path):
     assert f"{rows[0]['scores']['acc']:.3f}" in line and "threshold 0.3" in line
     assert "other parameters than today's" not in format_table("dbc-4", rows)
     assert run_tables(["dbc-4"], only={"method": BIRCH}, show=True, results_dir=tmp_path) == rows
+
+
+def test_what_it_says_of_its_own_settings_is_a_line(digits, tmp_path):
+    with pytest.raises(InputError, match="sklearn.cluster.KMeans: .*n_init"):
+        bench(tmp_path, guest_entry("sklearn.cluster.KMeans", ["n_init=-5"]))
 
 
 def test_a_clusterer_that_finds_its_own_number(digits, tmp_path):

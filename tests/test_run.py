@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from asterism.errors import RunError, StorageError
 from asterism.runtime import Runtime
@@ -116,6 +117,22 @@ def test_state_round_trip(tmp_path):
     assert found["a"] == state["a"]
     assert torch.equal(found["b"][0], shared) and torch.equal(found["b"]["x"]["y"], shared.t())
     assert found["c"] == 3 and found["c"].dtype == torch.int64 and found["empty"].shape == (0, 4)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_checkpoint_without_permission_is_not_called_damaged(tmp_path):
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": 1})
+    path.chmod(0)
+    with pytest.raises(RunError, match="cannot be read: Permission denied"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("skeleton", ["[]", '"x"', "[" * 100_000, '{"dict": 5}'])
+def test_a_state_that_is_none_is_damaged(tmp_path, skeleton):
+    save_file({"0": torch.zeros(1)}, tmp_path / "s.safetensors", metadata={"state": skeleton})
+    with pytest.raises(RunError, match="damaged"):
+        load_state(tmp_path / "s.safetensors")
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path):

@@ -112,6 +112,19 @@ class Parameters(BaseEstimator):
             if isinstance(value, Parameters):
                 value.check(f"{path}{name}.")
 
+    def set_params(self, **params: Any) -> Parameters:
+        """Set parameters; ``training__lr=0.1`` of one that is None changes a copy of the class's default.
+
+        Raises
+        ------
+        ValueError
+            scikit-learn's, for a name that is none.
+        """
+        for name in {key.partition("__")[0] for key in params if "__" in key} - set(params):
+            if getattr(self, name, self) is None and isinstance(self.DEFAULTS.get(name), Parameters):
+                setattr(self, name, clone(self.DEFAULTS[name]))
+        return super().set_params(**params)
+
     def resolved(self, name: str) -> Any:
         """The nested parameter ``name``, or the class's default for it where it is None."""
         value = getattr(self, name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 class Runtime:

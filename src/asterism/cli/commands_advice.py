@@ -17,7 +17,7 @@ def suggest_k(
         str, Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME.")
     ],
     k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
-    seed: Annotated[int, Opt(min=0, help="Same seed, same answer.")] = 0,
+    seed: Annotated[int, Opt(min=0, max=2**32 - 1, help="Same seed, same answer.")] = 0,
     layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
     device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,

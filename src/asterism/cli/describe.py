@@ -45,7 +45,7 @@ def parameter_lines(name: str) -> str:
     cls = find_method(name)
     settings = list(settings_of(cls()))
     rows = [[one.path, _shown(one.default), _meaning(one)] for one in settings]
-    example = next(one for one in settings if isinstance(one.default, (int, float)))
+    example = next((one for one in settings if isinstance(one.default, (int, float))), settings[0])
     paper = paper_of(cls)
     head = [f"{name}: {_first_paragraph(cls.__doc__)}", *([paper] if paper else []), ""]
     how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"

@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import signal
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -48,6 +49,7 @@ def guarded(command: F) -> F:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        warnings.showwarning = functools.partial(_show, quiet=bool(kwargs.get("quiet")))
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -62,6 +64,12 @@ def guarded(command: F) -> F:
             raise typer.Exit(USER_ERROR) from None
 
     return run  # type: ignore[return-value]  # wraps keeps the signature that typer reads
+
+
+def _show(message: Any, category: type[Warning], *_where: Any, quiet: bool = False) -> None:
+    """The library's warnings as a line beside the answer; others' are for programmers."""
+    if category is UserWarning and not quiet:
+        note(f"asterism: warning: {as_typed(one_line(str(message)))}")
 
 
 def debugging() -> bool:

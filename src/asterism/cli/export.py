@@ -175,17 +175,13 @@ def _remove_earlier(target: Path) -> None:
         return
     with open(manifest, newline="", encoding="utf-8") as lines:
         written = [row[0] for row in csv.reader(lines) if row]
-    folders = set()
-    for name in written:
-        if _OURS.fullmatch(name) and not (target / name).parent.is_symlink():
-            (target / name).unlink(missing_ok=True)
-            folders.add((target / name).parent)
+    ours = {target / name for name in written if _OURS.fullmatch(name) and not (target / name).parent.is_symlink()}
+    folders = {file.parent for file in ours if file.parent.is_dir()}
     for folder in folders:
-        if folder.is_dir():
-            try:
-                folder.rmdir()
-            except OSError as error:
-                raise StorageError(
-                    f"{folder} holds files that are not asterism's; move them or choose another"
-                ) from error
+        if any(one not in ours for one in folder.iterdir()):
+            raise StorageError(f"{folder} holds files that are not asterism's; move them or choose another")
+    for file in ours:
+        file.unlink(missing_ok=True)
+    for folder in folders:
+        folder.rmdir()
     manifest.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,18 @@ def write_features(path: Path, names: list[str], features: np.ndarray) -> None:
     """
     ending = path.suffix.lower()
     if ending == ".npz":
-        write_whole(path, lambda file: np.savez(file, features=features, names=np.array(names)))
+        write_whole(path, lambda whole: _saved(whole, np.savez, features=features, names=np.array(names)))
     elif ending == ".npy":
-        write_whole(path, lambda file: np.save(file, features))
+        write_whole(path, lambda whole: _saved(whole, np.save, arr=features))
         write_text(path.with_suffix(".names.csv"), _table(["path"], names, None))
     else:
         head = ["path", *(f"f{i}" for i in range(features.shape[1]))]
         write_text(path, _table(head, names, features))
+
+
+def _saved(path: Path, save: Callable[..., None], **arrays: np.ndarray) -> None:
+    with open(path, "wb") as file:  # to a path numpy adds an ending of its own
+        save(file, **arrays)
 
 
 def _table(head: list[str], names: list[str], features: np.ndarray | None) -> str:

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from asterism.cli.request import Request
 from asterism.cli.runs import Labels, check_writable, find_method, known_labels, method_name
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
-from asterism.errors import InputError, RunError
+from asterism.errors import InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
 from asterism.methods import estimator_of
@@ -66,9 +66,13 @@ def cluster_images(request: Request) -> None:
     request = settled(request)
     folder = RunFolder(request.out or _unused_folder(request))
     check_writable(folder.path)
+    if folder.exists and not request.overwrite and not request.resume and _failed_at_once(folder):
+        request = replace(request, overwrite=True)
     if folder.exists and not request.overwrite:
         content = folder.read()
         if content["status"] == "finished" and request.resume:
+            if _resumed(request, folder, content).estimator._plain_params() != content["params"]:
+                raise RunError(f"{folder.path} holds a finished run with other parameters; leave --set out")
             note(f"{folder.path} holds a finished run; nothing is left to fit")
             finish(folder.path, request, keep_report=True)
             return
@@ -171,9 +175,12 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
     for option, value, found in given:
         if value is not None and value != found:
             raise RunError(
-                f"{folder.path} holds an unfinished run with {option} {found}, not {value}; leave {option} out, choose "
-                "another --out, or start anew with --overwrite"
+                f"{folder.path} holds a run with {option} {found}, not {value}; leave {option} out, choose another "
+                "--out, or start anew with --overwrite"
             )
+    finished = content["status"] == "finished"
+    if finished and None not in (source, request.images) and _absolute(str(request.images)) != _absolute(str(source)):
+        raise RunError(f"{folder.path} holds a finished run on {source}; asterism predict takes other images")
     if source is None and request.images is None:
         raise RunError(f"the images of {folder.path} came from memory; give IMAGES, or resume it in Python")
     apply_settings(estimator, request.settings, method)  # others than its own: fit refuses them
@@ -252,11 +259,22 @@ def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:
     )
 
 
+def _failed_at_once(folder: RunFolder) -> bool:
+    """Whether the run ended by an error before there was anything to keep: a corrected command may take its place."""
+    return folder.read()["status"] == "failed" and not folder.can_go_on
+
+
 @contextmanager
 def _resumable(folder: RunFolder) -> Iterator[None]:
     """Leave a run that is interrupted as one that can go on, and say how."""
     try:
         yield
+    except Exception as error:
+        # What was begun here and cannot be done as it was asked for; not for a full disk, and not another's run.
+        ours = is_main_process() and folder.exists and not isinstance(error, (StorageError, RunError))
+        if ours and folder.read()["status"] == "running":
+            folder.update(status="failed")
+        raise
     except KeyboardInterrupt as interrupt:
         if not folder.exists or folder.read()["status"] == "finished":
             raise Interrupted(f"{interrupt or 'interrupted'} before the run began") from None

@@ -100,7 +100,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Raises
     ------
     InputError
-        With fewer than 12 rows, or fewer than two values of k to compare.
+        With fewer than 12 rows, rows that are all the same, or fewer than two values of k to compare.
 
     Notes
     -----
@@ -110,6 +110,8 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
         raise InputError(f"{len(X)} images are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
     rng = np.random.RandomState(random_state)
     rows = np.asarray(X, np.float32)[chosen_rows(len(X), random_state)]
+    if (rows == rows[0]).all():
+        raise InputError("all images are the same: there is no number of groups to be found")
     limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)
     if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")

@@ -28,11 +28,12 @@ from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.training.run import Run
 
+LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
 COMPUTING: dict[str, list[Any]] = {
     "device": [str],
     "precision": [set(PRECISIONS)],
     "run_dir": [str, Path, None],
-    "random_state": [Interval(int, 0, None), np.random.RandomState, None],
+    "random_state": [Interval(int, 0, LARGEST_SEED), np.random.RandomState, None],
     "verbose": [Interval(int, 0, None), bool],
 }
 
@@ -138,6 +139,8 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
 
     def _open(self, X: Any, reset: bool) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape."""
+        if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], (str, Path)):
+            raise InputError("X is a list of names; pass the folder of the images, or their pixels")
         if not isinstance(X, (ImageSource, str, Path)) and _looks_like_a_table(X):
             X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
             return open_images(X)
@@ -292,7 +295,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         state = load_state(folder.model_path)
         try:
             self._restore_state(state)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             reason = str(error).partition("\n")[0]
             raise RunError(f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}") from error
         return self
@@ -315,6 +318,6 @@ def _looks_like_a_table(X: Any) -> bool:
     if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (list, tuple, np.ndarray)):
         return False
     try:
-        return np.asarray(X).ndim <= 2
+        return 1 <= np.asarray(X).ndim <= 2 or np.isscalar(X)  # no axis: an object that numpy knows nothing of
     except ValueError:  # ragged
         return True

@@ -105,6 +105,8 @@ def guest_class(path: str) -> type:
         If its package is not installed; holds the pip command.
     """
     module, _, name = path.rpartition(".")
+    if not module:
+        raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
     try:
         importlib.import_module(package)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.errors import AsterismError, RunError
+from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer
 from asterism.evaluation.guests import guest, is_guest, vectors
 from asterism.evaluation.metrics import scores
@@ -163,7 +163,10 @@ def run_guest(task: Task, images: ImageSource, setting: Setting) -> Row:
     pixels = vectors(ordered)
     with torch.random.fork_rng():
         began = time.monotonic()
-        found = np.asarray(estimator.fit_predict(pixels))
+        try:
+            found = np.asarray(estimator.fit_predict(pixels))
+        except (TypeError, ValueError) as error:  # what its own checks say
+            raise InputError(f"{task.entry.class_name}: {error}") from error
         seconds = time.monotonic() - began
     return guest_row(task, images, setting, scores(labels, found), seconds, _number(task.entry, n_classes))
 

@@ -10,8 +10,11 @@ from torch import nn
 from asterism.images import ImageSource
 from asterism.runtime import Runtime
 
-# Large enough to keep the arithmetic busy, small enough that a 128×128 network's maps stay below 1 GiB.
+# Large enough to keep the arithmetic busy, small enough that a 128×128 network's maps stay below 1 GiB. A network with
+# many weights keeps it busy with fewer images, and a batch is always computed whole, for one image too.
 PIXELS_PER_BATCH = 2**20
+WEIGHTS = 2**21  # of convolutions, which a batch of that size is for; a method's last layers do not count
+LEAST_ROWS, MOST_ROWS = 16, 1024
 
 
 @torch.no_grad()
@@ -63,9 +66,7 @@ def feature_batches(
     features : torch.Tensor of shape (B, D), float32
         On the device.
     """
-    # A network that resizes its input says what an image costs it.
-    channels, height, width = getattr(network, "input_shape", images.shape)
-    batch_size = int(min(1024, max(16, PIXELS_PER_BATCH // (height * width * max(1, channels // 3)))))
+    batch_size = _rows_at_once(network, images.shape)
     compute = forward or network
     training = network.training
     network.eval()
@@ -77,3 +78,11 @@ def feature_batches(
             yield indices, features[: len(indices)].float()
     finally:
         network.train(training)
+
+
+def _rows_at_once(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    # A network that resizes its input says what an image costs it.
+    channels, height, width = getattr(network, "input_shape", shape)
+    weights = sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    cost = height * width * max(1, channels // 3) * max(1, weights // WEIGHTS)
+    return int(min(MOST_ROWS, max(LEAST_ROWS, PIXELS_PER_BATCH // cost)))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
 from asterism.networks.convolutional import Body, ConvolutionalBody
@@ -14,6 +15,7 @@ from asterism.networks.untrained import TorchvisionBody
 from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters
 
+_FOR_OURS = {"width": 1.0, "n_features": None, "dropout": 0.5}
 MEASURED = 4096  # images that the mean and deviation of the channels are taken from
 
 
@@ -38,7 +40,7 @@ class ConvNet(Parameters):
     _parameter_constraints: ClassVar[dict] = {
         "architecture": [str],
         "sobel": [bool],
-        "width": [Interval(float, 0, None, closed="neither")],
+        "width": [Interval(float, 0, 16, closed="right")],
         "n_features": [Interval(int, 1, None), None],
         "dropout": [Interval(float, 0, 1, closed="left")],
     }
@@ -70,6 +72,11 @@ class ConvNet(Parameters):
             layers = [] if vectors else layers_of(height, width, self.width)
             dropout = (0.0, 0.0) if vectors else (first, self.dropout)
             return ConvolutionalBody(shape, layers, edges=edges, n_features=n_features, dropout=dropout)
+        changed = [name for name, value in _FOR_OURS.items() if getattr(self, name) != value]
+        if changed:
+            raise InputError(
+                f"network.{changed[0]} is for alexnet and vgg16; {self.architecture!r} is as torchvision has it"
+            )
         return TorchvisionBody(self.architecture, shape, edges=edges)
 
     def drawn(self, shape: tuple[int, int, int], generator: torch.Generator) -> Body:

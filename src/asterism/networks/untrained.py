@@ -40,12 +40,11 @@ class TorchvisionBody(Body):
 
         super().__init__()
         self.front = Front(shape[0], edges)
-        try:
-            self.network = models.get_model(name, weights=None)
-        except (ValueError, KeyError) as error:
+        if name not in models.list_models(module=models):  # those that classify images
             raise InputError(
-                f"network.architecture={name!r} is neither 'alexnet' nor 'vgg16' nor a network of torchvision"
-            ) from error
+                f"network.architecture={name!r} is neither 'alexnet' nor 'vgg16' nor a classifier of torchvision"
+            )
+        self.network = models.get_model(name, weights=None)
         _replace_first(self.network, self.front.out_channels)
         if isinstance(self.network, models.ResNet) and min(shape[1:]) <= SMALL:
             self.network.conv1 = nn.Conv2d(self.front.out_channels, 64, 3, padding=1, bias=False)
@@ -58,6 +57,22 @@ class TorchvisionBody(Body):
         self.layer_names = tuple(
             part for part, layer in self.network.named_children() if isinstance(layer, nn.Sequential) and len(layer)
         )
+        self._try(name, shape)
+
+    @torch.no_grad()
+    def _try(self, name: str, shape: tuple[int, int, int]) -> None:
+        """One image, to see that it passes."""
+        device = next(self.network.parameters()).device
+        try:
+            found = self.eval()(torch.zeros(1, *shape, device=device))
+        except Exception as error:  # whatever a model's Python raises on a size that is not its own
+            raise InputError(
+                f"network.architecture={name!r} does not take images of {shape[1]}x{shape[2]}: {error}"
+            ) from error
+        finally:
+            self.train()
+        if found.shape != (1, self.n_features):
+            raise InputError(f"network.architecture={name!r} gives no vector of features: choose another network")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D)."""

@@ -54,11 +54,17 @@ def load_state(path: Path) -> dict[str, Any]:
         If the file is damaged or was not written by `save_state`.
     """
     try:
+        path.open("rb").close()  # says what safetensors does not: that reading is not permitted
         with safe_open(path, framework="pt") as file:
             skeleton = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-        return _unflatten(skeleton, tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        found = _unflatten(skeleton, tensors)
+        if not isinstance(found, dict):
+            raise TypeError("it holds no state")
+        return found
+    except PermissionError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({_reason(error)}); the file is damaged or not a checkpoint") from error
 
 

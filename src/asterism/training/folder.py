@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,34 @@ try:
 except ImportError:  # Windows: two runs in one folder are then the user's care
     fcntl = None  # type: ignore[assignment]
 
+MOST_NUMBERS = 2**31  # of an image, or a vector
 FORMAT = 1  # raised when a folder of this version can no longer be read by the one before
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_images(value: Any) -> bool:
+    """Where images came from and of what shape: a number of pixels that a model can be for."""
+    if not isinstance(value, dict) or not isinstance(value.get("origin"), dict):
+        return False
+    shape = value.get("shape")
+    sides = shape if isinstance(shape, list) and len(shape) == 3 else [0]
+    return all(isinstance(side, int) and side > 0 for side in sides) and math.prod(sides) <= MOST_NUMBERS
+
+
+# Of run.json, what every reader of a run relies on.
+_ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "status": lambda value: isinstance(value, str),
+    "method": lambda value: isinstance(value, str),
+    "params": lambda value: isinstance(value, dict),
+    "seed": lambda value: isinstance(value, int),
+    "images": _is_images,
+    "labels": lambda value: value is None or isinstance(value, str),
+    "skipped": lambda value: value is None or isinstance(value, list),
+    "versions": lambda value: value is None or isinstance(value, dict),
+}
 
 
 class RunFolder:
@@ -48,6 +76,12 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return (self.path / "run.json").is_file()
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run left anything to resume from."""
+        checkpoints = self.path / "checkpoint"
+        return checkpoints.is_dir() and any(checkpoints.iterdir())
 
     def create(self) -> None:
         """Make the folder.
@@ -110,10 +144,15 @@ class RunFolder:
             content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise MissingDataError(f"{self.path} is not a run folder: it holds no run.json") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise RunError(f"{self.path} has a run.json of another format; this version reads format {FORMAT}")
+        wrong = next((name for name, fits in _ENTRIES.items() if not fits(content.get(name))), None)
+        if wrong is not None or (content["status"] == "finished" and not _is_number(content.get("seconds"))):
+            raise RunError(
+                f"{self.path / 'run.json'} is damaged: {wrong or 'seconds'} is missing or is not what it was"
+            )
         return content
 
     def write(self, content: dict[str, Any]) -> None:
@@ -130,9 +169,11 @@ class RunFolder:
         entries = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
             try:
-                entries.append(json.loads(line))
-            except ValueError:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if isinstance(entry, dict):
+                entries.append(entry)
         return entries
 
 
