@@ -279,6 +279,15 @@ def test_two_processes_find_the_clusters_of_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_model_of_two_processes_is_the_one_that_made_the_labels(tmp_path):
+    """Each takes batch norm's statistics of its own share; one network's are saved, and must have been everybody's."""
+    done, out = launch(tmp_path, "trained", 2, 2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    X = (load_digits().images[:241] / 16).astype(np.float32)
+    assert np.array_equal(load(out / "run").predict(X), np.load(out / "found.npz")["labels"])
+
+
+@pytest.mark.slow
 def test_killed_with_two_processes_it_goes_on_with_one(tmp_path):
     done, out = launch(tmp_path, "killed", 2, 4, "die")
     assert done.returncode != 0 and not (out / "found.npz").exists()

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from asterism import Training, open_images
-from asterism.errors import MissingDependencyError
+from asterism.errors import InputError, MissingDependencyError
+from asterism.images import ImageSource
 from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
+from asterism.training.epoch import minibatches
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,15 @@ def test_gradients_are_shortened(run):
 def test_cosine_schedule():
     training = Training(n_epochs=10, lr=1.0, schedule="cosine")
     assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.5, 0.0]
+
+
+def test_no_image_is_alone_in_a_processs_share_of_a_batch():
+    images = ImageSource(torch.zeros(9, 2, 2, 1, dtype=torch.uint8), [""] * 9)
+
+    class OneOfTwo(Runtime):
+        world_size, rank = 2, 1
+
+    run = Run(OneOfTwo("cpu"), 0)
+    assert [len(part) for part, _ in minibatches(images, torch.arange(9), 2, run)] == [2, 2]
+    with pytest.raises(InputError, match="3 images are too few for 2 processes"):
+        list(minibatches(images, torch.arange(3), 2, run))

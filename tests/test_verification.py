@@ -71,6 +71,7 @@ def test_pairs_are_read_by_folds(lfw):
         ("1 1\nA 1 2\nA 1 2\n", "line 3 is no pair of two persons"),
         ("1 1\nA 1 B 2\nA 1 B 2\n", "line 2 is no pair of one person"),
         ("1 1\nA 1 x\nA 1 B 2\n", "invalid literal"),
+        ("1 1\nA 1 2\nA 1 B 2\n", "1 folds of 1 pairs"),
     ],
 )
 def test_what_is_no_list_of_pairs_is_one_clear_line(tmp_path, text, message):

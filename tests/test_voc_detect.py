@@ -125,9 +125,10 @@ def test_bad_proposals_are_one_line(tmp_path):
     (tmp_path / "x.mat").write_bytes(b"no MATLAB file")
     with pytest.raises(InputError, match=r"x.mat cannot be read as proposals"):
         read_proposals([tmp_path / "x.mat"])
-    np.savez(tmp_path / "x.npz", a=np.array([[5.0, 5, 1, 9]]))
-    with pytest.raises(InputError, match="the boxes of image a are no rows"):
-        read_proposals([tmp_path / "x.npz"])
+    for box in ([5.0, 5, 1, 9], [5.0, np.nan, 8, 9]):
+        np.savez(tmp_path / "x.npz", a=np.array([box]))
+        with pytest.raises(InputError, match="the boxes of image a are no rows"):
+            read_proposals([tmp_path / "x.npz"])
 
 
 def test_a_scene_is_scaled_and_mirrored_whole(voc):

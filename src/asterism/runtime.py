@@ -122,6 +122,13 @@ class Runtime:
             return value
         return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
 
+    @torch.no_grad()
+    def same_buffers(self, module: torch.nn.Module) -> None:
+        """Give every process the main one's statistics of batch norm, which each has taken of its own share."""
+        for buffer in module.buffers() if self.world_size > 1 else ():
+            if buffer.is_floating_point():
+                buffer.copy_(self.sum_over_ranks(buffer.clone() if self.is_main else torch.zeros_like(buffer)))
+
     def gather_rows(self, part: torch.Tensor, n: int) -> torch.Tensor:
         """Undo `share` for per-sample rows: the (n, …) tensor whose every world_size-th rows are ``part``."""
         if self.world_size == 1:

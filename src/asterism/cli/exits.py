@@ -55,7 +55,7 @@ def guarded(command: F) -> F:
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise  # typer's own: usage, and a pipe whose reader has gone
         except KeyboardInterrupt as interrupt:
-            note(f"asterism: {interrupt or 'interrupted'}")
+            note(f"asterism: {str(interrupt) or 'interrupted'}")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if debugging():
@@ -99,6 +99,8 @@ def described(error: Exception) -> str:
         return "not enough memory; give a smaller --size or fewer images"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
+    if "WORLD_SIZE" in os.environ and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
+        return "another process has ended; what was begun goes on with --resume"
     text = one_line(f"{type(error).__name__}: {error}")
     return f"internal error, please report it: {text} (--debug shows where)"
 

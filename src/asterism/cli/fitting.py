@@ -73,8 +73,10 @@ def cluster_images(request: Request) -> None:
         if content["status"] == "finished" and request.resume:
             if _resumed(request, folder, content).estimator._plain_params() != content["params"]:
                 raise RunError(f"{folder.path} holds a finished run with other parameters; leave --set out")
-            note(f"{folder.path} holds a finished run; nothing is left to fit")
-            finish(folder.path, request, keep_report=True)
+            if is_main_process():
+                _go_on_alone()
+                note(f"{folder.path} holds a finished run; nothing is left to fit")
+                finish(folder.path, request, keep_report=True)
             return
         if not request.resume:
             raise RunError(_occupied(folder, content))
@@ -100,7 +102,7 @@ def cluster_images(request: Request) -> None:
             finish(folder.path, request, images, labels)
         except KeyboardInterrupt as interrupt:
             how = f"the fit is done; what is missing is written by: {_resume_command(folder)}"
-            raise Interrupted(f"{interrupt or 'interrupted'}; {how}") from None
+            raise Interrupted(f"{str(interrupt) or 'interrupted'}; {how}") from None
 
 
 def is_main_process() -> bool:
@@ -277,10 +279,10 @@ def _resumable(folder: RunFolder) -> Iterator[None]:
         raise
     except KeyboardInterrupt as interrupt:
         if not folder.exists or folder.read()["status"] == "finished":
-            raise Interrupted(f"{interrupt or 'interrupted'} before the run began") from None
+            raise Interrupted(f"{str(interrupt) or 'interrupted'} before the run began") from None
         if is_main_process():
             folder.update(status="interrupted")
-        raise Interrupted(f"{interrupt or 'interrupted'}; go on with: {_resume_command(folder)}") from None
+        raise Interrupted(f"{str(interrupt) or 'interrupted'}; go on with: {_resume_command(folder)}") from None
 
 
 def _resume_command(folder: RunFolder) -> str:

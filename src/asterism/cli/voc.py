@@ -160,7 +160,7 @@ def _performed(
         try:
             found = {**about, **perform(fitted, Run(Runtime(device), seed, work, bars))}
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(f"{interrupt or 'interrupted'}; the same command goes on where it was") from None
+            raise Interrupted(f"{str(interrupt) or 'interrupted'}; the same command goes on where it was") from None
         write_text(folder / f"{name}.json", json.dumps(found, indent=2) + "\n")
         shutil.rmtree(work, ignore_errors=True)
     return found

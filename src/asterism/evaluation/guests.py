@@ -8,8 +8,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +111,8 @@ def guest_class(path: str) -> type:
     if not module:
         raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
+    if Path(package).is_dir() or Path(f"{package}.py").is_file():
+        sys.path.insert(0, os.getcwd())  # the installed command does not look there by itself
     try:
         importlib.import_module(package)
         cls = getattr(importlib.import_module(module), name, None)

@@ -70,6 +70,7 @@ def feature_batches(
     compute = forward or network
     training = network.training
     network.eval()
+    runtime.same_buffers(network)  # one network for all images, the one that is saved
     try:
         for indices in runtime.share(torch.arange(len(images))).split(batch_size):
             filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from asterism.errors import DivergenceError, MissingDependencyError
+from asterism.errors import DivergenceError, InputError, MissingDependencyError
 from asterism.images import Augmentation, ImageSource
 from asterism.parameters import Interval, Parameters
 from asterism.training.run import Run
@@ -128,9 +128,18 @@ def minibatches(
     """This rank's share of each batch: indices (B,) and images (B, C, H, W) on the device.
 
     The order is cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one: every image is seen, and none
-    alone in a batch, where batch norm has no variance.
+    alone in a process's share of a batch, where batch norm has no variance.
+
+    Raises
+    ------
+    InputError
+        If there are not two images for each process.
     """
-    for chunk in order.tensor_split(-(-len(order) // batch_size)):
+    least = 2 * run.runtime.world_size
+    if len(order) < least and run.runtime.world_size > 1:
+        raise InputError(f"{len(order)} images are too few for {run.runtime.world_size} processes: start fewer")
+    n_batches = min(-(-len(order) // batch_size), max(1, len(order) // least))
+    for chunk in order.tensor_split(n_batches):
         indices = run.runtime.share(chunk)
         yield indices, images.batch(indices, run.runtime.device)
 

@@ -22,7 +22,7 @@ from asterism.parameters import Interval
 from asterism.training import Run
 from asterism.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
 from asterism.transfer.parts import Parts, free, input_shape, parts_of
-from asterism.transfer.voc import VocImages
+from asterism.transfer.voc import VocImages, check_classes
 from asterism.transfer.voc_scores import area, eleven_point, ranked
 
 N_CROPS = 10
@@ -190,6 +190,7 @@ def classify(
     if not classes:
         raise InputError(f"no object is annotated in {train.root}, list {train.split}")
     labels = train.labels(classes)
+    check_classes(test, classes)
     model, learnt = classifier_of(encoder, shape, len(classes), settings, run.generator(STAGE, "weights"))
     model = run.runtime.place(model).train()
     side = input_shape(encoder, shape)
@@ -270,14 +271,9 @@ def score_images(model: Classifier, test: VocImages, shape: tuple[int, int, int]
 
 
 def _scored(scores: np.ndarray, test: VocImages, classes: list[str], learnt: str) -> Classified:
-    unknown = sorted(set(test.classes) - set(classes))
-    if unknown:
-        raise InputError(f"the test images show {unknown[0]!r}, which no training image shows")
     labels = test.labels(classes).numpy()
     orders = {name: ranked(scores[:, i], labels[:, i]) for i, name in enumerate(classes)}
     shown = {name: order for name, order in orders.items() if order.any()}
-    if not shown:
-        raise InputError(f"no object is annotated in {test.root}, list {test.split}")
     precisions = {name: eleven_point(order, int(order.sum())) for name, order in shown.items()}
     areas = [area(order, int(order.sum())) for order in shown.values()]
     return Classified(float(np.mean(list(precisions.values()))), float(np.mean(areas)), precisions, learnt)

@@ -23,7 +23,7 @@ from asterism.transfer.detector import Detector, detector_of
 from asterism.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
 from asterism.transfer.parts import input_shape
 from asterism.transfer.proposals import Proposals, proposals_of
-from asterism.transfer.voc import Thing, VocImages
+from asterism.transfer.voc import Thing, VocImages, check_classes
 from asterism.transfer.voc_scores import Detections, Truth, detection_precisions
 
 SHORTER, LONGER = 600, 1000  # sides of the images that a network for 224² is shown
@@ -143,6 +143,7 @@ def detect(
     if not kept:
         raise InputError(f"no object is annotated in {train.root}, list {train.split}")
     classes, side = train.classes, settings.side_for(input_shape(encoder, shape))
+    check_classes(test, classes)
     given = [None if proposals is None else proposals_of(proposals, one.ids) for one in (train, test)]
     model, learnt = detector_of(
         encoder, shape, len(classes), settings, side, proposals is not None, run.generator(STAGE, "weights")
@@ -238,13 +239,8 @@ def find_objects(
 
 
 def _scored(found: list[Detections], test: VocImages, classes: list[str], learnt: str, made: str) -> Detected:
-    unknown = sorted(set(test.classes) - set(classes))
-    if unknown:
-        raise InputError(f"the test images show {unknown[0]!r}, which no training image shows")
     each = detection_precisions(found, [truth_of(things, classes) for things in test.things], len(classes))
     precisions = {name: value for name, value in zip(classes, each, strict=True) if not np.isnan(value)}
-    if not precisions:
-        raise InputError(f"no object is annotated in {test.root}, list {test.split}")
     return Detected(float(np.mean(list(precisions.values()))), precisions, learnt, made)
 
 

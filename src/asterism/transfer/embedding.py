@@ -66,9 +66,9 @@ def trustworthiness(inputs: np.ndarray, embedded: np.ndarray, n_neighbors: int =
 
     Notes
     -----
-    The value of `sklearn.manifold.trustworthiness` without its N × N arrays, 2.4 GB for the 10 000 images of
-    MNIST-test: the rank of a neighbour is the number of points that are nearer, counted block by block in 64 MB.
-    O(N²·(D + k)) time.
+    The value of `sklearn.manifold.trustworthiness`, where no two distances are equal, without its N × N arrays, 2.4 GB
+    for the 10 000 images of MNIST-test: the rank of a neighbour is the number of points that are nearer, counted block
+    by block in 64 MB. O(N²·(D + k)) time.
     """
     n = len(inputs)
     if not 1 <= n_neighbors < n / 2:

@@ -42,16 +42,16 @@ def read_proposals(paths: Iterable[str | Path]) -> Proposals:
         reader = {".mat": _from_mat, ".npz": _from_npz, ".csv": _from_csv}.get(path.suffix.lower())
         if reader is None:
             raise InputError(f"{path} cannot be read as proposals: expected a file ending in .mat, .npz or .csv")
+        if not path.is_file():
+            raise MissingDataError(f"{path} does not exist; expected a file of proposals")
         try:
             pixels = reader(path)
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{path} does not exist; expected a file of proposals") from error
         except NotImplementedError as error:
             raise InputError(f"{path} is a MATLAB file of version 7.3: save it with -v7") from error
         except Exception as error:  # readers of damaged files raise anything
             raise InputError(f"{path} cannot be read as proposals: {type(error).__name__}: {error}") from error
         for name, rows in pixels.items():
-            if rows.ndim != 2 or rows.shape[1] != 4 or (rows[:, 2:] < rows[:, :2]).any():
+            if rows.ndim != 2 or rows.shape[1] != 4 or not (rows[:, 2:] >= rows[:, :2]).all():  # nan is none either
                 raise InputError(f"{path}: the boxes of image {name} are no rows xmin, ymin, xmax, ymax")
             found[name] = rows.astype(np.float32) - _PIXELS
     return found

@@ -202,6 +202,8 @@ def segment(
     settings = settings or SegmentationTuning()
     settings.check("transfer.")
     n_classes = count_classes(train)
+    if count_classes(test) > n_classes:
+        raise InputError(f"a mask of {test.root}, list {test.split}, shows a class that no training mask shows")
     model, learnt = segmenter_of(encoder, shape, n_classes, settings, run.generator(STAGE, "weights"))
     model = run.runtime.place(model).train()
     wanted = input_shape(encoder, shape)
@@ -282,10 +284,8 @@ def _scored(
     model.eval()
     counts = Confusion(n_classes)
     batches = ([index] for index in range(len(test)))
-    for number, ((image, mask),) in enumerate(prefetched(lambda index: shown(test, index, shape, scale), batches)):
+    for ((image, mask),) in prefetched(lambda index: shown(test, index, shape, scale), batches):
         truth = mask.numpy()
-        if truth[truth != VOID].max(initial=0) >= n_classes:
-            raise InputError(f"{test.mask_path(number)} shows a class that no training mask shows")
         with run.runtime.autocast():
             found = model(_pixels(image, run), _size(mask)).argmax(1)[0]
         counts.add(truth, found.cpu().numpy())

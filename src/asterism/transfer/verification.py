@@ -108,6 +108,8 @@ def read_pairs(path: Path) -> Pairs:
             first, second = (words[0], words[1]), (words[0 if same else 2], words[-1])
             ends = [number.setdefault(f"{name}/{name}_{int(n):04d}", len(number)) for name, n in (first, second)]
             found.append((*ends, same, fold))
+        if n_folds < 2 or n_each < 1:
+            raise ValueError(f"{n_folds} folds of {n_each} pairs; a threshold is found on other folds: two at least")
     except (ValueError, IndexError) as error:
         raise InputError(f"{path} is no list of LFW's pairs: {error}") from error
     left, right, same_person, folds = (np.array(column) for column in zip(*found, strict=True))

@@ -5,6 +5,7 @@ Lists and annotations are read when a set is opened, images one by one when they
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def read_annotation(path: Path) -> list[Thing]:
         for one in ElementTree.parse(path).getroot().findall("object"):
             left, top, right, bottom = (float(one.findtext(f"bndbox/{side}", "")) for side in _SIDES)
             name = one.findtext("name", "").strip()
-            if not name or right < left or bottom < top:
+            if not (name and left <= right < math.inf and top <= bottom < math.inf):  # nan is none either
                 raise ValueError(
                     f"object {name or 'without a name'} with the box {left:g} {top:g} {right:g} {bottom:g}"
                 )
@@ -207,3 +208,18 @@ def read_annotation(path: Path) -> list[Thing]:
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def check_classes(test: VocImages, classes: Iterable[str]) -> None:
+    """See, before anything is trained, that the test images can be scored.
+
+    Raises
+    ------
+    InputError
+        If they show no object that counts, or one of a class that no training image shows.
+    """
+    unknown = sorted(set(test.classes) - set(classes))
+    if unknown:
+        raise InputError(f"the test images show {unknown[0]!r}, which no training image shows")
+    if all(thing.difficult for things in test.things for thing in things):
+        raise InputError(f"no object is annotated in {test.root}, list {test.split}")
