@@ -110,6 +110,15 @@ def test_auto_chooses_by_the_images(folder, monkeypatch, mode, side, known, meth
     assert chosen.settings == (("backbone.name=resnet18",) if method == "fcn" else ())
 
 
+def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
+    monkeypatch.setattr(choosing, "known_network", lambda: "resnet18")
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "colours.npy", pixels)
+    np.save(tmp_path / "greys.npy", pixels[..., :1].repeat(3, axis=3))
+    chosen = {one: choosing.choose(str(tmp_path / f"{one}.npy"), n_clusters=4).method for one in ("colours", "greys")}
+    assert chosen == {"colours": "fcn", "greys": "jule"}
+
+
 @pytest.mark.parametrize(("n", "k", "method"), [(80, 4, "jule"), (80, 5, "dbc"), (20_001, 2, "dbc")])
 def test_auto_takes_jule_where_groups_are_larger_than_neighbourhoods(tmp_path, n, k, method):
     np.save(tmp_path / "digits.npy", np.zeros((n, 8, 8), np.uint8))

@@ -97,3 +97,17 @@ def test_building_leaves_the_global_generator_alone():
 
 def test_feature_width_can_be_chosen():
     assert fcae_blocks(28, 28, 50)[-1].channels == 50
+
+
+def test_pixels_are_seen_from_their_ground_and_in_units_of_one():
+    network = build(lambda: FullyConvolutionalAutoEncoder((1, 16, 16)), torch.Generator().manual_seed(0)).eval()
+    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    network.measure(0.0, 1.0)
+    features, made = network.encoder(images), network(images)
+    network.measure(200.0, 190.0)
+    assert network.loss_scale == pytest.approx(1 / 190**2)
+    others = 200 + 190 * images
+    torch.testing.assert_close(network.encoder(others), features, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(network(others), 200 + 190 * made, atol=0.1, rtol=1e-3)
+    network.measure(0.0, 0.7)  # near enough to 1
+    assert network.loss_scale == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from asterism.errors import AsterismError, InputError
-from asterism.images import ImageSource, open_images, reopen
+from asterism.images import Augmentation, ImageSource, open_images, reopen
 from asterism.images.arrays import find_layout
 
 COUNT = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)  # (N, H, W, C), every value another
@@ -272,3 +272,39 @@ def test_every_shape_is_read_or_refused_in_one_line(shape):
         assert source.pixels.numel() == np.prod(shape) * (
             0.75 if len(shape) == 4 and shape[3] == 4 and shape[1] not in (1, 3) else 1
         )
+
+
+# ---------------------------------------------------------------- the ground
+
+
+def drawn(ground, ink, dtype=np.uint8):
+    """Strokes on an even ground."""
+    pixels = np.full((30, 16, 16), ground, dtype)
+    pixels[:, 4:12, 6:9] = ink
+    return open_images(pixels)
+
+
+@pytest.mark.parametrize(
+    ("images", "ground"),
+    [
+        (drawn(0, 255), 0),
+        (drawn(255, 0), 1),
+        (drawn(110, 148), 110 / 255),
+        (drawn(20, 255), 0),  # as good as black
+        (drawn(1.0, -1.0, np.float32), 1),
+        (drawn(200.0, 10.0, np.float32), 200),
+        (open_images(np.random.default_rng(0).integers(0, 256, (30, 16, 16), dtype=np.uint8)), 0),  # none
+        (open_images(np.ones((30, 5), np.float32)), 0),  # vectors
+    ],
+)
+def test_the_ground_is_the_level_of_the_edges_if_they_have_one(images, ground):
+    assert images.ground == pytest.approx(ground)
+
+
+def test_what_a_shift_brings_in_is_the_ground():
+    white = drawn(255, 0)
+    batch, change = white.batch(slice(0, 30)), Augmentation(shift=0.5)
+    changed = change(batch, torch.Generator().manual_seed(0), white.ground)
+    mirrored = 1 - change(1 - batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(changed, mirrored)
+    assert float(change(batch, torch.Generator().manual_seed(0))[:, :, 0].min()) == 0  # black, if it is not told

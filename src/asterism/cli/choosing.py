@@ -90,7 +90,9 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     if not os.path.isdir(folder) or is_shards(folder):
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
-        return channels, max(height, width), len(source)
+        pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
+        grey = channels == 3 and bool((pixels == pixels[..., :1]).all())  # stored in colour
+        return 1 if grey else channels, max(height, width), len(source)
     return _look_into(folder)
 
 

@@ -45,7 +45,7 @@ class Augmentation(Parameters):
         self.zoom = zoom
         self.flip = flip
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch.
 
         Parameters
@@ -53,11 +53,13 @@ class Augmentation(Parameters):
         images : torch.Tensor of shape (B, C, H, W)
         generator : torch.Generator
             On the CPU: the draws are then the same on every device.
+        ground : float, default=0.0
+            What comes in from outside (`ImageSource.ground`); ours, black would be learnt beside white paper.
 
         Returns
         -------
         torch.Tensor of shape (B, C, H, W)
-            Bilinearly resampled; what comes in from outside is 0 (black).
+            Bilinearly resampled.
         """
         n, _, height, width = images.shape
         if height == width == 1:  # vectors have no geometry
@@ -76,4 +78,4 @@ class Augmentation(Parameters):
         grid[:, 1, 1] = scale * angle.cos()
         grid[:, :, 2] = uniform(n, 2) * (2 * self.shift)
         points = F.affine_grid(grid.to(images.device, images.dtype), list(images.shape), align_corners=False)
-        return F.grid_sample(images, points, align_corners=False)
+        return F.grid_sample(images - ground, points, align_corners=False) + ground

@@ -70,7 +70,7 @@ class Crops(Augmentation):
         self.blur = blur
         self.side = side
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch.
 
         Parameters
@@ -78,6 +78,8 @@ class Crops(Augmentation):
         images : torch.Tensor of shape (B, C, H, W)
         generator : torch.Generator
             On the CPU: the draws are then the same on every device.
+        ground : float
+            Not used: nothing comes in from outside.
 
         Returns
         -------

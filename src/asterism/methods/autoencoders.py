@@ -30,6 +30,7 @@ FCAE_TRAINING = Training(n_epochs=20, batch_size=256, optimizer="sgd", lr=0.5, m
 # How Adam goes on where that leaves too much (`FCAE.max_unexplained`): for few images, whose epochs have few steps, and
 # large ones, on which SGD's rate does not learn at all; docs/methods/dbc.md.
 FCAE_MORE = {"optimizer": "adam", "lr": 0.001}
+N_MEASURED = 4096  # images that tell the largest pixel
 FCAE_MORE_EPOCHS = 5  # times ``training.n_epochs`` at most
 # DEC §4.3 has SGD at 0.1 for 50 000 iterations a layer and 100 000 end to end, 183 and 366 epochs of MNIST; Adam gets
 # to the same reconstructions in a tenth of that.
@@ -177,14 +178,22 @@ class FCAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features)
 
+    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
+        chosen = torch.linspace(0, len(images) - 1, min(N_MEASURED, len(images))).long()
+        largest = float((images.batch(chosen) - images.ground).abs().max())
+        cast(FullyConvolutionalAutoEncoder, network).measure(images.ground, largest)
+        super()._train(network, images, training, run)
+
     def _train_on(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         losses = [entry["loss"] for entry in run.history if entry["stage"] == "autoencoder"]
-        variance = pixel_variance(images)
+        variance = network.loss_scale * pixel_variance(images)
         most = self.max_unexplained * variance
         if not losses or losses[-1] <= most or self.max_unexplained == 1 or images.shape[1:] == (1, 1):
             return
         if losses[-1] > variance:  # not even the mean image was learnt: nothing to go on from
-            network.load_state_dict(build(lambda: self._build(images.shape), run.generator("weights")).state_dict())
+            seen = {name: network.state_dict()[name] for name in ("encoder.ground", "encoder.scale")}
+            drawn = build(lambda: self._build(images.shape), run.generator("weights")).state_dict()
+            network.load_state_dict({**drawn, **{name: value.clone() for name, value in seen.items()}})
         longer = {"n_epochs": FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE}
         more = Training(**{**training.get_params(), **longer})
         changed, stage = resolve_augmentation(self), "autoencoder-adam"

@@ -48,7 +48,8 @@ class JULE(ImageClusterer):
         cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).
     center : bool, default=False
         Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
-        not (FACTS §1.3).
+        not (FACTS §1.3). Where it stays on, only the level of an even ground is taken off (ours, `ImageSource.ground`:
+        0 for the paper's sets), so that ink on white paper is grouped as light on black.
     result : {"rc", "sf"}, default="rc"
         Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF).
     merging : MergeRule, optional
@@ -159,6 +160,8 @@ class JULE(ImageClusterer):
         resident = images.to(run.runtime.device)
         if self.center:
             network.mean.copy_(mean_image(resident))
+        else:
+            network.mean.fill_(resident.ground)  # 0 for the paper's sets: black is no ink on white paper
         stages = self._initialise(network, resident, run)  # 2. initialise y (θ stands already)
         self._unroll(network, resident, run, stages)  # 3.–10.
         return self._fitted(network, resident, run, stages)
@@ -172,7 +175,7 @@ class JULE(ImageClusterer):
             ``targets`` (P,), numbers of clusters at the periods' ends; ``labels`` (P + 1, N) and ``maps``
             (P + 1, N, 3), of which the first row is filled; ``sigma2`` (1,).
         """
-        pixels = Pixels(normalise=True, mean=network.mean if self.center else None)
+        pixels = Pixels(normalise=True, mean=network.mean)
         n = len(images)
         merger = self._merger(run, n)
 

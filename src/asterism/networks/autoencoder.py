@@ -13,3 +13,8 @@ class AutoEncoderNetwork(nn.Module):
     """
 
     encoder: nn.Module
+
+    @property
+    def loss_scale(self) -> float:
+        """What the squared error is multiplied by."""
+        return 1.0

@@ -61,7 +61,7 @@ def build(
     Returns
     -------
     nn.Module
-        On the CPU; batch norm has scale 1, shift 0.
+        On the CPU; batch norm has scale 1, shift 0; a layer with buffers of its own sets them in ``reset_buffers()``.
 
     Raises
     ------
@@ -72,6 +72,9 @@ def build(
         module = construct()
     module = module.to_empty(device="cpu")
     for layer in module.modules():
+        reset = getattr(layer, "reset_buffers", None)
+        if callable(reset):
+            reset()
         if isinstance(layer, _WEIGHTED):
             draw(layer, generator)
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):

@@ -49,7 +49,8 @@ def train_autoencoder(
     Parameters
     ----------
     network : nn.Module
-        Images (B, C, H, W) → reconstructions of the same shape; on the runtime's device; changed in place.
+        Images (B, C, H, W) → reconstructions of the same shape; on the runtime's device; changed in place. Its
+        ``loss_scale``, if it has one, multiplies the loss.
     images : ImageSource
     training : Training
     run : Run
@@ -65,8 +66,10 @@ def train_autoencoder(
     wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
     images = images.to(run.runtime.device)
 
+    loss_scale = getattr(network, "loss_scale", 1.0)
+
     def loss_of(batch: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        return euclidean_loss(batch, wrapped(batch))
+        return loss_scale * euclidean_loss(batch, wrapped(batch))
 
     losses = torch.zeros(training.n_epochs)
     state: dict[str, Any] = {"network": network, "optimizer": optimizer.optimizer}

@@ -198,7 +198,7 @@ def train_epoch(
         group["lr"] = training.rate(key[1]) if lr is None else lr
     total, n_batches = torch.zeros((), device=run.runtime.device), 0
     for indices, batch in minibatches(images, order, batch_size, run):
-        loss = loss_of(batch if augmentation is None else augmentation(batch, noise), indices)
+        loss = loss_of(batch if augmentation is None else augmentation(batch, noise, images.ground), indices)
         optimizer.zero_grad(set_to_none=True)
         run.runtime.backward(loss)
         if training.max_grad_norm is not None:
