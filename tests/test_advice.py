@@ -119,6 +119,13 @@ def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
     assert chosen == {"colours": "fcn", "greys": "jule"}
 
 
+@pytest.mark.parametrize(("n", "k", "slowly"), [(400, 4, False), (396, 4, True), (5_001, 100, False)])
+def test_auto_merges_small_groups_slowly(tmp_path, n, k, slowly):
+    np.save(tmp_path / "faces.npy", np.zeros((n, 8, 8), np.uint8))
+    settings = choosing.choose(str(tmp_path / "faces.npy"), n_clusters=k).settings
+    assert settings == (("unroll_rate=0.2",) if slowly else ())
+
+
 @pytest.mark.parametrize(("n", "k", "method"), [(80, 4, "jule"), (80, 5, "dbc"), (20_001, 2, "dbc")])
 def test_auto_takes_jule_where_groups_are_larger_than_neighbourhoods(tmp_path, n, k, method):
     np.save(tmp_path / "digits.npy", np.zeros((n, 8, 8), np.uint8))
