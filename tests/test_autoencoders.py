@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from asterism import FCAE, Training, open_images
 from asterism.methods import autoencoders
+from asterism.networks import FullyConvolutionalAutoEncoder
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training import run as run_module
@@ -81,7 +82,7 @@ def test_vectors_and_half_trained_starts_are_left_alone(digits):
 
 
 def test_it_ends_where_the_loss_rests(digits):
-    run, network = Run(Runtime("cpu"), 0), torch.nn.Conv2d(1, 1, 1)
+    run, network = Run(Runtime("cpu"), 0), FullyConvolutionalAutoEncoder((1, 8, 8))
     training = Training(n_epochs=100, optimizer="sgd", lr=1e-9)
     train_autoencoder(network, open_images(digits), training, run, target=0.0)
     assert len(run.history) == REST_EPOCHS + 1

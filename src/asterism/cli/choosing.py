@@ -20,7 +20,7 @@ PEEKED = 200  # files of a folder that are looked at
 # images, DBC's beyond some thousands does not.
 JULE_GROUP, JULE_MOST = 20, 20_000
 # Where groups are small the paper merges a fifth of the clusters a period instead of nine tenths (its faces): more
-# periods, so for sets that do not take hours. UMist .675 → .791, 20 people of CMU-PIE .914 → 1.000 (one seed each).
+# periods, so for sets that do not take hours. Trials, one seed each: UMist .675 → .791, 20 of CMU-PIE's .914 → 1.000.
 SMALL_GROUP, SLOWLY, SLOW_MOST = 100, "unroll_rate=0.2", 5_000
 
 

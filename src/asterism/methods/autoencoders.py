@@ -179,10 +179,13 @@ class FCAE(AutoEncoder):
         return FullyConvolutionalAutoEncoder(shape, self.n_features)
 
     def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
+        self._measure(network, images)
+        super()._train(network, images, training, run)
+
+    def _measure(self, network: AutoEncoderNetwork, images: ImageSource) -> None:
         chosen = torch.linspace(0, len(images) - 1, min(N_MEASURED, len(images))).long()
         largest = float((images.batch(chosen) - images.ground).abs().max())
         cast(FullyConvolutionalAutoEncoder, network).measure(images.ground, largest)
-        super()._train(network, images, training, run)
 
     def _train_on(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         losses = [entry["loss"] for entry in run.history if entry["stage"] == "autoencoder"]
@@ -191,9 +194,8 @@ class FCAE(AutoEncoder):
         if not losses or losses[-1] <= most or self.max_unexplained == 1 or images.shape[1:] == (1, 1):
             return
         if losses[-1] > variance:  # not even the mean image was learnt: nothing to go on from
-            seen = {name: network.state_dict()[name] for name in ("encoder.ground", "encoder.scale")}
-            drawn = build(lambda: self._build(images.shape), run.generator("weights")).state_dict()
-            network.load_state_dict({**drawn, **{name: value.clone() for name, value in seen.items()}})
+            network.load_state_dict(build(lambda: self._build(images.shape), run.generator("weights")).state_dict())
+            self._measure(network, images)
         longer = {"n_epochs": FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE}
         more = Training(**{**training.get_params(), **longer})
         changed, stage = resolve_augmentation(self), "autoencoder-adam"

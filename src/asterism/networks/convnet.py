@@ -15,7 +15,7 @@ from asterism.networks.untrained import TorchvisionBody
 from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters
 
-_FOR_OURS = {"width": 1.0, "n_features": None, "dropout": 0.5}
+_FOR_OURS = ("width", "n_features", "dropout")  # parameters of AlexNet and VGG
 MEASURED = 4096  # images that the mean and deviation of the channels are taken from
 
 
@@ -72,7 +72,8 @@ class ConvNet(Parameters):
             layers = [] if vectors else layers_of(height, width, self.width)
             dropout = (0.0, 0.0) if vectors else (first, self.dropout)
             return ConvolutionalBody(shape, layers, edges=edges, n_features=n_features, dropout=dropout)
-        changed = [name for name, value in _FOR_OURS.items() if getattr(self, name) != value]
+        usual = ConvNet()
+        changed = [name for name in _FOR_OURS if getattr(self, name) != getattr(usual, name)]
         if changed:
             raise InputError(
                 f"network.{changed[0]} is for alexnet and vgg16; {self.architecture!r} is as torchvision has it"

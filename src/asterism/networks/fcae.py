@@ -84,18 +84,37 @@ def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[
     return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
 
 
+class Seen(nn.Module):
+    """Pixels (B, C, H, W) as (x − ground) · scale.
+
+    Ours: it changes nothing of light things on black in [0, 1], the paper's sets. Ink on white paper, and floats of
+    other units, are brought to that.
+    """
+
+    ground: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ground", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def reset_buffers(self) -> None:
+        """Pixels as they are."""
+        self.ground.zero_()
+        self.scale.fill_(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Moved and scaled pixels."""
+        return (images - self.ground) * self.scale
+
+
 class Encoder(nn.Module):
     """f_θ: images (B, C, H, W) → features (B, D). Batch norm and ReLU after every convolution.
 
     The paper does not name the activation. ReLU after each batch norm, the feature layer too, fits its Fig. 4
     ("the activations in the feature layer are very sparse") and Fig. 6 (first scores near 1/k) (FACTS §4).
-
-    Ours: pixels are seen as (x − ground) · scale, which changes nothing of light things on black in [0, 1], the paper's
-    sets. Ink on white paper, and floats of other units, are brought to that.
     """
-
-    ground: torch.Tensor
-    scale: torch.Tensor
 
     def __init__(self, in_channels: int, blocks: list[Block]) -> None:
         super().__init__()
@@ -105,13 +124,7 @@ class Encoder(nn.Module):
             nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding) for i, block in enumerate(blocks)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(block.channels) for block in blocks)
-        self.register_buffer("ground", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
-
-    def reset_buffers(self) -> None:
-        """Pixels as they are."""
-        self.ground.zero_()
-        self.scale.fill_(1)
+        self.seen = Seen()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of images (B, C, H, W)."""
@@ -127,7 +140,7 @@ class Encoder(nn.Module):
 
     def layers(self, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, torch.Size] | None]]:
         """Output (B, channels, h, w) of each block, and its switches and the size before it if it pools."""
-        maps = (images - self.ground) * self.scale
+        maps = self.seen(images)
         for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
             maps = normalise(convolve(maps))  # (B, channels, h, w)
             switch = None
@@ -204,17 +217,17 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """x̂ = g(f(x)), (B, C, H, W)."""
         features, switches = self.encoder.with_switches(images)
-        return self.decoder(features, switches) / self.encoder.scale + self.encoder.ground
+        return self.decoder(features, switches) / self.encoder.seen.scale + self.encoder.seen.ground
 
     def measure(self, ground: float, largest: float) -> None:
         """Set how pixels are seen, by their ground and the largest distance from it; about 1 is left as it is."""
-        self.encoder.ground.fill_(ground)
-        self.encoder.scale.fill_(1.0 if 0.5 <= largest <= 1 or largest == 0 else 1 / largest)
+        self.encoder.seen.ground.fill_(ground)
+        self.encoder.seen.scale.fill_(1.0 if 0.5 <= largest <= 1 or largest == 0 else 1 / largest)
 
     @property
     def loss_scale(self) -> float:
         """What the squared error is multiplied by, to be one of pixels as they are seen."""
-        return float(self.encoder.scale) ** 2
+        return float(self.encoder.seen.scale) ** 2
 
     def inner_activations(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Output (B, channels, h, w) of every layer, as the paper's Fig. 4 draws them, in order.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from asterism.images import Augmentation, ImageSource
+from asterism.networks.autoencoder import AutoEncoderNetwork
 from asterism.networks.stacked import StackedAutoEncoderNetwork
 from asterism.training.epoch import Training, train_epoch
 from asterism.training.run import Run
@@ -35,7 +35,7 @@ def pixel_variance(images: ImageSource) -> float:
 
 
 def train_autoencoder(
-    network: nn.Module,
+    network: AutoEncoderNetwork,
     images: ImageSource,
     training: Training,
     run: Run,
@@ -49,8 +49,7 @@ def train_autoencoder(
     Parameters
     ----------
     network : nn.Module
-        Images (B, C, H, W) → reconstructions of the same shape; on the runtime's device; changed in place. Its
-        ``loss_scale``, if it has one, multiplies the loss.
+        Images (B, C, H, W) → reconstructions of the same shape; on the runtime's device; changed in place.
     images : ImageSource
     training : Training
     run : Run
@@ -66,7 +65,7 @@ def train_autoencoder(
     wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
     images = images.to(run.runtime.device)
 
-    loss_scale = getattr(network, "loss_scale", 1.0)
+    loss_scale = network.loss_scale
 
     def loss_of(batch: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         return loss_scale * euclidean_loss(batch, wrapped(batch))

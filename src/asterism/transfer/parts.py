@@ -90,7 +90,7 @@ def parts_of(encoder: nn.Module, shape: tuple[int, int, int]) -> Parts:
         mean = network.mean.mean((1, 2), keepdim=True)  # the mean image has one size only; its mean colour has none
         return _of_blocks(Shift(mean), network, len(network.blocks), shape, ceil_mode=True)
     if isinstance(network, Encoder) and len(network.blocks) > 1:
-        return _of_blocks(Seen(network.ground, network.scale), network, len(network.blocks) - 1, shape, ceil_mode=False)
+        return _of_blocks(network.seen, network, len(network.blocks) - 1, shape, ceil_mode=False)
     raise InputError(
         f"the run's network, a {type(network).__name__}, has no convolutions whose maps could be used: "
         "take a run of deepcluster, jule, dbc or fcn on images"
@@ -139,27 +139,6 @@ class Shift(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Shifted pixels."""
         return images - self.mean
-
-
-class Seen(nn.Module):
-    """Pixels (B, C, H, W) as DBC's encoder sees them.
-
-    Parameters
-    ----------
-    ground, scale : torch.Tensor
-    """
-
-    ground: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, ground: torch.Tensor, scale: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("ground", ground.clone())
-        self.register_buffer("scale", scale.clone())
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Moved and scaled pixels."""
-        return (images - self.ground) * self.scale
 
 
 class Normalise(nn.Module):
