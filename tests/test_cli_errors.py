@@ -159,7 +159,7 @@ def test_a_full_disk_and_then_room(arrays, fitted, tmp_path, ending):
         assert "No space left on device" in line and str(tmp_path / "r") in line
     run(*wanted, tmp_path / "r", "--resume")
     assert (tmp_path / "r" / "labels.csv").read_bytes() == (fitted / "labels.csv").read_bytes()
-    assert not list((tmp_path / "r").rglob("*.partial"))
+    assert not list((tmp_path / "r").rglob("*partial*"))
 
 
 @pytest.mark.parametrize("ending", [".csv", ".npz", ".npy"])

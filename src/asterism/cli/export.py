@@ -7,7 +7,6 @@ Every folder is made anew and every file name is one plain component, so nothing
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 import shutil
@@ -19,11 +18,10 @@ from PIL import Image
 
 from asterism.cli.runs import FittedRun, check_writable
 from asterism.errors import InputError, RunError, StorageError
+from asterism.files import csv_safe, write_csv
 from asterism.images import ImageSource
 from asterism.images.listing import list_files
 from asterism.images.shards import is_shards
-from asterism.training.checkpoint import write_text
-from asterism.training.folder import csv_safe
 
 MANIFEST = "export.csv"
 _OURS = re.compile(r"cluster-\d+/[^/\0]+")
@@ -117,7 +115,8 @@ def _write(
             chosen = unused_name(folders[group], name, ".png" if origin is None else None, taken)
             planned.append(_Planned(chosen, origin, index))
     # First the list: an export that breaks off can then be removed, and made again.
-    write_text(target / MANIFEST, _manifest(planned, labels, names))
+    rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
+    write_csv(target / MANIFEST, ["file", "cluster", "path"], rows)
     for group in np.unique(labels):
         (target / folders[group]).mkdir()  # never one that exists: it could be a link to elsewhere
     for one in planned:
@@ -128,14 +127,6 @@ def _write(
         elif images is not None:
             Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
     return len(names) - len(planned)
-
-
-def _manifest(planned: list[_Planned], labels: np.ndarray, names: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "cluster", "path"])
-    writer.writerows([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
-    return text.getvalue()
 
 
 def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:

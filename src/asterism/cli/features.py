@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from asterism.cli.runs import write_whole
 from asterism.errors import InputError
-from asterism.training.checkpoint import write_text
-from asterism.training.folder import csv_safe
+from asterism.files import csv_safe, replacing, write_csv
 
 ENDINGS = (".npz", ".npy", ".csv")
 
@@ -39,26 +34,18 @@ def write_features(path: Path, names: list[str], features: np.ndarray) -> None:
     StorageError
     """
     ending = path.suffix.lower()
-    if ending == ".npz":
-        write_whole(path, lambda whole: _saved(whole, np.savez, features=features, names=np.array(names)))
-    elif ending == ".npy":
-        write_whole(path, lambda whole: _saved(whole, np.save, arr=features))
-        write_text(path.with_suffix(".names.csv"), _table(["path"], names, None))
-    else:
-        head = ["path", *(f"f{i}" for i in range(features.shape[1]))]
-        write_text(path, _table(head, names, features))
-
-
-def _saved(path: Path, save: Callable[..., None], **arrays: np.ndarray) -> None:
-    with open(path, "wb") as file:  # to a path numpy adds an ending of its own
-        save(file, **arrays)
-
-
-def _table(head: list[str], names: list[str], features: np.ndarray | None) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    for index, name in enumerate(names):
-        values = [] if features is None else [f"{value:.9g}" for value in features[index].tolist()]
-        writer.writerow([csv_safe(name), *values])
-    return text.getvalue()
+    if ending == ".csv":
+        header = ["path", *(f"f{i}" for i in range(features.shape[1]))]
+        rows = (
+            [csv_safe(name), *(f"{value:.9g}" for value in row.tolist())]
+            for name, row in zip(names, features, strict=True)
+        )
+        write_csv(path, header, rows)
+        return
+    with replacing(path) as temporary, open(temporary, "wb") as file:  # to a path numpy adds an ending of its own
+        if ending == ".npz":
+            np.savez(file, features=features, names=np.array(names))
+        else:
+            np.save(file, features)
+    if ending == ".npy":
+        write_csv(path.with_suffix(".names.csv"), ["path"], ([csv_safe(name)] for name in names))

@@ -14,12 +14,12 @@ from asterism.cli.fitting import parse_size
 from asterism.cli.runs import FittedRun, known_labels, open_new_images, open_run
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
+from asterism.files import write_text
 from asterism.images import ImageSource, named_sets, open_images
 from asterism.images.named import PREFIX
 from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.training.checkpoint import write_text
 from asterism.training.progress import ProgressBars
 from asterism.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
 from asterism.transfer.parts import searchable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,24 +189,3 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"cannot write to {path}: {ancestor} is not a folder; choose another place")
     if not os.access(ancestor, os.W_OK):
         raise StorageError(f"cannot write to {path}: no permission in {ancestor}; choose another place")
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file whole or not at all, whatever writes it.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be written to or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.partial{path.suffix}")  # the ending decides the format
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; make room or choose another place"
-        ) from error

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.cli.runs import check_writable, open_new_images, open_run, write_whole
+from asterism.cli.runs import check_writable, open_new_images, open_run
 from asterism.errors import InputError
+from asterism.files import replacing
 from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -76,5 +77,6 @@ def _write(path: Path, pictures: torch.Tensor, columns: int = 8) -> Path:
         top, left = i // columns * height, i % columns * width
         sheet[:, top : top + height - GAP, left : left + width - GAP] = one
     pixels = (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    write_whole(path, lambda temporary: Image.fromarray(pixels).save(temporary))
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
     return path

@@ -13,9 +13,9 @@ import torch
 from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
+from asterism.files import write_text
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
-from asterism.training.checkpoint import write_text
 from asterism.transfer.cluster_tuning import TUNING, fine_tuned
 from asterism.transfer.verification import open_lfw, verify
 

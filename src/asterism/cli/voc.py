@@ -15,9 +15,9 @@ from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
 from asterism.errors import InputError, RunError
+from asterism.files import write_text
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.training.checkpoint import write_text
 from asterism.training.folder import exclusive
 from asterism.training.progress import ProgressBars
 from asterism.transfer.classify import ClassificationTuning, classify

@@ -12,7 +12,7 @@ from asterism.evaluation.protocol import Row
 from asterism.evaluation.records import recorded, variant_of
 from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import TABLES
-from asterism.training.checkpoint import write_text
+from asterism.files import write_text
 
 # The papers' own methods where they ran as in the paper, which the README shows; baselines, and FCN's rows with other
 # networks than the paper's, stand on the page.

@@ -24,10 +24,10 @@ from asterism.evaluation.guests import guest, is_guest, vectors
 from asterism.evaluation.metrics import scores
 from asterism.evaluation.protocol import Row, Setting, Task, row_of, shuffled
 from asterism.evaluation.table import METRIC_LABELS, Entry, Table
+from asterism.files import write_text
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.runtime import Runtime
-from asterism.training.checkpoint import write_text
 from asterism.training.folder import RunFolder, exclusive
 
 

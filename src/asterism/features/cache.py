@@ -8,9 +8,7 @@ does no forward pass, whatever their order, and a folder that has grown costs on
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from asterism.errors import StorageError
 from asterism.features.extract import extract
+from asterism.files import replacing
 from asterism.images import ImageSource
 from asterism.images.pack import cache_root
 from asterism.runtime import Runtime
@@ -99,22 +99,8 @@ def _write(folder: Path, digests: list[bytes], features: torch.Tensor) -> None:
     """Add a file; one that bears its name is complete."""
     kept = torch.from_numpy(np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1).copy())
     name = hashlib.blake2b(b"".join(digests), digest_size=DIGEST_BYTES).hexdigest()
-
-    def write(path: str) -> None:
-        save_file({"digests": kept, "features": features.contiguous()}, path)
-
-    _replace(folder / f"{name}.safetensors", write)
-
-
-def _replace(path: Path, write: Callable[[str], None]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        os.close(handle)
-        try:
-            write(draft)
-            os.replace(draft, path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
-    except (OSError, SafetensorError):  # read-only or full: the features are in memory all the same
-        return
+    with (
+        suppress(StorageError, SafetensorError),  # read-only or full: the features are in memory all the same
+        replacing(folder / f"{name}.safetensors") as temporary,
+    ):
+        save_file({"digests": kept, "features": features.contiguous()}, temporary)

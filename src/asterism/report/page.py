@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from asterism.files import write_text
 from asterism.images import ImageSource
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.components import components
@@ -26,7 +27,6 @@ from asterism.report.overview import headline, sizes
 from asterism.report.reconstructions import reconstructions
 from asterism.report.reproduce import reproduce
 from asterism.report.section import Section
-from asterism.training.checkpoint import write_text
 
 # The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
 # draws, ID*.js; on runs without its material the function returns None.

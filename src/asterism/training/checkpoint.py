@@ -7,7 +7,6 @@ kill at any moment leaves the last complete one.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from asterism.errors import RunError, StorageError
+from asterism.errors import RunError
+from asterism.files import replacing
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -34,15 +34,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _flatten(state, tensors)
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
-        temporary.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone; a run may be shared
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {_reason(error)}; make room or permission and resume") from error
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
+        except SafetensorError as error:
+            raise OSError(_reason(error)) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -66,31 +62,6 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({_reason(error)}); the file is damaged or not a checkpoint") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be written to or the disk is full.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        if isinstance(error, OSError) and temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {_reason(error)}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # reading it means setting it
-    os.umask(mask)
-    return mask
 
 
 def _reason(error: Exception) -> str:

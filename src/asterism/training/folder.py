@@ -5,8 +5,6 @@ run.json  labels.csv  model.safetensors  history.jsonl  checkpoint/  report.html
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import MissingDataError, RunError, StorageError
-from asterism.training.checkpoint import write_text
+from asterism.files import csv_safe, write_csv, write_text
 
 try:
     import fcntl
@@ -206,14 +204,6 @@ def exclusive(lock: Path) -> Iterator[bool]:
 
 def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidence: np.ndarray) -> None:
     """Write ``path,cluster,confidence``, one line an image: N names, ``labels`` (N,), ``confidence`` (N,) in [0, 1]."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "cluster", "confidence"])
-    for name, label, certain in zip(names, labels.tolist(), confidence.tolist(), strict=True):
-        writer.writerow([csv_safe(name), label, f"{certain:.6g}"])
-    write_text(path, text.getvalue())
-
-
-def csv_safe(name: str) -> str:
-    """A relative path that no spreadsheet takes for a formula: ``=x.png`` becomes ``./=x.png``, the same file."""
-    return f"./{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+    rows = zip(names, labels.tolist(), confidence.tolist(), strict=True)
+    header = ["path", "cluster", "confidence"]
+    write_csv(path, header, ([csv_safe(name), label, f"{certain:.6g}"] for name, label, certain in rows))

@@ -1,0 +1,169 @@
+"""Writing files: whole or not at all, never through a link, and with the room for them made sure of first."""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from asterism.errors import StorageError
+
+_ZEROS = bytes(2**20)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new, empty file beside ``path``, which takes its place when the block ends.
+
+    A kill or an error at any moment leaves the file that was there before. A link at ``path`` is replaced, and what it
+    points to stays as it is.
+
+    Parameters
+    ----------
+    path : Path
+        Missing folders above it are made.
+
+    Yields
+    ------
+    Path
+        To be written to, under a name that nothing else bears, with the same ending.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written to or the disk is full, also where the block raises an OSError.
+    """
+    ending = path.suffix if len(path.suffix) <= 16 else ""  # some writers choose their format by it
+    temporary = path.with_name(f".partial-{secrets.token_hex(8)}{ending}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = os.fstat(handle := _create(temporary)).st_mode
+        os.close(handle)
+        try:
+            yield temporary
+            _settle(temporary, mode)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except StorageError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error).partition("\n")[0]
+        raise StorageError(f"cannot write {path}: {reason}; make room or choose another place") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written to or the disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    r"""Write a table, whole or not at all: UTF-8, lines that end in ``\n``, quotes where a field needs them.
+
+    Any reader of CSV finds the same fields again: one that holds a line break of any kind is quoted.
+
+    Parameters
+    ----------
+    path : Path
+    header : sequence of str
+        The names of the columns.
+    rows : iterable of sequences
+        Taken one by one, so that a long table needs no memory.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written to or the disk is full.
+    """
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(_UnixLines(file))
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def csv_safe(name: str) -> str:
+    """A relative path that no spreadsheet takes for a formula: ``=x.png`` becomes ``./=x.png``, the same file."""
+    return f"./{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+
+
+def reserve(file: BinaryIO | int, n_bytes: int) -> None:
+    """Make sure of the room that a file will take.
+
+    A file that is mapped into memory gets its room on the disk page by page. If the disk is full by then, the system
+    ends the process (a bus error). After this call that cannot happen.
+
+    Parameters
+    ----------
+    file : binary file or int
+        Open for writing; or its descriptor. It is made n_bytes long if it is shorter. What it holds stays.
+    n_bytes : int
+
+    Raises
+    ------
+    OSError
+        If there is not so much room, as any writing would.
+    """
+    handle = file if isinstance(file, int) else file.fileno()
+    n_now = os.fstat(handle).st_size
+    if n_bytes <= n_now:
+        return
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        os.posix_fallocate(handle, n_now, n_bytes - n_now)
+        return
+    os.lseek(handle, n_now, os.SEEK_SET)
+    while n_now < n_bytes:
+        n_now += os.write(handle, _ZEROS[: n_bytes - n_now])
+
+
+class _UnixLines:
+    r"""What `csv.writer` writes, with ``\n`` at the ends of lines.
+
+    The writer quotes the characters that end its lines and no other kind of line break: it must be left with ``\r\n``.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n") + "\n")
+
+
+def _create(path: Path) -> int:
+    """Descriptor of a file that did not exist before, with the permissions of an ordinary one."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _settle(path: Path, mode: int) -> None:
+    """Bring a written file to the disk, with the permissions that it was made with (some writers change them)."""
+    handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if os.fstat(handle).st_mode != mode:
+            os.chmod(path, mode & 0o777)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
