@@ -300,29 +300,23 @@ def test_a_linked_class_folder_outside_is_followed(tmp_path):
     assert open_images(tmp_path / "set").names == ["cats/1.png"]
 
 
-def test_what_may_not_be_read_is_skipped(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     """Root may read everything, so the refusals of the system are acted."""
     save(tmp_path / "a.png", (1, 1, 1))
-    save(tmp_path / "locked.png", (1, 1, 1))
     save(tmp_path / "vault" / "b.png", (1, 1, 1))
-    scandir, image_open = os.scandir, Image.open
+    scandir = os.scandir
 
     def no_vault(path):
         if str(path).endswith("vault"):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    def no_locked(file, *args, **kwargs):
-        if str(file).endswith("locked.png"):
-            raise PermissionError(13, "Permission denied", file)
-        return image_open(file, *args, **kwargs)
-
     monkeypatch.setattr(os, "scandir", no_vault)
-    monkeypatch.setattr(Image, "open", no_locked)
     source = open_images(tmp_path)
     assert source.names == ["a.png"]
-    reasons = {one.name: one.reason for one in source.skipped}
-    assert reasons == {"vault/": "folder cannot be read: Permission denied", "locked.png": "Permission denied"}
+    assert [(one.name, one.reason) for one in source.skipped] == [
+        ("vault/", "folder cannot be read: Permission denied")
+    ]
     assert "Permission denied" in refused(tmp_path / "vault")
 
 

@@ -34,7 +34,7 @@ class MissingDataError(AsterismError, FileNotFoundError):
 
 
 class StorageError(AsterismError, OSError):
-    """A folder that cannot be written to: no permission, or no space left."""
+    """A folder that cannot be written to, or a file that cannot be read now: no permission, no space, a disk gone."""
 
 
 class MissingDependencyError(AsterismError, ImportError):

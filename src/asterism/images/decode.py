@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.resample import fit_image
 
 # A file whose header promises more is not decoded: 179 million pixels are half a gigabyte of RGB. Pillow's own bound.
@@ -70,7 +71,13 @@ def read_header(file: str | bytes) -> Header:
     Raises
     ------
     Unreadable
+    StorageError
+        If the machine, not the file, is in trouble, and stays so.
     """
+    return retry(lambda: _read_header(file), _called(file))
+
+
+def _read_header(file: str | bytes) -> Header:
     with _opened(file) as image:
         width, height = image.size
         # A PNG without an eXIf chunk would be decoded just to look for one; a TIFF turns itself.
@@ -104,7 +111,18 @@ def decode(
     Raises
     ------
     Unreadable
+    StorageError
+        If the machine, not the file, is in trouble, and stays so.
     """
+    return retry(lambda: _decode(file, size, crop, n_channels), _called(file))
+
+
+def _called(file: str | bytes) -> str:
+    """What messages call a file."""
+    return file if isinstance(file, str) else "an image"
+
+
+def _decode(file: str | bytes, size: tuple[int, int] | None, crop: bool, n_channels: int | None) -> np.ndarray:
     with _opened(file) as image:
         if size is not None and image.format in ("JPEG", "MPO"):
             _shrink_on_load(image, size, crop)
@@ -201,7 +219,9 @@ def _opened(file: str | bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error) or type(error).__name__) from error
+    except (OSError, MemoryError) as error:
+        if is_machine_error(error):
+            raise
+        raise Unreadable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
     except Exception as error:  # decoders of damaged files raise anything: SyntaxError, struct.error, KeyError…
         raise Unreadable(f"{type(error).__name__}: {error}") from error

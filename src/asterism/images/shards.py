@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images.decode import Unreadable
 from asterism.images.folder import open_listed
+from asterism.images.io_errors import retry
 from asterism.images.labels import encode_labels
 from asterism.images.listing import IMAGE_ENDINGS, Listed, natural_key, shown_name
 from asterism.images.options import Options
@@ -40,16 +41,22 @@ class Member(Listed):
 
         Raises
         ------
-        Unreadable
+        Unreadable, StorageError
+            The second if the machine, not the shard, is in trouble.
         """
         if self.n_bytes > LARGEST:
             raise Unreadable(f"{self.n_bytes:,} bytes, more than the {LARGEST:,} that are read")
         try:
-            with open(self.path, "rb") as shard:
-                shard.seek(self.offset)
-                return shard.read(self.n_bytes)
+            return retry(self._read, self.path)
+        except StorageError:
+            raise
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from error
+
+    def _read(self) -> bytes:
+        with open(self.path, "rb") as shard:
+            shard.seek(self.offset)
+            return shard.read(self.n_bytes)
 
 
 def is_pattern(path: str) -> bool:

@@ -1,0 +1,73 @@
+"""Errors of the machine told from errors of a file: the first are tried again and then end the work, never a picture."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from asterism.errors import StorageError
+
+T = TypeVar("T")
+
+# What these say holds for the machine, the disk, or the user's rights. The bytes of a file are not known to be wrong.
+_NAMES = (
+    "EACCES EPERM EROFS "  # rights
+    "ENOMEM EMFILE ENFILE ENOSPC EDQUOT EAGAIN EBUSY EDEADLK ENOLCK EINTR ETXTBSY "  # what the machine has too little of
+    "EIO ENXIO ENODEV ENOMEDIUM EUCLEAN "  # the disk
+    "ENOENT ENOTDIR ESTALE "  # listed, and gone since
+    "ENOTCONN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNREFUSED ECONNRESET "
+    "EREMOTEIO ECOMM EPIPE ESHUTDOWN ENOLINK EKEYEXPIRED EKEYREVOKED ENOKEY"  # a mounted disk of another machine
+).split()
+MACHINE_ERRNOS = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
+_LASTING = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR))  # no pause mends these
+PAUSES = (0.05, 0.25, 0.7)  # seconds before a second, third and fourth try
+
+
+def is_machine_error(error: BaseException) -> bool:
+    """Whether an error says nothing about the file: memory, descriptors, rights, a disk or mount that failed.
+
+    Such an error must never be reported as a damaged image, and never be remembered.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
+
+
+def retry(read: Callable[[], T], called: str) -> T:
+    """``read()``, tried again after short pauses where the machine and not the file is in trouble.
+
+    Parameters
+    ----------
+    read : callable
+        Opens and reads one file.
+    called : str
+        What the message calls the file.
+
+    Raises
+    ------
+    StorageError
+        If the trouble stays; everything else that ``read`` raises is passed on.
+    """
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            return read()
+        except (OSError, MemoryError) as error:
+            if not is_machine_error(error):
+                raise
+            lasting = isinstance(error, OSError) and error.errno in _LASTING
+            pause = None if lasting else next(pauses, None)
+            if pause is None:
+                raise StorageError(_line(error, called)) from error
+        time.sleep(pause)
+
+
+def _line(error: OSError | MemoryError, called: str) -> str:
+    reason = (error.strerror if isinstance(error, OSError) else None) or "not enough memory"
+    if isinstance(error, PermissionError):
+        advice = "allow reading it, or move it out of the folder"
+    elif isinstance(error, FileNotFoundError):
+        advice = "it was there when the folder was listed; is the disk still there? Then run the same again"
+    else:
+        advice = "the machine is in trouble, not the image: when that is mended, run the same again"
+    return f"{called!r} cannot be read: {reason}; {advice}"
