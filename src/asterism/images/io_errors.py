@@ -1,4 +1,4 @@
-"""Errors of the machine told from errors of a file: the first are tried again and then end the work, never a picture."""
+"""Errors of the machine told from errors of a file: they are tried again, then end the work, never a picture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from asterism.errors import StorageError
 T = TypeVar("T")
 
 # What these say holds for the machine, the disk, or the user's rights. The bytes of a file are not known to be wrong.
-_NAMES = (
-    "EACCES EPERM EROFS "  # rights
-    "ENOMEM EMFILE ENFILE ENOSPC EDQUOT EAGAIN EBUSY EDEADLK ENOLCK EINTR ETXTBSY "  # what the machine has too little of
-    "EIO ENXIO ENODEV ENOMEDIUM EUCLEAN "  # the disk
-    "ENOENT ENOTDIR ESTALE "  # listed, and gone since
-    "ENOTCONN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNREFUSED ECONNRESET "
-    "EREMOTEIO ECOMM EPIPE ESHUTDOWN ENOLINK EKEYEXPIRED EKEYREVOKED ENOKEY"  # a mounted disk of another machine
-).split()
+_NAMES = [
+    *("EACCES", "EPERM", "EROFS"),  # rights
+    *("ENOMEM", "EMFILE", "ENFILE", "ENOSPC", "EDQUOT", "EAGAIN", "EBUSY", "EDEADLK", "ENOLCK", "EINTR", "ETXTBSY"),
+    *("EIO", "ENXIO", "ENODEV", "ENOMEDIUM", "EUCLEAN"),  # the disk
+    *("ENOENT", "ENOTDIR", "ESTALE"),  # listed, and gone since
+    # A mounted disk of another machine.
+    *("ENOTCONN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNABORTED"),
+    *("ECONNREFUSED", "ECONNRESET", "EREMOTEIO", "ECOMM", "EPIPE", "ESHUTDOWN", "ENOLINK", "EKEYEXPIRED", "ENOKEY"),
+]
 MACHINE_ERRNOS = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
 _LASTING = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR))  # no pause mends these
 PAUSES = (0.05, 0.25, 0.7)  # seconds before a second, third and fourth try
