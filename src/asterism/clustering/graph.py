@@ -12,12 +12,12 @@ import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import scipy.sparse
 import torch
 from scipy.sparse.csgraph import connected_components
 
+from asterism.clustering.compiled import compiled
 from asterism.errors import InputError, MissingDependencyError
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
@@ -305,7 +305,7 @@ def _by_rows(pool: ThreadPoolExecutor, kernel: Any, n_rows: int, *arrays: Any) -
     list(pool.map(lambda k: kernel(bounds[k], bounds[k + 1], *arrays), range(len(bounds) - 1)))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _take_along(start, stop, block, values, found, column):
     """Insert what is smaller than the last of a row's sorted ``values``; on a tie the earlier column stays.
 
@@ -327,7 +327,7 @@ def _take_along(start, stop, block, values, found, column):
                         _insert(values[r], found[r], part[c], column + begin + c)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _take_across(start, stop, block, values, found, column):
     """The same for the transpose of ``block``: its columns start … stop − 1 compete in their rows of ``values``."""
     last = values.shape[1] - 1
@@ -347,7 +347,7 @@ def _take_across(start, stop, block, values, found, column):
                         limit[c] = values[k, last]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _insert(values, found, value, index):
     k = values.size - 1
     while k > 0 and values[k - 1] > value:
@@ -358,7 +358,7 @@ def _insert(values, found, value, index):
     found[k] = index
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(nogil=True, fastmath={"reassoc", "contract"})
 def _squared_distance(x, y):
     total = 0.0
     for d in range(x.size):
@@ -367,7 +367,7 @@ def _squared_distance(x, y):
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _sort_candidates(start, stop, queries, X, found, own, indices, distances):
     """Insert each row's candidates, in float64, by distance and then by index."""
     width = indices.shape[1]

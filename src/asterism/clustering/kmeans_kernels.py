@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from asterism.clustering.compiled import compiled
 
 FEW = 64  # below this many centers, distances of single rows are taken one by one
 ROW_COST = 25.0  # picking a row out for a product of its own, in units of a distance inside a product
@@ -45,13 +45,7 @@ class Bounds(NamedTuple):
     scatter: np.ndarray  # (B,) ‖y‖², −1 before the first step
 
 
-def _jit(function: Callable) -> Callable:
-    """Compile to run without the GIL; the machine code is kept on disk where that is possible."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
-        return numba.njit(**options)(function)
+_jit = compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"})  # runs without the GIL
 
 
 @_jit

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-kernel = numba.njit(cache=True, error_model="numpy")  # compiled once a machine; nothing is divided by 0
+from asterism.clustering.compiled import compiled
+
+kernel = compiled(error_model="numpy")  # nothing is divided by 0
 
 
 class Clusters(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from asterism.clustering.compiled import compiled
 from asterism.errors import InputError
 
 
@@ -32,7 +32,7 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
     return history
 
 
-@numba.njit(cache=True)
+@compiled()
 def _write_rows(labels, merges, n_clusters, history):
     node = np.full(n_clusters, -1, np.int64)
     size = np.zeros(n_clusters, np.int64)
@@ -86,7 +86,7 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
     return labels_after(history, n_samples, n_samples - n_clusters)
 
 
-@numba.njit(cache=True)
+@compiled()
 def nodes_after(history, n_samples, n_rows):
     """Node of each sample when the first ``n_rows`` rows of a history have been merged. O(N)."""
     top = np.arange(n_samples + n_rows)
@@ -95,7 +95,7 @@ def nodes_after(history, n_samples, n_rows):
     return top[:n_samples]
 
 
-@numba.njit(cache=True)
+@compiled()
 def labels_after(history, n_samples, n_rows):
     """Labels when the first ``n_rows`` rows of a history have been merged, numbered by first sample. O(N)."""
     top = np.arange(n_samples + n_rows)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from asterism.clustering.compiled import compiled
 from asterism.clustering.kmeans import kmeans
 from asterism.errors import InputError
 from asterism.images import ImageSource
@@ -112,7 +112,7 @@ class Whitening:
         return (rows - self.mean) @ self.projection
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@compiled(nogil=True, fastmath=True)
 def _add_triangle_codes(products, row_norms, center_norms, cells, codes):
     """Add max(0, mean_k z_k − z_k) of each row, z its Euclidean distances to the centers, to its cell of ``codes``.
 

@@ -1,0 +1,57 @@
+"""The one place where numba is asked to compile: the machine code is kept on disk where that is possible.
+
+A container's user without a home, a read-only installation, a full disk: code that cannot be kept is compiled anew in
+each process, and no run fails by it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+
+class _LenientCache(FunctionCache):
+    """numba's files of machine code; one that is damaged, or cannot be written, costs a compilation and no more."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception:  # no room, no permission any more, a file of another user's
+            self.disable()
+
+
+def _has_place(function: Callable) -> bool:
+    """False where numba would make a folder called ``~``: it looks for a home, and there is none."""
+    if os.path.expanduser("~") != "~" or os.environ.get("XDG_CACHE_HOME") or os.environ.get("NUMBA_CACHE_DIR"):
+        return True
+    return os.access(os.path.dirname(function.__code__.co_filename), os.W_OK)
+
+
+def compiled(**options: Any) -> Callable[[Callable], Any]:
+    """Decorate a function that numba compiles when it is first called.
+
+    Parameters
+    ----------
+    **options
+        Of ``numba.njit``, but ``cache``.
+    """
+
+    def decorate(function: Callable) -> Any:
+        kernel = numba.njit(**options)(function)
+        with suppress(RuntimeError, OSError):  # neither the package's folder nor the user's cache can be written to
+            if _has_place(function):
+                kernel._cache = _LenientCache(function)
+        return kernel
+
+    return decorate
