@@ -20,6 +20,7 @@ from asterism.evaluation.records import _completed, recorded
 from asterism.evaluation.stock import list_tables
 from asterism.evaluation.table import Entry, Panel, Table
 from asterism.evaluation.tables import TABLES
+from asterism.machine import Launch
 from asterism.training import run as run_module
 
 TINY = {
@@ -668,6 +669,6 @@ def test_a_choice_may_fit_one_table_of_several(tiny):
 
 
 def test_bench_is_not_for_torchrun(monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("asterism.evaluation.bench.launch", lambda: Launch(0, 2, 0, 2))
     with pytest.raises(InputError, match="without torchrun"):
         run_tables(["dbc-4"], show=True, results_dir=tmp_path)

@@ -14,6 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROOMS = [
     "errors",
     "files",
+    "machine",
     "runtime",
     "parameters",
     "images",

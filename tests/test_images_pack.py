@@ -19,6 +19,7 @@ from asterism.images import folder as folder_module
 from asterism.images import open_images
 from asterism.images import pack as pack_module
 from asterism.images.pack import block_length, cache_root, in_blocks, load_packed, memory_budget, pack
+from asterism.machine import Launch
 
 BLOCK = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
 
@@ -208,16 +209,10 @@ def test_a_block_is_bounded_and_feeds_every_core(monkeypatch):
 
 
 def test_the_budget_is_a_share_of_what_is_free_divided_among_ranks(monkeypatch):
-    monkeypatch.setattr(pack_module, "_available_memory", lambda: 1000)
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr(pack_module, "available_memory", lambda: 1000)
     assert memory_budget() == 250
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    monkeypatch.setattr(pack_module, "launch", lambda: Launch(1, 5, 1, 5))
     assert memory_budget() == 50
-
-
-def test_free_memory_is_more_than_nothing_and_less_than_all():
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < pack_module._available_memory() <= total
 
 
 def test_the_cache_folder_is_the_users_choice(monkeypatch, tmp_path):

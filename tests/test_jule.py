@@ -293,13 +293,10 @@ import os
 rank = os.environ["RANK"]
 np.savez(f"{folder}/{rank}.npz", labels=model.labels_, stages=model.stage_labels_, n_merges=len(calls))
 """
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517"}
-    processes = []
-    for rank in range(2):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test"}
-        environment = {**os.environ, **shared, **own}
-        processes.append(subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment))
-    assert [process.wait(240) for process in processes] == [0, 0]
+    (tmp_path / "fit.py").write_text(script)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(tmp_path / "fit.py"), str(tmp_path)]
+    assert subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240).returncode == 0
     one, two = (np.load(tmp_path / f"{rank}.npz", allow_pickle=False) for rank in range(2))
     np.testing.assert_array_equal(one["stages"], two["stages"])
     np.testing.assert_array_equal(one["labels"], two["labels"])

@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
 import asterism
+from asterism.clustering.compiled import compiled
+from asterism.machine import ALONE, Launch, launch
+from asterism.runtime import Runtime
 
 SOURCE = Path(asterism.__file__).parents[1]
 
@@ -35,6 +40,8 @@ KERNELS = """
 import numba.core.caching as caching
 caching.CacheImpl._locator_classes = []  # as numba finds it in a read-only installation without a home
 import numpy as np
+import pytest
+import torch
 from asterism.clustering import graph, kmeans_kernels, linkage_pairs, linkage_tree
 from asterism.transfer import codebook
 print(linkage_tree.linkage_matrix(np.array([0, 0, 1]), np.array([[0, 1]])).shape)
@@ -64,3 +71,96 @@ def test_no_folder_called_tilde_is_made(monkeypatch):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)  # a user of no name
     monkeypatch.setattr("os.access", lambda *_: False)
     assert compiled()(double_of).stats.cache_path is None
+
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "7",
+    "RANK": "1",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "job",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_NODELIST": "n[1-2]",
+}
+MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "PMI_SIZE": "2", "PMI_RANK": "1", "LSB_JOBID": "3"}
+JUNK = {"RANK": "one", "WORLD_SIZE": "many", "LOCAL_RANK": "", "MASTER_PORT": "port", "SLURM_PROCID": "x"}
+LIGHTNING = {"LT_ACCELERATOR": "tpu", "LT_STRATEGY": "ddp", "LT_DEVICES": "9", "JSM_NAMESPACE_RANK": "x"}
+WITHOUT_TORCHRUN = {name: value for name, value in TORCHRUN.items() if name != "TORCHELASTIC_RUN_ID"}
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    def holds(variables):
+        for name in (*TORCHRUN, *SLURM, *MPI, *LIGHTNING):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return holds
+
+
+def test_what_torchrun_says_is_believed(shell):
+    shell(TORCHRUN)
+    assert launch() == Launch(1, 4, 1, 2)
+    shell(TORCHRUN | SLURM)
+    assert launch() == Launch(1, 4, 1, 2)
+
+
+@pytest.mark.parametrize("missing", set(TORCHRUN) - {"LOCAL_WORLD_SIZE"})
+def test_a_part_of_what_torchrun_says_is_left_over_from_something_else(shell, missing):
+    shell({name: value for name, value in TORCHRUN.items() if name != missing})
+    assert launch() is ALONE
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"RANK": "4"},
+        {"RANK": "-1"},
+        {"RANK": "one"},
+        {"LOCAL_RANK": "2"},
+        {"WORLD_SIZE": "1"},
+        {"WORLD_SIZE": "0"},
+        {"LOCAL_WORLD_SIZE": "8"},
+        {"MASTER_PORT": "70000"},
+        {"MASTER_ADDR": ""},
+    ],
+)
+def test_variables_that_do_not_agree_are_left_over(shell, other):
+    shell(TORCHRUN | other)
+    assert launch() is ALONE
+
+
+@pytest.mark.parametrize("left", [SLURM, MPI, JUNK, LIGHTNING, WITHOUT_TORCHRUN, SLURM | MPI | JUNK | LIGHTNING])
+def test_one_process_computes_alone_whatever_the_shell_holds(shell, left):
+    shell(left)
+    runtime = Runtime("cpu")
+    assert (runtime.rank, runtime.world_size, runtime.is_main) == (0, 1, True)
+    layer = torch.nn.Linear(2, 2)
+    layer, _ = runtime.setup(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
+    runtime.backward(layer(torch.ones(1, 2)).sum())
+    assert all(os.environ[name] == value for name, value in left.items())
+
+
+FIT = """
+import numpy as np, asterism
+print(asterism.KMeans(2, n_init=1, random_state=0).fit(np.eye(8)).labels_.shape)
+"""
+THREADS = {"OMP_NUM_THREADS": "100000", "MKL_NUM_THREADS": "abc", "NUMBA_NUM_THREADS": "abc"}
+NO_THREADS = {"OMP_NUM_THREADS": "-1", "MKL_NUM_THREADS": "0", "OPENBLAS_NUM_THREADS": "abc"}
+
+
+@pytest.mark.parametrize("threads", [THREADS, pytest.param(NO_THREADS, marks=pytest.mark.slow)])
+def test_a_fit_in_a_shell_full_of_leftovers(tmp_path, threads):
+    left = SLURM | MPI | JUNK | LIGHTNING | threads | {"CUDA_VISIBLE_DEVICES": "junk"}
+    done = run(FIT, tmp_path, **left)
+    assert (done.returncode, done.stdout) == (0, "(8,)\n"), done.stderr

@@ -6,7 +6,6 @@ many processes: every rank sees the same indices and takes its part of each batc
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError
+from asterism.machine import Launch, available_cores, launch, launchers_hidden
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,22 +47,14 @@ class Runtime:
             raise InputError(f"device={device!r} needs a CUDA GPU and none is visible; use device='cpu' or 'auto'")
         if number and not number.isdigit():
             raise InputError(f"device={device!r}: expected a number after the colon, as in 'cuda:0'")
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
         devices: Any = [int(number)] if number and name != "cpu" else 1
-        if processes > 1:  # under torchrun: one process a device, gradients averaged by DDP
-            devices = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+        processes = launch()
         try:
-            self.fabric = _fabric_class()(
-                accelerator=name,
-                devices=devices,
-                num_nodes=max(1, processes // devices) if processes > 1 else 1,
-                strategy="ddp" if processes > 1 else "auto",
-                precision=precision,  # type: ignore[arg-type]  # checked above against PRECISIONS
-            )
+            self.fabric = _fabric(name, devices, precision, processes)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"device={device!r} cannot be used here: {error}") from error
         self.precision = precision
-        if processes > 1:
+        if processes.world_size > 1:
             self.fabric.launch()
 
     @property
@@ -144,6 +136,20 @@ class Runtime:
         self.fabric.barrier()
 
 
+def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -> Fabric:
+    """Under torchrun one process a device, gradients averaged by DDP; else this process alone."""
+    if processes.world_size == 1:  # whatever a job's shell holds: Fabric would wait for its other tasks
+        with launchers_hidden():
+            return _fabric_class()(accelerator=accelerator, devices=devices, precision=precision)
+    return _fabric_class()(
+        accelerator=accelerator,
+        devices=processes.local_world_size,
+        num_nodes=max(1, processes.world_size // processes.local_world_size),
+        strategy="ddp",
+        precision=precision,
+    )
+
+
 @cache
 def _fabric_class() -> type[Fabric]:
     """Fabric without callbacks, which Asterism does not use; to look for other packages' it reads what is installed,
@@ -189,7 +195,7 @@ def hardware(device: torch.device | None = None) -> dict[str, Any]:
     """What the machine is: processor, cores it may use, threads torch uses, GPU if one is used."""
     found: dict[str, Any] = {
         "cpu": _processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
     }
     if device is not None and device.type == "cuda":

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import typer
 
 from asterism.cli.text import note, one_line
+from asterism.machine import launch
 
 USER_ERROR = 1
 INTERRUPTED = 130
@@ -99,7 +100,7 @@ def described(error: Exception) -> str:
         return "not enough memory; give a smaller --size or fewer images"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
-    if "WORLD_SIZE" in os.environ and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
+    if launch().world_size > 1 and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
         return "another process has ended; what was begun goes on with --resume"
     text = one_line(f"{type(error).__name__}: {error}")
     return f"internal error, please report it: {text} (--debug shows where)"

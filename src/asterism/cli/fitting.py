@@ -24,6 +24,7 @@ from asterism.cli.text import list_skipped, note
 from asterism.errors import InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
+from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
 from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder
@@ -107,19 +108,18 @@ def cluster_images(request: Request) -> None:
 
 def is_main_process() -> bool:
     """Whether this process, of those that torchrun started, talks and writes."""
-    return os.environ.get("RANK", "0") == "0"
+    return launch().rank == 0
 
 
 def _go_on_alone() -> None:
     """Leave torchrun's group: page and scores are made by one process, which must not wait for the others."""
-    if "WORLD_SIZE" not in os.environ:
+    if launch().world_size == 1:
         return
     import torch.distributed
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"):
-        os.environ.pop(name, None)
+    leave_launch()
 
 
 def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
@@ -130,7 +130,7 @@ def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
     plan.estimator._check_number(len(images))
-    if "WORLD_SIZE" not in os.environ:  # the process group of torchrun is made once, by fit
+    if launch().world_size == 1:  # the process group of torchrun is made once, by fit
         Runtime(plan.estimator.device, plan.estimator.precision)
     plan.estimator._notes = {"command": plan.command, "labels": plan.labels}
     return images, labels

@@ -19,6 +19,7 @@ from asterism.evaluation.guests import is_guest, missing_guest
 from asterism.evaluation.protocol import Row
 from asterism.evaluation.table import METRIC_LABELS, Entry, Table
 from asterism.evaluation.tables import TABLES, find_tables
+from asterism.machine import launch
 
 DEFAULT_SEEDS = (0, 1, 2)
 FILTERS = ("dataset", "method", "variant")
@@ -80,7 +81,7 @@ def run_tables(
     if guests:
         tables = [_with_guests(table, guests) for table in tables]
     _check_only(tables, only)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launch().world_size > 1:
         raise InputError("bench runs in one process; start it without torchrun")
     folder = default_results_dir() if results_dir is None else Path(results_dir)
     setting = protocol.Setting(device, verbose, None if show else protocol.code_commit())

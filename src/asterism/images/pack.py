@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from asterism.errors import AsterismError, StorageError
+from asterism.machine import available_cores, available_memory, launch
 
 # The share of the available memory that packed images may take; networks and features need the rest.
 MEMORY_SHARE = 0.25
@@ -39,31 +40,9 @@ def cache_root() -> Path:
     return Path(os.environ.get("ASTERISM_CACHE") or "~/.cache/asterism").expanduser().absolute()
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def memory_budget() -> int:
     """Bytes that packed images may take in this process: a share of what is free, divided among ranks."""
-    ranks = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return int(_available_memory() * MEMORY_SHARE) // ranks
-
-
-def _available_memory() -> int:
-    try:
-        with open("/proc/meminfo") as lines:
-            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = 8 * 2**30  # no such file outside Linux: what a small machine can spare
-    try:  # a container's own bound (control groups v2)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        return free if limit == "max" else max(0, min(free, int(limit) - used))
-    except (OSError, ValueError):
-        return free
+    return int(available_memory() * MEMORY_SHARE) // launch().local_world_size
 
 
 def block_length(shape: tuple[int, ...], itemsize: int = 1) -> int:

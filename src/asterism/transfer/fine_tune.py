@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from asterism.errors import DivergenceError, InputError
-from asterism.images.pack import available_cores
+from asterism.machine import available_cores
 from asterism.networks.convolutional import seed_dropout
 from asterism.parameters import Interval, Parameters
 from asterism.runtime import derived_seed

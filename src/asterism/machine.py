@@ -1,0 +1,137 @@
+"""What this process may use, and whether others work with it. No import of torch: every command asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+# What torchrun tells each process that it starts.
+TORCHRUN = (
+    "TORCHELASTIC_RUN_ID",
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+# What libraries take for an order to join others: torchrun's, and what Slurm, MPI, LSF and Lightning leave in a shell.
+LAUNCHERS = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "LT_", "GROUP_", "ROLE_", "NODE_RANK")
+
+
+class Launch(NamedTuple):
+    """Which of torchrun's processes this is."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+
+
+ALONE = Launch(0, 1, 0, 1)
+
+
+def launch() -> Launch:
+    """Which process of how many this is: `ALONE` unless torchrun started several and its variables agree.
+
+    A stray ``WORLD_SIZE`` or ``RANK``, and what Slurm and MPI leave in a shell, start no waiting for others.
+    """
+    found = {name: os.environ.get(name, "") for name in TORCHRUN}
+    try:
+        one = Launch(
+            int(found["RANK"]),
+            int(found["WORLD_SIZE"]),
+            int(found["LOCAL_RANK"]),
+            int(found["LOCAL_WORLD_SIZE"] or found["WORLD_SIZE"]),
+        )
+        port = int(found["MASTER_PORT"])
+    except ValueError:
+        return ALONE
+    agree = 0 <= one.local_rank < one.local_world_size <= one.world_size and one.local_rank <= one.rank < one.world_size
+    told = found["TORCHELASTIC_RUN_ID"] and found["MASTER_ADDR"] and 0 <= port < 2**16
+    return one if agree and told and one.world_size > 1 else ALONE
+
+
+@contextmanager
+def launchers_hidden() -> Iterator[None]:
+    """Keep what launchers left in the environment from libraries that would obey it."""
+    hidden = [name for name in os.environ if name in TORCHRUN or name.startswith(LAUNCHERS)]
+    kept = {name: os.environ.pop(name) for name in hidden}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def leave_launch() -> None:
+    """Go on alone: from here on this process is none of torchrun's."""
+    for name in TORCHRUN:
+        os.environ.pop(name, None)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, of its control group and of its own limits, the least."""
+    bounds = [_free_of_machine(), *_free_of_groups(), *_free_of_limits()]
+    return max(0, min(bounds))
+
+
+def _free_of_machine() -> int:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    return 8 * 2**30  # no such file outside Linux: what a small machine can spare
+
+
+def _free_of_groups() -> list[int]:
+    """What is left to the control groups (v2, v1) that this process is in, and to those above them."""
+    places = [(Path("/sys/fs/cgroup"), "memory.max", "memory.current")]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, kinds, path = line.split(":", 2)
+            root, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current")
+            if "memory" in kinds.split(","):
+                root, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            elif kinds:
+                continue
+            own = root / path.strip("/")
+            places += [(folder, *names) for folder in (own, *own.parents) if folder.is_relative_to(root)]
+    found = []
+    for folder, most, used in dict.fromkeys(places):
+        with suppress(OSError, ValueError):  # "max", or not of this kind
+            cached = _number_in(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
+            found.append(int((folder / most).read_text()) - int((folder / used).read_text()) + cached)
+    return found
+
+
+def _number_in(path: Path, names: tuple[str, ...]) -> int:
+    """Page cache that the system gives back when memory is short."""
+    values = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
+    return max(int(values.get(name, 0)) for name in names)
+
+
+def _free_of_limits() -> list[int]:
+    """What ``ulimit -v`` and ``ulimit -d`` leave."""
+    found = []
+    for kind, column in (("RLIMIT_AS", 0), ("RLIMIT_DATA", 5)) if resource is not None else ():
+        with suppress(OSError, ValueError, IndexError):
+            most = resource.getrlimit(getattr(resource, kind))[0]
+            used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[column])
+            if most != resource.RLIM_INFINITY:
+                found.append(most - used * os.sysconf("SC_PAGE_SIZE"))
+    return found
