@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -163,7 +164,9 @@ def test_folder_labels():
     assert labels.tolist() == [1, 0, 1]
     assert names == ["class9", "class10"]
     with pytest.raises(InputError, match=r"'loose\.png' lies in no class folder"):
-        folder_labels(named("a/1.png", "loose.png"))
+        folder_labels(named("loose.png", "2.png"))
+    with pytest.warns(UserWarning, match=r"2 of 3 images lie in a class folder.*'loose\.png'"):
+        assert folder_labels(named("a/1.png", "loose.png", "b/1.png"))[0].tolist() == [0, -1, 1]
 
 
 @pytest.mark.parametrize(
@@ -197,13 +200,14 @@ def test_an_image_may_be_called_as_a_heading_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a.png,cat\n", "no label for 1 of 2 images; the first is 'b.png'"),
-        ("a.png,cat\nb.png\n", "row 2: expected path,label"),
-        ("a.png,cat\nb.png,\n", "row 2"),
-        ("a.png,cat,0.9\nb.png,cat,0.8\n", "row 1"),
+        ("a.png\nb.png\n", "no two columns; expected lines such as: a.png,cat"),
+        ("", "no two columns"),
+        ("x/1.png,cat\nx/2.png,dog\n", "none of the 2 images; images: 'a.png'; labels: 'x/1.png'"),
+        ("a.png,\nb.png,\n", "none of the 2 images"),
         ("a.png,cat\nb.png,cat\na.png,dog\n", "'a.png' two labels: 'cat' and 'dog'"),
-        ("", "no label for 2 of 2"),
-        (b"\xff\xfe\x00a", "UTF-8"),
+        (b"\xff\xfe\x00a\x00", "UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "UTF-8"),
+        ("a.png," + "9" * 200_000, "no two columns"),  # a cell longer than csv reads
     ],
 )
 def test_file_labels_that_cannot_be_used(tmp_path, text, words):
@@ -211,7 +215,98 @@ def test_file_labels_that_cannot_be_used(tmp_path, text, words):
     with pytest.raises(InputError) as caught:
         file_labels(named("a.png", "b.png"), tmp_path / "labels.csv")
     assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+LISTED = ("sub/a.png", "sub/b.png", "c.png")
+
+
+def label_table(tmp_path, paths, form="{},{}\n", head="", encoding="utf-8"):
+    """A file that gives the images of `LISTED` the classes x, y, x."""
+    text = head + "".join(form.format(path, label) for path, label in zip(paths, "xyx", strict=True))
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    return tmp_path / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda name: f"/home/me/photos/{name}",
+        lambda name: f"photos/{name}",
+        lambda name: f".\\{name}".replace("/", "\\"),
+        lambda name: f"C:\\me\\{name}".replace("/", "\\"),
+        lambda name: f"./{name}",
+        lambda name: f" {name} ",
+        str.upper,
+        lambda name: name.rpartition("/")[2],
+        lambda name: f"D:\\Photos\\{name}".replace("/", "\\").upper(),
+    ],
+)
+def test_paths_of_label_files_written_in_other_ways(tmp_path, written):
+    path = label_table(tmp_path, map(written, LISTED))
+    assert file_labels(named(*LISTED), path)[0].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "encoding"),
+    [
+        ("{};{}\n", "", "utf-8"),
+        ("{}\t{}\r\n", "image\tclass\r\n", "utf-8-sig"),
+        ("{}|{}\n", "", "utf-8"),
+        ("{} {}\n", "", "utf-8"),
+        ("{},{}\n", "", "utf-16"),
+        ("7,{},0.5,{}\n", ",path,score,label\n", "utf-8"),
+        ("7,{},{}\n", "id,filename,species\n", "utf-8"),
+        ('"{}","{}"\r\n', "Path,Label\r\n", "utf-8"),
+        ("7,{},{}\n", "", "utf-8"),
+    ],
+)
+def test_tables_of_labels_in_other_forms(tmp_path, form, head, encoding):
+    path = label_table(tmp_path, LISTED, form, head, encoding)
+    assert file_labels(named(*LISTED), path)[0].tolist() == [0, 1, 0]
+
+
+def test_labels_of_windows_programs(tmp_path):
+    (tmp_path / "labels.csv").write_bytes("Füße.png;weiß\r\n".encode("cp1252"))
+    assert file_labels(named("Füße.png"), tmp_path / "labels.csv")[1] == ["weiß"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_composed_and_decomposed_letters_are_the_same(tmp_path, form):
+    (tmp_path / "labels.csv").write_text(unicodedata.normalize(form, "Füße/1.png,a\n"), encoding="utf-8")
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    assert file_labels(named(unicodedata.normalize(other, "Füße/1.png")), tmp_path / "labels.csv")[1] == ["a"]
+
+
+def test_labels_for_a_part_of_the_images(tmp_path):
+    (tmp_path / "labels.csv").write_text("a.png,cat\nb.png,\nelsewhere.png,dog\n")
+    with pytest.warns(UserWarning, match=r"1 of 3 images have a label .*'b\.png'; labels: 'elsewhere\.png'"):
+        labels, names = file_labels(named("a.png", "b.png", "c.png"), tmp_path / "labels.csv")
+    assert labels.tolist() == [0, -1, -1] and names == ["cat"]
+
+
+def test_labels_are_never_given_to_an_image_that_may_be_another(tmp_path):
+    (tmp_path / "labels.csv").write_text("1.png,cat\nc/3.png,dog\n")
+    with pytest.warns(UserWarning, match="1 of 4 images"):  # which 1.png is meant is not clear
+        labels, _ = file_labels(named("a/1.png", "b/1.png", "c/3.png", "3.png"), tmp_path / "labels.csv")
+    assert labels.tolist() == [-1, -1, 0, -1]
+
+
+def test_file_names_alone_are_compared_last_and_this_is_said(tmp_path):
+    (tmp_path / "labels.csv").write_text("old/1.png,cat\nother/2.png,dog\n")
+    with pytest.warns(UserWarning, match="file names alone"):
+        assert file_labels(named("new/1.png", "new/2.png"), tmp_path / "labels.csv")[0].tolist() == [0, 1]
+    (tmp_path / "labels.csv").write_text("id,label\n1,cat\n2,dog\n")
+    with pytest.warns(UserWarning, match="without their endings"):
+        assert file_labels(named("new/1.png", "new/2.png"), tmp_path / "labels.csv")[0].tolist() == [0, 1]
+
+
+def test_numbers_of_thousands_of_digits_are_labels_too(tmp_path):
+    (tmp_path / "labels.csv").write_text(f"a.png,{'7' * 9000}\nb.png,{'6' * 9000}\n")
+    assert file_labels(named("a.png", "b.png"), tmp_path / "labels.csv")[0].tolist() == [1, 0]
+    for odd in (10**400, 10**5000, float("inf"), 1e300):
+        with pytest.raises(InputError, match="nor a whole number"):
+            encode_labels([odd, 1])
 
 
 def test_label_file_that_is_not_there(tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 import asterism
 from asterism import DBC, FCAE, ImageSource, KMeans, Training
 from asterism.errors import InputError, RunError
+from asterism.evaluation.metrics import scores
 from asterism.report import write_report
 from asterism.report.agreement import confusion, mistakes, ordered_clusters, per_class
 from asterism.report.curves import training
@@ -406,3 +407,17 @@ def test_parameters_are_spelled_as_set_takes_them():
 def test_numbers_in_words():
     assert grouped(1234567) == "1\u202f234\u202f567" and short(0.123456) == "0.1235" and short(10000.0) == "10\u202f000"
     assert [duration(s) for s in (0.84, 59.6, 200, 7500)] == ["0.8 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
+
+
+def test_images_whose_class_is_not_known_are_left_out_of_the_scores(tmp_path):
+    images, kinds = blobs()
+    run = kmeans_run(tmp_path / "run", images)
+    labels = np.where(np.arange(48) < 36, kinds, -1)
+    names = ["a", "b", "c"]
+    material = gather(run, asterism.open_images(images), labels, names)
+    assert material.scores == scores(labels[:36], material.clusters[:36])
+    assert material.counts.sum() == 36 and not material.wrong[36:].any()
+    assert "36 of 48 images is known" in material.warnings[0]
+    text = write_report(run, asterism.open_images(images), labels, names).read_text(encoding="utf-8")
+    assert "scores are of those" in text
+    assert gather(run, asterism.open_images(images), np.full(48, -1), names).classes is None

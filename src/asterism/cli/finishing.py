@@ -104,7 +104,7 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
 
 
 def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All scores of groups against known classes.
+    """All scores of groups against known classes; images without one (−1) are left out.
 
     Raises
     ------
@@ -115,4 +115,4 @@ def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
     if len(y) != len(labels):
         raise InputError(f"{len(y)} labels for {len(labels)} images: the images have changed since the run was made")
-    return scores(y, labels)
+    return scores(y[y >= 0], labels[y >= 0])

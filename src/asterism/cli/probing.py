@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from asterism.cli.fitting import parse_size
-from asterism.cli.runs import FittedRun, known_labels, open_new_images, open_run
+from asterism.cli.runs import FittedRun, Labels, known_labels, open_new_images, open_run
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
@@ -70,10 +70,16 @@ def _split(fitted: FittedRun, images: str, labels: str | None, seed: int) -> tup
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the classes of {images} are not known; give --labels folders or --labels FILE.csv")
-    order = np.random.default_rng(seed).permutation(len(source))
-    n_test = max(1, len(source) // TEST_SHARE)
-    whole = replace(source, labels=np.asarray(known[0]), label_names=known[1])
+    whole = _with_classes(source, known)
+    order = np.random.default_rng(seed).permutation(len(whole))
+    n_test = max(1, len(whole) // TEST_SHARE)
     return whole.subset(order[n_test:]), whole.subset(order[:n_test])
+
+
+def _with_classes(source: ImageSource, known: Labels) -> ImageSource:
+    """The images that have a class, with it."""
+    whole = replace(source, labels=np.asarray(known[0]), label_names=known[1])
+    return whole if known[0].min() >= 0 else whole.subset(np.flatnonzero(known[0] >= 0))
 
 
 def retrieve_run(
@@ -133,9 +139,10 @@ def _search_each(
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the objects of {images} are not known; give --labels folders or --labels FILE.csv")
+    source = _with_classes(source, known)
     others = source if whiten_on is None else open_images(whiten_on, size=wanted, color=color)
     whitening = fit_whitening(seen.body, seen.layer, others, seen.run)
-    found = retrieval(rmac(seen.body, seen.layer, source, whitening, seen.run), np.asarray(known[0]))
+    found = retrieval(rmac(seen.body, seen.layer, source, whitening, seen.run), np.asarray(source.labels))
     return {"n": len(source), "size": size or str(SIDE), **asdict(found)}
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import numbers
 import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError
+from asterism.images.label_files import read_labels
 from asterism.images.listing import natural_key
 from asterism.images.source import ImageSource
 
-_HEADER_WORDS = frozenset(("path", "file", "filename", "name", "image", "id"))
+SHOWN = 200  # letters of a name in a message
+LARGEST = 2**63  # of a whole number that is a label
 
 
 def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple[np.ndarray, list[str] | None]:
@@ -39,7 +41,7 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
     InputError
         If a label is neither text nor a whole number, or has no name.
     """
-    if all(isinstance(value, numbers.Real) and float(value).is_integer() for value in values):
+    if all(isinstance(value, numbers.Real) and _is_whole(value) for value in values):
         numbered = np.array([int(value) for value in values], dtype=np.int64)
         if names is not None:
             if numbered.min() < 0 or numbered.max() >= len(names):
@@ -53,10 +55,26 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
         return labels.reshape(-1).astype(np.int64), [str(value) for value in distinct]
     odd = [value for value in values if not isinstance(value, str)]
     if odd:
-        raise InputError(f"label {odd[0]!r} is neither text nor a whole number")
+        raise InputError(f"label {_shown(odd[0])} is neither text nor a whole number of 64 bits")
     found = sorted(set(values), key=natural_key)
     number = {name: i for i, name in enumerate(found)}
     return np.array([number[value] for value in values], dtype=np.int64), found
+
+
+def _shown(value: object) -> str:
+    """A label in a message: numbers of thousands of digits cannot even be written."""
+    try:
+        return repr(value)[:SHOWN]
+    except ValueError:
+        return "of thousands of digits"
+
+
+def _is_whole(value: numbers.Real) -> bool:
+    """Whether a number has no fraction and 64 bits hold it."""
+    if isinstance(value, numbers.Integral):
+        return -LARGEST <= int(value) < LARGEST
+    number = float(value)
+    return number.is_integer() and -LARGEST <= number < LARGEST
 
 
 def folder_labels(source: ImageSource, level: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -72,70 +90,93 @@ def folder_labels(source: ImageSource, level: int = 0) -> tuple[np.ndarray, list
     Returns
     -------
     labels : ndarray of shape (N,)
-        int64.
+        int64; −1 for an image that lies in no such subfolder.
     label_names : list of str
         In natural order.
+
+    Warns
+    -----
+    UserWarning
+        If some images lie in no such subfolder.
 
     Raises
     ------
     InputError
-        If an image lies in no such subfolder.
+        If none lies in one.
     """
     parts = [name.split("/") for name in source.names]
-    bare = next((i for i, part in enumerate(parts) if len(part) < level + 2), None)
-    if bare is not None:
+    classes = [part[level] if len(part) > level + 1 else None for part in parts]
+    if not any(classes):
         raise InputError(
-            f"image {source.names[bare]!r} lies in no class folder; labels from folders need CLASS/image.jpg"
+            f"image {source.names[0]!r} lies in no class folder; labels from folders need CLASS/image.jpg"
         )
-    labels, names = encode_labels([part[level] for part in parts])
-    return labels, names or []
+    if None in classes:
+        n = len(classes) - classes.count(None)
+        bare = source.names[classes.index(None)]
+        warnings.warn(
+            f"{n} of {len(classes)} images lie in a class folder: scores are of those; in none: {bare[:SHOWN]!r}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return _encode_known(classes)
 
 
 def file_labels(source: ImageSource, path: str | os.PathLike) -> tuple[np.ndarray, list[str]]:
-    """Classes from a CSV file.
+    """Classes from a table of paths and labels.
 
     Parameters
     ----------
     source : ImageSource
-        Every one of its names must be in the file; the file may hold more.
+        Its images are looked up by their names. The file may hold more, and may lack some.
     path : str or os.PathLike
-        UTF-8 text with the two columns path and label, with or without a line of headings (whose first word then is
-        one of path, file, filename, name, image, id).
+        Text with the two columns path and label, and perhaps more of them and a line of headings; separated by commas,
+        semicolons, tabs or bars. Paths may be absolute, begin with the name of the folder, have backslashes or other
+        capitals, or be file names alone, as long as it is clear which image is meant.
 
     Returns
     -------
     labels : ndarray of shape (N,)
-        int64.
+        int64; −1 for an image without a label.
     label_names : list of str
         In natural order.
+
+    Warns
+    -----
+    UserWarning
+        If some images have no label, or file names alone agree.
 
     Raises
     ------
     MissingDataError
         If there is no such file.
     InputError
-        If the file cannot be read as such, names an image twice with different labels, or lacks one.
+        If the file cannot be read as such, gives an image two labels, or names none of the images.
     """
-    shown = os.fspath(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as lines:
-            rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row]
-    except FileNotFoundError as error:
-        raise MissingDataError(f"label file {shown!r} does not exist; expected a CSV file: path,label") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"label file {shown!r} cannot be read as CSV in UTF-8: {error}") from error
-    if rows and rows[0][1][0].strip().lower() in _HEADER_WORDS and rows[0][1][0] not in source.names:
-        rows = rows[1:]
-    known: dict[str, str] = {}
-    for number, row in rows:
-        if len(row) != 2 or not row[1].strip():
-            raise InputError(f"label file {shown!r}, row {number}: expected path,label but got {','.join(row)!r}")
-        name, label = row[0].removeprefix("./"), row[1].strip()
-        if known.setdefault(name, label) != label:
-            raise InputError(f"label file {shown!r} gives image {name!r} two labels: {known[name]!r} and {label!r}")
-    missing = [name for name in source.names if name not in known]
-    if missing:
-        among = f"{len(missing)} of {len(source.names)} images"
-        raise InputError(f"label file {shown!r} has no label for {among}; the first is {missing[0]!r}")
-    labels, names = encode_labels([known[name] for name in source.names])
-    return labels, names or []
+    shown, names = os.fspath(path), source.names
+    if not names:
+        return np.zeros(0, dtype=np.int64), []
+    found = read_labels(path, names)
+    sides = "" if found.example is None else f"; labels: {found.example[:SHOWN]!r}"
+    if not found.n:
+        raise InputError(
+            f"label file {shown!r} names none of the {len(names)} images; images: {names[0][:SHOWN]!r}{sides}"
+        )
+    if found.how is not None:
+        warnings.warn(f"label file {shown!r} has other paths than the images: {found.how}", UserWarning, stacklevel=2)
+    if found.n < len(names):
+        lacking = names[found.labels.index(None)]
+        warnings.warn(
+            f"{found.n} of {len(names)} images have a label in {shown!r}: scores are of those; "
+            f"without one: {lacking[:SHOWN]!r}{sides}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return _encode_known(found.labels)
+
+
+def _encode_known(values: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
+    """Labels from 0 of texts, −1 for None, and the classes in natural order."""
+    encoded, label_names = encode_labels([value for value in values if value is not None])
+    labels = np.full(len(values), -1, dtype=np.int64)
+    labels[[value is not None for value in values]] = encoded
+    return labels, label_names or []

@@ -57,13 +57,19 @@ class Listed:
         return os.path.splitext(self.name)[1].lower() in IMAGE_ENDINGS
 
 
-def natural_key(name: str) -> list[list[tuple[str, int]]]:
+def natural_key(name: str) -> list[list[tuple[str, int, str]]]:
     """Sort key under which ``img2`` stands before ``img10``, folder by folder and without regard to case."""
     key = []
     for part in name.split("/"):
         pieces = re.split(r"([0-9]+)", part.casefold())  # text, digits, text, digits, …
-        key.append([("", int(piece)) if i % 2 else (piece, 0) for i, piece in enumerate(pieces)])
-    return [*key, [(name, 0)]]  # the name itself settles ties such as a1 and a01
+        key.append([_number_key(piece) if i % 2 else (piece, 0, "") for i, piece in enumerate(pieces)])
+    return [*key, [(name, 0, "")]]  # the name itself settles ties such as a1 and a01
+
+
+def _number_key(digits: str) -> tuple[str, int, str]:
+    """Orders digits as the number that they are; Python makes no number of more than 4 300."""
+    short = digits.lstrip("0")
+    return "", len(short), short
 
 
 def shown_name(path: str) -> str:

@@ -234,6 +234,9 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     if not chosen.parts:
         opened = open_folder(str(path), options, PREFIX + chosen.name)
         labels, label_names = folder_labels(opened)
+        if labels.min() < 0:
+            loose = opened.names[int(labels.argmin())]
+            raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
         return replace(opened, labels=labels, label_names=label_names)
     opened = open_folder(str(path), options, PREFIX + chosen.name, chosen.parts)
     classes = sorted({one.name for part in _PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)

@@ -124,7 +124,7 @@ def open_shards(path: str, options: Options) -> ImageSource:
     labels = [one.label for one in kept if isinstance(one, Member) and one.label is not None]
     if len(labels) < len(kept):
         return opened
-    whole = all(re.fullmatch(r"\d+", one) for one in labels)
+    whole = all(re.fullmatch(r"[0-9]{1,18}", one) for one in labels)
     encoded, label_names = encode_labels([int(one) for one in labels] if whole else labels)
     return replace(opened, labels=encoded, label_names=label_names)
 

@@ -72,7 +72,7 @@ def per_class(material: Material) -> list[dict[str, Any]]:
                 "images": grouped(total),
                 "cluster": cluster,
                 "found": hits / total,
-                "pure": None if cluster is None else hits / int(material.sizes[cluster]),
+                "pure": None if cluster is None else hits / int(material.counts[cluster].sum()),
                 "other": other if elsewhere[other] else None,
                 "other_name": material.class_of_cluster(other),
                 "other_count": grouped(int(elsewhere[other])),
@@ -102,7 +102,7 @@ def mistakes(material: Material) -> Section | None:
     values = {
         "pictures": pictures,
         "n_wrong": grouped(len(wrong)),
-        "share": f"{100 * len(wrong) / material.n:.1f} %",
+        "share": f"{100 * len(wrong) / material.known.sum():.1f} %",
         "lowest": f"{material.confidence[chosen[-1]]:.2f}",
         "n_shown": len(chosen),
     }

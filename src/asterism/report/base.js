@@ -25,6 +25,7 @@ asterism.count = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, "\u
 
 /** A class in words: a bare number would be taken for a cluster. */
 asterism.className = (one) => {
+  if (one < 0) return "class not known";
   const name = asterism.shared.classNames[one];
   return /^\d+$/.test(name) ? `class ${name}` : name;
 };

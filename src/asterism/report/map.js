@@ -74,7 +74,7 @@ asterism.draw.map = (section, data, sprites) => {
   const lines = (i) => [
     `cluster ${modes.clusters.name(data.clusters[i])}`,
     `confidence ${data.confidence[i].toFixed(3)}`,
-    ...(data.classes ? [modes.classes.name(data.classes[i]) + (modes.wrong.of(i) ? ", put elsewhere" : "")] : []),
+    ...(data.classes ? [modes.classes.name(modes.classes.of(i)) + (modes.wrong.of(i) === 1 ? ", put elsewhere" : "")] : []),
   ];
 
   const unpoint = () => {

@@ -35,16 +35,23 @@ asterism.mapColorings = (data, x, y) => {
   const confidence = asterism.ramp((i) => data.confidence[i]);
   if (!data.classes) return { clusters, confidence };
 
-  const classOf = (i) => data.classes[i];
-  const wrong = (i) => (standsFor[clusterOf(i)] === classOf(i) ? 0 : 1);
+  const nowhere = classNames.length; // the group of images whose class is not known, where there are any
+  const whole = data.classes.every((one) => one >= 0);
+  const classOf = (i) => (data.classes[i] < 0 ? nowhere : data.classes[i]);
+  const wrong = (i) => (classOf(i) === nowhere ? 2 : Number(standsFor[clusterOf(i)] !== classOf(i)));
+  const [names, shades] = whole ? [classNames, classColors] : [[...classNames, "?"], [...classColors, "#7b8794"]];
+  const verdicts = ["right", "wrong", "not known"].slice(0, whole ? 2 : 3);
   return {
     clusters,
     confidence,
     classes: {
-      of: classOf, colors: classColors, name: className, short: (one) => classNames[one],
-      counts: count(classNames.length, classOf), middles: middles(classNames.length, classOf),
+      of: classOf, colors: shades, name: (one) => className(one === nowhere ? -1 : one), short: (one) => names[one],
+      counts: count(names.length, classOf), middles: middles(names.length, classOf),
     },
-    wrong: { of: wrong, colors: ["#3fa35b", "#dc4b52"], name: (one) => ["right", "wrong"][one], counts: count(2, wrong) },
+    wrong: {
+      of: wrong, colors: ["#3fa35b", "#dc4b52", "#7b8794"], name: (one) => verdicts[one],
+      counts: count(verdicts.length, wrong),
+    },
   };
 };
 

@@ -18,6 +18,7 @@ from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
 from asterism.methods import load
 from asterism.report.palette import palette
+from asterism.report.words import grouped
 from asterism.training.folder import RunFolder
 
 
@@ -38,7 +39,7 @@ class Material:
     images : ImageSource or None
         None where they could not be had: the page then has no pictures.
     classes : ndarray of shape (N,), int64, or None
-        Known classes from 0.
+        Known classes from 0; −1 for an image without one.
     class_names : list of str
     warnings : list of str
         Told at the top of the page.
@@ -85,16 +86,21 @@ class Material:
         return np.bincount(self.clusters, self.confidence, self.k) / np.maximum(self.sizes, 1)
 
     @cached_property
+    def known(self) -> np.ndarray:
+        """Whether each image's class is known, (N,)."""
+        return np.zeros(self.n, dtype=bool) if self.classes is None else self.classes >= 0
+
+    @cached_property
     def scores(self) -> dict[str, float]:
         """Every score against the known classes; empty without."""
-        return {} if self.classes is None else scores(self.classes, self.clusters)
+        return {} if self.classes is None else scores(self.classes[self.known], self.clusters[self.known])
 
     @cached_property
     def matched(self) -> np.ndarray:
         """Class of each cluster by the Hungarian method, (k,); −1 for a cluster left without one."""
         found = np.full(self.k, -1)
         if self.classes is not None:
-            for cluster, of_class in match_clusters(self.classes, self.clusters).items():
+            for cluster, of_class in match_clusters(self.classes[self.known], self.clusters[self.known]).items():
                 found[cluster] = of_class
         return found
 
@@ -102,11 +108,11 @@ class Material:
     def stands_for(self) -> np.ndarray:
         """Class that each cluster is read as, (k,): the matched one, or for a cluster left without one its commonest.
 
-        −1 for empty clusters, and everywhere without labels.
+        −1 for groups without an image whose class is known.
         """
         if self.classes is None:
             return self.matched
-        commonest = np.where(self.sizes > 0, self.counts.argmax(1), -1)
+        commonest = np.where(self.counts.any(1), self.counts.argmax(1), -1)
         return np.where(self.matched >= 0, self.matched, commonest)
 
     @cached_property
@@ -114,14 +120,16 @@ class Material:
         """Whether each image lies in a cluster that stands for another class, (N,); all False without labels."""
         if self.classes is None:
             return np.zeros(self.n, dtype=bool)
-        return self.stands_for[self.clusters] != self.classes
+        return self.known & (self.stands_for[self.clusters] != self.classes)
 
     @cached_property
     def counts(self) -> np.ndarray:
         """Images of each cluster and class, (k, number of classes)."""
         n_classes = len(self.class_names)
-        together = np.bincount(self.clusters * n_classes + self.classes, minlength=self.k * n_classes)
-        return together.reshape(self.k, n_classes)
+        if self.classes is None:
+            return np.zeros((self.k, 0), dtype=np.int64)
+        together = self.clusters[self.known] * n_classes + self.classes[self.known]
+        return np.bincount(together, minlength=self.k * n_classes).reshape(self.k, n_classes)
 
     @cached_property
     def colors(self) -> list[str]:
@@ -205,5 +213,16 @@ def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
     if values.shape != (material.n,):
         raise InputError(f"labels have shape {values.shape}; the run has {material.n} images: give one label an image")
     names = None if label_names is None else [str(name) for name in label_names]
-    material.classes, found = encode_labels(values.tolist(), names)
-    material.class_names = found or [str(i) for i in range(int(material.classes.max()) + 1)]
+    known = np.ones(material.n, dtype=bool)
+    if names is not None and values.dtype.kind in "if":
+        known = values != -1
+    if not known.any():
+        return
+    encoded, found = encode_labels(values[known].tolist(), names)
+    material.classes = np.full(material.n, -1)
+    material.classes[known] = encoded
+    material.class_names = found or [str(i) for i in range(int(encoded.max()) + 1)]
+    if not known.all():
+        material.warnings.append(
+            f"The class of {grouped(int(known.sum()))} of {grouped(material.n)} images is known; scores are of those."
+        )

@@ -68,7 +68,8 @@ def write_report(
     labels : array of shape (N,), optional
         Known classes, for scoring only; by default the images' own.
     label_names : list of str, optional
-        What the classes 0, 1, … are called.
+        What the classes 0, 1, … are called; where it is given, the label −1 is that of an image whose class is not
+        known.
     path : path, optional
         Where to write; ``RUN/report.html`` by default.
 
