@@ -107,9 +107,7 @@ def folder_labels(source: ImageSource, level: int = 0) -> tuple[np.ndarray, list
     parts = [name.split("/") for name in source.names]
     classes = [part[level] if len(part) > level + 1 else None for part in parts]
     if not any(classes):
-        raise InputError(
-            f"image {source.names[0]!r} lies in no class folder; labels from folders need CLASS/image.jpg"
-        )
+        raise InputError(f"image {source.names[0]!r} lies in no class folder; labels from folders need CLASS/image.jpg")
     if None in classes:
         n = len(classes) - classes.count(None)
         bare = source.names[classes.index(None)]
