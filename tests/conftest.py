@@ -40,7 +40,7 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 @pytest.fixture
 def data_dir() -> Path:
     """The folder of real data sets; without one the test is skipped."""
-    from asterism.images.named import data_folders
+    from asterism.images.locations import data_folders
 
     folder = next((one for one in data_folders() if one.is_dir()), None)
     if folder is None:

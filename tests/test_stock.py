@@ -111,10 +111,13 @@ def test_a_recorded_size_counts_before_the_papers():
 # ---------------------------------------------------------------- text
 
 
-def test_the_whole_list_is_readable_in_120_columns(tmp_path):
+@pytest.mark.parametrize("folder", ["/d", "/d/" + "long/" * 30])
+def test_the_whole_list_is_readable_in_120_columns(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("ASTERISM_DATA", folder)  # its path is shown, whole: it can be copied
     record(tmp_path, row())
     text = stock_text(list_tables(results_dir=tmp_path))
-    assert max(map(len, text.split("\n"))) <= WIDTH
+    assert not [line for line in text.split("\n") if len(line) > WIDTH and len(line.split()) > 1]
+    assert f"{folder.rstrip('/')}/usps.npz" in text
     words = text.split()
     assert all(name in words for name in TABLES)
     line = next(line for line in text.split("\n") if line.startswith("dbc-4"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,50 +50,14 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# Names are looked up when they are first used: `asterism --help` must not wait for torch.
+# Where names live that are not in `asterism.methods`. They are looked up when they are first used: `asterism --help`
+# must not wait for torch.
 _HOMES = {
-    "AsterismError": "errors",
-    **dict.fromkeys(("Augmentation", "Crops", "ImageSource", "open_images"), "images"),
-    **dict.fromkeys(
-        (
-            "AECNN",
-            "CNN",
-            "EPCNN",
-            "FCN",
-            "TEMI",
-            "LLECNN",
-            "NNAECNN",
-            "PCACNN",
-            "DBC",
-            "DEC",
-            "FCAE",
-            "JULE",
-            "METHODS",
-            "SAE",
-            "DAEKMeans",
-            "DeepCluster",
-            "DeepClusterV2",
-            "FCAEKMeans",
-            "KMeans",
-            "load",
-            "AverageLinkage",
-            "DeepSemiNMF",
-            "GraphDegreeLinkage",
-            "GraphNMF",
-            "InfiniteEnsemble",
-            "LandmarkSpectral",
-            "NormalizedCuts",
-            "PathIntegral",
-            "SelfTuningSpectral",
-            "SpectralNJW",
-            "TaskSpecificClustering",
-            "ZetaFunction",
-        ),
-        "methods",
-    ),
-    "Backbone": "networks",
-    "ConvNet": "networks.convnet",
-    "Training": "training",
+    "AsterismError": "asterism.errors",
+    **dict.fromkeys(("Augmentation", "Crops", "ImageSource", "open_images"), "asterism.images"),
+    "Backbone": "asterism.networks.backbones",
+    "ConvNet": "asterism.networks.convnet",
+    "Training": "asterism.training",
 }
 
 __all__ = [
@@ -138,17 +105,32 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package whose names are imported when they are first used.
 
-    if name in _HOMES:
-        found = getattr(import_module(f"asterism.{_HOMES[name]}"), name)
-    elif name == "__version__":
-        found = _version()
-    else:
-        raise AttributeError(f"module 'asterism' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    homes : mapping of str to str
+        The module that each name is imported from.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(homes[name]), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return find
+
+
+_find = lazy_names(__name__, {name: _HOMES.get(name, "asterism.methods") for name in __all__})
+
+
+def __getattr__(name: str) -> Any:
+    return _version() if name == "__version__" else _find(name)
 
 
 def __dir__() -> list[str]:

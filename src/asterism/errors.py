@@ -6,7 +6,10 @@ Every error that a user can cause derives from `AsterismError` and from the stan
 
 from __future__ import annotations
 
-import sklearn.exceptions
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 
 class AsterismError(Exception):
@@ -15,10 +18,6 @@ class AsterismError(Exception):
 
 class InputError(AsterismError, ValueError):
     """Images or parameters that cannot be used as they are; the message says what to change."""
-
-
-class NotFittedError(AsterismError, sklearn.exceptions.NotFittedError):
-    """A fitted attribute was asked of an estimator that has not been fitted."""
 
 
 class RunError(AsterismError, RuntimeError):
@@ -39,3 +38,23 @@ class StorageError(AsterismError, OSError):
 
 class MissingDependencyError(AsterismError, ImportError):
     """An optional package is needed; the message holds the pip command."""
+
+
+if TYPE_CHECKING:
+
+    class NotFittedError(AsterismError, SklearnNotFittedError):
+        """A fitted attribute was asked of an estimator that has not been fitted."""
+
+
+def __getattr__(name: str) -> Any:
+    """``NotFittedError``, made when it is first asked for: it derives from scikit-learn's, which takes a second."""
+    if name != "NotFittedError":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+
+    globals()[name] = type(
+        name,
+        (AsterismError, SklearnNotFittedError),
+        {"__doc__": "A fitted attribute was asked of an estimator that has not been fitted.", "__module__": __name__},
+    )
+    return globals()[name]

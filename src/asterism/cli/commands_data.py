@@ -27,9 +27,8 @@ def data() -> None:
     rows: list[list] = [["NAME", "IMAGES", "CLASSES", "HERE", "WHAT"]]
     missing: dict[str, list[str]] = {}
     for one in named_sets():
-        here = "yes" if one.available else "fetched on use" if one.fetchable else "no"
-        rows.append([f"data:{one.name}", one.n, one.k, here, one.description])
-        if here == "no":
+        rows.append([f"data:{one.name}", one.n, one.k, one.here, one.description])
+        if one.here == "no":
             missing.setdefault(one.how_to_get, []).append(one.name)
     say(aligned(rows))
     if missing:

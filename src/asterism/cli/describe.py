@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
-import sys
 import textwrap
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asterism.cli.runs import find_method
-from asterism.cli.settings import Setting, settings_of
 from asterism.cli.text import aligned
 from asterism.errors import InputError
-from asterism.methods import METHODS
+from asterism.methods.registry import METHODS, find_method
+
+if TYPE_CHECKING:
+    from asterism.cli.settings import Setting
 
 WIDTH = 110
 
@@ -20,18 +25,32 @@ def method_lines() -> str:
     """Every method: name, one line, and its paper below."""
     width = max(map(len, METHODS)) + 2
     lines = []
-    for name, cls in METHODS.items():
-        lines.append(name.ljust(width) + _first_paragraph(cls.__doc__))
-        if paper := paper_of(cls):
+    for name in METHODS:
+        lines.append(name.ljust(width) + summary_of(name))
+        if paper := paper_of(name):
             lines.append(textwrap.fill(paper, WIDTH, initial_indent=" " * width, subsequent_indent=" " * width))
     return "\n".join([*lines, "", "Parameters of one: asterism methods NAME"])
 
 
-def paper_of(cls: type) -> str | None:
+def summary_of(name: str) -> str:
+    """The first paragraph of a method's docstring."""
+    module, _, wanted = METHODS.places[name].partition(":")
+    classes = (node for node in _parsed(module).body if isinstance(node, ast.ClassDef) and node.name == wanted)
+    return _first_paragraph(ast.get_docstring(next(classes)))
+
+
+def paper_of(name: str) -> str | None:
     """The paper that a method's module begins with (``NAME: authors, "title", where``), if it does."""
-    first = _first_paragraph(sys.modules[cls.__module__].__doc__)
+    first = _first_paragraph(ast.get_docstring(_parsed(METHODS.places[name].partition(":")[0])))
     match = re.fullmatch(r'[\w-]+: (.+".+".*?)\.?', first)
     return match.group(1) if match else None
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    """The source of a module, which is read and not imported: that would take seconds."""
+    spec = find_spec(module)
+    return ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
 
 
 def parameter_lines(name: str) -> str:
@@ -42,12 +61,13 @@ def parameter_lines(name: str) -> str:
     InputError
         If there is no such method.
     """
-    cls = find_method(name)
-    settings = list(settings_of(cls()))
+    from asterism.cli.settings import settings_of
+
+    settings = list(settings_of(find_method(name)()))
     rows = [[one.path, _shown(one.default), _meaning(one)] for one in settings]
     example = next((one for one in settings if isinstance(one.default, (int, float))), settings[0])
-    paper = paper_of(cls)
-    head = [f"{name}: {_first_paragraph(cls.__doc__)}", *([paper] if paper else []), ""]
+    paper = paper_of(name)
+    head = [f"{name}: {summary_of(name)}", *([paper] if paper else []), ""]
     how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
     return "\n".join([*head, aligned([["PARAMETER", "DEFAULT", "MEANING"], *rows]), how])
 

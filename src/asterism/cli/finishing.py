@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asterism.cli.export import check_export, export_groups
-from asterism.cli.runs import FittedRun, Labels, method_name, open_run
+from asterism.cli.runs import FittedRun, Labels, open_run
 from asterism.cli.text import counted, note, say
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
+from asterism.methods.registry import method_name
 from asterism.training.folder import RunFolder
 
 if TYPE_CHECKING:

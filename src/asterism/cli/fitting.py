@@ -18,7 +18,7 @@ from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
 from asterism.cli.request import Request
-from asterism.cli.runs import Labels, check_writable, find_method, known_labels, method_name
+from asterism.cli.runs import Labels, check_writable, known_labels
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
 from asterism.errors import InputError, RunError, StorageError
@@ -26,6 +26,7 @@ from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
 from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
+from asterism.methods.registry import find_method, method_name
 from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder
 

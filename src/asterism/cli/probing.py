@@ -16,7 +16,7 @@ from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import ImageSource, named_sets, open_images
-from asterism.images.named import PREFIX
+from asterism.images.catalogue import PREFIX
 from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from asterism.cli.text import list_skipped, note
 from asterism.errors import AsterismError, InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
-from asterism.images.named import PREFIX
+from asterism.images.catalogue import PREFIX
 from asterism.images.shards import is_shards
-from asterism.methods import METHODS, load
+from asterism.methods import load
 from asterism.training.checkpoint import load_state
 from asterism.training.folder import RunFolder
 
@@ -151,27 +150,6 @@ def known_labels(wanted: str | None, images: ImageSource) -> Labels | None:
     if wanted is None:
         return None if images.labels is None else (images.labels, images.label_names)
     return folder_labels(images) if wanted == "folders" else file_labels(images, wanted)
-
-
-def method_name(content: dict[str, Any]) -> str:
-    """What the command line calls the method of a ``run.json``."""
-    names = {cls.__name__: name for name, cls in METHODS.items()}
-    return names.get(content["method"], content["method"])
-
-
-def find_method(name: str) -> type[ImageClusterer]:
-    """The method that the command line calls by this name.
-
-    Raises
-    ------
-    InputError
-        If there is none; lists them.
-    """
-    if name in METHODS:
-        return METHODS[name]
-    close = difflib.get_close_matches(name, METHODS, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}")
 
 
 def check_writable(path: Path) -> None:

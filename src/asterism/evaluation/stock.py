@@ -122,12 +122,11 @@ def _stock(table: Table, rows: list[Row], rates: Rates, seeds: Sequence[int]) ->
         missing = [entry for entry, seed in runs if (name, entry.method, entry.variant, seed) not in there]
         costs = [(entry.method, rates.seconds(entry, name)) for entry in missing]
         one = sets[name]
-        here = "yes" if one.available else "fetched on use" if one.fetchable else "no"
         yield SetStock(
             name,
             name in table.datasets,
-            here,
-            one.how_to_get if here == "no" else "",
+            one.here,
+            one.how_to_get if one.here == "no" else "",
             len(runs) - len(missing),
             len(missing),
             round(sum(cost for _, cost in costs if cost is not None), 1),

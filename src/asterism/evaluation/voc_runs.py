@@ -11,7 +11,7 @@ from asterism.errors import MissingDataError
 from asterism.evaluation import runs
 from asterism.evaluation.protocol import Row, Setting, Task
 from asterism.images import ImageSource, named_sets
-from asterism.images.named import data_folders
+from asterism.images.locations import data_folders
 from asterism.methods import load
 from asterism.runtime import Runtime
 from asterism.training import Run

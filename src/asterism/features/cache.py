@@ -21,7 +21,7 @@ from asterism.errors import StorageError
 from asterism.features.extract import extract
 from asterism.files import replacing
 from asterism.images import ImageSource
-from asterism.images.pack import cache_root
+from asterism.images.locations import cache_root
 from asterism.runtime import Runtime
 
 DIGEST_BYTES = 16

@@ -11,10 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.errors import MissingDataError, StorageError
-
-# File -> class of torchvision.datasets. USPS is not among them: torchvision has the version of 9298 images, the papers
-# use that of 11 000, and results on one say nothing about the other.
-FETCHABLE = {"mnist.npz": "MNIST", "fashion-mnist.npz": "FashionMNIST", "cifar10.npz": "CIFAR10"}
+from asterism.images.catalogue import FETCHABLE
 
 
 def fetch(path: Path) -> None:

@@ -1,179 +1,24 @@
-"""``data:NAME``: the data sets of the papers, read from the user's folder and never shipped.
-
-Files lie in the folder that ``ASTERISM_DATA`` names or in ``~/.cache/asterism/data``. An ``.npz`` holds ``images``
-uint8 (N, H, W) or (N, H, W, 3), ``labels`` int64 from 0 and, where there is one, ``split`` (0 train, 1 test).
-"""
+"""``data:NAME`` opened: the data sets of `asterism.images.catalogue`, read from the user's folder and never shipped."""
 
 from __future__ import annotations
 
 import difflib
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images.arrays import open_array
-from asterism.images.fetch import FETCHABLE, fetch
+from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, named_sets
+from asterism.images.fetch import fetch
 from asterism.images.files import open_npz
 from asterism.images.folder import open_folder
 from asterism.images.labels import folder_labels
 from asterism.images.listing import natural_key
+from asterism.images.locations import cache_root
 from asterism.images.options import Options
-from asterism.images.pack import cache_root
 from asterism.images.source import ImageSource
-
-PREFIX = "data:"
-
-
-@dataclass(frozen=True)
-class NamedSet:
-    """A data set that ``data:NAME`` opens.
-
-    Attributes
-    ----------
-    name : str
-    n : int
-        Number of images.
-    k : int
-        Number of classes.
-    description : str
-        One line.
-    file : str or None
-        File or folder in the data folder; None where scikit-learn brings it along.
-    split : int or None
-        In an ``.npz``: 0 for the training part, 1 for the test part.
-    parts : tuple of str
-        In a folder: the subfolders of classes that belong to it; empty where the classes lie directly in it.
-    """
-
-    name: str
-    n: int
-    k: int
-    description: str
-    file: str | None
-    split: int | None = None
-    parts: tuple[str, ...] = ()
-
-    @property
-    def path(self) -> Path | None:
-        """Where it lies on this machine, or None."""
-        found = (folder / self.file for folder in data_folders() if self.file is not None)
-        return next((path for path in found if path.exists()), None)
-
-    @property
-    def available(self) -> bool:
-        """Whether it can be opened without a network."""
-        return self.file is None or self.path is not None
-
-    @property
-    def fetchable(self) -> bool:
-        """Whether it can be fetched by itself where it is absent."""
-        return self.file in FETCHABLE
-
-    @property
-    def how_to_get(self) -> str:
-        """What to put where, in one line."""
-        if self.file is None:
-            return "comes with scikit-learn"
-        where = data_folders()[0] / self.file
-        origin = f"from {_ORIGINS[self.file]}; " if self.file in _ORIGINS else ""
-        if not self.file.endswith(".npz"):
-            classes = f"{{{','.join(_PARTS[self.file])}}}/CLASS" if self.file in _PARTS else "CLASS"
-            place = f"{where}/{classes}/*.jpg" if self.file not in _LAYOUTS else f"{where}/{_LAYOUTS[self.file]}"
-            return f"{origin}put its images at {place}, or set ASTERISM_DATA to a folder that holds them"
-        parted = any(one.split is not None for one in _SETS if one.file == self.file)
-        split = ", split (0 train, 1 test)" if parted else ""
-        keys = f"images (uint8, N x H x W [x 3]), labels (int64 from 0){split}"
-        return f"{origin}make the file {where} with the keys {keys}, or set ASTERISM_DATA to a folder that holds it"
-
-
-# Where those can be had that nothing fetches by itself; faces are given out on request, each under terms of its own.
-_ORIGINS = {
-    "usps.npz": "https://cs.nyu.edu/~roweis/data.html (usps_all.mat)",
-    "coil20.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php (the processed set)",
-    "coil100-32.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php (reduced to 32x32)",
-    "coil100-128.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php",
-    "umist-32.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, reduced to 32x32)",
-    "umist-380.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, 19 images a person)",
-    "cmu-pie.npz": "https://github.com/jwyang/JULE.torch (its data sets)",
-    "frgc.npz": "https://www.nist.gov/programs-projects/face-recognition-grand-challenge-frgc, on request",
-    "ytf.npz": "https://www.cs.tau.ac.il/~wolf/ytfaces, on request",
-    "ytf-faces.npz": "https://www.cs.tau.ac.il/~wolf/ytfaces, on request (aligned frames, reduced to 55x55)",
-    "lfw": "http://vis-www.cs.umass.edu/lfw (the photographs as NAME/NAME_0001.jpg, and pairs.txt)",
-    "flowers102": "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
-    "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
-    "ukbench": "https://archive.org/details/ukbench",
-    "imagenet": "https://image-net.org (ILSVRC 2012), on request",
-    "yfcc100m": "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
-    "oxford5k": "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
-    "paris6k": "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings (photographs and ground truth)",
-    "VOCdevkit/VOC2007": "http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test)",
-    "VOCdevkit/VOC2012": "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
-}
-
-_PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
-# Folders with annotations of their own (`asterism.transfer.voc`); as a data set they are photos without classes.
-_LAYOUTS = {
-    "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
-    "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
-    "yfcc100m": "*.jpg, in any folders",
-    "oxford5k": "{jpg/*.jpg,gt_files/*_query.txt …}",
-    "paris6k": "{jpg/*.jpg,gt_files/*_query.txt …}",
-}
-
-_SETS = (
-    NamedSet("digits", 1797, 10, "scikit-learn's handwritten digits, 8x8", None),
-    NamedSet("mnist", 70_000, 10, "handwritten digits, 28x28", "mnist.npz"),
-    NamedSet("mnist-train", 60_000, 10, "handwritten digits, 28x28, training part", "mnist.npz", 0),
-    NamedSet("mnist-test", 10_000, 10, "handwritten digits, 28x28, test part", "mnist.npz", 1),
-    NamedSet("usps", 11_000, 10, "handwritten digits, 16x16, 1100 a class (not the version of 9298)", "usps.npz"),
-    NamedSet("fashion-mnist", 70_000, 10, "clothes, 28x28", "fashion-mnist.npz"),
-    NamedSet("fashion-mnist-train", 60_000, 10, "clothes, 28x28, training part", "fashion-mnist.npz", 0),
-    NamedSet("fashion-mnist-test", 10_000, 10, "clothes, 28x28, test part", "fashion-mnist.npz", 1),
-    NamedSet("coil20", 1_440, 20, "objects on a turntable, 128x128", "coil20.npz"),
-    NamedSet("coil100", 7_200, 100, "objects on a turntable, reduced to 32x32, colour", "coil100-32.npz"),
-    NamedSet("coil100-128", 7_200, 100, "objects on a turntable, 128x128, colour, as in the papers", "coil100-128.npz"),
-    NamedSet("umist", 575, 20, "faces, all images, squashed to 32x32", "umist-32.npz"),
-    NamedSet("umist-380", 380, 20, "faces, 19 a person, 112x92", "umist-380.npz"),
-    NamedSet("cmu-pie", 2_856, 68, "faces, 32x32", "cmu-pie.npz"),
-    NamedSet("frgc", 2_462, 20, "faces, 32x32, colour, JULE's choice of 20 persons", "frgc.npz"),
-    NamedSet("ytf", 10_000, 41, "faces from videos, 55x55, colour, JULE's choice of 41 persons", "ytf.npz"),
-    NamedSet("ytf-faces", 100_000, 1446, "faces from videos, 55x55, colour, frames of 1446 persons", "ytf-faces.npz"),
-    NamedSet("lfw", 13_233, 5749, "faces, 250x250, colour, with pairs.txt beside the persons' folders", "lfw"),
-    NamedSet("cifar10", 60_000, 10, "small photos, 32x32, colour", "cifar10.npz"),
-    NamedSet("cifar10-train", 50_000, 10, "small photos, 32x32, colour, training part", "cifar10.npz", 0),
-    NamedSet("cifar10-test", 10_000, 10, "small photos, 32x32, colour, test part", "cifar10.npz", 1),
-    NamedSet("flowers102", 3_790, 89, "photos of flowers, all parts", "flowers102", parts=_PARTS["flowers102"]),
-    NamedSet("flowers102-train", 728, 89, "photos of flowers, training part", "flowers102", parts=("train",)),
-    NamedSet("flowers102-val", 706, 89, "photos of flowers, validation part", "flowers102", parts=("val",)),
-    NamedSet(
-        "flowers102-trainval", 1_434, 89, "photos of flowers, both of these", "flowers102", parts=("train", "val")
-    ),
-    NamedSet("flowers102-test", 2_356, 89, "photos of flowers, test part", "flowers102", parts=("test",)),
-    NamedSet("scene15", 2_130, 15, "photos of places, grey", "scene15"),
-    NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
-    NamedSet("imagenet-train", 1_281_167, 1000, "photos, training part", "imagenet", parts=("train",)),
-    NamedSet("imagenet-val", 50_000, 1000, "photos, validation part", "imagenet", parts=("val",)),
-    NamedSet("yfcc100m", 1_000_000, 1, "photos from Flickr, without classes", "yfcc100m"),
-    NamedSet("oxford5k", 5_063, 11, "photos of buildings with 55 queries, for transfer retrieval", "oxford5k"),
-    NamedSet("paris6k", 6_412, 12, "photos of buildings with 55 queries, for transfer retrieval", "paris6k"),
-    NamedSet("voc2007", 9_963, 20, "photos with objects, for transfer voc-classify, voc-detect", "VOCdevkit/VOC2007"),
-    NamedSet("voc2012", 17_125, 20, "photos with objects, for transfer voc-segment", "VOCdevkit/VOC2012"),
-)
-
-
-def named_sets() -> list[NamedSet]:
-    """Every set that ``data:NAME`` knows; ``available`` says whether it is on this machine."""
-    return list(_SETS)
-
-
-def data_folders() -> list[Path]:
-    """Where data sets are looked for: ``ASTERISM_DATA`` if it is set, then ``data`` in the cache folder."""
-    chosen = os.environ.get("ASTERISM_DATA")
-    folders = [Path(chosen).expanduser().absolute()] if chosen else []
-    return [*folders, cache_root() / "data"]
 
 
 def open_named(name: str, options: Options) -> ImageSource:
@@ -193,9 +38,9 @@ def open_named(name: str, options: Options) -> ImageSource:
     MissingDataError
         If it is not on this machine and cannot be fetched.
     """
-    chosen = next((one for one in _SETS if one.name == name), None)
+    chosen = next((one for one in named_sets() if one.name == name), None)
     if chosen is None:
-        names = [one.name for one in _SETS]
+        names = [one.name for one in named_sets()]
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean data:{close[0]}?" if close else f"expected one of {', '.join(names)}"
         raise InputError(f"there is no data set {PREFIX}{name}; {hint}")
@@ -225,7 +70,7 @@ def _digits(options: Options) -> ImageSource:
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
-    if chosen.file in _LAYOUTS:
+    if chosen.file in LAYOUTS:
         within = path / "JPEGImages"
         opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name)
         if chosen.k > 1:
@@ -239,7 +84,7 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
             raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
         return replace(opened, labels=labels, label_names=label_names)
     opened = open_folder(str(path), options, PREFIX + chosen.name, chosen.parts)
-    classes = sorted({one.name for part in _PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)
+    classes = sorted({one.name for part in PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
     return replace(opened, labels=labels, label_names=classes)

@@ -10,11 +10,12 @@ import torch
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images.arrays import open_array
+from asterism.images.catalogue import PREFIX, named_sets
 from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging_face
 from asterism.images.files import open_npy, open_npz
 from asterism.images.folder import open_folder
 from asterism.images.listing import IMAGE_ENDINGS
-from asterism.images.named import PREFIX, named_sets, open_named
+from asterism.images.named import open_named
 from asterism.images.options import Options
 from asterism.images.shards import is_pattern, is_shards, open_shards
 from asterism.images.source import ImageSource

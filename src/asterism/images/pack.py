@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from asterism.errors import AsterismError, StorageError
+from asterism.images.locations import cache_root
 from asterism.machine import available_cores, available_memory, launch
 
 # The share of the available memory that packed images may take; networks and features need the rest.
@@ -33,11 +34,6 @@ TRIED = 32  # calls that are timed to tell
 KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
 
 T = TypeVar("T")
-
-
-def cache_root() -> Path:
-    """Folder for everything that can be made again: ``ASTERISM_CACHE``, else ``~/.cache/asterism``."""
-    return Path(os.environ.get("ASTERISM_CACHE") or "~/.cache/asterism").expanduser().absolute()
 
 
 def memory_budget() -> int:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from asterism.errors import InputError, MissingDataError, MissingDependencyError
-from asterism.images.named import data_folders
+from asterism.images.locations import data_folders
 
 Needs = dict[str, Any]  # size, turned, mean, std: what a model's weights want to see
 
