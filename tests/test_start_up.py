@@ -60,7 +60,7 @@ def test_methods_are_a_mapping_of_names_to_classes():
     for name in asterism.__all__:
         assert getattr(asterism, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'KMean'"):
-        asterism.KMean
+        asterism.KMean  # noqa: B018
 
 
 def test_the_error_of_an_unfitted_estimator_is_scikit_learns_too():
