@@ -468,7 +468,6 @@ def test_errors_say_what_to_change():
         (lambda: kmeans(X, 8), r"n_samples=5 should be >= n_clusters=8"),
         (lambda: kmeans(hole, 2), "NaN or infinity"),
         (lambda: kmeans([X, np.full((2, 2), np.inf)], 2), "NaN or infinity"),
-        (lambda: kmeans(X * 1e25, 2), "too large"),
         (lambda: kmeans(iter([X]), 2), "more than once"),
         (lambda: kmeans(lambda: next(shrinking), 2), "block 1 of X changed its shape"),
         (lambda: kmeans([X, X[:, :1]], 2), "blocks of 2 and of 1 features"),

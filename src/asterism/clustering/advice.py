@@ -23,6 +23,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
 from asterism.clustering.linkage import cut, merge
+from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
@@ -109,7 +110,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     if len(X) < 3 * PER_CLUSTER:
         raise InputError(f"{len(X)} images are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
     rng = np.random.RandomState(random_state)
-    rows = np.asarray(X, np.float32)[chosen_rows(len(X), random_state)]
+    rows = near_one(np.asarray(X)[chosen_rows(len(X), random_state)])
     if (rows == rows[0]).all():
         raise InputError("all images are the same: there is no number of groups to be found")
     limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -106,6 +107,32 @@ def normalise(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows *= own[:, None]
         rows *= root
     return A, degrees
+
+
+def count_parts(A: np.ndarray) -> int:
+    """Parts of a graph that no normalised affinity (N, N) above float32's rounding joins. One pass over ``A``."""
+    waiting, n_parts = np.ones(len(A), bool), 0
+    while waiting.any():
+        n_parts += 1
+        front = np.flatnonzero(waiting)[:1]
+        while len(front):
+            waiting[front] = False
+            reached = np.zeros(len(A), bool)
+            for rows in np.array_split(front, -(-len(front) // BLOCK)):
+                reached |= (A[rows] > np.finfo(np.float32).eps).any(0)
+            front = np.flatnonzero(reached & waiting)
+    return n_parts
+
+
+def warn_of_parts(n_parts: int, n_clusters: int) -> None:
+    """Say that a graph has more parts than there are to be groups: spectral clustering cannot tell which go together."""
+    if n_parts > n_clusters:
+        warnings.warn(
+            f"the graph of neighbours falls into {n_parts} parts that nothing joins, more than n_clusters="
+            f"{n_clusters}: far images may take a group for themselves, and which parts share one is chance; leave "
+            "outliers out, ask for more groups, or use another method (jule, ac-gdl, kmeans)",
+            stacklevel=3,
+        )
 
 
 def row_blocks(A: np.ndarray) -> Iterator[np.ndarray]:

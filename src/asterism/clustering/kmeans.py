@@ -18,9 +18,12 @@ from torch.nn.functional import normalize
 
 from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers
 from asterism.errors import InputError
+from asterism.networks.pixels import unit_length
 from asterism.parameters import Interval
 
 SPLIT = 1 / 1024  # faiss's perturbation of the two halves of a split cluster
+UNITS = 2.0**30  # rows whose largest number lies beyond this, or 1 over it, are brought near 1: squares would overflow
+LARGE = 1e30  # numbers whose sums could overflow
 PATIENCE = 5  # iterations that may fail to fill an empty cluster, with fewer distinct rows than clusters, say
 SAMPLE = (16384, 32)  # k-means++ looks at this many rows, or this many times k if that is more
 
@@ -46,7 +49,7 @@ def kmeans(
     n_init: int = 1,
     max_iter: int = 300,
     tol: float = 1e-4,
-    empty: str = "split",
+    empty: str = "farthest",
     spherical: bool = False,
     random_state: int | np.random.RandomState | None = None,
     reduce: Reduce | None = None,
@@ -71,11 +74,11 @@ def kmeans(
     tol : float
         Stop where the centers' squared shifts sum to less than ``tol`` times the mean variance of the features, as
         scikit-learn does; an iteration that changes no label always stops.
-    empty : {"split", "farthest", "keep"}
-        What an emptied cluster does: take half of a cluster drawn with probability ∝ n − 1, both centers moved
-        by 1 ± 1/1024, as faiss and so DeepCluster do (FACTS §3.2; faiss's draw goes through the clusters in turn, which
-        favours those of low numbers); go to the row farthest from its center, as in
-        scikit-learn; or stay.
+    empty : {"farthest", "split", "keep"}
+        What an emptied cluster does: go to the row farthest from its center, as in scikit-learn; take half of a
+        cluster drawn with probability ∝ n − 1, both centers moved by 1 ± 1/1024, as faiss and so DeepCluster do (FACTS
+        §3.2; faiss's draw goes through the clusters in turn, which favours those of low numbers), which from bad starts
+        ends with up to 2.5 times the inertia; or stay.
     spherical : bool
         Scale rows and centers to unit length, which compares by cosine.
     random_state : int, RandomState or None
@@ -105,7 +108,7 @@ def kmeans(
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty, chunk_size)
-    rows = _Rows(X, spherical, reduce, rank)
+    rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)
     if rows.n < n_clusters:
         raise InputError(f"n_samples={rows.n} should be >= n_clusters={n_clusters}: ask for fewer clusters")
     seed = rows.mean.new_tensor([check_random_state(random_state).randint(2**31 - 1)])
@@ -118,8 +121,8 @@ def kmeans(
     counts = torch.bincount(labels, minlength=n_clusters).double()
     total = rows.reduce(torch.cat([counts, distances.sum(dtype=torch.float64)[None]]))
     n_empty = int((total[:-1] == 0).sum())
-    found = rows.as_input(labels), rows.as_input(best.float())
-    return KMeansResult(*found, float(total[-1]), n_iter, n_empty, n_refilled)
+    found = rows.as_input(labels), rows.as_input((best / rows.scale).float())
+    return KMeansResult(*found, float(total[-1]) / rows.scale**2, n_iter, n_empty, n_refilled)
 
 
 def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | None = None) -> tuple[Any, Any]:
@@ -138,7 +141,7 @@ def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | N
     -------
     labels : (N,) int64
         Arrays or tensors, as the rows are; equal distances go to the lower number.
-    distances : (N,) float32
+    distances : (N,) float32, or float64 where the numbers are so far from 1 that their squares need it
         Squared, from differences: 0 for a row that equals its center.
 
     Raises
@@ -150,13 +153,13 @@ def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | N
     -----
     O(N·k·D) time; memory besides the rows: one tile of distances.
     """
-    rows = _Rows(X, spherical)
-    nearest = torch.as_tensor(centers, device=rows.device).double()
+    rows = _Rows(X, spherical, like=centers)
+    nearest = torch.as_tensor(centers, device=rows.device).double() * rows.scale
     if nearest.ndim != 2 or nearest.shape[1] != rows.dim:
         raise InputError(f"centers of shape {tuple(nearest.shape)} do not fit rows of {rows.dim} features")
     with Workers() as workers:
         labels, distances = _assign(rows, normalize(nearest) if spherical else nearest, chunk_size, workers)
-    return rows.as_input(labels), rows.as_input(distances)
+    return rows.as_input(labels), rows.as_input(distances if rows.scale == 1 else distances.double() / rows.scale**2)
 
 
 def _check_parameters(n_clusters: Any, n_init: Any, max_iter: Any, tol: Any, empty: Any, chunk_size: Any) -> None:
@@ -171,30 +174,41 @@ def _check_parameters(n_clusters: Any, n_init: Any, max_iter: Any, tol: Any, emp
 
 
 class _Rows:
-    """The rows of this process, block after block, and what is known of those of all processes."""
+    """The rows of this process, block after block, and what is known of those of all processes.
 
-    def __init__(self, X: Any, spherical: bool = False, reduce: Reduce | None = None, rank: int = 0) -> None:
+    Where their largest number is far from 1, the blocks, the mean, and centers to start from are times ``scale``, a
+    power of two, which changes no digit.
+    """
+
+    def __init__(
+        self, X: Any, spherical: bool = False, reduce: Reduce | None = None, rank: int = 0, like: Any = None
+    ) -> None:
         self.spherical, self.rank, self.is_array = spherical, rank, True
         self.reduce: Reduce = reduce or (lambda value: value)  # it may sum in place: only what is not used again
         self._read, total = self._reader(X), None
         self._shapes: list[torch.Size] = []
+        peak = 0.0 if like is None or spherical else float(torch.as_tensor(like).abs().max())
         for x in self._read():
             if self._shapes and x.shape[1] != self._shapes[0][1]:
                 raise InputError(f"blocks of {self._shapes[0][1]} and of {x.shape[1]} features do not fit together")
-            part = sum((x.new_ones(len(part)) @ part).double() for part in x.split(2048))
-            total = part if total is None else total + part
+            block = max(abs(float(one)) for one in x.aminmax()) if len(x) else 0.0
+            exact = x if block < LARGE else x.double()
+            part = sum((exact.new_ones(len(part)) @ part).double() for part in exact.split(2048))
+            total, peak = part if total is None else total + part, max(peak, block)
             self._shapes.append(x.shape)
         if total is None:
             raise InputError("n_samples=0: X gave no block of rows")
         self.device, self.dim = x.device, x.shape[1]
         self.ranks = round(float(self.reduce(total.new_ones(1))))
-        present = total.new_zeros(2, max(self.ranks, rank + 1))
-        present[:, rank] = torch.tensor([1, sum(shape[0] for shape in self._shapes)])
+        present = total.new_zeros(3, max(self.ranks, rank + 1))
+        present[:, rank] = torch.tensor([1, sum(shape[0] for shape in self._shapes), peak], dtype=torch.float64)
         present = self.reduce(present)
         if not (present[0] == 1).all():
             raise InputError(f"{self.ranks} processes take part: pass rank=, 0 to {self.ranks - 1}, with reduce")
         self.n, self.offset = int(present[1].sum()), int(present[1, :rank].sum())
-        self.mean = (self.reduce(total) / max(self.n, 1)).float().double()  # (D,), exact in float32
+        peak = float(present[2].max())
+        self.scale = 1.0 if not np.isfinite(peak) or 1 / UNITS <= peak <= UNITS else 2.0 ** -int(np.frexp(peak)[1])
+        self.mean = (self.reduce(total) / max(self.n, 1) * self.scale).float().double()  # (D,), exact in float32
         if not torch.isfinite(self.mean).all():
             raise InputError("X contains NaN or infinity: leave these rows out, or fill them (numpy.nan_to_num)")
 
@@ -220,14 +234,14 @@ class _Rows:
         if x.ndim != 2 or not x.shape[1]:
             raise InputError(f"rows are vectors, shape (N, D); got shape {tuple(x.shape)}")
         x = x.cpu() if x.device.type == "mps" else x  # which has no float64
-        return normalize(x) if self.spherical else x
+        return unit_length(x) if self.spherical else x
 
     def blocks(self) -> Iterator[torch.Tensor]:
         """The (B, D) float32 blocks, which must come the same each time."""
         for number, x in enumerate(self._read()):
             if number >= len(self._shapes) or x.shape != self._shapes[number]:
                 raise InputError(f"block {number} of X changed its shape between two passes")
-            yield x
+            yield x if self.scale == 1 else (x.double() * self.scale).float()
 
     def at(self, ids: np.ndarray) -> torch.Tensor:
         """Rows by their number among all processes' rows, on every process. One pass."""
@@ -257,7 +271,7 @@ def _initial_centers(rows: _Rows, k: int, init: Any, n_init: int, rng: np.random
             raise InputError(
                 f"init of shape {tuple(centers.shape)} must be ({k}, {rows.dim}) or (n_init, {k}, {rows.dim}), finite"
             )
-        return normalize(centers, dim=2) if rows.spherical else centers
+        return normalize(centers, dim=2) if rows.spherical else centers * rows.scale
     if init not in ("k-means++", "random"):
         raise InputError(f"init={init!r} cannot be used: init must be 'k-means++', 'random' or an array")
     randoms = [np.random.RandomState(seed) for seed in rng.randint(2**31 - 1, size=n_init)]
@@ -317,8 +331,6 @@ def _lloyd(
         total = rows.reduce(step.step(centers, previous, runs))  # (A, k·D + k + 2) float64
         sums, counts, changed = total[:, : k * dim].view(-1, k, dim), total[:, k * dim : -2], total[:, -2]
         scatter = float(total[0, -1])
-        if not np.isfinite(scatter):
-            raise InputError("X is too large for squares in float32: scale it down")
         means = _means(sums, counts, centers, rows.spherical)
         inertia = scatter + _inertia(sums, counts, means, rows.mean)
         still = (means - centers).square().sum((1, 2)) <= tol * scatter / (rows.n * dim)

@@ -14,8 +14,10 @@ import torch
 from sklearn.utils import check_random_state
 
 from asterism.clustering.nmf import initialise
+from asterism.clustering.units import near_one
 
 FLOOR = 1e-10
+LEAVE = 2.0**20  # so far from 1 the length of a row of X may be: ``fill`` is in its unit
 SINGULAR = 1e-6  # relative size below which a singular value counts as 0
 
 Random = int | np.random.RandomState | None
@@ -61,7 +63,7 @@ def deep_semi_nmf(
     nothing.
     """
     rng = check_random_state(random_state)
-    X = np.ascontiguousarray(X, dtype=np.float32)
+    X = near_one(X, center=False, leave=LEAVE)
     bases, H = [], X
     for width in widths:  # each layer factorises the coefficients of the one before
         Z, H = semi_nmf(H, min(width, *H.shape), max_updates=max_updates, tol=tol, fill=fill, random_state=rng)

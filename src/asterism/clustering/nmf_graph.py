@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import kmeans
+from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
 FLOOR = 1e-10  # of every denominator, as in the authors' code
@@ -75,7 +76,7 @@ def graph_nmf(
     time, and with a graph r sparse linear systems; memory is that of ``X``.
     """
     rng = check_random_state(random_state)
-    X = np.ascontiguousarray(X, dtype=np.float32)
+    X = near_one(X, center=False)
     if X.size and X.min() < 0:
         raise InputError(f"X holds {X.min():g}; the divergence wants values >= 0: subtract the minimum, or clip")
     weights = 1 / np.maximum(X @ X.sum(0, dtype=np.float64), FLOOR)  # (N,)

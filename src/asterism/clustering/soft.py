@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+FAR = 1e3  # times the centers' variance: beyond this squared offset float32 would lose three digits of a distance
+
 
 def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -> torch.Tensor:
     """Soft assignment of features to centers, eq. (1): s_ij ∝ (1 + ‖z_i − μ_j‖² / v)^(−(v+1)/2), Σ_j s_ij = 1.
@@ -27,11 +29,20 @@ def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -
     """
     # Under mixed precision the product must stay in float32: squared distances are a small difference of large sums.
     with torch.autocast(features.device.type, enabled=False):
-        features = features.to(centers.dtype)
+        offset = _far_mean(centers)
+        features, centers = features.to(centers.dtype) - offset, centers - offset
         products = features @ centers.T  # (B, k)
     squared = features.square().sum(1, keepdim=True) - 2 * products + centers.square().sum(1)
     kernel = (1 + squared.clamp_min(0) / v).pow(-(v + 1) / 2)
     return kernel / kernel.sum(1, keepdim=True)
+
+
+def _far_mean(centers: torch.Tensor) -> torch.Tensor:
+    """Mean (D,) of the centers where it is far from 0, else 0: before a large offset the products would lose distances."""
+    centers = centers.detach()
+    mean = centers.mean(0)
+    far = mean.square().sum() > FAR * (centers - mean).square().sum(1).mean()
+    return torch.where(far, mean, torch.zeros_like(mean))
 
 
 def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "boosted") -> torch.Tensor:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse
 import torch
+from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_random_state
 
 from asterism.clustering.affinities import (
+    count_parts,
     distance_blocks,
     leading_eigenvectors,
     mean,
@@ -27,11 +29,14 @@ from asterism.clustering.affinities import (
     positive,
     row_blocks,
     squared_distances,
+    warn_of_parts,
 )
 from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
+from asterism.clustering.units import near_one, squared_unit
 from asterism.errors import InputError
 
+APART = 1e-4  # eigenvalues so near to 1 belong to parts of the graph that next to nothing joins
 MAX_AFFINITIES = 400_000_000  # that normalised cuts hold: 4.8 GB
 
 Random = int | np.random.RandomState | None
@@ -72,11 +77,13 @@ def njw(
     O(N²·D + N³) time and 12·N² bytes.
     """
     rng = check_random_state(random_state)
-    A = squared_distances(X, "NJW spectral clustering")
+    A = squared_distances(near_one(X), "NJW spectral clustering")
     scale *= mean(A)
     for rows in row_blocks(A):
         np.exp(rows / -positive(scale), out=rows)
-    vectors = leading_eigenvectors(normalise(A)[0], n_clusters, rng)
+    A, _ = normalise(A)
+    warn_of_parts(count_parts(A), n_clusters)
+    vectors = leading_eigenvectors(A, n_clusters, rng)
     return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
 
 
@@ -101,7 +108,8 @@ def self_tuning(
         75th (FACTS §2.4), yet with the 7th its figures come out to .004 ("SC-ST": CMU-PIE .585 for .581, UMist .609
         for .611; with the 75th .70 and .63). Clipped to N − 1.
     floor : float
-        Smallest σ_i σ_j; 0.004 in the authors' code.
+        Smallest σ_i σ_j; 0.004 in the authors' code, for images of length 1. Of other vectors, that share of the
+        variance.
     rotation : bool
         Find the labels as the paper does, by the rotation of the eigenvectors that best aligns them with the axes
         (`align`), not by k-means on scaled rows. The script behind the table computes both and keeps k-means.
@@ -123,7 +131,9 @@ def self_tuning(
     O(N²·D + N³) time and 12·N² bytes. The number of clusters, which the paper can read off the rotation, is given here.
     """
     rng = check_random_state(random_state)
+    X = near_one(X)
     A = squared_distances(X, "self-tuning spectral clustering")
+    floor *= squared_unit(X)
     place = min(neighbor, len(A) - 1)
     # The sample itself stands at place 0.
     sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in row_blocks(A)]))
@@ -131,7 +141,9 @@ def self_tuning(
         np.exp(-rows / np.maximum(own[:, None] * sigma, floor), out=rows)
     np.fill_diagonal(A, 0.0)
     # The authors take singular vectors: of a symmetric matrix, the eigenvectors of largest absolute eigenvalue.
-    vectors = leading_eigenvectors(normalise(A)[0], n_clusters, rng, which="LM")
+    A, _ = normalise(A)
+    warn_of_parts(count_parts(A), n_clusters)
+    vectors = leading_eigenvectors(A, n_clusters, rng, which="LM")
     if rotation:
         return np.square(align(vectors)).argmax(1)
     return _compact_kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
@@ -144,13 +156,13 @@ def landmark_spectral(
     n_landmarks: int = 1000,
     n_nearest: int = 5,
     n_init: int = 10,
+    drop_first: bool | None = None,
     random_state: Random = None,
 ) -> np.ndarray:
     """Landmark-based spectral clustering, LSC-K ("SC-LS").
 
     Each sample is written by its ``n_nearest`` landmarks (k-means centers), Z (N, p) with rows that sum to 1; the left
-    singular vectors of Z Λ^(−½), Λ the column sums, are the eigenvectors of the graph Z Λ⁻¹ Zᵀ. The first is constant
-    and is left out, as in the authors' code.
+    singular vectors of Z Λ^(−½), Λ the column sums, are the eigenvectors of the graph Z Λ⁻¹ Zᵀ.
 
     Parameters
     ----------
@@ -163,30 +175,44 @@ def landmark_spectral(
         r = 5.
     n_init : int
         Restarts of the last k-means.
+    drop_first : bool, optional
+        Leave out the first eigenvector, as the authors' code does. It is constant where the graph is connected, and is
+        left out there by default. Of a graph in several parts it tells these apart, as the next ones do.
     random_state : int, RandomState or None
 
     Returns
     -------
     labels : (N,) int64 array
 
+    Warns
+    -----
+    UserWarning
+        If the graph has more parts than ``n_clusters``.
+
     Notes
     -----
     Weights are exp(−d² / (2σ²)) with σ the mean of d² over all samples and landmarks, as in the code: σ has the unit
-    of a squared distance. O(N·p·D) time, O(N·(r + D) + p²) memory.
+    of a squared distance, which is right for images of length 1; of other vectors d² and σ are measured in their
+    variance. O(N·p·D) time, O(N·(r + D) + p²) memory.
     """
     rng = check_random_state(random_state)
-    X = np.ascontiguousarray(X, dtype=np.float32)
+    X = near_one(X)
     p = min(n_landmarks, len(X))
     landmarks = kmeans(X, p, init="random", max_iter=5, empty="farthest", random_state=rng).centers
     nearest, distances = neighbors(X, landmarks, n_nearest)  # (N, r)
-    sigma = positive(mean_distance(X, landmarks))
-    weights = np.exp(-(distances - distances[:, :1]) / (2 * sigma**2))  # a row's factor falls out of the next line
+    unit = squared_unit(X)
+    sigma = positive(mean_distance(X, landmarks)) / unit
+    # A row's own factor, of its nearest landmark, falls out of the next line.
+    weights = np.exp(-(distances - distances[:, :1]) / unit / (2 * sigma**2))
     weights /= weights.sum(1, keepdims=True)
     starts = np.arange(len(X) + 1) * nearest.shape[1]
     Z = scipy.sparse.csr_matrix((weights.ravel(), nearest.ravel(), starts), shape=(len(X), p))
     Z = Z @ scipy.sparse.diags(np.maximum(np.asarray(Z.sum(0)).ravel(), 1e-12) ** -0.5)
     values, right = np.linalg.eigh((Z.T @ Z).toarray())  # increasing
-    chosen = slice(-2, -2 - n_clusters, -1) if p > 1 else slice(None)
+    n_parts = int((values > 1 - APART).sum())
+    warn_of_parts(n_parts, n_clusters)
+    last = -1 - (n_parts < 2 if drop_first is None else drop_first)
+    chosen = slice(last, last - n_clusters, -1) if p > 1 else slice(None)
     left = Z @ (right[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-12)))
     return _kmeans(_unit_rows(left), n_clusters, n_init, rng)
 
@@ -221,7 +247,8 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     eigenvector.
     """
     rng = check_random_state(random_state)
-    W = _near_affinities(X, scale)
+    W = _near_affinities(near_one(X), scale)
+    warn_of_parts(connected_components(W, directed=False)[0], n_clusters)
     offset = 0.5
     root = scipy.sparse.diags((np.asarray(W.sum(1)).ravel() + 2 * offset) ** -0.5)
     P = root @ (W + offset * scipy.sparse.eye(len(X))) @ root

@@ -10,7 +10,8 @@ import torch
 
 from asterism.clustering.graph import neighbors
 
-SAME = 1e-10  # squared distance below which a sample is one of those that were clustered: rounding of float32
+# Squared distance, in units of the variance, below which a sample is one of those that were clustered: rounding
+SAME = 1e-10
 
 
 def vote(
@@ -35,7 +36,7 @@ def vote(
         Rows sum to 1. O(Q·N·D) time.
     """
     indices, distances = neighbors(queries, X, n_neighbors)
-    same = distances <= SAME
+    same = distances <= SAME * float(X.var(0, dtype=np.float64).sum())
     weights = np.where(same.any(1, keepdims=True), same, neighbor_weights(distances, sigma2))
     return shares(labels[indices], weights, n_clusters)
 

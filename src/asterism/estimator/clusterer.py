@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,7 @@ from asterism.runtime import Runtime
 from asterism.training.folder import RunFolder, write_labels
 from asterism.training.run import Run
 
+LOOKED_AT = 64  # images read at once to count those that differ
 SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once
 
 
@@ -46,6 +49,17 @@ class Fitted:
     confidence: np.ndarray
     examples: dict[str, torch.Tensor] = field(default_factory=dict)
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def count_distinct(images: ImageSource, most: int) -> int:
+    """How many images differ from all before them; counting ends beyond ``most``, as a rule among the first images."""
+    seen: set[bytes] = set()
+    for start in range(0, len(images), LOOKED_AT):
+        for image in images.batch(slice(start, start + LOOKED_AT)).cpu().numpy():
+            seen.add(hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest())
+            if len(seen) > most:
+                return len(seen)
+    return len(seen)
 
 
 class ImageClusterer(ClusterMixin, ImageEstimator):
@@ -89,6 +103,26 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         self.cluster_centers_ = np.asarray(fitted.centers, dtype=np.float32)
         self.examples_ = fitted.examples
         self._set_attributes(fitted.attributes)
+        if run.runtime.is_main:
+            self._tell_of_empty(images)
+
+    def _number_wanted(self) -> int | None:
+        """How many groups were asked for; None where their number is an outcome."""
+        return self.n_clusters
+
+    def _tell_of_empty(self, images: ImageSource) -> None:
+        """Warn of groups that are empty, or that copies of one image had to fill."""
+        wanted, found = self._number_wanted(), len(np.unique(self.labels_))
+        if wanted is None:
+            return
+        distinct, empty = count_distinct(images, wanted), wanted - found
+        left = f"{empty} of the groups {'is' if empty == 1 else 'are'} empty"
+        if distinct < wanted:
+            left = left if empty > 0 else "copies of one image lie in several groups"
+            only = f"only {distinct} of the {len(images)} images differ"
+            warnings.warn(f"n_clusters={wanted}, but {only}: {left}", stacklevel=2)
+        elif empty > 0:
+            warnings.warn(f"n_clusters={wanted}, and {found} came out: {left}", stacklevel=2)
 
     def _set_attributes(self, found: dict[str, np.ndarray]) -> None:
         self._attributes = tuple(found)
@@ -106,6 +140,11 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """How well each feature vector (N, D) fits each cluster: (N, k), rows sum to 1."""
         return soft_scores(features, torch.from_numpy(self.cluster_centers_))
+
+    def _best(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cluster of each feature vector, and its score: (N,) each."""
+        confidence, labels = self._scores(features).max(1)
+        return labels, confidence
 
     def predict(self, X: Any) -> np.ndarray:
         """Cluster of each image.
@@ -131,8 +170,8 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         """
         self._check_fitted()
         features = self._features(self._open(X, reset=False))
-        best = [self._scores(block).max(1) for block in features.split(SCORE_ROWS)]  # never N×k at once
-        labels, confidence = torch.cat([one.indices for one in best]), torch.cat([one.values for one in best])
+        best = [self._best(block) for block in features.split(SCORE_ROWS)]  # never N×k at once
+        labels, confidence = (torch.cat(parts) for parts in zip(*best, strict=True))
         return labels.numpy(), confidence.numpy()
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -48,7 +48,7 @@ _ON_PIXELS = (
     Entry(
         "sc-st", "SC-ST", "as in its own paper", {"rotation": True}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N
     ),
-    Entry("sc-ls", "SC-LS", by_dataset=_centered(*_CENTRED)),
+    Entry("sc-ls", "SC-LS", AS_PAPER, {"drop_first": True}, by_dataset=_centered(*_CENTRED)),
     Entry("ncuts", "N-Cuts", by_dataset=_centered(*_CENTRED_CUTS)),
     Entry(
         "ac-link",

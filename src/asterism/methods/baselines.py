@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from asterism.clustering.kmeans import kmeans
+from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
@@ -21,20 +22,52 @@ from asterism.parameters import Interval
 from asterism.training import Run
 
 
-def _cluster(encoder: nn.Module, images: ImageSource, run: Run, n_clusters: int, n_init: int) -> Fitted:
-    """k-means on an encoder's features."""
-    features = extract(encoder, images, run.runtime)
-
-    def compute() -> dict[str, torch.Tensor]:
-        found = kmeans(features, n_clusters, n_init=n_init, random_state=run.random_state("k-means"))
-        return {"centers": torch.as_tensor(found.centers).float().cpu()}
-
-    centers = run.once("k-means", compute)["centers"]
-    confidence, labels = soft_scores(features, centers).max(1)
-    return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy())
+LEAST_SPREAD = 1e-6  # of the centers' variance, where every image lies on its center
 
 
-class KMeans(ImageClusterer):
+class CentroidClusterer(ImageClusterer):
+    """Base of the methods that end in k-means: an image goes to the nearest center.
+
+    Attributes
+    ----------
+    spread_ : ndarray of shape (1,), float64
+        Mean squared distance to the own center, the unit in which distances become scores: so these are the same in
+        whatever unit the features are.
+    """
+
+    n_init: int
+    spread_: np.ndarray = np.ones(1)  # of runs that were saved before there was one
+
+    def _cluster(self, encoder: nn.Module, images: ImageSource, run: Run) -> Fitted:
+        """k-means on an encoder's features."""
+        features = extract(encoder, images, run.runtime)
+
+        def compute() -> dict[str, torch.Tensor]:
+            random_state = run.random_state("k-means")
+            found = kmeans(features, self.n_clusters, n_init=self.n_init, random_state=random_state)
+            return {"centers": torch.as_tensor(found.centers).float().cpu()}
+
+        centers = run.once("k-means", compute)["centers"]
+        labels, distances = assign(features, centers)
+        middle = centers.double() - centers.mean(0, dtype=torch.float64)
+        least = LEAST_SPREAD * float(middle.square().sum(1).mean())
+        spread = max(float(distances.double().mean()), least) or 1.0
+        self.cluster_centers_, self.spread_ = centers.numpy(), np.array([spread])
+        _, confidence = self._best(features)
+        return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes={"spread": self.spread_})
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        """Student-t scores of the distances to the centers, in units of `spread_`."""
+        centers, scale = torch.from_numpy(self.cluster_centers_), float(self.spread_[0]) ** -0.5
+        offset = centers.mean(0)
+        return soft_scores((features - offset) * scale, (centers - offset) * scale)
+
+    def _best(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        labels, _ = assign(features, self.cluster_centers_)
+        return labels, self._scores(features).gather(1, labels[:, None])[:, 0]
+
+
+class KMeans(CentroidClusterer):
     """k-means on pixels ("KMS" in DBC's tables).
 
     Parameters
@@ -87,7 +120,7 @@ class KMeans(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         encoder = run.runtime.place(pixels_of(images, self.center, self.normalise))
-        return _cluster(encoder, images, run, self.n_clusters, self.n_init)
+        return self._cluster(encoder, images, run)
 
 
 class UnitLength(nn.Module):
@@ -98,7 +131,7 @@ class UnitLength(nn.Module):
         return nn.functional.normalize(features)
 
 
-class FCAEKMeans(ImageClusterer):
+class FCAEKMeans(CentroidClusterer):
     """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS.
 
     Parameters
@@ -156,7 +189,7 @@ class FCAEKMeans(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = self.resolved("autoencoder").train_network(images, run)
-        fitted = _cluster(self._features_of(network), images, run, self.n_clusters, self.n_init)
+        fitted = self._cluster(self._features_of(network), images, run)
         fitted.examples = reconstruction_examples(network, images, run)
         return fitted
 

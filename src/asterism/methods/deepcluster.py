@@ -204,6 +204,9 @@ class DeepCluster(ImageClusterer):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _number_wanted(self) -> int | None:
+        return None if self.clustering == "pic" else self.n_clusters
+
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
         training = clone(self.resolved("training"))
@@ -281,6 +284,7 @@ class DeepCluster(ImageClusterer):
             init=_rows(vectors, first, run),
             max_iter=KMEANS_ITERATIONS,
             tol=0,
+            empty="split",
             random_state=run.random_state("clusters", t),
             reduce=run.runtime.sum_over_ranks,
             rank=run.runtime.rank,

@@ -137,6 +137,9 @@ class LandmarkSpectral(VectorClusterer):
         Landmarks that an image is written by.
     n_init : int, default=10
         Restarts of k-means.
+    drop_first : bool, optional
+        Leave out the first eigenvector, as the authors' code does. By default only where it tells nothing: where the
+        graph of landmarks is connected.
     center : bool, default=False
         Take the mean image off first.
     normalise : bool, default=True
@@ -154,6 +157,7 @@ class LandmarkSpectral(VectorClusterer):
         "n_landmarks": [Interval(int, 1, None)],
         "n_nearest": [Interval(int, 1, None)],
         "n_init": [Interval(int, 1, None)],
+        "drop_first": [bool, None],
         **VectorClusterer.SHARED,
     }
 
@@ -164,6 +168,7 @@ class LandmarkSpectral(VectorClusterer):
         n_landmarks: int = 1000,
         n_nearest: int = 5,
         n_init: int = 10,
+        drop_first: bool | None = None,
         center: bool = False,
         normalise: bool = True,
         device: str = "auto",
@@ -176,6 +181,7 @@ class LandmarkSpectral(VectorClusterer):
         self.n_landmarks = n_landmarks
         self.n_nearest = n_nearest
         self.n_init = n_init
+        self.drop_first = drop_first
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         return landmark_spectral(
@@ -184,6 +190,7 @@ class LandmarkSpectral(VectorClusterer):
             n_landmarks=self.n_landmarks,
             n_nearest=self.n_nearest,
             n_init=self.n_init,
+            drop_first=self.drop_first,
             random_state=rng,
         )
 

@@ -29,4 +29,14 @@ class Pixels(nn.Module):
         if self.mean is not None:
             images = images - self.mean
         flat = images.flatten(1)
-        return nn.functional.normalize(flat) if self.normalise else flat
+        return unit_length(flat) if self.normalise else flat
+
+
+def unit_length(rows: torch.Tensor) -> torch.Tensor:
+    """Rows (B, D) scaled to length 1, in whatever unit they are; rows of zeros stay.
+
+    The largest number of a row is brought near 1 first, by a power of two: this changes no digit, and the squares of
+    float32 end at 1e±38.
+    """
+    _, exponents = torch.frexp(rows.detach().abs().amax(1, keepdim=True))
+    return nn.functional.normalize(torch.ldexp(rows, -exponents.clamp(-126, 126)))

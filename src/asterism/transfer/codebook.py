@@ -191,7 +191,7 @@ class Codebook:
         rows /= self.scale_
         start = rows.mean(0) + START * torch.randn(self.n_centers, rows.shape[1], generator=generator)
         rng = np.random.RandomState(seed % 2**32)
-        found = kmeans(rows, self.n_centers, init=start, max_iter=self.n_iter, random_state=rng)
+        found = kmeans(rows, self.n_centers, init=start, max_iter=self.n_iter, empty="split", random_state=rng)
         self.centers_ = torch.as_tensor(found.centers)
         return self
 

@@ -11,6 +11,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from asterism.clustering.graph import knn
+from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
 N_NEIGHBORS = 12  # k of T(12)
@@ -73,7 +74,7 @@ def trustworthiness(inputs: np.ndarray, embedded: np.ndarray, n_neighbors: int =
     n = len(inputs)
     if not 1 <= n_neighbors < n / 2:
         raise InputError(f"n_neighbors={n_neighbors} must be at least 1 and less than half of the {n} points")
-    points = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+    points = torch.from_numpy(near_one(inputs))
     points = points - points.mean(0)  # smaller numbers, smaller rounding
     squares = points.square().sum(1)
     nearest = torch.from_numpy(knn(embedded, n_neighbors)[0]).long()  # (N, k)
