@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FAR = 1e3  # times the variance: beyond this squared length of the mean, float32 products lose three digits of a distance
+FAR = (
+    1e3  # times the variance: beyond this squared length of the mean, float32 products lose three digits of a distance
+)
 UNIT_LENGTH = 1e-3  # rows of length 1 up to this
 BLOCK = 4096
 
