@@ -21,7 +21,6 @@ from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run
 
-
 LEAST_SPREAD = 1e-6  # of the centers' variance, where every image lies on its center
 
 
