@@ -125,7 +125,7 @@ def count_parts(A: np.ndarray) -> int:
 
 
 def warn_of_parts(n_parts: int, n_clusters: int) -> None:
-    """Say that a graph has more parts than there are to be groups: spectral clustering cannot tell which go together."""
+    """Warn of more parts than there are to be groups: spectral clustering cannot tell which of them go together."""
     if n_parts > n_clusters:
         warnings.warn(
             f"the graph of neighbours falls into {n_parts} parts that nothing joins, more than n_clusters="

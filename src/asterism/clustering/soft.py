@@ -38,7 +38,7 @@ def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -
 
 
 def _far_mean(centers: torch.Tensor) -> torch.Tensor:
-    """Mean (D,) of the centers where it is far from 0, else 0: before a large offset the products would lose distances."""
+    """Mean (D,) of the centers where it is far from 0, else 0: products of large numbers would lose the distances."""
     centers = centers.detach()
     mean = centers.mean(0)
     far = mean.square().sum() > FAR * (centers - mean).square().sum(1).mean()
