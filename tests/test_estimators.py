@@ -337,7 +337,6 @@ def test_nested_parameters_that_are_none_start_from_the_defaults():
         (torch.utils.data.DataLoader([1, 2]), "X.dataset"),
         ((one for one in range(3)), "X is a generator"),
         (None, "X is a NoneType"),
-        (["a.png", "b.png"], "pass the folder"),
     ],
 )
 def test_what_is_no_image_is_told_so(X, words):

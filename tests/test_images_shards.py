@@ -134,7 +134,8 @@ def test_links_and_giants_are_not_read(tmp_path, monkeypatch):
             archive.addfile(info, io.BytesIO(content))
     monkeypatch.setattr(shards_module, "LARGEST", 4000)
     source = open_images(tmp_path / "x.tar")
-    assert source.names == ["x/1.png"] and "more than the 4,000" in source.skipped[0].reason
+    assert source.names == ["x/1.png"]
+    assert "a link" in source.skipped[0].reason and "more than the 4,000" in source.skipped[1].reason
 
 
 def test_shards_without_images_are_one_line(tmp_path):
@@ -169,3 +170,128 @@ def test_a_run_on_shards_is_scored_and_exported(folder, tmp_path):
     exported = CliRunner().invoke(app, ["export", run, str(tmp_path / "groups")])
     assert exported.exit_code == 0, exported.output
     assert len(list((tmp_path / "groups").glob("*/*.png"))) == 12
+
+
+def test_a_stray_archive_does_not_hide_the_folders_beside_it(tmp_path):
+    (tmp_path / "cats").mkdir()
+    Image.new("RGB", (12, 12), (5, 0, 0)).save(tmp_path / "cats" / "1.PNG")
+    write_shard(tmp_path / "backup.TAR", [("a.png", encoded((9, 0, 0)))])
+    for name in ("b.zip", "c.tar.gz", "d.tgz"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04")
+    source = open_images(tmp_path)
+    assert source.names == ["cats/1.PNG"]
+    reasons = {one.name: one.reason for one in source.skipped}
+    assert "give it by itself" in reasons["backup.TAR"]
+    assert all("unpack it" in reasons[name] for name in ("b.zip", "c.tar.gz", "d.tgz"))
+    with pytest.raises(InputError, match=r"strict=True and image 'b.zip'.*unpack it"):
+        open_images(tmp_path, strict=True)
+    with pytest.raises(InputError, match=r"c.tar.gz' is a file ending in '.gz', a compressed archive: unpack it"):
+        open_images(tmp_path / "c.tar.gz")
+    (tmp_path / "cats" / "1.PNG").unlink()
+    with pytest.raises(InputError, match="holds no images"):
+        open_images(tmp_path / "cats")
+    assert reds(open_images(tmp_path)) == [9]  # nothing but archives is left
+
+
+def test_a_folder_with_archives_and_anything_else_is_no_folder_of_shards(tmp_path):
+    write_shard(tmp_path / "a.tar", [("a.png", encoded((9, 0, 0)))])
+    (tmp_path / "picture-without-ending").write_bytes(encoded((3, 0, 0)))
+    assert reds(open_images(tmp_path)) == [3]
+    (tmp_path / "picture-without-ending").write_bytes(b"words")
+    with pytest.raises(
+        InputError, match=r"holds no images that can be read, among 2 files; 'a.tar'.*give it by itself"
+    ):
+        open_images(tmp_path)
+    assert reds(open_images(f"{tmp_path}/*.tar")) == [9] and reds(open_images([tmp_path / "a.tar"])) == [9]
+
+
+def test_shards_in_subfolders_with_capitals_and_compressed_ones_beside_them(tmp_path):
+    for part, red in (("train", 1), ("val", 2)):
+        (tmp_path / part).mkdir()
+        write_shard(tmp_path / part / "0.TAR", [("./deep/a.PNG", encoded((red, 0, 0))), (".hidden.png", b"")])
+    (tmp_path / "test.tgz").write_bytes(b"\x1f\x8b")
+    (tmp_path / "README.md").write_text("text")
+    source = open_images(tmp_path)
+    assert source.names == ["train/0/deep/a.PNG", "val/0/deep/a.PNG"] and reds(source) == [1, 2]
+    assert [one.name for one in source.skipped] == ["test.tgz"]
+    assert open_images(f"{tmp_path}/{{train,val}}/0.TAR").names == source.names
+    with pytest.raises(InputError, match="strict=True and 'test.tgz' is not read: a compressed"):
+        open_images(tmp_path, strict=True)
+
+
+def test_names_with_dots_are_images_of_their_own_or_listed(tmp_path):
+    dotted = [(f"IMG.2020.05.0{i}.{'PNG' if i % 2 else 'png'}", encoded((i, 0, 0))) for i in range(4)]
+    labels = [(f"IMG.2020.05.0{i}.cls", str(i % 2).encode()) for i in range(4)]
+    source = open_images(write_shard(tmp_path / "dots.tar", dotted + labels))
+    assert reds(source) == [0, 1, 2, 3] and source.labels.tolist() == [0, 1, 0, 1] and not source.skipped
+    members = [("a.png", encoded((9, 0, 0))), ("a.left.png", encoded((8, 0, 0))), ("a.JPG", b""), ("b.xml", b"<x/>")]
+    source = open_images(write_shard(tmp_path / "several.tar", members))
+    assert reds(source) == [9]
+    assert [one.name for one in source.skipped] == ["several/a.left.png", "several/a.JPG", "several/b.xml"]
+    assert "a further picture of the sample of a.png" in source.skipped[0].reason
+    with pytest.raises(InputError, match=r"strict=True and image 'several/a.left.png'"):
+        open_images(tmp_path / "several.tar", strict=True)
+
+
+def test_the_later_of_two_members_with_one_name_counts_as_when_it_is_unpacked(tmp_path):
+    members = [("a.png", encoded((1, 0, 0))), ("b.png", encoded((2, 0, 0))), ("a.png", encoded((3, 0, 0)))]
+    source = open_images(write_shard(tmp_path / "x.tar", members))
+    assert sorted(zip(source.names, reds(source), strict=True)) == [("x/a.png", 3), ("x/b.png", 2)]
+    assert source.skipped[0].reason == "replaced by a later member of the same name"
+
+
+def test_what_stands_behind_a_damage_or_the_end_is_listed(tmp_path):
+    members = [(f"{i}.png", encoded((i, 0, 0))) for i in range(4)]
+    whole = write_shard(tmp_path / "whole.tar", members).read_bytes()
+    damaged = bytearray(whole)
+    damaged[2 * 1024 + 10] ^= 255  # the third header: tarfile takes it for the end
+    (tmp_path / "damaged.tar").write_bytes(damaged)
+    source = open_images(tmp_path / "damaged.tar")
+    assert reds(source) == [0, 1] and "damaged at byte 2048" in source.skipped[0].reason
+    (tmp_path / "two.tar").write_bytes(whole + whole)
+    source = open_images(tmp_path / "two.tar")
+    assert reds(source) == [0, 1, 2, 3] and "goes on behind the mark of its end" in source.skipped[0].reason
+
+
+def test_a_pattern_of_too_many_shards_is_one_line():
+    with pytest.raises(InputError, match="names more than 1,000,000 shards"):
+        open_images("x-{0..999999999}{0..9}.tar")
+    with pytest.raises(MissingDataError, match="does not exist"):
+        open_images(f"x-{{0..{'9' * 5000}}}.tar")
+
+
+def header(name, **changes):
+    """A tar header with fields of the given bytes, its sum right."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    places = {"size": (124, 12), "type": (156, 1)}
+    for field, value in changes.items():
+        start, length = places[field]
+        block[start : start + length] = value.ljust(length, b"\0")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        header("a.png", size=b"\xff" * 12),  # -1 in base 256
+        header("a.png", size=b"\x80" + b"\xff" * 11),  # 2^88 - 1
+        header("a", type=b"L", size=b"77777777777"),  # a name of 8 GiB
+        header("a", type=b"x", size=b"77777777777"),
+        header("a", type=b"x", size=b"24") + b"20 size=-100000000000\n".ljust(512, b"\0") + header("b.png"),
+        (header("a", type=b"x", size=b"13") + b"11 path=abc\n".ljust(512, b"\0")) * 3000,  # nested as deep
+        header("a", type=b"x", size=b"5010")
+        + (b"5000 size=" + b"9" * 4989 + b"\n").ljust(5120, b"\0")
+        + header("b.png"),
+        header("a", type=b"S", size=b"77777777777"),
+        header("../../../etc/a.png", size=b"11") + b"no picture".ljust(512, b"\0"),
+        header("/dev/zero.png", type=b"3"),
+    ],
+)
+def test_headers_that_are_made_up_cost_a_line_and_nothing_else(tmp_path, made_up):
+    good = write_shard(tmp_path / "good.tar", [("1.png", encoded((1, 0, 0)))]).read_bytes()
+    (tmp_path / "bad.tar").write_bytes(good[:1024] + made_up + bytes(1024))
+    source = open_images(tmp_path)
+    assert reds(source) == [1, 1] and source.names == ["bad/1.png", "good/1.png"]
+    assert len(source.skipped) >= 1 and all("\n" not in one.reason for one in source.skipped)

@@ -10,6 +10,7 @@ from asterism.cli.request import Request
 
 if TYPE_CHECKING:
     from asterism.images import ImageSource
+    from asterism.images.listing import Listed
 
 AUTO = "auto"
 SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, not photographs
@@ -85,26 +86,26 @@ def known_network() -> str | None:
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from the headers of some of its files."""
     from asterism.images import named_sets, open_images
+    from asterism.images.paths import list_images
     from asterism.images.shards import is_shards
 
     folder = os.path.expanduser(images)
     if images.startswith("data:"):
         found = next((one.path for one in named_sets() if f"data:{one.name}" == images), None)
         folder = str(found) if found is not None else ""
-    if not os.path.isdir(folder) or is_shards(folder):
+    listing = None if not folder or is_shards(folder) else list_images(folder)
+    if listing is None:
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
         pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
         grey = channels == 3 and bool((pixels == pixels[..., :1]).all())  # stored in colour
         return 1 if grey else channels, max(height, width), len(source)
-    return _look_into(folder)
+    return _look_into(listing.files)
 
 
-def _look_into(folder: str) -> tuple[int, int, int]:
+def _look_into(files: list[Listed]) -> tuple[int, int, int]:
     from asterism.images.decode import Unreadable, read_header
-    from asterism.images.listing import list_files
 
-    files, _ = list_files(folder)
     step = -(-len(files) // PEEKED) or 1
     sides, grey = [0], True
     for file in files[::step]:

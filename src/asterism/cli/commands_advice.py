@@ -14,7 +14,11 @@ Opt = typer.Option
 
 def suggest_k(
     images: Annotated[
-        str, Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME.")
+        str,
+        Arg(
+            metavar="IMAGES",
+            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, or data:NAME.",
+        ),
     ],
     k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
     seed: Annotated[int, Opt(min=0, max=2**32 - 1, help="Same seed, same answer.")] = 0,

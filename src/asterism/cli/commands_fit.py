@@ -18,7 +18,8 @@ def cluster(
         str | None,
         Arg(
             metavar="IMAGES",
-            help="Folder of images or .tar shards, .npz or .npy file, or data:NAME (see: asterism data).",
+            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, "
+            "or data:NAME (see: asterism data).",
         ),
     ] = None,
     n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,

@@ -24,7 +24,11 @@ Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
 def predict(
     run: Run,
     images: Annotated[
-        str, Arg(metavar="IMAGES", help="Folder of images or .tar shards, .npz or .npy file, or data:NAME.")
+        str,
+        Arg(
+            metavar="IMAGES",
+            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, or data:NAME.",
+        ),
     ],
     out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
     layout: Layout = None,

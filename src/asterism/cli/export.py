@@ -20,7 +20,7 @@ from asterism.cli.runs import FittedRun, check_writable
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, write_csv
 from asterism.images import ImageSource
-from asterism.images.listing import list_files
+from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 
 MANIFEST = "export.csv"
@@ -28,7 +28,7 @@ _OURS = re.compile(r"cluster-\d+/[^/\0]+")
 LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
-def check_export(target: Path, source: str | None, overwrite: bool) -> None:
+def check_export(target: Path, source: str | list[str] | None, overwrite: bool) -> None:
     """See, before hours of work, that groups can be written to a folder.
 
     Raises
@@ -37,7 +37,7 @@ def check_export(target: Path, source: str | None, overwrite: bool) -> None:
         If it lies among the images, or holds something else.
     """
     check_writable(target)
-    if source and os.path.isdir(source) and target.resolve().is_relative_to(Path(source).resolve()):
+    if isinstance(source, str) and os.path.isdir(source) and target.resolve().is_relative_to(Path(source).resolve()):
         raise InputError(f"{target} lies among the images, where it would be taken for images; choose another")
     if not target.is_dir():
         if os.path.lexists(target):
@@ -74,7 +74,7 @@ def export_groups(run: FittedRun, target: Path, images: ImageSource | None = Non
     if run.content["images"].get("is_table"):
         raise InputError("there are no images to export: this run was made from vectors")
     names = images.names if images is not None else run.names
-    files = _files_below(source) if source and os.path.isdir(source) and not is_shards(source) else None
+    files = _files_of(source)
     if files is None and images is None:
         images = run.images()
     try:
@@ -154,9 +154,10 @@ def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> 
     return chosen
 
 
-def _files_below(root: str) -> dict[str, str]:
-    """Real path of each image by the name that a run knows it by."""
-    return {file.name: os.path.abspath(file.path) for file in list_files(root)[0]}
+def _files_of(source: str | list[str] | None) -> dict[str, str] | None:
+    """Real path of each image by the name that a run knows it by; None where images are no files of their own."""
+    listing = None if source is None or (isinstance(source, str) and is_shards(source)) else list_images(source)
+    return None if listing is None else {file.name: os.path.abspath(file.path) for file in listing.files}
 
 
 def _remove_earlier(target: Path) -> None:

@@ -14,6 +14,7 @@ from asterism.cli.runs import FittedRun, Labels, open_run
 from asterism.cli.text import counted, note, say
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
+from asterism.images.options import source_words
 from asterism.methods.registry import method_name
 from asterism.training.folder import RunFolder
 
@@ -84,7 +85,7 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
     """Say what came out, in a few lines."""
     found, content = run.clusterer.labels_, run.content
     sizes = np.sort(np.bincount(found, minlength=run.clusterer.n_clusters))[::-1]
-    source = content["images"]["origin"].get("source") or "images from memory"
+    source = source_words(content["images"]["origin"])
     say(
         f"{method_name(content)} on {source}: {counted(len(found), 'image')} in {counted(len(sizes), 'group')}, "
         f"seed {content['seed']}, {content['seconds']:.1f} s"

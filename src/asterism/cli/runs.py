@@ -15,6 +15,8 @@ from asterism.errors import AsterismError, InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
 from asterism.images.catalogue import PREFIX
+from asterism.images.options import source_words
+from asterism.images.paths import is_list_file
 from asterism.images.shards import is_shards
 from asterism.methods import load
 from asterism.training.checkpoint import load_state
@@ -79,7 +81,7 @@ class FittedRun:
         images = reopen(self.content["images"]["origin"])
         known = self.content["images"].get("fingerprint")
         if known is not None and known != images.fingerprint:
-            source = self.content["images"]["origin"]["source"]
+            source = source_words(self.content["images"]["origin"])
             raise InputError(f"the images in {source} have changed since {self.folder.path} was made; run it anew")
         return images
 
@@ -97,7 +99,8 @@ class FittedRun:
         if wanted is not None:
             return known_labels(wanted, ImageSource(torch.empty(0, 1, 1, 1), self.names))
         source = self.content["images"]["origin"].get("source") or ""
-        brought = source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source)
+        single = isinstance(source, str)
+        brought = single and (source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source))
         return known_labels(None, self.images()) if brought else None
 
 
@@ -120,7 +123,7 @@ def open_new_images(run: FittedRun, images: str, layout: str | None = None, stri
     origin = run.content["images"]["origin"]
     channels, height, width = run.estimator.image_shape_
     is_table = run.content["images"].get("is_table", height == width == 1)
-    if os.path.isfile(images):
+    if os.path.isfile(images) and not is_list_file(images):
         layout = layout or origin.get("layout")
     size, color = (None, None) if is_table else ((height, width), "grey" if channels == 1 else "rgb")
     needed = _described(channels, height, width)

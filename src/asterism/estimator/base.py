@@ -21,6 +21,7 @@ from torch import nn
 from asterism.errors import InputError, NotFittedError, RunError
 from asterism.features import extract
 from asterism.images import ImageSource, open_images
+from asterism.images.paths import as_paths
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runtime import PRECISIONS, Runtime, hardware, versions
 from asterism.training.checkpoint import load_state, save_state
@@ -139,15 +140,15 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
 
     def _open(self, X: Any, reset: bool) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape."""
-        if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], (str, Path)):
-            raise InputError("X is a list of names; pass the folder of the images, or their pixels")
-        if not isinstance(X, (ImageSource, str, Path)) and _looks_like_a_table(X):
+        paths = as_paths(X)
+        X = X if paths is None else paths  # an iterator is at its end now
+        if paths is None and not isinstance(X, ImageSource) and _looks_like_a_table(X):
             X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
             return open_images(X)
         if reset:
             return open_images(X, **self._opening)
         channels, height, width = self.image_shape_
-        if isinstance(X, (str, Path)):
+        if paths is not None:
             crop = self._opening.get("crop", True)
             images = open_images(X, size=(height, width), color="grey" if channels == 1 else "rgb", crop=crop)
         else:

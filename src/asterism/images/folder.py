@@ -13,9 +13,10 @@ import torch
 
 from asterism.errors import InputError
 from asterism.images.decode import Header, Unreadable, decode, quiet, read_header
-from asterism.images.listing import Listed, list_files
+from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, load_packed, pack
+from asterism.images.paths import ABSENT, Listing
 from asterism.images.source import ImageSource, Skipped
 
 # Without a size: images that all have one size up to this many pixels a side stay as they are …
@@ -60,23 +61,15 @@ def open_folder(path: str, options: Options, source: str | None = None, parts: t
     if parts:
         files = [file for file in files if file.name.split("/")[0] in parts]
         skipped = [one for one in skipped if one.name.split("/")[0] in parts]
-    return open_listed(f"folder {root!r}", source or root, files, skipped, options)[0]
+    return open_listed(Listing(f"folder {shown_name(root)!r}", source or root, files, skipped), options)[0]
 
 
-def open_listed(
-    called: str, source: str, files: Sequence[Listed], skipped: list[Skipped], options: Options
-) -> tuple[ImageSource, list[Listed]]:
+def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[Listed]]:
     """Decode and pack what was listed, or find it packed.
 
     Parameters
     ----------
-    called : str
-        What messages call the whole: ``"folder '/photos'"``.
-    source : str
-        What ``origin`` calls it.
-    files : sequence of Listed
-    skipped : list of Skipped
-        What could not even be listed.
+    listing : Listing
     options : Options
         See `open_folder`.
 
@@ -86,6 +79,10 @@ def open_listed(
     kept : list of Listed
         The files that they come from.
     """
+    called, files, skipped = listing.called, listing.files, listing.skipped
+    missed = next((one for one in skipped if one.reason == ABSENT or looks_like_image(one.name)), None)
+    if options.strict and missed is not None:
+        raise InputError(f"strict=True and image {missed.name!r} cannot be read: {missed.reason}")
     key = _cache_key(called, files, options)
     with quiet():
         pixels, meta = load_packed(key) or _Reading(called, files, skipped, options).pack(key)
@@ -93,7 +90,7 @@ def open_listed(
     kept = [file for index, file in enumerate(files) if index not in failed]
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
-    origin = options.origin(source, (height, width, channels))
+    origin = options.origin(listing.source, (height, width, channels))
     return ImageSource(pixels, [file.name for file in kept], skipped=skipped, origin=origin), kept
 
 
@@ -177,7 +174,9 @@ class _Reading:
         file, reason = self.files[index], error.reason
         if not error.identified and file.name.lower().endswith((".heic", ".heif")):
             reason = "HEIC images cannot be read here: convert them to JPEG"
-        if self.options.strict and (error.identified or file.looks_like_image):
+        archive = None if error.identified else archive_reason(file.name)
+        reason = archive or reason
+        if self.options.strict and (error.identified or archive or file.looks_like_image):
             raise InputError(f"strict=True and image {file.name!r} cannot be read: {reason}")
         self.failed[index] = reason
 
@@ -186,9 +185,14 @@ class _Reading:
         found += self.skipped
         if not found:
             return f"{self.called} holds no images: it is empty; expected image files, in subfolders or not"
-        telling = min(found, key=lambda one: not one.name.lower().endswith((".jpg", ".jpeg", ".png", ".heic")))
+        telling = min(found, key=lambda one: (not _claims(one.name), archive_reason(one.name) is None))
         n = f"{len(found)} file{'s' if len(found) > 1 else ''}"
-        return f"{self.called} holds no readable image among {n}; {telling.name!r}: {telling.reason}"
+        return f"{self.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
+
+
+def _claims(name: str) -> bool:
+    """Whether a name promises a common kind of image."""
+    return name.lower().endswith((".jpg", ".jpeg", ".png", ".heic"))
 
 
 def _cache_key(called: str, files: Sequence[Listed], options: Options) -> str:

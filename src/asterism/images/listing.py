@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from asterism.errors import InputError
+from asterism.errors import InputError, StorageError
+from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.source import Skipped
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
@@ -37,6 +41,27 @@ IMAGE_ENDINGS = frozenset(
 )
 
 
+COMPRESSED = (".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
+
+
+def looks_like_image(name: str) -> bool:
+    """Whether a name ends as those of images do."""
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+
+
+def archive_reason(name: str) -> str | None:
+    """Why an archive that lies beside images is not read; None for other files."""
+    if name.lower().endswith(COMPRESSED):
+        return "a compressed archive: unpack it to have its images read"
+    if name.lower().endswith(".tar"):
+        return "an archive beside other files: give it by itself, or unpack it, to have its images read"
+    return None
+
+
+_SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Listed:
     """A file: the path that opens it, the name that is shown (always UTF-8), and what tells that it has changed."""
@@ -54,7 +79,7 @@ class Listed:
     @property
     def looks_like_image(self) -> bool:
         """Whether its name ends as those of images do."""
-        return os.path.splitext(self.name)[1].lower() in IMAGE_ENDINGS
+        return looks_like_image(self.name)
 
 
 def natural_key(name: str) -> list[list[tuple[str, int, str]]]:
@@ -72,12 +97,33 @@ def _number_key(digits: str) -> tuple[str, int, str]:
     return "", len(short), short
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over in silence: its name begins with a dot."""
+    return name.startswith(".") and name not in (".", "..")
+
+
 def shown_name(path: str) -> str:
     r"""A path as text that can be written as UTF-8: bytes that are not UTF-8 appear as ``\xe9``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def list_files(root: str) -> tuple[list[Listed], list[Skipped]]:
+def uniquely_named(files: list[Listed]) -> list[Listed]:
+    """The files with names that no two share: the second ``a.png`` becomes ``a.png#2``."""
+    taken = {file.name for file in files}
+    if len(taken) == len(files):
+        return files
+    met: set[str] = set()
+    named = []
+    for file in files:
+        name, number = file.name, 2
+        while name in met or (name != file.name and name in taken):
+            name, number = f"{file.name}#{number}", number + 1
+        met.add(name)
+        named.append(replace(file, name=name))
+    return named
+
+
+def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
     Hidden files and folders (a leading dot) are passed over in silence. Links to folders are followed, but no folder
@@ -87,6 +133,8 @@ def list_files(root: str) -> tuple[list[Listed], list[Skipped]]:
     ----------
     root : str
         Absolute path of the folder.
+    depth : int, optional
+        So many folders deep, itself included; all by default.
 
     Returns
     -------
@@ -106,40 +154,68 @@ def list_files(root: str) -> tuple[list[Listed], list[Skipped]]:
     folders, links = [root], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)  # links only when no real folder is left
+        if depth is not None and folder != root and folder[len(root) :].strip("/").count("/") >= depth - 1:
+            continue
         relative = "" if folder == root else os.path.relpath(folder, root).replace(os.sep, "/") + "/"
         try:
-            info = os.stat(folder)
+            info = _read(folder, os.stat)
             if (info.st_dev, info.st_ino) in seen:
                 skipped.append(Skipped(shown_name(relative), "a link to a folder that was read already"))
                 continue
             seen.add((info.st_dev, info.st_ino))
-            with os.scandir(folder) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".")]
+            names = _read(folder, _names)
+        except StorageError:
+            raise
         except OSError as error:
             if folder == root:
                 raise InputError(f"folder {shown_name(root)!r} cannot be read: {error.strerror}") from error
             skipped.append(Skipped(shown_name(relative), f"folder cannot be read: {error.strerror}"))
             continue
-        for entry in sorted(found, key=lambda one: one.name):
-            listed = _listed(entry, shown_name(relative + entry.name))
+        for name in names:
+            path = os.path.join(folder, name)
+            listed = list_file(path, shown_name(relative + name))
             if isinstance(listed, Listed):
                 files.append(listed)
             elif isinstance(listed, Skipped):
                 skipped.append(listed)
             else:
-                (links if entry.is_symlink() else folders).append(entry.path)
-    return sorted(files, key=lambda one: natural_key(one.name)), skipped
+                (links if os.path.islink(path) else folders).append(path)
+    return uniquely_named(sorted(files, key=lambda one: natural_key(one.name))), skipped
 
 
-def _listed(entry: os.DirEntry[str], name: str) -> Listed | Skipped | None:
-    """A file to read, a reason not to, or None for a folder."""
+def list_file(path: str, name: str) -> Listed | Skipped | None:
+    """A file to read, a reason not to, or None for a folder.
+
+    Raises
+    ------
+    StorageError
+        If the machine, not the file, is in trouble.
+    """
     try:
-        info = entry.stat()
+        info = _read(path, os.stat)
+    except StorageError:
+        raise
     except OSError as error:
-        dangling = entry.is_symlink() and isinstance(error, FileNotFoundError)
+        dangling = os.path.islink(path) and isinstance(error, FileNotFoundError)
         return Skipped(name, "a link to nothing" if dangling else str(error.strerror))
     if stat.S_ISDIR(info.st_mode):
         return None
     if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
         return Skipped(name, "not a regular file")
-    return Listed(entry.path, name, info.st_size, info.st_mtime_ns)
+    return Listed(path, name, info.st_size, info.st_mtime_ns)
+
+
+def _names(folder: str) -> list[str]:
+    """What lies in a folder and is not hidden, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not is_hidden(entry.name))
+
+
+def _read(path: str, read: Callable[[str], T]) -> T:
+    """``read(path)``, tried again where the machine is in trouble; what is forbidden or gone is the caller's to say."""
+    try:
+        return read(path)
+    except OSError as error:
+        if error.errno in _SAID or not is_machine_error(error):
+            raise
+        return retry(lambda: read(path), path)

@@ -13,14 +13,15 @@ from asterism.images.arrays import open_array
 from asterism.images.catalogue import PREFIX, named_sets
 from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging_face
 from asterism.images.files import open_npy, open_npz
-from asterism.images.folder import open_folder
-from asterism.images.listing import IMAGE_ENDINGS
+from asterism.images.folder import open_listed
+from asterism.images.listing import IMAGE_ENDINGS, archive_reason, shown_name
 from asterism.images.named import open_named
 from asterism.images.options import Options
-from asterism.images.shards import is_pattern, is_shards, open_shards
+from asterism.images.paths import Listing, as_paths, list_images, list_paths
+from asterism.images.shards import is_pattern, is_shard, is_shards, open_listed_shards, open_shards
 from asterism.images.source import ImageSource
 
-_EXPECTED = "a folder of images, an .npz or .npy file, .tar shards, or data:NAME"
+_EXPECTED = "a folder of images, a list or pattern of files, an .npz or .npy file, .tar shards, or data:NAME"
 
 
 def open_images(
@@ -39,9 +40,11 @@ def open_images(
     ----------
     X : array, tensor, nested list, path, Dataset or ImageSource
         An array or tensor of shape (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); a folder, searched with its
-        subfolders; an ``.npz`` or ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern
-        ``"train-{000..146}.tar"``; ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face
-        Dataset. An `ImageSource` is returned as it is.
+        subfolders; a list of paths; a pattern of them, ``"photos/**/*.jpg"``; a file that lists them, ``.txt`` (one a
+        line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an ``.npz`` or
+        ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
+        ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset. An `ImageSource` is
+        returned as it is.
     size : int or (int, int), optional
         Side, or (height, width), of every image in pixels. By default arrays and data sets keep theirs; the images of
         a folder keep theirs if they all have one of at most 128 pixels a side, else they become 64x64.
@@ -73,8 +76,11 @@ def open_images(
     options = Options.checked(size, color, crop, layout, strict, photo_side)
     if isinstance(X, ImageSource):
         return X
-    if isinstance(X, (str, os.PathLike)):
-        return _open_path(os.fsdecode(X), options)
+    paths = as_paths(X)
+    if isinstance(paths, str):
+        return _open_path(paths, options)
+    if paths is not None:
+        return _open_listing(list_paths(paths), options)
     if is_hugging_face(X):
         return open_hugging_face(X, options)
     if isinstance(X, torch.utils.data.DataLoader):
@@ -97,32 +103,46 @@ def reopen(origin: Mapping[str, Any]) -> ImageSource:
     Raises
     ------
     InputError
-        If the images were in memory only.
+        If the images were in memory only, or the origin is damaged.
     """
-    options = {key: value for key, value in origin.items() if key != "source"}
-    if origin.get("source") is None:
+    source = origin.get("source")
+    if source is None:
         raise InputError("these images came from memory, not from a file: pass them again")
-    return open_images(origin["source"], **options)
+    if as_paths(source) is None:
+        raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
+    known = ("size", "color", "crop", "layout", "strict", "photo_side")
+    return open_images(source, **{key: origin[key] for key in known if key in origin})
 
 
 def _open_path(path: str, options: Options) -> ImageSource:
     if path.startswith(PREFIX):
         return open_named(path[len(PREFIX) :], options)
     path = os.path.expanduser(path)
-    if is_pattern(path) or (is_shards(path) and os.path.exists(path)):
+    if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
         return open_shards(path, options)
-    if os.path.isdir(path):
-        if options.layout is not None:
-            raise InputError(f"layout={options.layout!r} is for arrays; {path!r} is a folder: leave it out")
-        return open_folder(path, options)
+    listing = list_images(path)
+    if listing is not None:
+        return _open_listing(listing, options)
     if not os.path.exists(path):
         known = {one.name for one in named_sets()}
         hint = f"; did you mean {PREFIX}{path}?" if path in known else f"; expected {_EXPECTED}"
-        raise MissingDataError(f"{path!r} does not exist{hint}")
+        raise MissingDataError(f"{shown_name(path)!r} does not exist{hint}")
+    if not os.path.isfile(path):
+        raise InputError(f"{shown_name(path)!r} is not a regular file; expected {_EXPECTED}")
     ending = os.path.splitext(path)[1].lower()
     if ending == ".npz":
         return open_npz(path, options)
     if ending == ".npy":
         return open_npy(path, options)
+    if archive_reason(path) is not None:
+        raise InputError(f"{path!r} is a file ending in {ending!r}, {archive_reason(path)}")
     what = "one image: pass the folder that it lies in" if ending in IMAGE_ENDINGS else f"expected {_EXPECTED}"
     raise InputError(f"{path!r} is a file ending in {ending!r}; {what}")
+
+
+def _open_listing(listing: Listing, options: Options) -> ImageSource:
+    if options.layout is not None:
+        raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
+    if listing.files and all(is_shard(one.name) for one in listing.files):
+        return open_listed_shards(listing, options)
+    return open_listed(listing, options)[0]

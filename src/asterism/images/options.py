@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,9 @@ class Options:
         """1 or 3 where a colour was asked for."""
         return None if self.color is None else 1 if self.color == "grey" else 3
 
-    def origin(self, source: str | None, shape: tuple[int, int, int], is_table: bool = False) -> dict[str, Any]:
+    def origin(
+        self, source: str | list[str] | None, shape: tuple[int, int, int], is_table: bool = False
+    ) -> dict[str, Any]:
         """What opens the same images again, as plain JSON.
 
         Size and colour are written as they came out, not as they were asked for: a picture that is added to a folder
@@ -58,8 +61,8 @@ class Options:
 
         Parameters
         ----------
-        source : str or None
-            Absolute path, ``"data:NAME"``, or None for what lives in memory only.
+        source : str, list of str or None
+            Absolute path or pattern, ``"data:NAME"``, absolute paths, or None for what lives in memory only.
         shape : (int, int, int)
             (H, W, C) of the packed images.
         is_table : bool
@@ -69,6 +72,14 @@ class Options:
         size = None if is_table else [height, width]
         color = None if is_table else "grey" if channels == 1 else "rgb"
         return {"source": source, "size": size, "color": color, "crop": self.crop, "layout": self.layout}
+
+
+def source_words(origin: Mapping[str, Any] | None) -> str:
+    """What a reader is told of where images come from: a path, a name, how many files, or that it was the memory."""
+    source = (origin or {}).get("source")
+    if isinstance(source, list) and source:
+        return f"{len(source)} listed file{'s' if len(source) > 1 else ''}, the first {source[0]}"
+    return str(source) if source else "images from memory"
 
 
 def _checked_size(size: Any) -> tuple[int, int] | None:

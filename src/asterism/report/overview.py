@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asterism.images.options import source_words
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.words import counted, duration, grouped
@@ -22,7 +23,6 @@ MOST_BARS = 120  # more clusters than this are drawn as one outline of the sorte
 def headline(material: Material) -> dict[str, Any]:
     """What stands above all sections: title, facts, scores, warnings."""
     content = material.content
-    source = (content["images"].get("origin") or {}).get("source")
     facts = [
         ("Images", grouped(material.n)),
         ("Clusters", grouped(material.k)),
@@ -33,7 +33,7 @@ def headline(material: Material) -> dict[str, Any]:
     ]
     return {
         "title": f"{counted(material.n, 'image')} in {counted(material.k, 'group')}",
-        "source": source or "images from memory",
+        "source": source_words(content["images"].get("origin")),
         "facts": facts,
         "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
         "warnings": material.warnings,

@@ -6,6 +6,7 @@ import inspect
 import shlex
 from typing import Any
 
+from asterism.images.options import source_words
 from asterism.methods import estimator_of
 from asterism.parameters import Parameters
 from asterism.report.material import Material
@@ -24,7 +25,7 @@ def reproduce(material: Material) -> Section:
     skipped = content.get("skipped") or []
     facts = {
         "seed": material.seed,
-        "images": (images.get("origin") or {}).get("source") or "from memory",
+        "images": source_words(images.get("origin")),
         "fingerprint of the images": images.get("fingerprint") or "not recorded",
         **content.get("hardware", {}),
     }
@@ -70,7 +71,7 @@ def _code(material: Material) -> str:
     estimator.random_state = material.seed
     names = ", ".join(sorted({type(one).__name__ for one in _objects(estimator)}))
     source = (material.content["images"].get("origin") or {}).get("source")
-    images = repr(source) if source else "images"
+    images = repr(source) if source and isinstance(source, str) else "images"
     return f"from asterism import {names}\n\nestimator = {spelled(estimator)}\nlabels = estimator.fit({images}).labels_"
 
 

@@ -1,0 +1,230 @@
+"""Images named one by one: a Python list of paths, a pattern such as ``photos/*.png``, a file that lists them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import InputError, MissingDataError
+from asterism.images.listing import Listed, list_file, list_files, natural_key, shown_name, uniquely_named
+from asterism.images.source import Skipped
+
+LIST_ENDINGS = (".txt", ".csv", ".tsv")
+# The first of these words among the headings of a table is the column of the paths.
+PATH_COLUMNS = (
+    *("path", "filepath", "file_path", "image_path", "img_path", "file", "filename", "file_name"),
+    *("image", "image_name", "img", "name", "id"),
+)
+ABSENT = "does not exist"
+_MAGIC = re.compile(r"[*?\[]")
+
+
+@dataclass
+class Listing:
+    """Files that are to be read, in their order.
+
+    Attributes
+    ----------
+    called : str
+        What messages call the whole: ``"folder '/photos'"``.
+    source : str or list of str
+        What ``origin`` calls it; absolute.
+    files : list of Listed
+        Their names are unique.
+    skipped : list of Skipped
+        What was found and cannot be read, or was named and not found.
+    """
+
+    called: str
+    source: str | list[str]
+    files: list[Listed]
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def as_paths(X: Any) -> str | list[str] | None:
+    """Whatever names files: one path as text, several as a list of them; None for what does not.
+
+    Parameters
+    ----------
+    X : str, path, or list, tuple, set, iterator, array or Series of them
+        Sets are put in natural order.
+    """
+    if isinstance(X, (str, os.PathLike)):
+        return os.fsdecode(X)
+    if isinstance(X, (set, frozenset)):
+        items = sorted(X, key=lambda one: natural_key(str(one)))
+    elif isinstance(X, (list, tuple, Iterator)):
+        items = list(X)
+    elif getattr(X, "ndim", 0) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U"):
+        items = np.asarray(X).tolist()
+    else:
+        return None
+    if not items or not all(isinstance(one, (str, os.PathLike)) for one in items):
+        return None
+    return [os.fsdecode(one) for one in items]
+
+
+def is_glob(path: str) -> bool:
+    """Whether a path is a pattern with ``*``, ``?`` or ``[…]``, and no file that is called so."""
+    return _MAGIC.search(path) is not None and not os.path.lexists(path)
+
+
+def is_list_file(path: str) -> bool:
+    """Whether a path ends as files that list images do."""
+    return path.lower().endswith(LIST_ENDINGS)
+
+
+def list_images(source: str | list[str]) -> Listing | None:
+    """The files that a folder, pattern, list file or list of paths stands for; None for any other source.
+
+    Raises
+    ------
+    InputError, MissingDataError, StorageError
+        If the folder or list cannot be read, or nothing of it is there.
+    """
+    if not isinstance(source, str):
+        return list_paths(source)
+    path = os.path.abspath(os.path.expanduser(source))
+    if os.path.isdir(path):
+        return Listing(f"folder {shown_name(path)!r}", path, *list_files(path))
+    if is_glob(path):
+        return list_glob(path)
+    return list_listed(path) if is_list_file(path) and os.path.isfile(path) else None
+
+
+def list_paths(paths: list[str]) -> Listing:
+    """Paths of a Python list, in its order; one that stands there twice is two images, so that labels fit the list."""
+    absolute = [os.path.abspath(os.path.expanduser(path)) for path in paths]
+    return _listing(f"the list of {len(paths)} paths", absolute, absolute)
+
+
+def list_glob(pattern: str) -> Listing:
+    """The files below a folder that match a pattern, in natural order.
+
+    ``*`` and ``?`` match within one name, ``[…]`` one of some letters, ``**`` any folders or none. As in folders,
+    hidden files are passed over and no folder is read twice.
+
+    Raises
+    ------
+    MissingDataError
+        If none does.
+    """
+    parts = pattern.split("/")
+    first = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
+    root = "/".join(parts[:first]) or "/"
+    if not os.path.isdir(root):
+        raise MissingDataError(f"no file matches {shown_name(pattern)!r}: there is no folder {shown_name(root)!r}")
+    depth = None if "**" in parts else len(parts) - first
+    files, skipped = list_files(root, depth)
+    chosen = [one for one in files if _matches(parts[first:], one.name.split("/"))]
+    passed = [one for one in skipped if _matches(parts[first:], one.name.split("/"))]
+    if not chosen:
+        hint = "; for the files in folders write '/**' behind them" if depth else ""
+        raise MissingDataError(f"no file matches {shown_name(pattern)!r}{hint}")
+    return Listing(f"pattern {shown_name(pattern)!r}", pattern, chosen, passed)
+
+
+def list_listed(path: str) -> Listing:
+    """The files that a list file names: a line each, or a column of a table.
+
+    Parameters
+    ----------
+    path : str
+        ``.txt``: one path a line. ``.csv``, ``.tsv``: the column whose heading is the first of `PATH_COLUMNS`, else
+        the first column. Paths are relative to the folder of the list, or, where they are not there, to the working
+        folder. Lines without a path are passed over; a path that stands there again is taken once.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is empty.
+    MissingDataError
+        If no path in it exists.
+    """
+    called = f"list {shown_name(path)!r}"
+    try:
+        with open(path, newline="", encoding=_encoding(path), errors="surrogateescape") as lines:
+            entries = list(dict.fromkeys(_entries(lines, path)))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"{called} cannot be read: {error}") from error
+    if not entries:
+        raise InputError(f"{called} is empty; expected one path of an image a line")
+    return _listing(called, path, list(dict.fromkeys(_resolved(entry, os.path.dirname(path)) for entry in entries)))
+
+
+def _resolved(entry: str, root: str) -> str:
+    """Where a path of a list lies: relative to the list's folder, else to the working folder."""
+    beside = os.path.abspath(os.path.join(root, os.path.expanduser(entry)))
+    here = os.path.abspath(os.path.expanduser(entry))
+    return here if os.path.lexists(here) and not os.path.lexists(beside) else beside
+
+
+def _listing(called: str, source: str | list[str], paths: list[str]) -> Listing:
+    """Files and folders at absolute paths; names are relative to the folder that holds all that are there."""
+    there = [path for path in paths if os.path.lexists(path)]
+    above = os.path.commonpath([os.path.dirname(path) for path in there or paths])
+    files: list[Listed] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        if not os.path.lexists(path):
+            skipped.append(Skipped(shown_name(path), ABSENT))
+            continue
+        name = shown_name(os.path.relpath(path, above).replace(os.sep, "/"))
+        found = list_file(path, name)
+        if found is None:
+            inside, passed = list_files(path)
+            files += [replace(one, name=f"{name}/{one.name}") for one in inside]
+            skipped += [Skipped(f"{name}/{one.name}", one.reason) for one in passed]
+        elif isinstance(found, Listed):
+            files.append(found)
+        else:
+            skipped.append(found)
+    if not there:
+        raise MissingDataError(
+            f"none of the {len(paths)} files of {called} exists; the first would be {shown_name(paths[0])!r}"
+        )
+    return Listing(called, source, uniquely_named(files), skipped)
+
+
+def _matches(parts: list[str], names: list[str]) -> bool:
+    """Whether the components of a name match those of a pattern."""
+    if not parts or not names:
+        return not parts and not names
+    if parts[0] != "**":
+        return fnmatchcase(names[0], parts[0]) and _matches(parts[1:], names[1:])
+    if len(parts) == 1:
+        return True
+    return any(_matches(parts[1:], names[first:]) for first in range(len(names)))
+
+
+def _encoding(path: str) -> str:
+    """UTF-16 where a file begins with its mark, as some programs of Windows write; else UTF-8."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _entries(lines: Iterable[str], path: str) -> Iterator[str]:
+    if path.lower().endswith(".txt"):
+        yield from (line.rstrip("\r\n") for line in lines if line.strip())
+        return
+    lines = iter(lines)
+    head = next(lines, "")
+    delimiter = max(",;\t", key=head.count)  # the comma where none is there
+    rows = csv.reader(chain([head], lines), delimiter=delimiter)
+    column = 0
+    for number, row in enumerate(rows):
+        words = [word.strip().lower() for word in row]
+        found = next((words.index(word) for word in PATH_COLUMNS if word in words), None) if number == 0 else None
+        if found is not None:
+            column = found
+        elif column < len(row) and row[column].strip():
+            yield row[column]
