@@ -226,7 +226,7 @@ def test_arrays_and_vectors(tmp_path):
 
 
 def test_the_demo_replaces_only_a_demo(tmp_path, monkeypatch, fitted):
-    def write_report(folder, *args):  # the map of 1 797 images takes its time
+    def write_report(folder, *args, **more):  # the map of 1 797 images takes its time
         (folder / "report.html").write_text("a page")
         return folder / "report.html"
 

@@ -128,9 +128,89 @@ def test_other_images_are_told(tmp_path):
     images, _ = blobs()
     run = kmeans_run(tmp_path / "run", images)
     other = write_report(run, asterism.open_images(255 - images)).read_text(encoding="utf-8")
-    assert "their fingerprint differs" in other and '<section id="map"' in other
+    assert "not those that the run was made from (some changed)" in other and '<section id="map"' in other
     fewer = write_report(run, asterism.open_images(images[:7])).read_text(encoding="utf-8")
-    assert "there are now 7" in fewer and '<section id="map"' not in fewer
+    assert "(41 gone)" in fewer and '<section id="map"' not in fewer
+    smaller = write_report(run, asterism.open_images(images[:, :8])).read_text(encoding="utf-8")
+    assert "not (1, 8, 16)" in smaller and '<section id="map"' not in smaller
+
+
+@pytest.fixture
+def folder_run(tmp_path):
+    """A finished run on a folder of files, and its page, which keeps map and pictures."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, image in enumerate(blobs()[0]):
+        Image.fromarray(image).save(photos / f"{i:02d}.png")
+    run = kmeans_run(tmp_path / "run", photos)
+    write_report(run)
+    return run, photos
+
+
+def sections_of(page):
+    """Everything below the head."""
+    return page.read_text(encoding="utf-8").partition("<main")[2]
+
+
+CHANGES = {
+    "1 added": lambda photos: Image.new("L", (16, 16), 9).save(photos / "99.png"),
+    "1 changed": lambda photos: Image.new("L", (16, 16), 9).save(photos / "07.png"),
+    "1 gone": lambda photos: (photos / "07.png").unlink(),
+    "could not be opened": lambda photos: photos.rename(photos.with_name("moved")),
+    "not (1, 16, 16)|could not be opened|48 gone": lambda photos: [one.unlink() for one in photos.iterdir()],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_page_stays_whole_when_its_images_do_not(folder_run, change):
+    run, photos = folder_run
+    before = sections_of(run / "report.html")
+    CHANGES[change](photos)
+    with pytest.warns(UserWarning, match=change):
+        after = sections_of(write_report(run))
+    assert after == before and 'class="sheet"' in after and 'id="map"' in after
+
+
+def test_images_that_lie_elsewhere_are_given(folder_run):
+    run, photos = folder_run
+    photos.rename(photos.with_name("moved"))
+    (run / "pictures.safetensors").unlink()
+    page = write_report(run, photos.with_name("moved")).read_text(encoding="utf-8")
+    assert "Without pictures" not in page and 'class="sheet"' in page
+    assert (run / "pictures.safetensors").is_file()
+
+
+def test_what_a_run_keeps_serves_other_choices_of_pictures(folder_run):
+    run, photos = folder_run
+    own = gather(run)
+    photos.rename(photos.with_name("moved"))
+    kept = gather(run)
+    assert own.images is not None and kept.images is None and kept.names == own.names
+    chosen = np.array([3, 40, 7])
+    for i in range(3):
+        one, other = decoded(own.sprites(chosen, 96), i), decoded(kept.sprites(chosen, 96), i)
+        assert one.shape[:2] == other.shape[:2] and np.abs(one - other).mean() < 12
+    labels = np.arange(48) // 16
+    assert "taken for" in write_report(run, None, labels).read_text(encoding="utf-8"), "mistakes have pictures"
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "other", "link"])
+def test_kept_pictures_that_cannot_be_used_are_left_aside(folder_run, damage, tmp_path):
+    run, photos = folder_run
+    path = run / "pictures.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "noise":
+        content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+        path.write_bytes(content)
+    elif damage == "other":
+        RunFolder(run).update(images={**RunFolder(run).read()["images"], "fingerprint": "0" * 32})
+    else:
+        path.rename(tmp_path / "away")
+        path.symlink_to(tmp_path / "away")
+    photos.rename(photos.with_name("moved"))
+    assert "Without pictures" in write_report(run).read_text(encoding="utf-8")
 
 
 def test_everything_from_outside_is_text(tmp_path):

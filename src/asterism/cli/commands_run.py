@@ -16,6 +16,9 @@ Run = Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")]
 Labels = Annotated[
     str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
 ]
+Images = Annotated[
+    str | None, Opt("--images", metavar="IMAGES", help="Where the run's images are now.  [default: where they were]")
+]
 Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
 Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
 Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -72,6 +75,7 @@ def embed(
 def evaluate(
     run: Run,
     labels: Labels = None,
+    images: Images = None,
     json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score the groups of a run against known classes."""
@@ -82,7 +86,7 @@ def evaluate(
     from asterism.cli.text import aligned
     from asterism.errors import InputError
 
-    fitted = open_run(run)
+    fitted = open_run(run, images=images)
     found = fitted.labels(labels)
     if found is None:
         raise InputError(
@@ -95,28 +99,34 @@ def evaluate(
     say(aligned([name, f"{value:.4f}" if isinstance(value, float) else value] for name, value in values.items()))
 
 
-def report(run: Run, labels: Labels = None) -> None:
-    """Write the page of a run, report.html, anew."""
+def report(
+    run: Run,
+    labels: Labels = None,
+    images: Images = None,
+    out: Annotated[Path | None, Opt(help="The page, FILE.html.  [default: RUN/report.html]")] = None,
+) -> None:
+    """Write the page of a run anew."""
     from asterism.cli.finishing import write_page
-    from asterism.cli.runs import open_run
+    from asterism.cli.runs import check_page, open_run
 
-    fitted = open_run(run)
-    images = fitted.images_or_none()
-    say(str(write_page(fitted, images, fitted.labels(labels))))
+    fitted = open_run(run, images=images)
+    page = check_page(fitted, out)
+    say(str(write_page(fitted, images, fitted.labels(labels), page)))
 
 
 def export(
     run: Run,
     folder: Annotated[Path, Arg(metavar="DIR", help="Where the folders cluster-000, cluster-001 ... are made.")],
     copy: Annotated[bool, Opt("--copy/--link", help="Copies, or symbolic links.")] = False,
+    images: Images = None,
     overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
 ) -> None:
     """Put the images of each group into a folder."""
     from asterism.cli.export import check_export, export_groups
     from asterism.cli.runs import open_run
 
-    fitted = open_run(run)
-    check_export(folder, fitted.content["images"]["origin"].get("source"), overwrite)
+    fitted = open_run(run, images=images)
+    check_export(folder, fitted.origin.get("source"), overwrite)
     missing = export_groups(fitted, folder, copy=copy)
     if missing:
         note(f"{counted(missing, 'image')} no longer there and not exported")

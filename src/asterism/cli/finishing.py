@@ -49,7 +49,6 @@ def finish(
         RunFolder(path).update(labels=given)
     run = open_run(path)
     if images is None:
-        images = run.images_or_none()
         labels = run.labels(request.labels)
     failure: Exception | None = None
     if request.report and not (keep_report and (path / "report.html").is_file()):
@@ -73,12 +72,14 @@ def finish(
         raise failure
 
 
-def write_page(run: FittedRun, images: ImageSource | None, labels: Labels | None) -> Path:
-    """Write ``report.html``; returns where it lies."""
+def write_page(
+    run: FittedRun, images: ImageSource | str | None, labels: Labels | None, path: Path | None = None
+) -> Path:
+    """Write the page; returns where it lies."""
     from asterism.report import write_report
 
     y, label_names = labels or (None, None)
-    return Path(write_report(run.folder.path, images, y, label_names))
+    return Path(write_report(run.folder.path, images, y, label_names, path=path))
 
 
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:

@@ -14,6 +14,7 @@ from asterism.cli.text import list_skipped, note
 from asterism.errors import AsterismError, InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
+from asterism.images.again import FoundAgain, find_again
 from asterism.images.catalogue import PREFIX
 from asterism.images.options import source_words
 from asterism.images.paths import is_list_file
@@ -70,46 +71,90 @@ class FittedRun:
             raise RunError(f"{self.folder.path} was saved without the names of its images; give IMAGES where you can")
         return found
 
-    def images(self) -> ImageSource:
-        """Its own images, opened again.
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What opens its images again."""
+        return self.content["images"]["origin"]
+
+    def found_images(self) -> FoundAgain:
+        """What became of its images.
 
         Raises
         ------
-        InputError
-            If they came from memory or have changed.
+        InputError, MissingDataError
+            If they came from memory, or cannot be opened.
         """
-        images = reopen(self.content["images"]["origin"])
-        known = self.content["images"].get("fingerprint")
-        if known is not None and known != images.fingerprint:
-            source = source_words(self.content["images"]["origin"])
-            raise InputError(f"the images in {source} have changed since {self.folder.path} was made; run it anew")
-        return images
+        from asterism.report.kept import read_kept  # a page's libraries: for other commands too slow
 
-    def images_or_none(self) -> ImageSource | None:
-        """Its own images if they can still be had; says so where not."""
-        try:
-            return self.images()
-        except AsterismError as error:
-            note(f"going on without the images: {error}")
-            return None
+        source, known = reopen(self.origin), self.content["images"].get("fingerprint")
+        if known is None or known == source.fingerprint:
+            return find_again(source, source.names, known)
+        kept = read_kept(self.folder.path, len(self.names), known)
+        return find_again(source, self.names, known, None if kept is None else kept.hashes)
+
+    def images(self) -> ImageSource:
+        """Its own images, opened again; others that are there too are left out.
+
+        Raises
+        ------
+        InputError, MissingDataError
+            If they came from memory, cannot be opened, or have changed.
+        """
+        found = self.found_images()
+        if found.images is None or not found.same:
+            raise InputError(
+                f"the images in {source_words(self.origin)} have changed since {self.folder.path} was made "
+                f"({found.change}); give those of the run with --images, or run it anew"
+            )
+        if found.change:
+            note(f"the images have changed since the run was made ({found.change}): its own are taken")
+        return found.images
 
     def labels(self, wanted: str | None) -> Labels | None:
         """Known classes of its images: as asked for, as asked for when it was made, or as the data set has them."""
-        wanted = wanted or self.content.get("labels")
         if wanted is not None:
             return known_labels(wanted, ImageSource(torch.empty(0, 1, 1, 1), self.names))
-        source = self.content["images"]["origin"].get("source") or ""
-        single = isinstance(source, str)
-        brought = single and (source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source))
-        return known_labels(None, self.images()) if brought else None
+        source = self.origin.get("source") or ""
+        recorded = self.content.get("labels")
+        try:
+            if recorded is not None:
+                return self.labels(recorded)
+            single = isinstance(source, str)
+            if single and (source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source)):
+                return self._brought_labels()
+        except AsterismError as error:
+            note(f"going on without known classes: {error}")
+        return None
+
+    def _brought_labels(self) -> Labels | None:
+        """Classes that the images bring along; −1 for an image that has changed."""
+        found = self.found_images()
+        usable = found.unchanged if found.counted else found.index >= 0
+        if found.source.labels is None or not usable.any():
+            return None
+        if found.change:
+            note(f"the images have changed since the run was made ({found.change}): scores are of those that have not")
+        return np.where(usable, found.source.labels[found.index], -1), found.source.label_names
 
 
-def open_run(path: Path, device: str = "auto") -> FittedRun:
-    """Open a finished run; ``device`` is where it will compute, wherever it was made."""
+def open_run(path: Path, device: str = "auto", images: str | None = None) -> FittedRun:
+    """Open a finished run.
+
+    Parameters
+    ----------
+    path : Path
+    device : str
+        Where it will compute, wherever it was made.
+    images : str, optional
+        Where its images are now.
+    """
     folder = RunFolder(path)
     estimator = load(path)
     estimator.device = device
-    return FittedRun(folder, folder.read(), estimator)
+    run = FittedRun(folder, folder.read(), estimator)
+    if images is not None:
+        run.content["images"]["origin"] = {**run.origin, "source": os.path.expanduser(images)}
+    return run
 
 
 def open_new_images(run: FittedRun, images: str, layout: str | None = None, strict: bool = False) -> ImageSource:
@@ -170,3 +215,21 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"cannot write to {path}: {ancestor} is not a folder; choose another place")
     if not os.access(ancestor, os.W_OK):
         raise StorageError(f"cannot write to {path}: no permission in {ancestor}; choose another place")
+
+
+def check_page(run: FittedRun, out: Path | None) -> Path:
+    """Where a page goes; what is there already must be a page.
+
+    Raises
+    ------
+    InputError, StorageError
+    """
+    page = run.folder.path / "report.html" if out is None else out.expanduser()
+    if out is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {out} must end in .html: it names the page")
+    check_writable(page)
+    if out is not None and page.is_file():
+        with open(page, "rb") as file:
+            if b"Asterism</title>" not in file.read(2**16):
+                raise InputError(f"{page} is there already and is no page of Asterism's; choose another --out")
+    return page

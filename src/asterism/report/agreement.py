@@ -8,7 +8,6 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 from asterism.report.words import grouped
 
 LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
@@ -83,9 +82,7 @@ def per_class(material: Material) -> list[dict[str, Any]]:
 
 def mistakes(material: Material) -> Section | None:
     """Images in the wrong group with the highest confidence (Fig. 8); None without labels, pictures or mistakes."""
-    if material.classes is None or material.images is None or not material.wrong.any():
-        return None
-    if not material.has_pictures:
+    if material.classes is None or not material.wrong.any() or not material.has_pictures:
         return None
     wrong = np.flatnonzero(material.wrong)
     chosen = wrong[np.argsort(-material.confidence[wrong], kind="stable")[:MOST_MISTAKES]]
@@ -99,6 +96,8 @@ def mistakes(material: Material) -> Section | None:
         }
         for i in chosen
     ]
+    if (sprites := material.sprites(chosen, 96)) is None:
+        return None
     values = {
         "pictures": pictures,
         "n_wrong": grouped(len(wrong)),
@@ -106,4 +105,4 @@ def mistakes(material: Material) -> Section | None:
         "lowest": f"{material.confidence[chosen[-1]]:.2f}",
         "n_shown": len(chosen),
     }
-    return Section("mistakes", "Confidently wrong", values, sprites=make_sprites(material.images, chosen, 96))
+    return Section("mistakes", "Confidently wrong", values, sprites=sprites)

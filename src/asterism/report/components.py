@@ -6,13 +6,12 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 
 
 def components(material: Material) -> Section | None:
     """The busiest components, each with its images; None for methods without any, and where there are no pictures."""
     examples = material.estimator.examples_
-    if "component_images" not in examples or material.images is None or not material.has_pictures:
+    if "component_images" not in examples or not material.has_pictures:
         return None
     chosen, weights = (examples[f"component_{name}"].numpy() for name in ("images", "weights"))  # (components, images)
     rows = [
@@ -31,6 +30,7 @@ def components(material: Material) -> Section | None:
         }
         for i, number in enumerate(examples["components"].tolist())
     ]
-    sprites = make_sprites(material.images, np.asarray(chosen).reshape(-1), 64)
+    if (sprites := material.sprites(np.asarray(chosen).reshape(-1), 64)) is None:
+        return None
     total = len(dict(material.estimator.encoder_.named_buffers())["1.W"])
     return Section("components", "Components", {"rows": rows, "n_shown": len(rows), "total": total}, sprites=sprites)

@@ -8,7 +8,6 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 from asterism.report.words import grouped
 
 MOST_CARDS = 1000  # of more clusters the largest are shown
@@ -32,7 +31,7 @@ class Card:
 def gallery(material: Material) -> Section:
     """A card for each cluster: size, confidence, most and least certain members."""
     cards = make_cards(material)
-    members = np.concatenate([np.concatenate([card.certain, card.uncertain]) for card in cards])
+    members = members_of(cards)
     shown = {
         "cards": [
             {
@@ -50,9 +49,8 @@ def gallery(material: Material) -> Section:
         "wrong": material.wrong[members].astype(int).tolist(),
     }
     sprites = None
-    if material.images is not None and material.has_pictures:
-        side = next(side for limit, side in SIDES if len(members) <= limit)
-        sprites = make_sprites(material.images, members, side)
+    if material.has_pictures:
+        sprites = material.sprites(members, next(side for limit, side in SIDES if len(members) <= limit))
     values = {
         "n_cards": grouped(len(cards)),
         "k": grouped(material.k),
@@ -61,6 +59,11 @@ def gallery(material: Material) -> Section:
         "has_classes": material.classes is not None,
     }
     return Section("gallery", "Groups", values, shown, sprites)
+
+
+def members_of(cards: list[Card]) -> np.ndarray:
+    """The images on cards, in the order of their pictures."""
+    return np.concatenate([np.concatenate([card.certain, card.uncertain]) for card in cards])
 
 
 def make_cards(material: Material) -> list[Card]:

@@ -7,7 +7,6 @@ import numpy as np
 from asterism.report.embed import chosen_for_map, embed, morton_order
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 from asterism.report.words import grouped
 
 UNITS = 65535  # positions are whole numbers up to this: short in the page, finer than any screen
@@ -16,12 +15,11 @@ MANY = 10_000
 
 
 def map_(material: Material) -> Section | None:
-    """Every image as a point, or a sample of them; None without images."""
-    if material.images is None:
-        return None
+    """Every image as a point, or a sample of them; None where neither the images nor their places are there."""
     shown = chosen_for_map(material.n, material.seed)
-    images = material.images if len(shown) == material.n else material.images.subset(shown)
-    points = embed(material.estimator.transform(images), material.seed)
+    points = material.points = _places(material, shown)
+    if points is None:
+        return None
     order = morton_order(points)
     points, shown = points[order], shown[order]
     data = {
@@ -33,14 +31,22 @@ def map_(material: Material) -> Section | None:
         "names": [material.names[i] for i in shown],
         "classes": None if material.classes is None else material.classes[shown].tolist(),
     }
-    sprites = None
-    if material.has_pictures:
-        sprites = make_sprites(material.images, shown, THUMBNAIL if len(shown) <= MANY else SMALL_THUMBNAIL)
+    sprites = material.sprites(shown, THUMBNAIL if len(shown) <= MANY else SMALL_THUMBNAIL)
     values = {
         "n_shown": grouped(len(shown)),
         "n": grouped(material.n),
         "is_sample": len(shown) < material.n,
         "has_classes": material.classes is not None,
-        "has_pictures": material.has_pictures,
+        "has_pictures": sprites is not None,
     }
     return Section("map", "Map", values, data, sprites)
+
+
+def _places(material: Material, shown: np.ndarray) -> np.ndarray | None:
+    """Where the images lie, (m, 2) in the unit square: as the run keeps it, else by a pass over the images."""
+    if material.kept is not None and np.array_equal(material.kept.shown, shown):
+        return material.kept.points
+    if material.images is None:
+        return None
+    images = material.images if len(shown) == material.n else material.images.subset(shown)
+    return embed(material.estimator.transform(images), material.seed)

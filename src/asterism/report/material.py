@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +17,13 @@ from asterism.errors import AsterismError, InputError
 from asterism.estimator import ImageClusterer
 from asterism.evaluation.metrics import match_clusters, scores
 from asterism.images import ImageSource, open_images
+from asterism.images.again import find_again
 from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
 from asterism.methods import load
+from asterism.report.kept import Kept, read_kept
 from asterism.report.palette import palette
+from asterism.report.sprites import Sprites, make_sprites
 from asterism.report.words import grouped
 from asterism.training.folder import RunFolder
 
@@ -37,7 +43,13 @@ class Material:
     clusters : ndarray of shape (N,), int64
     confidence : ndarray of shape (N,), float32
     images : ImageSource or None
-        None where they could not be had: the page then has no pictures.
+        None where they could not be had.
+    are_own : bool
+        Whether the images are known to be those of the run.
+    kept : Kept or None
+        The map and the pictures that the run keeps; without them and without images the page has none.
+    points : ndarray of shape (m, 2) or None
+        Places on the map, of the images that `asterism.report.map` chose.
     classes : ndarray of shape (N,), int64, or None
         Known classes from 0; −1 for an image without one.
     class_names : list of str
@@ -51,6 +63,9 @@ class Material:
     clusters: np.ndarray
     confidence: np.ndarray
     images: ImageSource | None = None
+    are_own: bool = False
+    kept: Kept | None = None
+    points: np.ndarray | None = None
     classes: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -73,7 +88,17 @@ class Material:
     @property
     def has_pictures(self) -> bool:
         """Whether there is anything for the eye: vectors are no pictures."""
-        return self.images is not None and not self.images.is_table
+        if self.images is None:
+            return self.kept is not None and bool(self.kept.stacks)
+        return not self.images.is_table
+
+    def sprites(self, indices: np.ndarray, side: int) -> Sprites | None:
+        """Pictures of images, of at most ``side`` pixels; None where there are none."""
+        if self.kept is not None and (kept := self.kept.sprites(indices, side, exact=self.images is not None)):
+            return kept
+        if self.images is None or self.images.is_table:
+            return None
+        return make_sprites(self.images, indices, side)
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -159,53 +184,82 @@ def gather(run: str | Path, images: Any = None, labels: Any = None, label_names:
     if not isinstance(estimator, ImageClusterer):
         raise InputError(f"{run} holds a {content['method']}, which makes no groups; the page shows groups")
     estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
-    found, warnings = _find_images(content, estimator, images)
+    n = len(estimator.labels_)
+    kept = read_kept(Path(run), n, content["images"].get("fingerprint"))
     material = Material(
         content,
         estimator,
-        names=_names(Path(run), found, len(estimator.labels_)),
+        names=_names(Path(run), n) or [str(i) for i in range(n)],
         clusters=estimator.labels_,
         confidence=np.nan_to_num(estimator.confidence_),
-        images=found,
-        warnings=warnings,
+        kept=kept,
     )
-    if labels is None and found is not None and found.labels is not None:
-        labels, label_names = found.labels, found.label_names
+    found = _find_images(material, images)
+    if found is not None and _names(Path(run), n) is None and len(found) == n:
+        material.names = list(found.names)
+    if found is not None:
+        _take_images(material, found)
+    if labels is None and material.images is not None and material.images.labels is not None:
+        labels, label_names = material.images.labels, material.images.label_names
     if labels is not None:
         _set_classes(material, labels, label_names)
     return material
 
 
-def _find_images(
-    content: dict[str, Any], estimator: ImageClusterer, images: Any
-) -> tuple[ImageSource | None, list[str]]:
-    """The run's images, or None, and what the reader must know about them."""
+def _find_images(material: Material, images: Any) -> ImageSource | None:
+    """What lies where the run's images came from, or what is given instead; None where it cannot be opened."""
+    origin = material.content["images"]["origin"]
     try:
-        found = reopen(content["images"]["origin"]) if images is None else open_images(images)
+        if images is None:
+            return reopen(origin)
+        if isinstance(images, (str, os.PathLike)):
+            return reopen({**origin, "source": os.fsdecode(images)})
+        return open_images(images)
     except (AsterismError, OSError) as error:
-        return None, [f"Without pictures, since the images could not be opened again: {error}"]
-    n, shape = len(estimator.labels_), tuple(estimator.image_shape_)
-    if len(found) != n or found.shape != shape:
-        return None, [
-            f"Without pictures: the run was made from {n} images of shape {shape} (channels, height, width), and there "
-            f"are now {len(found)} of shape {found.shape}."
-        ]
-    fingerprint = content["images"].get("fingerprint")
-    if fingerprint is not None and fingerprint != found.fingerprint:
-        return found, ["The images are not those that the run was made from: their fingerprint differs."]
-    return found, []
+        _tell(material, f"the images could not be opened again: {error}")
+        return None
 
 
-def _names(run: Path, images: ImageSource | None, n: int) -> list[str]:
-    """Names of the images: their source's, else those of ``labels.csv``, else their numbers."""
-    if images is not None:
-        return list(images.names)
+def _take_images(material: Material, found: ImageSource) -> None:
+    """Keep the run's images out of those found, if they are there; say what has changed."""
+    shape = tuple(material.estimator.image_shape_)
+    if found.shape != shape:
+        _tell(material, f"the run was made from images of shape {shape} (channels, height, width), not {found.shape}")
+        return
+    fingerprint = material.content["images"].get("fingerprint")
+    again = find_again(found, material.names, fingerprint, None if material.kept is None else material.kept.hashes)
+    if again.same:
+        material.images, material.are_own = again.images, fingerprint is not None
+        if again.change:
+            _warn(material, f"The images have changed since the run was made ({again.change}): its own are shown.")
+        return
+    if material.kept is None and again.images is not None:
+        material.images = again.images
+        _warn(material, f"The images are not those that the run was made from ({again.change}).")
+        return
+    _tell(material, f"the images are not those that the run was made from ({again.change})")
+
+
+def _tell(material: Material, reason: str) -> None:
+    """Say that the images are not there, and what the page shows instead."""
+    how = "Without pictures" if material.kept is None else "With the pictures and the map that the run keeps"
+    _warn(material, f"{how}: {reason}.")
+
+
+def _warn(material: Material, text: str) -> None:
+    """Say it on the page, and at once."""
+    material.warnings.append(text)
+    warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def _names(run: Path, n: int) -> list[str] | None:
+    """Names of the images, as ``labels.csv`` has them."""
     try:
         with open(run / "labels.csv", encoding="utf-8", newline="") as file:
-            names = [row[0] for row in csv.reader(file)][1:]
+            names = [re.sub(r"^\./(?=[=+@\t\r-])", "", row[0]) for row in csv.reader(file)][1:]
     except (OSError, ValueError, IndexError, csv.Error):
-        names = []
-    return names if len(names) == n else [str(i) for i in range(n)]
+        return None
+    return names if len(names) == n else None
 
 
 def _set_classes(material: Material, labels: Any, label_names: Any) -> None:

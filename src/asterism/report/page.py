@@ -14,12 +14,15 @@ from markupsafe import Markup
 
 from asterism.files import write_text
 from asterism.images import ImageSource
+from asterism.images.again import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.components import components
 from asterism.report.curves import training
+from asterism.report.embed import chosen_for_map, morton_order
 from asterism.report.filters import filters
-from asterism.report.gallery import gallery
+from asterism.report.gallery import gallery, make_cards, members_of
 from asterism.report.inside import inside
+from asterism.report.kept import Kept, Stack, keep
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
@@ -50,7 +53,7 @@ HERE = Path(__file__).parent
 
 def write_report(
     run: str | Path,
-    images: ImageSource | None = None,
+    images: ImageSource | str | Path | None = None,
     labels: np.ndarray | None = None,
     label_names: list[str] | None = None,
     *,
@@ -62,9 +65,10 @@ def write_report(
     ----------
     run : path
         The run folder.
-    images : ImageSource, optional
-        The images that were clustered; by default they are opened again from where they came. Without them the page
-        has neither map nor pictures, and says why.
+    images : ImageSource or whatever `asterism.open_images` takes, optional
+        The images that were clustered; by default they are opened again from where they came. If they have changed or
+        are gone, the page has the map and the pictures that the run kept when its first page was made, and says so; a
+        run that keeps none has neither.
     labels : array of shape (N,), optional
         Known classes, for scoring only; by default the images' own.
     label_names : list of str, optional
@@ -94,10 +98,28 @@ def write_report(
     """
     material = gather(run, images, labels, label_names)
     sections = [section for make in SECTIONS if (section := make(material)) is not None]
+    if material.are_own and material.kept is None:
+        _keep(Path(run), material, sections)
     target = Path(run) / "report.html" if path is None else Path(path)
     # what no encoding knows (half a surrogate pair in a class name, say) must not cost the page
     write_text(target, render(material, sections).encode("utf-8", "replace").decode("utf-8"))
     return target
+
+
+def _keep(run: Path, material: Material, sections: list[Section]) -> None:
+    """Keep map and pictures with the run: images may be changed, moved or deleted later."""
+    if material.images is None or material.points is None:
+        return
+    made = {one.id: one.sprites for one in sections}
+    shown = chosen_for_map(material.n, material.seed)
+    on_map = shown[morton_order(material.points)]
+    stacks = {
+        name: Stack(indices, sprites)
+        for name, indices in (("gallery", members_of(make_cards(material))), ("map", on_map))
+        if (sprites := made.get(name)) is not None
+    }
+    fingerprint = str(material.content["images"]["fingerprint"])
+    keep(run, Kept(fingerprint, shown, material.points, pixel_hashes(material.images), stacks))
 
 
 def render(material: Material, sections: list[Section]) -> str:

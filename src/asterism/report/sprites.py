@@ -15,6 +15,7 @@ from asterism.images import ImageSource
 
 SHEET_SIDE = 1024  # pixels; a sheet is what the browser decodes at once
 BLOCK = 16  # pixels; cells are whole blocks of the codec, so that no picture bleeds into its neighbour
+WEBP = "data:image/webp;base64,"
 QUALITY = 80  # of WebP; half the size of JPEG at this, and every browser since 2020 reads it
 
 
@@ -39,6 +40,18 @@ class Sprites:
     columns: int
     per_sheet: int
     sheets: list[str]
+
+    @classmethod
+    def of_size(cls, width: int, height: int, sheets: list[str]) -> Sprites:
+        """Pictures of a size, on sheets that are laid out as `make_sprites` does it."""
+        cell = (-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK)
+        columns = max(1, SHEET_SIDE // cell[0])
+        return cls(width, height, cell, columns, columns * max(1, SHEET_SIDE // cell[1]), sheets)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of a picture."""
+        return self.width, self.height
 
     @property
     def layout(self) -> dict[str, int | list[int]]:
@@ -65,15 +78,20 @@ def make_sprites(images: ImageSource, indices: np.ndarray, side: int) -> Sprites
     """
     _, height, width = images.shape
     scale = min(1.0, side / max(height, width))
-    width, height = max(1, round(width * scale)), max(1, round(height * scale))
-    cell = (-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK)
-    columns = max(1, SHEET_SIDE // cell[0])
-    per_sheet = columns * max(1, SHEET_SIDE // cell[1])
-    sheets = [
-        _encode(_lay_out(list(thumbnails(images, indices[start : start + per_sheet], (width, height))), cell))
-        for start in range(0, len(indices), per_sheet)
-    ]
-    return Sprites(width, height, cell, columns, per_sheet, sheets)
+    sprites = Sprites.of_size(max(1, round(width * scale)), max(1, round(height * scale)), [])
+    for start in range(0, len(indices), sprites.per_sheet):
+        pictures = list(thumbnails(images, indices[start : start + sprites.per_sheet], sprites.size))
+        sprites.sheets.append(_encode(_lay_out(pictures, sprites.cell)))
+    return sprites
+
+
+def sprites_of(pictures: list[np.ndarray]) -> Sprites:
+    """Sprites of pictures (h, w) or (h, w, 3), uint8, which are all of one size."""
+    height, width = pictures[0].shape[:2]
+    sprites = Sprites.of_size(width, height, [])
+    for start in range(0, len(pictures), sprites.per_sheet):
+        sprites.sheets.append(_encode(_lay_out(pictures[start : start + sprites.per_sheet], sprites.cell)))
+    return sprites
 
 
 def thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -117,4 +135,4 @@ def _encode(sheet: np.ndarray) -> str:
     file = io.BytesIO()
     picture = Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet)
     picture.save(file, "WEBP", quality=QUALITY, method=2)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return WEBP + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,109 @@
+"""A run's images, found again in a source that may have changed since."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asterism.images.source import ImageSource
+
+MOST_HASHED = 2**30  # bytes of pixels: hashing them takes a second or two; of more, names alone tell what is new
+MOST_COPIED = 2**31  # bytes that a choice of images may take in memory
+
+
+@dataclass(frozen=True)
+class FoundAgain:
+    """What became of a run's images.
+
+    Attributes
+    ----------
+    source : ImageSource
+        What is there now.
+    images : ImageSource or None
+        The run's images, in its order; None where one of them is gone, or where they have another shape.
+    index : ndarray of shape (N,), int64
+        Where each image of the run is now; −1 where it is gone.
+    unchanged : ndarray of shape (N,), bool
+        Which images are there and, as far as is known, have the same pixels.
+    added, changed, gone : int
+    counted : bool
+        Whether `changed` is known by image; else any of them may have changed.
+    """
+
+    source: ImageSource
+    images: ImageSource | None
+    index: np.ndarray
+    unchanged: np.ndarray
+    added: int
+    changed: int
+    gone: int
+    counted: bool = True
+
+    @property
+    def same(self) -> bool:
+        """Whether `images` are those that the run was made from."""
+        return self.images is not None and bool(self.unchanged.all())
+
+    @property
+    def change(self) -> str:
+        """What has changed, in words (``3 added, 1 changed``); empty if nothing has."""
+        counts = {"added": self.added, "changed": self.changed, "gone": self.gone}
+        return ", ".join(
+            f"{n if self.counted or what != 'changed' else 'some'} {what}" for what, n in counts.items() if n
+        )
+
+
+def find_again(
+    source: ImageSource, names: Sequence[str], fingerprint: str | None, hashes: np.ndarray | None = None
+) -> FoundAgain:
+    """Look up a run's images by their names.
+
+    Parameters
+    ----------
+    source : ImageSource
+        What is there now.
+    names : sequence of str, of length N
+        Of the run's images.
+    fingerprint : str or None
+        Of the run's images.
+    hashes : ndarray of shape (N,), uint64, optional
+        What `pixel_hashes` gave for them.
+
+    Returns
+    -------
+    FoundAgain
+    """
+    n = len(names)
+    if len(source) == n and (fingerprint is None or source.fingerprint == fingerprint):
+        return FoundAgain(source, source, np.arange(n), np.ones(n, dtype=bool), 0, 0, 0)
+    place = {name: i for i, name in enumerate(source.names)}
+    index = np.array([place.get(name, -1) for name in names], dtype=np.int64)
+    there = index >= 0
+    n_bytes = n * (source.pixels[0].numel() * source.pixels.element_size() if len(source) else 0)
+    images = source.subset(index) if there.all() and n_bytes <= MOST_COPIED else None
+    unchanged = there.copy()
+    now = None if hashes is None else pixel_hashes(source)
+    if now is not None and hashes is not None and len(hashes) == n:
+        unchanged[there] = now[index[there]] == hashes[there]
+    elif images is not None and images.fingerprint != fingerprint:
+        unchanged[:] = False  # some of them: which is not known
+    n_gone = int((~there).sum())
+    n_changed = int((there & ~unchanged).sum())
+    n_added = len(source) - int(there.sum())
+    return FoundAgain(source, images, index, unchanged, n_added, n_changed, n_gone, now is not None)
+
+
+def pixel_hashes(source: ImageSource) -> np.ndarray | None:
+    """A number for each image that changes with its pixels, (N,) uint64; None where there are too many to read."""
+    if source.pixels.numel() * source.pixels.element_size() > MOST_HASHED:
+        return None
+    about = repr((tuple(source.pixels.shape[1:]), source.pixels.dtype)).encode()
+    found = np.zeros(len(source), dtype=np.uint64)
+    for i, image in enumerate(source.pixels):
+        digest = hashlib.blake2b(about, digest_size=8)
+        digest.update(np.ascontiguousarray(image.cpu().numpy()).data)
+        found[i] = int.from_bytes(digest.digest(), "little")
+    return found
