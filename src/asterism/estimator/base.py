@@ -6,7 +6,9 @@ images of any kind as ``X``, run folders that resume, and saving without pickle.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +22,8 @@ from torch import nn
 
 from asterism.errors import InputError, NotFittedError, RunError
 from asterism.features import extract
+from asterism.features.extract import MOST_ROWS
+from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, open_images
 from asterism.images.paths import as_paths
 from asterism.parameters import Interval, Parameters, to_json
@@ -29,6 +33,7 @@ from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.training.run import Run
 
+BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**14  # pixels, and images, that are looked at together by what is fitted
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
 COMPUTING: dict[str, list[Any]] = {
     "device": [str],
@@ -175,6 +180,31 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         encoder.to("cpu")
         return features
 
+    def _feature_blocks(self, images: ImageSource) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Features of the images, some thousands at once: which, and their features (B, D)."""
+        n_at_once = min(LARGEST_BLOCK, max(16, BLOCK_NUMBERS // math.prod(images.shape)))
+        n_at_once -= n_at_once % MOST_ROWS if n_at_once > MOST_ROWS else 0  # whole batches
+        with ProgressBars(int(self.verbose)) as progress:
+            progress.start("images", len(images), unit="images")
+            for start in range(0, len(images), n_at_once):
+                part = images.part(start, start + n_at_once)
+                yield slice(start, start + len(part)), self._features(part)
+                progress.advance("images", by=len(part))
+            progress.finish("images", len(images))
+
+    def _by_blocks(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        """What a function makes of the features (B, D) of each block of images, (N, …), float32; mapped if large."""
+        images = self._open(X, reset=False)
+        found: np.ndarray | None = None
+        for places, features in self._feature_blocks(images):
+            made = function(features).numpy()
+            if found is None:
+                found = made if len(made) == len(images) else feature_array((len(images), *made.shape[1:]))
+            if found is not made:
+                found[places] = made
+                release(found)
+        return np.zeros((0, 0), np.float32) if found is None else found
+
     def transform(self, X: Any) -> np.ndarray:
         """Features of images.
 
@@ -186,9 +216,10 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         Returns
         -------
         ndarray of shape (N, D), float32
+            Mapped from a file without a name, in the cache folder, where it takes more than 1 GiB.
         """
         self._check_fitted()
-        return self._features(self._open(X, reset=False)).numpy()
+        return self._by_blocks(X, lambda features: features)
 
     # ---------------------------------------------------------------- the run folder
 

@@ -169,8 +169,8 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         confidence : ndarray of shape (N,), float32
         """
         self._check_fitted()
-        features = self._features(self._open(X, reset=False))
-        best = [self._best(block) for block in features.split(SCORE_ROWS)]  # never N×k at once
+        images = self._open(X, reset=False)
+        best = [self._best(features) for _, features in self._feature_blocks(images)]  # never N×D, nor N×k
         labels, confidence = (torch.cat(parts) for parts in zip(*best, strict=True))
         return labels.numpy(), confidence.numpy()
 
@@ -183,7 +183,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             Rows sum to 1; a score is how certain the method is, not a calibrated probability.
         """
         self._check_fitted()
-        return self._scores(self._features(self._open(X, reset=False))).numpy()
+        return self._by_blocks(X, self._scores)
 
     def _fitted_state(self) -> dict[str, Any]:
         found = {name: torch.from_numpy(getattr(self, name + "_")) for name in ("labels", "confidence")}

@@ -8,26 +8,31 @@ does no forward pass, whatever their order, and a folder that has grown costs on
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from asterism.errors import StorageError
-from asterism.features.extract import extract
+from asterism.features.extract import Progress, extract, feature_batches
+from asterism.features.store import feature_array, release
 from asterism.files import replacing
 from asterism.images import ImageSource
 from asterism.images.locations import cache_root
 from asterism.runtime import Runtime
 
 DIGEST_BYTES = 16
+SHARD_BYTES, SHARD_SECONDS = 2**26, 20.0  # of features that are written together, and at most lost by a kill
 
 
-def cached_extract(network: nn.Module, images: ImageSource, runtime: Runtime) -> torch.Tensor:
+def cached_extract(
+    network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
+) -> torch.Tensor:
     """`extract`, through the cache.
 
     Parameters
@@ -37,6 +42,8 @@ def cached_extract(network: nn.Module, images: ImageSource, runtime: Runtime) ->
     images : ImageSource
     runtime : Runtime
         Under several processes the cache is left alone: all must compute the same images.
+    progress : Progress, optional
+        Shows how many images are done.
 
     Returns
     -------
@@ -44,21 +51,31 @@ def cached_extract(network: nn.Module, images: ImageSource, runtime: Runtime) ->
 
     Notes
     -----
-    Besides the forward passes that are missing: one hash of the pixels and of the weights, about 1 GB/s each. A cache
-    that cannot be written costs time and no run.
+    Besides the forward passes that are missing: one hash of the pixels and of the weights, about 1 GB/s each. What is
+    computed is written as it comes, so that a pass that was killed goes on where it was (`SHARD_SECONDS` at most are
+    lost) with the features of an unbroken one, byte for byte. A cache that cannot be written costs time and no run.
     """
     if runtime.world_size > 1:
         return extract(network, images, runtime)
     folder = cache_root() / "features" / network_digest(network, images, runtime)
     digests = image_digests(images)
-    rows = _known_rows(folder, set(digests))
-    missing = [i for i, digest in enumerate(digests) if digest not in rows]
-    if missing:
-        part = images if len(missing) == len(images) else images.subset(missing)
-        computed = extract(network, part, runtime)
-        _write(folder, [digests[i] for i in missing], computed)
-        rows.update(zip([digests[i] for i in missing], computed, strict=True))
-    return torch.stack([rows[digest] for digest in digests])
+    rows, known = _known_rows(folder, digests)
+    missing = np.flatnonzero(~known)
+    if progress is not None:
+        progress.start("features", len(digests), len(digests) - len(missing), "images")
+    shard = _Shard(folder)
+    for places, features in feature_batches(network, images, runtime, only=torch.from_numpy(missing)):
+        if rows is None:
+            rows = feature_array((len(digests), features.shape[1]))
+        rows[places] = features.cpu().numpy()
+        release(rows)
+        shard.add([digests[i] for i in places], features.cpu())
+        if progress is not None:
+            progress.advance("features", by=len(places))
+    shard.write()
+    if progress is not None:
+        progress.finish("features", len(digests))
+    return torch.from_numpy(rows)
 
 
 def network_digest(network: nn.Module, images: ImageSource, runtime: Runtime) -> str:
@@ -80,27 +97,61 @@ def image_digests(images: ImageSource) -> list[bytes]:
     ]
 
 
-def _known_rows(folder: Path, wanted: set[bytes]) -> dict[bytes, torch.Tensor]:
-    """Rows of the wanted images that lie in the folder."""
-    found: dict[bytes, torch.Tensor] = {}
+def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, np.ndarray]:
+    """Rows (N, M) with those filled that lie in the folder (None where none does), and which they are (N,)."""
+    places: dict[bytes, list[int]] = {}
+    for i, digest in enumerate(digests):
+        places.setdefault(digest, []).append(i)
+    rows, known = None, np.zeros(len(digests), bool)
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            content = load_file(path)
-            kept, features = content["digests"].numpy(), content["features"]
-        except (OSError, SafetensorError, KeyError):  # damaged, or being removed: computed again
+            with safe_open(path, framework="np") as file:
+                here = [(row, places.get(one.tobytes(), ())) for row, one in enumerate(file.get_tensor("digests"))]
+                if not any(found for _, found in here):
+                    continue
+                features = file.get_tensor("features")
+        except (OSError, SafetensorError):  # damaged, or being removed: computed again
             continue
-        for row, digest in zip(features, kept, strict=True):
-            if (key := digest.tobytes()) in wanted:
-                found[key] = row
-    return found
+        if rows is None:
+            rows = feature_array((len(digests), features.shape[1]))
+        for row, found in here:
+            for i in found:
+                rows[i], known[i] = features[row], True
+        release(rows)
+    return rows, known
 
 
-def _write(folder: Path, digests: list[bytes], features: torch.Tensor) -> None:
-    """Add a file; one that bears its name is complete."""
-    kept = torch.from_numpy(np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1).copy())
-    name = hashlib.blake2b(b"".join(digests), digest_size=DIGEST_BYTES).hexdigest()
-    with (
-        suppress(StorageError, SafetensorError),  # read-only or full: the features are in memory all the same
-        replacing(folder / f"{name}.safetensors") as temporary,
-    ):
-        save_file({"digests": kept, "features": features.contiguous()}, temporary)
+class _Shard:
+    """Features on their way into the cache: a file each time that there are many, or that the last was long ago."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._clear()
+
+    def _clear(self) -> None:
+        self._digests: list[bytes] = []
+        self._features: list[torch.Tensor] = []
+        self._n_bytes, self._began = 0, time.monotonic()
+
+    def add(self, digests: list[bytes], features: torch.Tensor) -> None:
+        """Take a batch of rows."""
+        self._digests += digests
+        self._features.append(features.clone())
+        self._n_bytes += features.numel() * features.element_size()
+        if self._n_bytes >= SHARD_BYTES or time.monotonic() - self._began >= SHARD_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Add a file of what was taken since the last; one that bears its name is complete."""
+        if not self._digests:
+            return
+        joined = b"".join(self._digests)
+        name = hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
+        kept = np.frombuffer(joined, np.uint8).reshape(len(self._digests), -1).copy()
+        content = {"digests": torch.from_numpy(kept), "features": torch.cat(self._features)}
+        with (
+            suppress(StorageError, SafetensorError),  # read-only or full: the features are in memory all the same
+            replacing(self.folder / f"{name}.safetensors") as temporary,
+        ):
+            save_file(content, temporary)
+        self._clear()

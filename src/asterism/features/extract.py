@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
+from asterism.errors import StorageError
+from asterism.features.store import FeatureStore, feature_array, release
 from asterism.images import ImageSource
 from asterism.runtime import Runtime
 
@@ -15,6 +20,19 @@ from asterism.runtime import Runtime
 PIXELS_PER_BATCH = 2**20
 WEIGHTS = 2**21  # of convolutions, which a batch of that size is for; a method's last layers do not count
 LEAST_ROWS, MOST_ROWS = 16, 1024
+
+
+class Progress(Protocol):
+    """What shows how far a pass is; `asterism.training.progress.ProgressBars` is one."""
+
+    def start(self, stage: str, total: int, done: int = 0, unit: str = "rounds") -> None:
+        """Begin to show it."""
+
+    def advance(self, stage: str, note: str = "", by: int = 1) -> None:
+        """So many more are done."""
+
+    def finish(self, stage: str, rounds: int) -> None:
+        """All are done."""
 
 
 @torch.no_grad()
@@ -40,14 +58,54 @@ def extract(
     Returns
     -------
     torch.Tensor of shape (N, D), float32, on the CPU
+        Mapped from a file where it is large (`feature_array`).
 
     Notes
     -----
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
-    parts = [features.cpu() for _, features in feature_batches(network, images, runtime, forward)]
-    return runtime.gather_rows(torch.cat(parts), len(images))
+    n_mine, filled, rows = len(runtime.share(torch.arange(len(images)))), 0, np.zeros((0, 0), np.float32)
+    for indices, features in feature_batches(network, images, runtime, forward):
+        if not filled:
+            rows = feature_array((n_mine, *features.shape[1:]))
+        rows[filled : filled + len(indices)] = features.cpu().numpy()
+        filled += len(indices)
+        release(rows)
+    return runtime.gather_rows(torch.from_numpy(rows), len(images))
+
+
+def extract_store(network: nn.Module, images: ImageSource, runtime: Runtime) -> FeatureStore:
+    """`extract` into a store on the CPU: the features of all images, on every process."""
+    if runtime.world_size == 1:
+        return store_features(network, images, runtime, device=torch.device("cpu"))
+    features = extract(network, images, runtime)
+    store = FeatureStore(len(features), features.shape[1], features.device)
+    store.append(features)
+    return store
+
+
+def store_features(
+    network: nn.Module,
+    images: ImageSource,
+    runtime: Runtime,
+    folder: Path | None = None,
+    device: torch.device | None = None,
+) -> FeatureStore:
+    """The feature pass of this process's share of the images (`Runtime.share`), into a store.
+
+    Its blocks are given on the runtime's device unless another is named.
+
+    Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
+    """
+    n_mine = len(runtime.share(torch.arange(len(images))))
+    store: FeatureStore | None = None
+    for _, features in feature_batches(network, images, runtime):
+        store = store or FeatureStore(n_mine, features.shape[1], device or runtime.device, folder)
+        store.append(features)
+    if store is None:
+        raise StorageError("a process has no image to compute: start fewer processes")
+    return store
 
 
 @torch.no_grad()
@@ -56,8 +114,16 @@ def feature_batches(
     images: ImageSource,
     runtime: Runtime,
     forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    only: torch.Tensor | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The same batch by batch, this process's share alone, for features that are not to be held all at once.
+
+    Parameters
+    ----------
+    network, images, runtime, forward
+        As `extract` takes them.
+    only : int64 torch.Tensor of shape (n,), optional
+        The images that are wanted; by default all.
 
     Yields
     ------
@@ -72,7 +138,9 @@ def feature_batches(
     network.eval()
     runtime.same_buffers(network)  # one network for all images, the one that is saved
     try:
-        for indices in runtime.share(torch.arange(len(images))).split(batch_size):
+        for indices in runtime.share(torch.arange(len(images)) if only is None else only).split(batch_size):
+            if not len(indices):  # none is wanted
+                return
             filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])
             with runtime.autocast():
                 features = compute(images.batch(filled, runtime.device))  # (batch_size, D)

@@ -1,26 +1,65 @@
 """Feature vectors of one process, in memory or on disk, read block by block.
 
 Clustering reads every vector once an iteration and never needs two blocks at once: memory is bounded by one block
-whatever N is.
+whatever N is. What is mapped from a file is let go of as soon as it was written or read; the system keeps what it has
+room for.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from asterism.errors import StorageError
-from asterism.features.extract import feature_batches
-from asterism.images import ImageSource
-from asterism.runtime import Runtime
+from asterism.files import reserve
+from asterism.images.pack import cache_root, memory_budget
 
 BLOCK = 65536  # rows that are read at once
-IN_MEMORY = 2**31  # bytes: larger stores lie on disk
+SMALL_BLOCK_BYTES = 2**27  # of rows on disk that are read at once where no result depends on it
+ALIGNED = 8192  # the largest tile of k-means: its products are then those of rows in memory
+IN_MEMORY = 2**30  # bytes: more rows lie on disk
+
+
+def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndarray:
+    """Room for float32 rows: in memory or, where they are many, in a file without a name that is mapped into memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (n, D), or with more axes.
+    folder : Path, optional
+        Where the file lies; by default in the cache folder. It goes with the process, even a killed one.
+
+    Raises
+    ------
+    StorageError
+        If the disk has no room for all of them. It is made sure of at once: a full disk under a map ends the process.
+    """
+    n_bytes = 4 * math.prod(shape)
+    if n_bytes <= min(IN_MEMORY, memory_budget()):
+        return np.empty(shape, np.float32)
+    folder = cache_root() / "features" if folder is None else folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps the bytes after the file is closed
+            reserve(file, n_bytes)
+            return np.memmap(file, np.float32, "r+", shape=shape)
+    except OSError as error:
+        need = f"{n_bytes / 2**30:.2g} GiB"
+        raise StorageError(f"no room for {need} of features in {folder}: {error.strerror}; make room") from error
+
+
+def release(rows: np.ndarray) -> None:
+    """Let go of the memory that a mapped array takes; its content stays in the file."""
+    if isinstance(rows, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        rows._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class FeatureStore:
@@ -37,20 +76,8 @@ class FeatureStore:
 
     def __init__(self, n: int, dim: int, device: torch.device, folder: Path | None = None) -> None:
         self.device = device
-        self._file = None
+        self._rows = feature_array((n, dim), folder)
         self._length = 0
-        if 4 * n * dim <= IN_MEMORY:
-            self._rows = np.empty((n, dim), np.float32)
-            return
-        try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            # without a name: it goes with the process, even a killed one
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (held open as long as the store)
-            self._rows = np.memmap(self._file, np.float32, "w+", shape=(n, dim))
-        except OSError as error:
-            need = f"{4 * n * dim / 2**30:.0f} GiB"
-            raise StorageError(f"no room for {need} of features in {folder}: {error.strerror}; make room") from error
 
     def __len__(self) -> int:
         return self._length
@@ -58,18 +85,28 @@ class FeatureStore:
     @property
     def on_disk(self) -> bool:
         """Whether the rows lie in a file."""
-        return self._file is not None
+        return isinstance(self._rows, np.memmap)
 
     def append(self, rows: torch.Tensor) -> None:
         """Add rows (B, D) at the end."""
         self._rows[self._length : self._length + len(rows)] = rows.cpu().numpy()
         self._length += len(rows)
+        release(self._rows)
 
-    def blocks(self) -> Iterator[torch.Tensor]:
-        """The rows, up to 65 536 at once, on the device."""
-        for start in range(0, self._length, BLOCK):
-            rows = torch.from_numpy(self._rows[start : min(start + BLOCK, self._length)])
+    def blocks(self, length: int | None = None) -> Iterator[torch.Tensor]:
+        """The rows, up to ``length`` at once (by default 65 536), on the device."""
+        length = length or BLOCK
+        for start in range(0, self._length, length):
+            rows = torch.from_numpy(self._rows[start : min(start + length, self._length)])
             yield rows.to(self.device)
+            release(self._rows)
+
+    def rows(self) -> torch.Tensor | Callable[[], Iterator[torch.Tensor]]:
+        """All rows (n, D), or where they lie on disk what reads them in small blocks, as `kmeans` takes both."""
+        if not self.on_disk:
+            return torch.from_numpy(self._rows[: self._length]).to(self.device)
+        length = max(1, SMALL_BLOCK_BYTES // (4 * self._rows.shape[1]))
+        return partial(self.blocks, length - length % ALIGNED if length > ALIGNED else length)
 
     def at(self, places: torch.Tensor) -> torch.Tensor:
         """Single rows (B, D), on the device."""
@@ -83,20 +120,3 @@ class FeatureStore:
             made = made or FeatureStore(self._length, changed.shape[1], self.device, folder)
             made.append(changed)
         return made or FeatureStore(0, self._rows.shape[1], self.device, folder)
-
-
-def store_features(
-    network: nn.Module, images: ImageSource, runtime: Runtime, folder: Path | None = None
-) -> FeatureStore:
-    """The feature pass of this process's share of the images (`Runtime.share`), into a store.
-
-    Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
-    """
-    n_mine = len(runtime.share(torch.arange(len(images))))
-    store: FeatureStore | None = None
-    for _, features in feature_batches(network, images, runtime):
-        store = store or FeatureStore(n_mine, features.shape[1], runtime.device, folder)
-        store.append(features)
-    if store is None:
-        raise StorageError("a process has no image to compute: start fewer processes")
-    return store

@@ -132,6 +132,13 @@ class ImageSource:
             origin={"source": None},
         )
 
+    def part(self, start: int, stop: int) -> ImageSource:
+        """The images from ``start`` to ``stop``, sharing their pixels with this source."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return replace(
+            self, pixels=self.pixels[start:stop], names=self.names[start:stop], labels=labels, origin={"source": None}
+        )
+
     def thumbnail(self, index: int) -> np.ndarray:
         """One image as uint8 (H, W) or (H, W, 3) for the eye; float pixels are stretched to their own range."""
         image = self.pixels[index].cpu()

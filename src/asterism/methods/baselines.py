@@ -11,7 +11,7 @@ from torch import nn
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
-from asterism.features import extract
+from asterism.features.extract import extract_store
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.vectors import pixels_of
@@ -21,6 +21,7 @@ from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run
 
+SCORED = 4096  # rows whose scores are held at once
 LEAST_SPREAD = 1e-6  # of the centers' variance, where every image lies on its center
 
 
@@ -39,20 +40,21 @@ class CentroidClusterer(ImageClusterer):
 
     def _cluster(self, encoder: nn.Module, images: ImageSource, run: Run) -> Fitted:
         """k-means on an encoder's features."""
-        features = extract(encoder, images, run.runtime)
+        features = extract_store(encoder, images, run.runtime)
 
         def compute() -> dict[str, torch.Tensor]:
             random_state = run.random_state("k-means")
-            found = kmeans(features, self.n_clusters, n_init=self.n_init, random_state=random_state)
+            found = kmeans(features.rows(), self.n_clusters, n_init=self.n_init, random_state=random_state)
             return {"centers": torch.as_tensor(found.centers).float().cpu()}
 
         centers = run.once("k-means", compute)["centers"]
-        labels, distances = assign(features, centers)
+        labels, distances = assign(features.rows(), centers)
         middle = centers.double() - centers.mean(0, dtype=torch.float64)
         least = LEAST_SPREAD * float(middle.square().sum(1).mean())
         spread = max(float(distances.double().mean()), least) or 1.0
         self.cluster_centers_, self.spread_ = centers.numpy(), np.array([spread])
-        _, confidence = self._best(features)
+        scored = zip(features.blocks(SCORED), labels.split(SCORED), strict=True)
+        confidence = torch.cat([self._scores(block).gather(1, own[:, None])[:, 0] for block, own in scored])
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes={"spread": self.spread_})
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:

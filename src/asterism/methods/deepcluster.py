@@ -20,8 +20,9 @@ from asterism.clustering.means import cluster_means
 from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
-from asterism.features.store import FeatureStore, store_features
+from asterism.features.store import FeatureStore
 from asterism.images import Augmentation, ImageSource
 from asterism.images.crops import Crops
 from asterism.methods.autoencoders import resolve_augmentation

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from asterism.clustering.nmf import OnlineBases, Penalty, coefficients, factorise, initialise
 from asterism.features import cached_extract, extract
+from asterism.features.extract import Progress
 from asterism.images import ImageSource
 from asterism.images.pack import memory_budget
 from asterism.methods.pretrained import PretrainedClusterer, Representation
@@ -202,7 +203,7 @@ class FCN(PretrainedClusterer):
         """
         training, device = self.resolved("training"), run.runtime.device
         parts = cut(network, self.fine_tune)
-        activations = _below(parts, images, run.runtime)
+        activations = _below(parts, images, run.runtime, run.progress)
         top: nn.Module = network if activations is None else parts.top
         for weight in parts.tuned:
             weight.requires_grad_(True)
@@ -231,11 +232,13 @@ class FCN(PretrainedClusterer):
 
         return run.once("factors-tuned", factors)
 
-    def _pass(self, network: nn.Module, images: ImageSource, runtime: Runtime) -> torch.Tensor:
+    def _pass(
+        self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
+    ) -> torch.Tensor:
         if not self.fine_tune:
-            return super()._pass(network, images, runtime)
+            return super()._pass(network, images, runtime, progress)
         parts = cut(network, self.fine_tune)  # what lies below is frozen: the cache has it from the first run on
-        activations = _below(parts, images, runtime)
+        activations = _below(parts, images, runtime, progress)
         return extract(network, images, runtime) if activations is None else extract(parts.top, activations, runtime)
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -251,10 +254,10 @@ def _kept(found: Any, penalty: Penalty) -> dict[str, torch.Tensor]:
     return {"W": found.W.cpu(), "ridge": ridge.expand(len(found.W)).clone().cpu()}
 
 
-def _below(parts: Cut, images: ImageSource, runtime: Runtime) -> ImageSource | None:
+def _below(parts: Cut, images: ImageSource, runtime: Runtime, progress: Progress | None = None) -> ImageSource | None:
     """Activations below the tuned layers, as images of one pixel, so that epochs, orders and ranks are those of
     `train_epoch`; None where they do not fit into memory."""
     if 4 * len(images) * parts.top.shape.numel() > memory_budget():
         return None
-    flat = cached_extract(parts.bottom, images, runtime)  # (N, P)
+    flat = cached_extract(parts.bottom, images, runtime, progress)  # (N, P)
     return ImageSource(flat[:, None, None, :], images.names)

@@ -18,6 +18,8 @@ from asterism.clustering.spectral import njw
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
+from asterism.features.extract import Progress
+from asterism.features.store import feature_array, release
 from asterism.images import ImageSource
 from asterism.networks import Backbone
 from asterism.parameters import Interval
@@ -81,10 +83,10 @@ class PretrainedClusterer(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
-        features = self._pass(network, images, run.runtime)  # (N, M)
+        features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
         representation = self._learn(features, network, images, run)
         if self._tunes:
-            features = self._pass(network, images, run.runtime)
+            features = self._pass(network, images, run.runtime, run.progress)
         codes = represent(representation, features, run.runtime)  # (N, D)
         found = run.once("groups", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
@@ -107,9 +109,11 @@ class PretrainedClusterer(ImageClusterer):
 
     _tunes: bool = False  # whether `_learn` changes the network
 
-    def _pass(self, network: nn.Module, images: ImageSource, runtime: Runtime) -> torch.Tensor:
+    def _pass(
+        self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
+    ) -> torch.Tensor:
         """Features (N, M) of the network as it is now."""
-        return cached_extract(network, images, runtime)
+        return cached_extract(network, images, runtime, progress)
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         return {}
@@ -176,12 +180,16 @@ class PretrainedClusterer(ImageClusterer):
 @torch.no_grad()
 def represent(representation: nn.Module, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     """Vectors (N, D) of features (N, M), on the CPU."""
-    place = representation.to(runtime.device)
-    parts = []
-    for block in features.split(ROWS):
+    place, codes = representation.to(runtime.device), np.zeros((0, 0), np.float32)
+    for start in range(0, len(features), ROWS):
+        block = features[start : start + ROWS]
         filled = pad(block, (0, 0, 0, ROWS - len(block)))
-        parts.append(place(filled.to(runtime.device))[: len(block)].float().cpu())
-    return torch.cat(parts)
+        found = place(filled.to(runtime.device))[: len(block)].float().cpu()
+        if not start:
+            codes = feature_array((len(features), *found.shape[1:]))
+        codes[start : start + len(found)] = found.numpy()
+        release(codes)
+    return torch.from_numpy(codes)
 
 
 def group(codes: torch.Tensor, n_clusters: int, assign: str, random_state: np.random.RandomState) -> np.ndarray:

@@ -54,21 +54,22 @@ class ProgressBars:
         if self._bars is not None:
             self._bars.stop()
 
-    def start(self, stage: str, total: int, done: int = 0) -> None:
-        """Open a stage's bar."""
+    def start(self, stage: str, total: int, done: int = 0, unit: str = "rounds") -> None:
+        """Open a stage's bar; of what counts images, say, a terminal that cannot show bars is told nothing."""
         if self._bars is not None:
             self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, note="")
-        elif self._lines:
+        elif self._lines and unit == "rounds":
+            self._tasks[stage] = None
             self._console.print(f"{stage}: {total} rounds" + (f", resuming after {done}" if done else ""))
 
-    def advance(self, stage: str, note: str = "") -> None:
-        """One round more; ``note`` stands behind the bar."""
+    def advance(self, stage: str, note: str = "", by: int = 1) -> None:
+        """One round (image …) more, or several; ``note`` stands behind the bar."""
         if self._bars is not None:
-            self._bars.update(self._tasks[stage], advance=1, note=note)
+            self._bars.update(self._tasks[stage], advance=by, note=note)
 
     def finish(self, stage: str, rounds: int) -> None:
         """The stage ended after that many rounds, maybe fewer than planned."""
         if self._bars is not None:
             self._bars.update(self._tasks[stage], total=rounds, completed=rounds)
-        elif self._lines:
+        elif stage in self._tasks:
             self._console.print(f"{stage}: done after {rounds}")

@@ -1,0 +1,161 @@
+"""Memory is bounded by blocks of images, not by their number; what a pass computed outlives its process."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import asterism
+from asterism import DBC, FCAE, FCN, AverageLinkage, Backbone, KMeans, Training, open_images
+from asterism.errors import StorageError
+from asterism.estimator import base
+from asterism.features import cache, cached_extract
+from asterism.features import store as store_module
+from asterism.networks.pixels import Pixels
+from asterism.runtime import Runtime
+
+
+def images(n=60, side=8):
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 200, (3, side, side, 3), dtype=np.uint8)
+    return patterns[np.arange(n) % 3] + rng.integers(0, 56, (n, side, side, 3), dtype=np.uint8)
+
+
+def fitted(name, X):
+    training = Training(n_epochs=1)
+    made = {
+        "kmeans": lambda: KMeans(3, n_init=2, random_state=0),
+        "linkage": lambda: AverageLinkage(3, random_state=0),
+        "dbc": lambda: DBC(3, autoencoder=FCAE(training=training), training=training, random_state=0),
+        "fcn": lambda: FCN(3, backbone=Backbone("pixels"), random_state=0),
+    }
+    return made[name]().fit(X)
+
+
+@pytest.mark.parametrize("name", ["kmeans", "linkage", "dbc", "fcn"])
+def test_what_is_fitted_looks_at_blocks_of_images(name, monkeypatch):
+    X = images()
+    model = fitted(name, X)
+    whole = model.transform(X), *model.predict_with_confidence(X), model.predict_proba(X)
+    seen = []
+    features = type(model)._features
+    monkeypatch.setattr(type(model), "_features", lambda self, part: seen.append(len(part)) or features(self, part))
+    monkeypatch.setattr(base, "BLOCK_NUMBERS", 17 * X[0].size)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
+    blocks = model.transform(X), *model.predict_with_confidence(X), model.predict_proba(X)
+    assert seen == [17, 17, 17, 9] * 3
+    assert np.array_equal(whole[0], blocks[0]) and np.array_equal(whole[1], blocks[1])
+    for one, other in zip(whole, blocks, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+        assert one.dtype == other.dtype
+    assert isinstance(blocks[0], np.memmap) and isinstance(blocks[3], np.memmap)
+
+
+def test_no_image_gives_no_row():
+    model = fitted("kmeans", images())
+    assert model._by_blocks(open_images(images()).part(0, 0), lambda rows: rows).shape[0] == 0
+
+
+def test_k_means_on_rows_that_lie_on_disk_finds_the_same(monkeypatch):
+    X = images(200)
+    whole = KMeans(5, n_init=3, random_state=0).fit(X)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(store_module, "SMALL_BLOCK_BYTES", 4 * X[0].size * 30)
+    blocks = KMeans(5, n_init=3, random_state=0).fit(X)
+    assert np.array_equal(whole.labels_, blocks.labels_)
+    np.testing.assert_allclose(whole.confidence_, blocks.confidence_, rtol=1e-6)
+
+
+def test_a_part_shares_its_pixels():
+    source = open_images(images())
+    part = source.part(10, 20)
+    assert len(part) == 10 and part.names == source.names[10:20]
+    assert part.pixels.data_ptr() == source.pixels[10:].data_ptr()
+
+
+def test_a_full_disk_is_told_before_anything_is_mapped(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(StorageError, match=r"no room for .* GiB of features in .*: No space left on device"):
+        store_module.FeatureStore(1000, 1024, torch.device("cpu"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+PASS = """
+import os, signal, sys
+import numpy as np, torch
+from asterism.features import cache, cached_extract, extract
+from asterism.images import open_images
+from asterism.networks.pixels import Pixels
+from asterism.runtime import Runtime
+
+class Killed(Pixels):
+    calls = 0
+    def forward(self, images):
+        Killed.calls += 1
+        if Killed.calls == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+Killed.__name__ = "Pixels"  # the same features as its own
+cache.SHARD_SECONDS = 0.0
+cached_extract(Killed(True), open_images(np.load(sys.argv[1])), Runtime("cpu"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+def test_a_pass_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    X = images(2500)
+    np.save(tmp_path / "X.npy", X)
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    source = str(Path(asterism.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", PASS, str(tmp_path / "X.npy")], env=environment, timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    computed = []
+    monkeypatch.setattr(Pixels, "forward", counting(Pixels.forward, computed))
+    bars = Bars()
+    found = cached_extract(Pixels(True), open_images(X), Runtime("cpu"), bars)
+    assert len(computed) == 1  # of three batches, two had been written
+    assert bars.told == [("start", 2500, 2048), ("advance", 452), ("finish", 2500)]
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "other"))
+    assert torch.equal(found, cached_extract(Pixels(True), open_images(X), Runtime("cpu")))
+    assert len(computed) == 4
+
+
+def counting(forward, calls):
+    return lambda self, batch: calls.append(len(batch)) or forward(self, batch)
+
+
+class Bars:
+    def __init__(self):
+        self.told = []
+
+    def start(self, stage, total, done=0, unit="rounds"):
+        self.told.append(("start", total, done))
+
+    def advance(self, stage, note="", by=1):
+        self.told.append(("advance", by))
+
+    def finish(self, stage, rounds):
+        self.told.append(("finish", rounds))
+
+
+def test_features_are_written_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    monkeypatch.setattr(cache, "SHARD_BYTES", 1)
+    X = np.concatenate([images(1500), images(700)])  # some twice
+    first = cached_extract(Pixels(True), open_images(X), Runtime("cpu"))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)
+    again = cached_extract(Pixels(True), open_images(X[::-1].copy()), Runtime("cpu"))
+    assert torch.equal(first.flip(0), again)
