@@ -356,8 +356,8 @@ def test_folders_without_images_say_what_they_hold(tmp_path):
     assert "2 files" in message
     assert "'b.jpg'" in message
     assert refused(tmp_path, size=8, color="rgb") == message
-    (tmp_path / "b.jpg").rename(tmp_path / "b.HEIC")
-    assert "convert them to JPEG" in refused(tmp_path)
+    (tmp_path / "b.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60))
+    assert "HEIC of a kind that is not read, or damaged: convert it to PNG or JPEG" in refused(tmp_path)
 
 
 def test_paths_that_cannot_be_opened(tmp_path, monkeypatch):

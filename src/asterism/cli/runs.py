@@ -173,9 +173,8 @@ def open_new_images(run: FittedRun, images: str, layout: str | None = None, stri
     size, color = (None, None) if is_table else ((height, width), "grey" if channels == 1 else "rgb")
     needed = _described(channels, height, width)
     try:
-        opened = open_images(
-            images, size=size, color=color, crop=origin.get("crop", True), layout=layout, strict=strict
-        )
+        crop, white = origin.get("crop", True), origin.get("white")
+        opened = open_images(images, size=size, color=color, crop=crop, layout=layout, strict=strict, white=white)
     except InputError:
         if not is_table and os.path.isfile(images) and open_images(images, layout=layout).is_table:
             raise InputError(f"{images} holds vectors; {run.folder.path} was made from {needed}: give such") from None

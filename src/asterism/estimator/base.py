@@ -124,6 +124,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
     def _fit_here(self, images: ImageSource, folder: RunFolder | None, runtime: Runtime) -> None:
         self.seed_ = self._agreed_seed(folder, images, runtime)
         self.image_shape_ = images.shape
+        self._white = images.origin.get("white")  # of pixels of more than 8 bits
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
         with ProgressBars(int(self.verbose) if runtime.is_main else 0) as progress:
@@ -155,7 +156,8 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         channels, height, width = self.image_shape_
         if paths is not None:
             crop = self._opening.get("crop", True)
-            images = open_images(X, size=(height, width), color="grey" if channels == 1 else "rgb", crop=crop)
+            color = "grey" if channels == 1 else "rgb"
+            images = open_images(X, size=(height, width), color=color, crop=crop, white=self._white)
         else:
             images = open_images(X)
         if images.shape != tuple(self.image_shape_):
@@ -300,7 +302,8 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
             raise RunError(f"{path} holds a run already; choose another folder")
         folder.create()
         self._write_model(folder, None)
-        images = {"origin": {"source": None}, "shape": list(self.image_shape_)}
+        origin = {"source": None} if self._white is None else {"source": None, "white": self._white}
+        images = {"origin": origin, "shape": list(self.image_shape_)}
         folder.write(
             {
                 "status": "finished",
@@ -320,6 +323,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
         self.image_shape_ = tuple(content["images"]["shape"])
+        self._white = content["images"]["origin"].get("white")
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self.seed_ = int(content["seed"])
         self.fit_seconds_ = float(content["seconds"])

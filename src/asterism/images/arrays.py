@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError
-from asterism.images.decode import sixteen_to_eight
+from asterism.images.depth import sixteen_to_eight
 from asterism.images.options import Options
 from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.resample import fit_array, recolor

@@ -13,7 +13,8 @@ from PIL import Image
 
 from asterism.errors import AsterismError, InputError
 from asterism.images.arrays import as_numpy, channels_last, find_layout, to_pixels
-from asterism.images.decode import Unreadable, eight_bit
+from asterism.images.convert import eight_bit
+from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
 from asterism.images.pack import block_length, pack

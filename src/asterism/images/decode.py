@@ -6,50 +6,56 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from asterism.images import kinds
+from asterism.images.containers import first_webp_frame, n_scans, read_pnm, with_end, without_texts
+from asterism.images.convert import TURNS, eight_bit, orientation, pixels_of
+from asterism.images.depth import Range, White, full_range, is_deep, is_deep_color, take_lower_half, value_range
+from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.resample import fit_image
+from asterism.images.tiff import check_tiff, tiff_reason
 
-# A file whose header promises more is not decoded: 179 million pixels are half a gigabyte of RGB. Pillow's own bound.
-MAX_PIXELS = 178_956_970
+# A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
+MAX_PIXELS = 2**27
+MAX_WEBP_PIXELS = 2**26  # its decoder takes 16 bytes a pixel
+MAX_BYTES = 2**29  # of a file that has to be read as a whole
+# Those that Pillow decodes in Python, a run or a number at a time.
+MAX_RUN_LENGTH_PIXELS, MAX_TEXT_BYTES = 2**23, 2**26
+MAX_SCANNED = 2**32  # pixels times scans of a progressive JPEG: each scan goes over the whole picture
 # Decided by content, never by the file's name. A closed list: some of Pillow's formats run other programs (EPS) or are
-# no pictures at all. HEIF is there for those who registered a plugin for it.
-FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF", "HEIF")
-
-_TURNS = {  # EXIF orientation -> what makes it upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ORIENTATION = 0x0112
-
-
-class Unreadable(Exception):
-    """A file that gives no image; `reason` is one line, `identified` says whether it looked like an image at all."""
-
-    def __init__(self, reason: str, identified: bool = True) -> None:
-        super().__init__(reason)
-        self.reason, self.identified = " ".join(reason.split()), identified
+# no pictures at all. WebP and HEIF are opened by `_open_other`.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: (H, W) as the eye will see it, and whether it can hold colour."""
+    """What a file says of itself.
+
+    Attributes
+    ----------
+    size : (int, int)
+        (H, W) as the eye will see it.
+    is_grey : bool
+        Whether it can hold no colour.
+    is_deep : bool
+        Whether its pixels have more than 8 bits, see `asterism.images.depth`.
+    has_pages : bool
+        Whether it is a TIFF of several pages, of which the first is read.
+    """
 
     size: tuple[int, int]
     is_grey: bool
+    is_deep: bool = False
+    has_pages: bool = False
 
 
 @contextmanager
@@ -74,21 +80,40 @@ def read_header(file: str | bytes) -> Header:
     StorageError
         If the machine, not the file, is in trouble, and stays so.
     """
-    return retry(lambda: _read_header(file), _called(file))
+
+    def read(file: str | bytes) -> Header:
+        with _opened(file) as image:
+            return _header(image, orientation(image))
+
+    return _attempted(read, file)
 
 
-def _read_header(file: str | bytes) -> Header:
-    with _opened(file) as image:
-        width, height = image.size
-        # A PNG without an eXIf chunk would be decoded just to look for one; a TIFF turns itself.
-        looked_up = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        if looked_up and _orientation(image) >= 5:
-            width, height = height, width
-        return Header((height, width), image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I"))
+def read_range(file: str | bytes) -> Range | None:
+    """Darkest and brightest pixel of a deep image; None, without decoding, for all others.
+
+    Raises
+    ------
+    Unreadable, StorageError
+        See `read_header`.
+    """
+
+    def read(file: str | bytes) -> Range | None:
+        with _opened(file) as image:
+            if not is_deep(image):
+                return None
+            lower = _lower_half(file) if is_deep_color(image) else None
+            image.load()
+            return value_range(image, lower)
+
+    return _attempted(read, file)
 
 
 def decode(
-    file: str | bytes, size: tuple[int, int] | None = None, crop: bool = True, n_channels: int | None = None
+    file: str | bytes,
+    size: tuple[int, int] | None = None,
+    crop: bool = True,
+    n_channels: int | None = None,
+    white: Callable[[], White] = full_range,
 ) -> np.ndarray:
     """Decode one image.
 
@@ -99,9 +124,12 @@ def decode(
     size : (int, int), optional
         (H, W) wanted; large JPEGs are then decoded at a fraction of their size, never below twice the target.
     crop : bool
-        See `fit_image`.
+        See `asterism.images.resample.fit_image`.
     n_channels : int, optional
         1 for grey, 3 for RGB; None leaves it to the image.
+    white : callable
+        Asked what is white only if the image is deep. By default 65535 in integers, 1 in floats none of which exceeds
+        1, and 255 in others.
 
     Returns
     -------
@@ -114,86 +142,100 @@ def decode(
     StorageError
         If the machine, not the file, is in trouble, and stays so.
     """
-    return retry(lambda: _decode(file, size, crop, n_channels), _called(file))
+    return read_image(file, size, crop, n_channels, white)[1]
 
 
-def _called(file: str | bytes) -> str:
-    """What messages call a file."""
-    return file if isinstance(file, str) else "an image"
+def read_image(
+    file: str | bytes,
+    size: tuple[int, int] | None = None,
+    crop: bool = True,
+    n_channels: int | None = None,
+    white: Callable[[], White] = full_range,
+) -> tuple[Header, np.ndarray]:
+    """Header and pixels at once; see `decode`."""
+
+    def read(file: str | bytes) -> tuple[Header, np.ndarray]:
+        with _opened(file) as image:
+            turn = orientation(image)
+            header = _header(image, turn)
+            if size is not None and image.format in ("JPEG", "MPO"):
+                _shrink_on_load(image, size, crop)
+            _check_pixels(image.size)
+            upright = _loaded(image, file, header, white)
+            if turn in TURNS:
+                upright = upright.transpose(TURNS[turn])
+            return header, pixels_of(upright, size, crop, n_channels)
+
+    return _attempted(read, file)
 
 
-def _decode(file: str | bytes, size: tuple[int, int] | None, crop: bool, n_channels: int | None) -> np.ndarray:
-    with _opened(file) as image:
-        if size is not None and image.format in ("JPEG", "MPO"):
-            _shrink_on_load(image, size, crop)
-        if isinstance(image, TiffImageFile):
-            # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
-            # under the width that it has only after the turn: give it back its stored size until then.
-            image._size = (image.tag_v2[256], image.tag_v2[257])
+def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callable[[], White]) -> Image.Image:
+    """The decoded image in mode L or RGB, not turned."""
+    if isinstance(image, TiffImageFile):
+        # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
+        # under the width that it has only after the turn: give it back its stored size until then.
+        image._size = (image.tag_v2[256], image.tag_v2[257])
+    if not header.is_deep:
         image.load()
-        upright = eight_bit(image)
-        turn = _TURNS.get(_orientation(image))
-        if turn is not None:
-            upright = upright.transpose(turn)
-        if n_channels is not None:
-            upright = upright.convert("L" if n_channels == 1 else "RGB")
-        if size is not None:
-            upright = fit_image(upright, size, crop)
-        pixels = np.array(upright)
-        return pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return eight_bit(image)
+    found = white()
+    lower = _lower_half(file) if is_deep_color(image) and found.integer != 65535 else None
+    image.load()
+    return eight_bit(image, found, lower)
 
 
-def eight_bit(image: Image.Image) -> Image.Image:
-    """The image in mode L or RGB.
-
-    Transparent pixels are laid on white, as a page or a viewer shows them. 16 bits are scaled by 1/257, so that 65535
-    becomes 255. Floats are taken as 0–1 where none exceeds 1, else as 0–255. Colour profiles are not applied.
-
-    Raises
-    ------
-    Unreadable
-        If 32-bit pixels lie outside these ranges: any other scale would be a guess.
-    """
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_scaled_to_bytes(np.asarray(image)))
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(page, image.convert("RGBA")).convert(mode)
-    return image if image.mode == mode else image.convert(mode)
+def _lower_half(file: str | bytes) -> Image.Image:
+    with _opened(file) as image:
+        take_lower_half(image)
+        image.load()
+        return image.copy()
 
 
-def sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    """0–65535 to 0–255, rounded to nearest: 65535 / 255 = 257 exactly."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _scaled_to_bytes(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f":
-        if not (low >= 0 and high <= 255):  # also true for nan
-            raise Unreadable(f"float pixels from {low:g} to {high:g}; 0 to 1 or 0 to 255 can be read")
-        return np.rint(values * (255.0 if high <= 1 else 1.0)).astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise Unreadable(f"32-bit pixels from {low} to {high}; 0 to 65535 can be read")
-    return sixteen_to_eight(values)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data, in whatever way: the picture itself may be sound
-        return 1
+def _header(image: Image.Image, turn: int) -> Header:
+    width, height = image.size
+    if turn >= 5:
+        width, height = height, width
+    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    pages = isinstance(image, TiffImageFile) and bool(image.tag_v2.next)
+    return Header((height, width), grey, is_deep(image), pages)
 
 
 def _shrink_on_load(image: Image.Image, size: tuple[int, int], crop: bool) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8 of the size where that still is at least twice what is wanted."""
-    height, width = (size[1], size[0]) if _orientation(image) >= 5 else size
+    height, width = (size[1], size[0]) if orientation(image) >= 5 else size
     scale_x, scale_y = 2 * width / image.width, 2 * height / image.height
     if crop:
         scale_x = scale_y = max(scale_x, scale_y)
     if max(scale_x, scale_y) < 1:
         image.draft(None, (math.ceil(image.width * scale_x), math.ceil(image.height * scale_y)))
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def _attempted(read: Callable[[str | bytes], Any], file: str | bytes) -> Any:
+    """``read(file)``; if the file cannot be read, that of the file without what keeps a sound picture from it."""
+    called = file if isinstance(file, str) else "an image"
+    try:
+        return retry(lambda: read(file), called)
+    except Unreadable:
+        mended = retry(lambda: _mended(file), called)
+        if mended is None:
+            raise
+        return retry(lambda: read(mended), called)
+
+
+def _mended(file: str | bytes) -> bytes | None:
+    """The file with the mark of its end, or without the texts that the pixels do not need; None if that is no help."""
+    try:
+        head, _ = _ends(file)
+        if head.startswith(b"\x89PNG"):
+            return without_texts(_whole(file))
+        return with_end(_whole(file)) if head.startswith(b"\xff\xd8\xff") else None
+    except Exception as error:
+        if is_machine_error(error):
+            raise
+        return None
 
 
 @lru_cache(maxsize=1)
@@ -208,20 +250,128 @@ def _opened(file: str | bytes) -> Iterator[Image.Image]:
     try:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise Unreadable("empty file", identified=False)
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
+        with _identified(file) as image:
             width, height = image.size
             if width * height == 0:
                 raise Unreadable("an image of no pixels")
-            if width * height > MAX_PIXELS:
-                raise Unreadable(f"{width}x{height} pixels, more than the {MAX_PIXELS:,} that are decoded")
+            _check(image, file)
             yield image
     except Unreadable:
         raise
-    except UnidentifiedImageError:
-        raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
     except (OSError, MemoryError) as error:
         if is_machine_error(error):
             raise
         raise Unreadable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
     except Exception as error:  # decoders of damaged files raise anything: SyntaxError, struct.error, KeyError…
         raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def _identified(file: str | bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats())
+    except UnidentifiedImageError:
+        return _open_other(file)
+    tile = image.tile[0] if image.format == "PPM" else None
+    if tile is not None and tile[0] in ("ppm", "ppm_plain"):
+        with image:
+            return _open_pnm(image, file, tile)
+    return image
+
+
+def _open_pnm(image: Image.Image, file: str | bytes, tile: Any) -> Image.Image:
+    _check_pixels(image.size)
+    data = _whole(file, MAX_TEXT_BYTES if tile[0] == "ppm_plain" else MAX_BYTES)[tile[2] :]
+    maxval = tile[3][-1] if isinstance(tile[3], tuple) else 1
+    mode = "L" if image.mode == "I" else image.mode
+    return read_pnm(data, "plain" if tile[0] == "ppm_plain" else "binary", image.size, mode, maxval)
+
+
+def _open_other(file: str | bytes) -> Image.Image:
+    """What `FORMATS` do not open: WebP, HEIF, and what is named in a refusal."""
+    head, tail = _ends(file)
+    kind = kinds.kind_of(head, tail)
+    if kind is None:
+        raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
+    if kind == kinds.WEBP:
+        return _open_webp(_whole(file))
+    if kind in (kinds.HEIF, kinds.AVIF):
+        with suppress(UnidentifiedImageError):
+            return Image.open(io.BytesIO(_whole(file)), formats=_heif_formats(kind.name))
+        raise Unreadable(f"{kind.name} of a kind that is not read, or damaged: convert it to PNG or JPEG")
+    if kind == kinds.TIFF:
+        raise Unreadable(tiff_reason(_whole(file)))
+    raise Unreadable(kind.reason, identified=kind.is_picture)
+
+
+def _open_webp(data: bytes) -> Image.Image:
+    still = first_webp_frame(data)
+    _check_pixels(still.canvas, MAX_WEBP_PIXELS)
+    image = Image.open(io.BytesIO(still.data), formats=("WEBP",))
+    if still.covers:
+        return image
+    with image:
+        page = Image.new("RGBA", still.canvas)  # transparent where the frame does not reach
+        page.paste(image.convert("RGBA"), still.corner)
+        if "exif" in image.info:
+            page.info["exif"] = image.info["exif"]
+    return page
+
+
+def _heif_formats(name: str) -> tuple[str, ...]:
+    """The readers of HEIC or AVIF that are here."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise Unreadable(f"{name} is not read here: pip install pillow-heif, or convert it to PNG or JPEG") from None
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+    if "AVIF" not in Image.OPEN and hasattr(pillow_heif, "register_avif_opener"):
+        pillow_heif.register_avif_opener(decode_threads=1)
+    return tuple(one for one in ("HEIF", "AVIF") if one in Image.OPEN)
+
+
+def _ends(file: str | bytes) -> tuple[bytes, bytes]:
+    """The first bytes of a file and the last, which tell its kind."""
+    if isinstance(file, bytes):
+        return file[: kinds.HEAD], file[-18:]
+    with open(file, "rb") as opened:
+        head = opened.read(kinds.HEAD)
+        opened.seek(max(0, os.path.getsize(file) - 18))
+        return head, opened.read()
+
+
+def _whole(file: str | bytes, most: int | None = None) -> bytes:
+    length, most = len(file) if isinstance(file, bytes) else os.path.getsize(file), most or MAX_BYTES
+    if length > most:
+        raise Unreadable(f"{length:,} bytes, more than the {most:,} that are read of such a file")
+    if isinstance(file, bytes):
+        return file
+    with open(file, "rb") as opened:
+        return opened.read()
+
+
+def _check_pixels(size: tuple[int, int], most: int | None = None) -> None:
+    most = MAX_PIXELS if most is None else min(most, MAX_PIXELS)
+    if size[0] * size[1] > most:
+        raise Unreadable(f"{size[0]}x{size[1]} pixels, more than the {most:,} that are decoded")
+
+
+def _check(image: Image.Image, file: str | bytes) -> None:
+    """Refuse what a header promises where that would take too much memory or time."""
+    if image.format in ("JPEG", "MPO"):  # what is decoded may be an eighth of it, see `_shrink_on_load`
+        _check_pixels(image.size, 2 * MAX_PIXELS)
+        if "progressive" in image.info:
+            _check_scans(image, file)
+        return
+    _check_pixels(image.size)
+    if isinstance(image, TiffImageFile):
+        check_tiff(image)
+    elif image.format in ("BMP", "DIB") and [tile[0] for tile in getattr(image, "tile", ())] == ["bmp_rle"]:
+        _check_pixels(image.size, MAX_RUN_LENGTH_PIXELS)
+
+
+def _check_scans(image: Image.Image, file: str | bytes) -> None:
+    n_bytes = len(file) if isinstance(file, bytes) else os.path.getsize(file)
+    pixels = image.width * image.height
+    if pixels * (n_bytes // 8) > MAX_SCANNED and pixels * n_scans(_whole(file)) > MAX_SCANNED:
+        raise Unreadable(f"a progressive JPEG of {pixels:,} pixels that is gone over too often to be decoded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError
-from asterism.images.decode import Header, Unreadable, decode, quiet, read_header
+from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range
+from asterism.images.depth import Range, SetWhite, White
 from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, load_packed, pack
@@ -25,7 +27,8 @@ LARGEST_NATIVE_SIDE = 128
 DEFAULT_SIDE = 64
 # So many images that could hold colour are looked at before all are called grey.
 COLOR_SAMPLES = 256
-PACKING_VERSION = 1  # part of the cache key: raise it when the same files give other pixels
+LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
+PACKING_VERSION = 2  # part of the cache key: raise it when the same files give other pixels
 
 
 def open_folder(path: str, options: Options, source: str | None = None, parts: tuple[str, ...] = ()) -> ImageSource:
@@ -86,11 +89,14 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     key = _cache_key(called, files, options)
     with quiet():
         pixels, meta = load_packed(key) or _Reading(called, files, skipped, options).pack(key)
+    for line in meta.get("told", ()):
+        warnings.warn(f"{called}: {line}", stacklevel=2)
     failed = {int(index): reason for index, reason in meta["failed"].items()}
     kept = [file for index, file in enumerate(files) if index not in failed]
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
-    origin = options.origin(listing.source, (height, width, channels))
+    white = None if meta.get("white") is None else White(*meta["white"])
+    origin = options.origin(listing.source, (height, width, channels), white=white)
     return ImageSource(pixels, [file.name for file in kept], skipped=skipped, origin=origin), kept
 
 
@@ -103,13 +109,36 @@ class _Reading:
     skipped: list[Skipped]
     options: Options
     failed: dict[int, str] = field(default_factory=dict)
+    paged: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.white = SetWhite(self.options.white, self._ranges, len(self.files))
 
     def pack(self, key: str) -> tuple[torch.Tensor, dict[str, Any]]:
         """Settle size and colour, then decode."""
         size, n_channels = self._settled()
         wanted = [index for index in range(len(self.files)) if index not in self.failed]
         blocks = self._decoded(wanted, size, n_channels)
-        return pack(blocks, len(wanted), (*size, n_channels), key=key, meta=lambda: {"failed": self.failed})
+        return pack(blocks, len(wanted), (*size, n_channels), key=key, meta=self._meta)
+
+    def _meta(self) -> dict[str, Any]:
+        """What is remembered beside the pixels."""
+        told = [*self.white.lines]
+        if self.paged:
+            n = f"{len(self.paged)} of {len(self.files)} files hold"
+            told.append(f"{n} several pages, as {self.files[min(self.paged)].name!r}: the first page of each is taken")
+        return {"failed": self.failed, "white": self.white.found, "told": told}
+
+    def _ranges(self) -> Iterator[Range]:
+        """The ranges of all files of more than 8 bits."""
+        for block in in_blocks(self._range, len(self.files), 4096):
+            yield from (found for found in block if found is not None)
+
+    def _range(self, index: int) -> Range | None:
+        try:
+            return read_range(self.files[index].content)
+        except Unreadable:  # said where it is decoded
+            return None
 
     def _decoded(self, wanted: list[int], size: tuple[int, int], n_channels: int) -> Iterator[np.ndarray]:
         """Blocks (b, H, W, C) of the files at the indices ``wanted``."""
@@ -117,10 +146,13 @@ class _Reading:
         def load(position: int) -> np.ndarray | None:
             index = wanted[position]
             try:
-                return decode(self.files[index].content, size, self.options.crop, n_channels)
+                header, pixels = read_image(self.files[index].content, size, self.options.crop, n_channels, self.white)
             except Unreadable as error:
                 self._note(index, error)
                 return None
+            if header.has_pages:
+                self.paged.add(index)
+            return pixels
 
         n_read = 0
         for block in in_blocks(load, len(wanted), block_length((*size, n_channels))):
@@ -146,7 +178,7 @@ class _Reading:
             side = self.options.photo_side or DEFAULT_SIDE
             size = first if native else (side, side)
         if n_channels is None:
-            colored = [i for i, header in enumerate(headers) if header is not None and not header.is_grey]
+            colored = {i: header.size for i, header in enumerate(headers) if header is not None and not header.is_grey}
             n_channels = 1 if self._all_grey(colored) else 3
         return size, n_channels
 
@@ -157,23 +189,22 @@ class _Reading:
             self._note(index, error)
             return None
 
-    def _all_grey(self, colored: list[int]) -> bool:
-        """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B everywhere)."""
+    def _all_grey(self, colored: dict[int, tuple[int, int]]) -> bool:
+        """Whether evenly spaced samples of the files that could hold colour, given by size, hold none (R = G = B)."""
         step = -(-len(colored) // COLOR_SAMPLES) or 1
-        for index in colored[::step]:  # photographs end this at the first
+        for index, (height, width) in list(colored.items())[::step]:  # photographs end this at the first
+            large = height * width > LARGE
             try:
-                pixels = decode(self.files[index].content)
+                pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, crop=False)
             except Unreadable:
                 continue
-            if bool((pixels != pixels[:, :, :1]).any()):
+            if any(not np.array_equal(pixels[..., 0], pixels[..., i]) for i in range(1, pixels.shape[2])):
                 return False
         return True
 
     def _note(self, index: int, error: Unreadable) -> None:
         """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""
         file, reason = self.files[index], error.reason
-        if not error.identified and file.name.lower().endswith((".heic", ".heif")):
-            reason = "HEIC images cannot be read here: convert them to JPEG"
         archive = None if error.identified else archive_reason(file.name)
         reason = archive or reason
         if self.options.strict and (error.identified or archive or file.looks_like_image):
@@ -206,6 +237,7 @@ def _cache_key(called: str, files: Sequence[Listed], options: Options) -> str:
         options.crop,
         options.strict,
         options.photo_side,
+        options.white,
     ]
     digest.update(repr(asked).encode())
     for file in files:

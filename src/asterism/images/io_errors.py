@@ -11,6 +11,15 @@ from asterism.errors import StorageError
 
 T = TypeVar("T")
 
+
+class Unreadable(Exception):
+    """A file that gives no image; `reason` is one line, `identified` says whether it looked like an image at all."""
+
+    def __init__(self, reason: str, identified: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.identified = " ".join(reason.split()), identified
+
+
 # What these say holds for the machine, the disk, or the user's rights. The bytes of a file are not known to be wrong.
 _NAMES = [
     *("EACCES", "EPERM", "EROFS"),  # rights

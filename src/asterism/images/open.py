@@ -33,6 +33,7 @@ def open_images(
     layout: str | None = None,
     strict: bool = False,
     photo_side: int | None = None,
+    white: float | tuple[int | None, float | None] | None = None,
 ) -> ImageSource:
     """Open images, whatever they are.
 
@@ -58,6 +59,9 @@ def open_images(
         Raise at the first damaged image of a folder, instead of listing it in ``skipped``.
     photo_side : int, optional
         Instead of 64, what the photos of a folder become where no ``size`` is given (224 for pre-trained networks).
+    white : float or (int, float), optional
+        What is white in files of more than 8 bits, as 4095; a pair tells it of integers and of floats. By default the
+        brightest pixel of all files of a folder tells, and a warning says what was taken.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def open_images(
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
-    options = Options.checked(size, color, crop, layout, strict, photo_side)
+    options = Options.checked(size, color, crop, layout, strict, photo_side, white)
     if isinstance(X, ImageSource):
         return X
     paths = as_paths(X)
@@ -110,7 +114,7 @@ def reopen(origin: Mapping[str, Any]) -> ImageSource:
         raise InputError("these images came from memory, not from a file: pass them again")
     if as_paths(source) is None:
         raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
-    known = ("size", "color", "crop", "layout", "strict", "photo_side")
+    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white")
     return open_images(source, **{key: origin[key] for key in known if key in origin})
 
 

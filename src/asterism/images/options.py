@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asterism.errors import InputError
+from asterism.images.depth import White
 
 LAYOUTS = ("NHW", "NHWC", "NCHW", "ND")
 COLORS = ("grey", "rgb")
@@ -23,10 +25,18 @@ class Options:
     layout: str | None = None
     strict: bool = False
     photo_side: int | None = None
+    white: White | None = None
 
     @classmethod
     def checked(
-        cls, size: Any, color: Any, crop: Any, layout: Any, strict: Any, photo_side: int | None = None
+        cls,
+        size: Any,
+        color: Any,
+        crop: Any,
+        layout: Any,
+        strict: Any,
+        photo_side: int | None = None,
+        white: Any = None,
     ) -> Options:
         """Options with every value in its one spelling.
 
@@ -44,7 +54,7 @@ class Options:
         for name, value in (("crop", crop), ("strict", strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
-        return cls(_checked_size(size), color, crop, layout, strict, photo_side)
+        return cls(_checked_size(size), color, crop, layout, strict, photo_side, _checked_white(white))
 
     @property
     def n_channels(self) -> int | None:
@@ -52,7 +62,11 @@ class Options:
         return None if self.color is None else 1 if self.color == "grey" else 3
 
     def origin(
-        self, source: str | list[str] | None, shape: tuple[int, int, int], is_table: bool = False
+        self,
+        source: str | list[str] | None,
+        shape: tuple[int, int, int],
+        is_table: bool = False,
+        white: White | None = None,
     ) -> dict[str, Any]:
         """What opens the same images again, as plain JSON.
 
@@ -67,11 +81,30 @@ class Options:
             (H, W, C) of the packed images.
         is_table : bool
             Vectors have neither size nor colour.
+        white : White, optional
+            What was white in pixels of more than 8 bits, if there were such.
         """
         height, width, channels = shape
         size = None if is_table else [height, width]
         color = None if is_table else "grey" if channels == 1 else "rgb"
-        return {"source": source, "size": size, "color": color, "crop": self.crop, "layout": self.layout}
+        found = {"source": source, "size": size, "color": color, "crop": self.crop, "layout": self.layout}
+        return found if white is None else {**found, "white": list(white)}
+
+
+def _checked_white(white: Any) -> White | None:
+    if white is None or isinstance(white, White):
+        return white
+    pair = tuple(white) if isinstance(white, (tuple, list)) else (white, white)
+    if len(pair) == 2 and all(one is None or _is_level(one) for one in pair):
+        integer, floating = pair
+        return White(
+            None if integer is None else min(65535, int(integer)), None if floating is None else float(floating)
+        )
+    raise InputError(f"white={white!r} cannot be used: white must be None, or the value of white, as 4095 or 1.0")
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
 
 
 def source_words(origin: Mapping[str, Any] | None) -> str:

@@ -1,0 +1,119 @@
+"""An image of Pillow's in any mode -> 8-bit pixels, grey or RGB: the same for files and for images in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from asterism.images.depth import STRIP, White, deep_values, strips, to_eight_bits, value_range, white_for
+from asterism.images.io_errors import Unreadable
+from asterism.images.resample import fit_image
+
+TURNS = {  # EXIF orientation -> what makes it upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, of an image that is not loaded yet; what is none of these means nothing."""
+    # A TIFF turns itself; a PNG would be decoded just to look for what stands behind its pixels.
+    if image.format == "TIFF" or (image.format == "PNG" and not any(key in image.info for key in _EXIF_OF_PNG)):
+        return 1
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+        return int(found) if found in TURNS else 1
+    except Exception:  # damaged EXIF data, in whatever way: the picture itself may be sound
+        return 1
+
+
+def image_pixels(image: Image.Image, white: White | None = None) -> np.ndarray:
+    """The pixels that an image of Pillow's has as a file: upright, transparent parts on white, 8 bits.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Any mode. One that comes from a file is turned as its EXIF data say.
+    white : White
+        For modes I and F; `asterism.images.depth.white_of_images` finds that of a list.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 1) or (H, W, 3)
+        uint8.
+
+    Raises
+    ------
+    Unreadable
+    """
+    turn = orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
+    try:
+        upright = eight_bit(image, white)
+    except ValueError as error:  # a mode that only a few of Pillow's functions know
+        reason = f"{image.mode} is a mode of Pillow's that is not read: pass image.convert('RGB')"
+        raise Unreadable(reason) from error
+    return pixels_of(upright.transpose(TURNS[turn]) if turn in TURNS else upright, None, True, None)
+
+
+def eight_bit(image: Image.Image, white: White | None = None, lower: Image.Image | None = None) -> Image.Image:
+    """The image in mode L or RGB.
+
+    Transparent pixels are laid on white, as a page or a viewer shows them. Deep ones are scaled so that white becomes
+    255; 65535 by 1/257. Colour profiles are not applied.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    white : White
+    lower : PIL.Image.Image, optional
+        The lower half of a colour image of 16 bits, of which ``image`` is the upper.
+
+    Raises
+    ------
+    Unreadable
+        If deep pixels lie outside the scale: any other would be a guess.
+    """
+    deep = image.mode.startswith("I") or image.mode == "F" or lower is not None
+    top = white_for(value_range(image, lower), white or White()) if deep else 0.0
+    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    mode = "L" if grey else "RGB"
+    if image.width * image.height <= STRIP:
+        return _converted(image, lower, mode, top)
+    if image.mode == mode and not deep and not image.has_transparency_data:
+        return image
+    whole = Image.new(mode, image.size)
+    for box in strips(image.size):  # else there would be three of them in memory
+        part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, top)
+        whole.paste(part, box[:2])
+    return whole
+
+
+def _converted(image: Image.Image, lower: Image.Image | None, mode: str, top: float) -> Image.Image:
+    if top:
+        scaled = Image.fromarray(to_eight_bits(deep_values(image, lower), top))
+        if image.mode == "RGBA":
+            scaled.putalpha(image.getchannel("A"))
+        image = scaled
+    if image.mode == "La":  # premultiplied
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(page, image.convert("RGBA")).convert(mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def pixels_of(upright: Image.Image, size: tuple[int, int] | None, crop: bool, n_channels: int | None) -> np.ndarray:
+    """Pixels (H, W, C) of an image in mode L or RGB, resampled and recoloured where that is asked for."""
+    if n_channels is not None:
+        upright = upright.convert("L" if n_channels == 1 else "RGB")
+    if size is not None:
+        upright = fit_image(upright, size, crop)
+    pixels = np.array(upright)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]

@@ -1,0 +1,228 @@
+"""Pixels of more than 8 bits: what is white in them, settled once for a whole set and said in a line.
+
+A file of 16 bits does not say whether 4095 or 65535 is white, nor one of floats whether 1 or 255 is. The brightest
+pixel of all files of a set tells, so that a dark image stays darker than its neighbours; where it does not tell, the
+files are refused. New images of a run are seen with the white of its fit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from asterism.images.io_errors import Unreadable
+
+BITS = (8, 10, 12, 14, 16)  # what cameras and scanners store in 16 bits
+LEAST = 32  # a brightest pixel below says nothing: a mask of a few classes, or an image that is nearly black
+STRIP = 2**22  # pixels that are converted together
+_LOWER_HALF = {
+    "L": "B",
+    "B": "L",
+    "N": "B" if sys.byteorder == "little" else "L",
+}  # byte order that gives the other one
+
+
+class White(NamedTuple):
+    """The values that become 255 in integers and floats; 0 where each image tells for itself, None where none can."""
+
+    integer: int | None = 65535
+    floating: float | None = 0
+
+
+def full_range() -> White:
+    """The white of an image of no set."""
+    return White()
+
+
+class Range(NamedTuple):
+    """Darkest and brightest pixel of one deep image."""
+
+    is_float: bool
+    low: float
+    high: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether such pixels have a scale at all: neither NaN, nor negative, nor too large."""
+        return bool(self.low >= 0 and self.high <= (255 if self.is_float else 65535))
+
+
+def sixteen_to_eight(values: np.ndarray) -> np.ndarray:
+    """0–65535 to 0–255, rounded to nearest: 65535 / 255 = 257 exactly."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows, of about `STRIP` pixels each, that make up an image of a (width, height)."""
+    width, height = size
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        yield 0, top, width, min(top + rows, height)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image, not loaded yet, has more than 8 bits a pixel without saying what is white in them."""
+    return image.mode.startswith("I") or image.mode == "F" or is_deep_color(image)
+
+
+def is_deep_color(image: Image.Image) -> bool:
+    """Whether it is a colour file of 16 bits, not loaded yet: Pillow decodes the upper 8 of them."""
+    modes = [_raw_mode(tile) for tile in getattr(image, "tile", ())[:1]]
+    return bool(modes) and modes[0].partition(";")[0] in ("RGB", "RGBA", "RGBX") and modes[0][-4:-1] == ";16"
+
+
+def take_lower_half(image: Image.Image) -> None:
+    """Have the lower 8 bits of such a file decoded instead: those that the other order of bytes takes for the upper."""
+    changed = []
+    for tile in image.tile:  # type: ignore[attr-defined]  # every file has one
+        mode = _raw_mode(tile)
+        other = mode[:-1] + _LOWER_HALF[mode[-1]]
+        args = other if isinstance(tile[3], str) else (other, *tile[3][1:])
+        changed.append(tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args))
+    image.tile = changed  # type: ignore[attr-defined]
+
+
+def _raw_mode(tile: Any) -> str:
+    args = tile[3]
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def deep_values(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
+    """Pixels (H, W) or (H, W, 3) as the file holds them; ``lower`` has the lower half of a colour image."""
+    if lower is None:
+        return np.asarray(image)
+    upper = np.asarray(image)[..., :3].astype(np.uint16)
+    return (upper << 8) | np.asarray(lower)[..., :3]
+
+
+def value_range(image: Image.Image, lower: Image.Image | None = None) -> Range:
+    """The range of a loaded deep image."""
+    parts = []
+    for box in strips(image.size):
+        part = deep_values(image.crop(box), None if lower is None else lower.crop(box))
+        parts.append((part.min(), part.max()))
+    low, high = (float(one) for one in (np.min([low for low, _ in parts]), np.max([high for _, high in parts])))
+    return Range(image.mode == "F", low, high)  # a NaN anywhere makes both NaN
+
+
+def white_for(found: Range, white: White) -> float:
+    """What becomes 255 in an image of that range.
+
+    Raises
+    ------
+    Unreadable
+        If that is not known, or pixels lie outside it: any other scale would be a guess.
+    """
+    if found.is_float:
+        top = white.floating or (1.0 if white.floating == 0 and found.high <= 1 else 255.0)
+        if not (found.low >= 0 and found.high <= top) or white.floating is None:
+            can = (
+                "0 to 1 or 0 to 255"
+                if white.floating in (0, None) or not found.usable
+                else f"0 to {top:g}, as of the set,"
+            )
+            raise Unreadable(f"float pixels from {found.low:g} to {found.high:g}; {can} can be read")
+        return top
+    low, high = int(found.low), int(found.high)
+    if not found.usable:
+        raise Unreadable(f"32-bit pixels from {low} to {high}; 0 to 65535 can be read")
+    if not white.integer:
+        raise Unreadable(f"16-bit pixels of no value above {high}: what is white cannot be told; scale them to 8 bits")
+    if high > white.integer:
+        raise Unreadable(f"16-bit pixels up to {high} where {white.integer} is white in the set")
+    return white.integer
+
+
+def to_eight_bits(values: np.ndarray, white: float) -> np.ndarray:
+    """uint8 of pixels from 0 to ``white``."""
+    if white == 65535:
+        return sixteen_to_eight(values)
+    return np.rint(values * (255.0 / white)).astype(np.uint8)
+
+
+def white_of_set(ranges: Sequence[Range], n: int) -> tuple[White, list[str]]:
+    """One white for all.
+
+    Parameters
+    ----------
+    ranges : sequence of Range
+        Of the deep images.
+    n : int
+        Number of all images, for the lines.
+
+    Returns
+    -------
+    white : White
+    lines : list of str
+        What a person must hear of it.
+    """
+    integers = [one for one in ranges if one.usable and not one.is_float]
+    floats = [one for one in ranges if one.usable and one.is_float]
+    integer, integer_lines = _integer_white(integers, n)
+    floating, float_lines = _float_white(floats, n)
+    return White(integer, floating), integer_lines + float_lines
+
+
+def _integer_white(found: Sequence[Range], n: int) -> tuple[int | None, list[str]]:
+    high = int(max((one.high for one in found), default=0))
+    if high == 0:
+        return 65535, []
+    if high < LEAST:
+        return None, []
+    bits = next(bits for bits in BITS if high < 2**bits)
+    hold = f"{len(found)} of {n} files hold 16-bit values"
+    if bits < 16:
+        return 2**bits - 1, [f"{hold} up to {high}: taken as {bits} bit (0…{2**bits - 1})"]
+    dim = [one for one in found if one.high < 2**12]
+    if 2 * len(dim) < len(found):
+        return 65535, []
+    return 65535, [f"{hold}, {len(dim)} of them no value above 4095: all are taken as 16 bit (0…65535), up to {high}"]
+
+
+def _float_white(found: Sequence[Range], n: int) -> tuple[float | None, list[str]]:
+    high = max((one.high for one in found), default=0.0)
+    if not found:
+        return 0, []
+    hold = f"{len(found)} of {n} files hold float values up to {high:.4g}"
+    if high <= 1:
+        return 1.0, [f"{hold}: taken as 0…1"]
+    if high < LEAST:
+        return (1.0 if any(one.high <= 1 for one in found) else None), []
+    dark = sum(one.high <= 1 for one in found)
+    return 255.0, [f"{hold}{f', {dark} of them none above 1' if dark else ''}: taken as 0…255"]
+
+
+def white_of_images(images: Sequence[Image.Image]) -> tuple[White, list[str]]:
+    """`white_of_set` of images in memory, of which only those in modes I and F count."""
+    deep = [image for image in images if image.mode.startswith("I") or image.mode == "F"]
+    return white_of_set([value_range(image) for image in deep], len(images))
+
+
+class SetWhite:
+    """The white of a set, looked for when the first deep image asks for it; threads may ask together.
+
+    Parameters
+    ----------
+    given : White or None
+        That of a fit, which holds for new images too.
+    ranges : callable
+        Gives the ranges of all deep images of the set.
+    n : int
+        Number of images of the set.
+    """
+
+    def __init__(self, given: White | None, ranges: Callable[[], Iterable[Range]], n: int) -> None:
+        self.found, self.lines = given, list[str]()
+        self._ranges, self._n, self._lock = ranges, n, Lock()
+
+    def __call__(self) -> White:
+        """The white."""
+        with self._lock:
+            if self.found is None:
+                self.found, self.lines = white_of_set(list(self._ranges()), self._n)
+            return self.found

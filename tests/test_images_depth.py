@@ -1,0 +1,218 @@
+"""Images of more than 8 bits: one white for a whole set, said, kept for new images, refused where it is a guess."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism import KMeans, load
+from asterism.errors import InputError
+from asterism.images import open_images, reopen
+from asterism.images.convert import image_pixels
+from asterism.images.decode import decode, read_header
+from asterism.images.depth import White, white_of_images
+
+RAMP = np.linspace(0, 1, 256).reshape(16, 16)
+
+
+def deep(folder: Path, highs, dtype="u2", ending="tif") -> Path:
+    """Ramps from 0 to each of the highs."""
+    folder.mkdir(exist_ok=True)
+    for i, high in enumerate(highs):
+        Image.fromarray((RAMP * high).astype(dtype)).save(folder / f"{i}.{ending}")
+    return folder
+
+
+def told(path, **options):
+    """The opened images, and what was said of them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        opened = open_images(path, **options)
+    return opened, [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize(("dtype", "ending"), [("u2", "png"), ("u2", "tif"), ("i4", "tif")])
+@pytest.mark.parametrize(("high", "bits"), [(255, 8), (130, 8), (1023, 10), (4095, 12), (3000, 12), (16383, 14)])
+def test_the_brightest_pixel_of_the_set_tells_the_bits(tmp_path, dtype, ending, high, bits):
+    opened, lines = told(deep(tmp_path / "a", [high, high / 2], dtype, ending))
+    assert lines == [
+        f"folder '{tmp_path / 'a'}': 2 of 2 files hold 16-bit values up to {high}: taken as {bits} bit "
+        f"(0…{2**bits - 1})"
+    ]
+    brightest = opened.pixels.amax((1, 2, 3)).tolist()
+    assert brightest == pytest.approx([high / (2**bits - 1) * 255, high / (2**bits - 1) * 127.5], abs=1)
+    assert opened.origin["white"] == [2**bits - 1, 0]
+
+
+def test_full_16_bits_are_the_rule_and_not_said(tmp_path):
+    opened, lines = told(deep(tmp_path / "a", [65535, 40000, 257 * 9]))
+    assert lines == []
+    assert opened.pixels.amax((1, 2, 3)).tolist() == [255, 156, 9]
+    _, lines = told(deep(tmp_path / "b", [65535, 4095, 4000]))  # most would be black
+    assert "2 of them no value above 4095: all are taken as 16 bit" in lines[0]
+
+
+def test_a_dark_float_frame_stays_darker_than_its_neighbours(tmp_path):
+    opened, lines = told(deep(tmp_path / "a", [200, 0.9, 150], "f4"))
+    assert opened.pixels.amax((1, 2, 3)).tolist() == [200, 1, 150]
+    assert "3 of 3 files hold float values up to 200, 1 of them none above 1: taken as 0…255" in lines[0]
+    opened, lines = told(deep(tmp_path / "b", [1, 0.5], "f4"))
+    assert opened.pixels.amax((1, 2, 3)).tolist() == [255, 128]
+    assert "up to 1: taken as 0…1" in lines[0]
+
+
+def test_what_would_be_a_guess_is_refused(tmp_path):
+    with pytest.raises(InputError, match="16-bit pixels of no value above 20: what is white cannot be told"):
+        open_images(deep(tmp_path / "masks", [20, 3]))
+    with pytest.raises(InputError, match=r"float pixels from 0 to 1\.2; 0 to 1 or 0 to 255"):
+        open_images(deep(tmp_path / "floats", [1.2], "f4"))
+    opened, _ = told(deep(tmp_path / "one", [1, 1.2, 0.5], "f4"))
+    assert opened.names == ["0.tif", "2.tif"]  # the one is listed, the others keep their scale
+    assert opened.pixels.max() == 255
+
+
+def deep_png(path: Path, pixels: np.ndarray) -> None:
+    """A PNG of 16-bit colours, which Pillow reads but does not write."""
+    height, width, channels = pixels.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def deep_tiff(path: Path, pixels: np.ndarray, order: str) -> None:
+    """An uncompressed TIFF of 16-bit colours in one strip."""
+    height, width, _ = pixels.shape
+    data = pixels.astype(f"{order}u2").tobytes()
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data))]
+    form = {"<": "II*\0", ">": "MM\0*"}[order].encode() + struct.pack(f"{order}I", 8)
+    entries = b""
+    for tag, kind, n, value in tags:
+        packed = struct.pack(f"{order}HH", value, 0) if kind == 3 and n == 1 else struct.pack(f"{order}I", value)
+        entries += struct.pack(f"{order}HHI", tag, kind, n) + packed
+    head = form + struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    path.write_bytes(head.ljust(122, b"\0") + struct.pack(f"{order}3H", 16, 16, 16) + data)
+
+
+@pytest.mark.parametrize("kind", ["png", "png-alpha", "tiff<", "tiff>"])
+def test_colours_of_12_bits_in_16(tmp_path, kind):
+    values = np.stack([RAMP * 4095, RAMP.T * 2000, RAMP[::-1] * 4095], axis=2).round().astype(np.uint16)
+    if kind.startswith("png"):
+        alpha = np.full((16, 16, 1), 65535, np.uint16)
+        deep_png(tmp_path / "a.png", np.concatenate([values, alpha], axis=2) if "alpha" in kind else values)
+    else:
+        deep_tiff(tmp_path / "a.tif", values, kind[-1])
+    opened, lines = told(tmp_path)
+    assert "up to 4095: taken as 12 bit" in lines[0]
+    assert (opened.pixels[0].numpy() == np.rint(values * (255 / 4095))).all()
+    assert (decode(str(next(tmp_path.iterdir()))) == values >> 8).all()  # of no set: 16 bits, as Pillow has them
+
+
+def test_size_and_colour_given_find_the_same_white(tmp_path):
+    found = [told(deep(tmp_path / "a", [4095, 900]), **options) for options in ({}, {"size": 16, "color": "grey"})]
+    assert found[0][0].fingerprint == found[1][0].fingerprint
+    assert found[0][1] == found[1][1]
+
+
+def test_white_given(tmp_path):
+    folder = deep(tmp_path / "a", [3000, 900])
+    opened, lines = told(folder, white=3000)
+    assert lines == []
+    assert opened.pixels.max() == 255
+    assert len(told(folder, white=1000)[0].skipped) == 1  # a larger value belongs to another scale
+    assert open_images(deep(tmp_path / "f", [40.0], "f4"), white=40).pixels.max() == 255
+    for wrong in ("4095", -1, float("nan"), (1, 2, 3), True):
+        with pytest.raises(InputError, match="white="):
+            open_images(folder, white=wrong)
+
+
+def test_new_images_are_seen_with_the_white_of_the_fit(tmp_path):
+    folder, new = deep(tmp_path / "a", [4095, 4000, 900, 700]), deep(tmp_path / "b", [900, 700])
+    with pytest.warns(UserWarning, match="12 bit"):
+        images = open_images(folder)
+    fitted = KMeans(2, random_state=0, run_dir=tmp_path / "run").fit(images)
+    expected = fitted.labels_[2:].tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is to be found out any more
+        assert fitted.predict(new).tolist() == expected
+        assert load(tmp_path / "run").predict(new).tolist() == expected
+        fitted.save(tmp_path / "saved")
+        assert load(tmp_path / "saved").predict(new).tolist() == expected
+        assert reopen(images.origin).fingerprint == images.fingerprint
+
+
+def test_packed_images_say_it_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.images.pack.memory_budget", lambda: 0)
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    folder = deep(tmp_path / "a", [4095])
+    first, second = told(folder), told(folder)
+    assert first[1] == second[1] != []
+    assert first[0].origin == second[0].origin
+
+
+def test_pages_are_said(tmp_path):
+    pages = [Image.new("L", (8, 8), value) for value in (50, 150)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    pages[1].save(tmp_path / "single.tif")
+    for options in ({}, {"size": 8, "color": "grey"}):
+        opened, lines = told(tmp_path, **options)
+        assert "1 of 2 files hold several pages, as 'stack.tif': the first page of each is taken" in lines[0]
+        assert opened.pixels[:, 0, 0, 0].tolist() == [150, 50]
+
+
+# --- images of Pillow's -----------------------------------------------------------------------------------------------
+
+
+def as_file(image: Image.Image, path: Path, **options) -> np.ndarray:
+    image.save(path, **options)
+    return decode(str(path))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"])
+def test_an_image_in_memory_has_the_pixels_of_its_file(tmp_path, mode):
+    colours = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    image = Image.fromarray(colours)
+    image = Image.fromarray(colours[..., 0] * np.uint16(250)) if mode == "I;16" else image.convert(mode)
+    assert (image_pixels(image) == as_file(image, tmp_path / ("x.tif" if mode == "I" else "x.png"))).all()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "F", "PA", "HSV", "La", "RGBa", "RGBX"])
+def test_an_image_in_memory_of_a_mode_that_png_lacks(tmp_path, mode):
+    colour = Image.new("RGBA", (4, 4), (200, 30, 60, 255))
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(colour.convert("RGB"), srgb, lab, outputMode="LAB")
+    elif mode == "PA":
+        image = colour.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE).convert("PA")
+    else:
+        image = colour.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, "RGB")).convert(mode)
+    grey = mode in ("F", "La")
+    assert np.abs(image_pixels(image)[0, 0].astype(int) - ([84] if grey else [200, 30, 60])).max() <= 3
+
+
+def test_a_turned_file_is_turned_once(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        assert image_pixels(image).shape == (3, 2, 1) == (*read_header(str(tmp_path / "x.png")).size, 1)
+        assert image_pixels(image.rotate(90, expand=True)).shape == (3, 2, 1)  # made upright by its owner
+
+
+def test_the_white_of_a_list_of_images():
+    images = [Image.fromarray((RAMP * high).astype(np.uint16)) for high in (4095, 900)] + [Image.new("RGB", (4, 4))]
+    white, lines = white_of_images(images)
+    assert white == White(4095, 0)
+    assert lines == ["2 of 3 files hold 16-bit values up to 4095: taken as 12 bit (0…4095)"]
+    assert image_pixels(images[1], white).max() == 56
