@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism.methods.dec import DEC
     from asterism.methods.deepcluster import DeepCluster
     from asterism.methods.deepcluster_v2 import DeepClusterV2
+    from asterism.methods.diffusion import Diffusion
     from asterism.methods.ensemble import InfiniteEnsemble
     from asterism.methods.factorisation import DeepSemiNMF, GraphNMF
     from asterism.methods.fcn import FCN
@@ -46,6 +47,7 @@ __all__ = [
     "DeepCluster",
     "DeepClusterV2",
     "DeepSemiNMF",
+    "Diffusion",
     "FCAEKMeans",
     "GraphDegreeLinkage",
     "GraphNMF",

@@ -62,6 +62,7 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
         "nmf-d": "asterism.methods.factorisation:DeepSemiNMF",
         "tsc-d": "asterism.methods.task_specific:TaskSpecificClustering",
         "iec": "asterism.methods.ensemble:InfiniteEnsemble",
+        "diffusion": "asterism.methods.diffusion:Diffusion",
         "fcn": "asterism.methods.fcn:FCN",
         "temi": "asterism.methods.temi:TEMI",
         "cnn": "asterism.methods.cnn_baselines:CNN",

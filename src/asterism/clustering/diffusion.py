@@ -1,0 +1,133 @@
+"""Diffusion maps: vectors in which samples that many short steps join lie together (Coifman and Lafon, *Diffusion
+maps*, Applied and Computational Harmonic Analysis 21, 2006).
+
+A walk on the graph of nearest neighbours, A symmetric with degrees D, goes from i to j with probability A_ij / D_ii.
+The eigenvectors ψ_l of D^(−½) A D^(−½) and their eigenvalues λ_l place each sample where t steps of the walk lead it:
+(λ_1^t ψ_1(i), …, λ_m^t ψ_m(i)), brought to length 1 (Ng, Jordan and Weiss 2001).
+
+How many neighbours and how many eigenvectors are right differs from set to set, above all where there are few groups,
+and labels, which would tell, there are none. So all of several choices are made, and the inner products of samples are
+averaged over them: the rows of all embeddings side by side have just those products, and their leading principal axes
+keep what most choices agree on. No label is averaged, so none is blurred.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigsh
+from sklearn.utils.extmath import randomized_svd
+
+from asterism.clustering.graph import knn, neighbors
+
+# Chosen by the classes of many parts of Flowers-102, Scene-15, CIFAR-10, COIL-100, CMU-PIE and UKBench, with features of
+# MobileNetV2 and SqueezeNet: docs/photographs.md shows how little hangs on them.
+NEIGHBORS = (5, 8, 12, 20)  # of the graphs
+WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # eigenvectors for each group that is looked for
+NARROWEST, WIDEST = 16, 256  # eigenvectors: of so many groups at least; so many at most, or one a group
+STEPS = 2  # t
+DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
+TOLERANCE = 1e-5  # of eigenvalues
+FAINTEST = 1e-3  # weight of a link that joins parts of a graph which share none
+
+
+def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.RandomState) -> np.ndarray:
+    """The averaged diffusion map of samples.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Euclidean distances are taken.
+    n_clusters : int
+        k, the number of groups that will be looked for.
+    random_state : RandomState
+        Draws the vector from which the search for eigenvectors starts.
+
+    Returns
+    -------
+    ndarray of shape (N, P), float32
+        P = max(k, 16), at most N; rows of length 1. O(N²·D) time for the neighbours, O(N·k) memory.
+    """
+    n = len(X)
+    if n <= 2:
+        return np.eye(n, dtype=np.float32)
+    indices, distances = knn(X, max(NEIGHBORS))
+    n_axes = min(max(n_clusters, NARROWEST), n)
+    widths = sorted({min(math.ceil(ratio * n_axes), max(n_axes, WIDEST), n) for ratio in WIDTHS})
+    start = random_state.uniform(0.5, 1.5, n)
+    maps = []
+    for n_neighbors in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
+        graph = symmetric_graph(indices[:, :n_neighbors], distances[:, :n_neighbors], X)
+        values, vectors = _leading(_normalised(graph), widths[-1], start)
+        steps = vectors * np.maximum(values, 0.0) ** STEPS
+        maps += [_unit(steps[:, :width]) for width in widths]
+    together = np.concatenate(maps, axis=1, dtype=np.float32)
+    left, scale, _ = randomized_svd(together, n_axes, random_state=random_state)
+    return _unit(left * scale).astype(np.float32)
+
+
+def local_weights(distances: np.ndarray) -> np.ndarray:
+    """exp(−(d² − d²_1) / s): weights of neighbours that fall from a sample's nearest on, at its own scale.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (N, K)
+        Squared distances, each row increasing; s is the mean of d² − d²_1 over the row.
+
+    Returns
+    -------
+    ndarray of shape (N, K)
+        In (0, 1]; 1 for the nearest, and wherever all are equally far.
+    """
+    beyond = distances - distances[:, :1]
+    scale = beyond.sum(1, keepdims=True) / max(1, beyond.shape[1] - 1)
+    return np.exp(-np.divide(beyond, scale, out=np.zeros_like(beyond), where=scale > 0))
+
+
+def symmetric_graph(indices: np.ndarray, distances: np.ndarray, X: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Graph (W + Wᵀ) / 2 of `local_weights` W (N, K) to neighbours; faint links join parts that share none."""
+    n, width = indices.shape
+    starts = np.arange(n + 1, dtype=np.int64) * width
+    graph = scipy.sparse.csr_matrix((local_weights(distances).ravel(), indices.ravel(), starts), shape=(n, n))
+    graph = (graph + graph.T) / 2
+    while True:  # each round at least halves the parts
+        n_parts, parts = connected_components(graph, directed=False)
+        if n_parts == 1:
+            return graph.tocsr()
+        links = scipy.sparse.lil_matrix((n, n))
+        for part in np.argsort(np.bincount(parts))[:-1]:
+            i, j = _way_out(X, parts == part)
+            links[i, j] = links[j, i] = FAINTEST
+        graph = graph.maximum(links.tocsr())
+
+
+def _way_out(X: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
+    """The shortest link from the samples inside a part to those outside."""
+    own, others = np.flatnonzero(inside), np.flatnonzero(~inside)
+    found, distances = neighbors(X[own], X[others], 1)
+    nearest = int(distances[:, 0].argmin())
+    return int(own[nearest]), int(others[found[nearest, 0]])
+
+
+def _normalised(graph: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    """D^(−½) A D^(−½)."""
+    root = scipy.sparse.diags(np.asarray(graph.sum(1)).ravel() ** -0.5)
+    return (root @ graph @ root).tocsr()
+
+
+def _leading(matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues (M,), in decreasing order, and their vectors (N, M)."""
+    n = len(start)
+    if n <= DENSE or 3 * width >= n:
+        values, vectors = np.linalg.eigh(matrix.toarray())
+    else:
+        values, vectors = eigsh(matrix, width, which="LA", v0=start, tol=TOLERANCE)
+    order = np.argsort(-values, kind="stable")[:width]
+    return values[order], vectors[:, order]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

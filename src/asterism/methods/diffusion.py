@@ -1,0 +1,140 @@
+"""Groups of photographs, or of any vectors, by diffusion maps: no training, seconds for thousands of images.
+
+Frozen features of a pre-trained network → `asterism.clustering.diffusion` → k-means. What a graph of neighbours knows
+of the features' shape, k-means on the features themselves does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from asterism.clustering.diffusion import diffusion_embedding, local_weights
+from asterism.clustering.graph import neighbors
+from asterism.clustering.votes import SAME
+from asterism.images import ImageSource
+from asterism.methods.pretrained import PretrainedClusterer, Representation
+from asterism.methods.representations import principal
+from asterism.networks import Backbone
+from asterism.parameters import Interval
+from asterism.training import Run
+
+COMPONENTS = 256  # principal components in which neighbours are looked for
+FEW_NUMBERS = 32  # vectors of fewer have their length count
+STAND_INS = 5  # neighbours that place an image which was not there
+
+
+class DiffusionMap(Representation):
+    """Features (B, M) → positions (B, P) of length 1 in a diffusion map.
+
+    A sample that the map was made of has its own place; another one is placed by its nearest among those, weighted by
+    `local_weights` (the extension of Nyström, for a walk that starts with one step to a neighbour).
+    """
+
+    mean: torch.Tensor  # (M,)
+    axes: torch.Tensor  # (M, D), principal axes over the features' root mean square
+    angles: torch.Tensor  # (), whether only directions count
+    samples: torch.Tensor  # (R, D)
+    positions: torch.Tensor  # (R, P)
+
+    def rows(self, features: torch.Tensor) -> torch.Tensor:
+        """What distances are taken of, (B, D)."""
+        rows = (features - self.mean) @ self.axes
+        return normalize(rows) if bool(self.angles) else rows
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Positions (B, P)."""
+        indices, distances = neighbors(self.rows(features), self.samples, STAND_INS)
+        weights = local_weights(distances)
+        weights[distances[:, 0] <= SAME, 1:] = 0
+        near = self.positions[torch.as_tensor(indices, device=features.device)]
+        return normalize((torch.as_tensor(weights, dtype=near.dtype, device=features.device)[..., None] * near).sum(1))
+
+
+class Diffusion(PretrainedClusterer):
+    """Diffusion maps of frozen features, then k-means: the default for photographs and for vectors.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        k.
+    backbone : Backbone, optional
+        The frozen network. Vectors are taken as features.
+    metric : {"auto", "cosine", "euclidean"}, default="auto"
+        How far apart features are: by the angle between them, seen from their mean, or by their distance. "auto" takes
+        angles, but distances for vectors of fewer than 32 numbers.
+    max_samples : int, default=20000
+        Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
+        See `ImageClusterer`. `transform` gives positions of length 1 in the map, max(k, 16) numbers an image.
+
+    Notes
+    -----
+    Cost beside the feature pass: R² · 256 operations for the neighbours of the R ≤ ``max_samples`` images of the map,
+    and the largest 4·k eigenvectors of four sparse graphs; 4·R·(256 + P) bytes are kept with the model.
+
+    Examples
+    --------
+    >>> from asterism import Diffusion, Backbone
+    >>> model = Diffusion(20, backbone=Backbone("mobilenet_v2")).fit("photos/")  # doctest: +SKIP
+    >>> Diffusion(3).fit_predict(vectors)  # doctest: +SKIP
+    """
+
+    REPRESENTATION = DiffusionMap
+    _parameter_constraints: ClassVar[dict] = {
+        **{name: one for name, one in PretrainedClusterer.SHARED.items() if name != "assign"},
+        "metric": [{"auto", "cosine", "euclidean"}],
+        "max_samples": [Interval(int, 2, None)],
+    }
+    assign = "kmeans"
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        backbone: Backbone | None = None,
+        metric: str = "auto",
+        max_samples: int = 20_000,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.backbone = backbone
+        self.metric = metric
+        self.max_samples = max_samples
+        self.device = device
+        self.precision = precision
+        self.run_dir = run_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> DiffusionMap:
+        drawn = features
+        if len(features) > self.max_samples:
+            order = torch.randperm(len(features), generator=run.generator("samples"))
+            drawn = features[order[: self.max_samples].sort().values]
+
+        def compute() -> dict[str, torch.Tensor]:
+            found = principal(drawn, COMPONENTS, run)
+            scale = found.code(drawn).square().mean().sqrt()
+            axes = found.A / scale if scale > 0 else found.A
+            few = self.metric == "auto" and drawn.shape[1] < FEW_NUMBERS
+            angles = torch.tensor(not few and self.metric != "euclidean")
+            made = DiffusionMap(mean=found.mean, axes=axes, angles=angles)
+            samples = made.rows(drawn)
+            positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
+            return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
+
+        return DiffusionMap(**run.once("map", compute))

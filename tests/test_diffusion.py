@@ -1,0 +1,93 @@
+"""Diffusion maps: the graph, the map, and the method on vectors."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from scipy.sparse.csgraph import connected_components
+from sklearn.datasets import load_digits, make_moons
+from sklearn.metrics import adjusted_rand_score
+
+from asterism import Diffusion, KMeans, load
+from asterism.clustering.diffusion import FAINTEST, diffusion_embedding, local_weights, symmetric_graph
+from asterism.clustering.graph import knn
+
+
+@pytest.fixture(scope="module")
+def digits():
+    found = load_digits()
+    return found.data[:900].astype("f4"), found.target[:900]
+
+
+def test_weights_fall_from_the_nearest_on_whatever_the_unit():
+    distances = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0.0, 0.0, 5.0]])
+    weights = local_weights(distances)
+    assert np.allclose(weights[0], np.exp(-np.array([0, 1, 3]) / 2))  # their mean beyond the first is 2
+    assert (weights[1] == 1).all()
+    assert weights[2].tolist() == [1, 1, np.exp(-2)]
+    assert np.allclose(local_weights(distances * 1e-30), weights)
+
+
+def test_parts_of_a_graph_are_joined_at_their_nearest_ends_by_faint_links():
+    X = np.array([[0.0], [1], [2], [10], [11], [12.5], [30], [31], [32.2]])
+    indices, distances = knn(X, 2)
+    graph = symmetric_graph(indices, distances, X)
+    assert connected_components(graph, directed=False)[0] == 1
+    rows, columns, values = scipy.sparse.find(scipy.sparse.triu(graph))
+    faint = {(int(i), int(j)) for i, j, value in zip(rows, columns, values, strict=True) if value == FAINTEST}
+    assert faint == {(2, 3), (5, 6)}, (rows, columns, values)
+    assert abs(graph - graph.T).max() == 0
+
+
+def test_rows_of_a_map_have_length_1_and_the_map_depends_on_the_seed_alone(digits):
+    X = digits[0][:300]
+    first, again = (diffusion_embedding(X, 10, np.random.RandomState(0)) for _ in range(2))
+    assert first.shape == (300, 16) and np.allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
+    assert (first == again).all()
+
+
+def test_digits_come_out_better_than_by_k_means(digits):
+    X, y = digits
+    ours = adjusted_rand_score(y, Diffusion(10, random_state=0).fit(X).labels_)
+    plain = adjusted_rand_score(y, KMeans(10, random_state=0).fit(X).labels_)
+    assert ours > plain + 0.1
+
+
+def test_groups_that_are_no_balls():
+    X, y = make_moons(400, noise=0.05, random_state=0)
+    assert adjusted_rand_score(y, Diffusion(2, random_state=0).fit(X).labels_) > 0.95
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_neither_unit_nor_offset_matters(scale, offset):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 20)
+    X = (rng.normal(0, 6, (3, 8))[y] + rng.normal(0, 0.3, (60, 8)) + offset) * scale
+    assert adjusted_rand_score(y, Diffusion(3, random_state=0).fit(X).labels_) == 1
+
+
+def test_copies_fall_into_groups_of_their_own():
+    X = np.repeat(np.random.default_rng(0).normal(0, 4, (5, 8)), 30, 0)
+    assert np.bincount(Diffusion(5, random_state=0).fit(X).labels_).tolist() == [30] * 5
+
+
+def test_an_image_of_the_fit_keeps_its_group_and_a_new_one_joins_its_neighbours(digits, tmp_path):
+    X, y = digits
+    model = Diffusion(10, random_state=0).fit(X[:600])
+    assert (model.predict(X[:600]) == model.labels_).all()
+    assert adjusted_rand_score(y[600:], model.predict(X[600:])) > 0.75
+    model.save(tmp_path / "run")
+    assert (load(tmp_path / "run").predict(X[600:]) == model.predict(X[600:])).all()
+
+
+def test_a_map_of_some_images_places_the_others(digits):
+    X, y = digits
+    model = Diffusion(10, max_samples=300, random_state=0).fit(X)
+    assert len(model.encoder_[1].samples) == 300
+    assert adjusted_rand_score(y, model.labels_) > 0.6
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 12])
+def test_few_images(n):
+    X = np.random.default_rng(n).normal(size=(n, 5))
+    assert len(Diffusion(2, random_state=0).fit(X).labels_) == n
