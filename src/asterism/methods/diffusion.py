@@ -29,7 +29,7 @@ STAND_INS = 5  # neighbours that place an image which was not there
 
 
 class DiffusionMap(Representation):
-    """Features (B, M) → positions (B, P) of length 1 in a diffusion map.
+    """Features (B, M) → positions (B, k) of length 1 in a diffusion map.
 
     A sample that the map was made of has its own place; another one is placed by its nearest among those, weighted by
     `local_weights` (the extension of Nyström, for a walk that starts with one step to a neighbour).
@@ -39,7 +39,7 @@ class DiffusionMap(Representation):
     axes: torch.Tensor  # (M, D), principal axes over the features' root mean square
     angles: torch.Tensor  # (), whether only directions count
     samples: torch.Tensor  # (R, D)
-    positions: torch.Tensor  # (R, P)
+    positions: torch.Tensor  # (R, k)
 
     def rows(self, features: torch.Tensor) -> torch.Tensor:
         """What distances are taken of, (B, D)."""
@@ -47,7 +47,7 @@ class DiffusionMap(Representation):
         return normalize(rows) if bool(self.angles) else rows
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Positions (B, P)."""
+        """Positions (B, k)."""
         indices, distances = neighbors(self.rows(features), self.samples, STAND_INS)
         weights = local_weights(distances)
         weights[distances[:, 0] <= SAME, 1:] = 0
@@ -75,12 +75,12 @@ class Diffusion(PretrainedClusterer):
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
-        See `ImageClusterer`. `transform` gives positions of length 1 in the map, max(k, 16) numbers an image.
+        See `ImageClusterer`. `transform` gives positions of length 1 in the map, k numbers an image.
 
     Notes
     -----
     Cost beside the feature pass: R² · 256 operations for the neighbours of the R ≤ ``max_samples`` images of the map,
-    and the largest 4·k eigenvectors of four sparse graphs; 4·R·(256 + P) bytes are kept with the model.
+    and the largest 4·k eigenvectors of four sparse graphs; 4·R·(256 + k) bytes are kept with the model.
 
     Examples
     --------
