@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import nn
 
 from asterism.errors import InputError, NotFittedError, RunError
+from asterism.estimator.opening import OpensImages
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
-from asterism.images import ImageSource, open_images
-from asterism.images.paths import as_paths
+from asterism.images import ImageSource
+from asterism.images.units import Units
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runtime import PRECISIONS, Runtime, hardware, versions
 from asterism.training.checkpoint import load_state, save_state
@@ -44,7 +44,7 @@ COMPUTING: dict[str, list[Any]] = {
 }
 
 
-class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
+class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     """Base of everything that is fitted to images.
 
     A subclass defines ``_fit_images`` (fit and set attributes), ``_encoder_for`` (an untrained encoder for an image
@@ -52,7 +52,6 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
     """
 
     _minimum_images: ClassVar[int] = 2
-    _opening: ClassVar[dict[str, Any]] = {}  # how `open_images` opens what the user says nothing of
     _notes: dict[str, Any] = {}  # what else run.json is to hold; the command line sets its command and labels
     device: str
     precision: str
@@ -89,15 +88,18 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X: Any, y: Any = None) -> ImageEstimator:
+    def fit(self, X: Any, y: Any = None, *, layout: str | None = None) -> ImageEstimator:
         """Fit to images.
 
         Parameters
         ----------
         X : array, tensor, path, data set or ImageSource
             N images: (N, H, W), (N, H, W, C), (N, C, H, W), vectors (N, D), a folder, an ``.npz`` file,
-            ``"data:NAME"``, a torch or Hugging Face data set.
+            ``"data:NAME"``, a torch or Hugging Face data set, a list of PIL images or arrays; those of several sizes
+            become squares of 64 pixels a side.
         y : ignored
+        layout : {"NHW", "NHWC", "NCHW", "ND"}, optional
+            For arrays whose shape can be read in two ways.
 
         Returns
         -------
@@ -111,7 +113,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
             If ``run_dir`` holds another or a finished run, or cannot be written to.
         """
         self.check()
-        images = self._open(X, reset=True)
+        images = self._open(X, True, layout)
         self._check_number(len(images))
         folder = None if self.run_dir is None else RunFolder(self.run_dir)
         runtime = Runtime(self.device, self.precision)
@@ -144,29 +146,6 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
                 f"(n_samples={n}); add images"
             )
 
-    def _open(self, X: Any, reset: bool) -> ImageSource:
-        """Open what came in; in fitted estimators, as images of the fitted shape."""
-        paths = as_paths(X)
-        X = X if paths is None else paths  # an iterator is at its end now
-        if paths is None and not isinstance(X, ImageSource) and _looks_like_a_table(X):
-            X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
-            return open_images(X)
-        if reset:
-            return open_images(X, **self._opening)
-        channels, height, width = self.image_shape_
-        if paths is not None:
-            crop = self._opening.get("crop", True)
-            color = "grey" if channels == 1 else "rgb"
-            images = open_images(X, size=(height, width), color=color, crop=crop, white=self._white)
-        else:
-            images = open_images(X)
-        if images.shape != tuple(self.image_shape_):
-            raise InputError(
-                f"X holds images of shape {images.shape} (C, H, W); this {type(self).__name__} was fitted on "
-                f"{tuple(self.image_shape_)}; resize them, or open them with open_images(X, size=({height}, {width}))"
-            )
-        return images
-
     # ---------------------------------------------------------------- using
 
     def _check_fitted(self) -> None:
@@ -194,9 +173,11 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
                 progress.advance("images", by=len(part))
             progress.finish("images", len(images))
 
-    def _by_blocks(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+    def _by_blocks(
+        self, X: Any, function: Callable[[torch.Tensor], torch.Tensor], layout: str | None = None
+    ) -> np.ndarray:
         """What a function makes of the features (B, D) of each block of images, (N, …), float32; mapped if large."""
-        images = self._open(X, reset=False)
+        images = self._open(X, False, layout)
         found: np.ndarray | None = None
         for places, features in self._feature_blocks(images):
             made = function(features).numpy()
@@ -207,13 +188,16 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
                 release(found)
         return np.zeros((0, 0), np.float32) if found is None else found
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Features of images.
 
         Parameters
         ----------
         X : see `fit`
-            Images of the fitted shape; files are resized to it.
+            Images of the fitted shape; files are resized to it. Pixels of other units than those of the fit are
+            converted where dtype and range tell how, with a warning, else refused.
+        layout : optional
+            See `fit`.
 
         Returns
         -------
@@ -221,7 +205,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
             Mapped from a file without a name, in the cache folder, where it takes more than 1 GiB.
         """
         self._check_fitted()
-        return self._by_blocks(X, lambda features: features)
+        return self._by_blocks(X, lambda features: features, layout)
 
     # ---------------------------------------------------------------- the run folder
 
@@ -240,6 +224,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
                 "shape": list(images.shape),
                 "is_table": images.is_table,
                 "fingerprint": images.fingerprint,
+                "units": self.units_.write() if self.units_ else None,
             },
         }
 
@@ -303,7 +288,8 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         folder.create()
         self._write_model(folder, None)
         origin = {"source": None} if self._white is None else {"source": None, "white": self._white}
-        images = {"origin": origin, "shape": list(self.image_shape_)}
+        units = self.units_.write() if self.units_ else None
+        images = {"origin": origin, "shape": list(self.image_shape_), "units": units}
         folder.write(
             {
                 "status": "finished",
@@ -325,6 +311,7 @@ class ImageEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Paramete
         self.image_shape_ = tuple(content["images"]["shape"])
         self._white = content["images"]["origin"].get("white")
         self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.units_ = Units.read(content["images"].get("units"))
         self.seed_ = int(content["seed"])
         self.fit_seconds_ = float(content["seconds"])
         self.history_ = folder.read_history()
@@ -343,17 +330,3 @@ def _seed_of(random_state: Any) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _looks_like_a_table(X: Any) -> bool:
-    """Two axes or fewer, a data frame or a sparse matrix: scikit-learn's validation speaks for those."""
-    if isinstance(X, torch.Tensor):
-        return X.ndim <= 2
-    if hasattr(X, "iloc") or hasattr(X, "tocsr"):
-        return True
-    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (list, tuple, np.ndarray)):
-        return False
-    try:
-        return 1 <= np.asarray(X).ndim <= 2 or np.isscalar(X)  # no axis: an object that numpy knows nothing of
-    except ValueError:  # ragged
-        return True

@@ -146,21 +146,24 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         confidence, labels = self._scores(features).max(1)
         return labels, confidence
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Cluster of each image.
 
         Parameters
         ----------
         X : see `fit`
-            Images of the fitted shape; files are resized to it.
+            Images of the fitted shape; files are resized to it. Pixels of other units than those of the fit are
+            converted where dtype and range tell how, with a warning, else refused.
+        layout : optional
+            See `fit`.
 
         Returns
         -------
         ndarray of shape (N,), int64
         """
-        return self.predict_with_confidence(X)[0]
+        return self.predict_with_confidence(X, layout=layout)[0]
 
-    def predict_with_confidence(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    def predict_with_confidence(self, X: Any, *, layout: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Cluster and confidence of each image.
 
         Returns
@@ -169,12 +172,12 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         confidence : ndarray of shape (N,), float32
         """
         self._check_fitted()
-        images = self._open(X, reset=False)
+        images = self._open(X, False, layout)
         best = [self._best(features) for _, features in self._feature_blocks(images)]  # never N×D, nor N×k
         labels, confidence = (torch.cat(parts) for parts in zip(*best, strict=True))
         return labels.numpy(), confidence.numpy()
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Soft score of each image for each cluster.
 
         Returns
@@ -183,7 +186,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             Rows sum to 1; a score is how certain the method is, not a calibrated probability.
         """
         self._check_fitted()
-        return self._by_blocks(X, self._scores)
+        return self._by_blocks(X, self._scores, layout)
 
     def _fitted_state(self) -> dict[str, Any]:
         found = {name: torch.from_numpy(getattr(self, name + "_")) for name in ("labels", "confidence")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
 
+BYTE, SHORT, SIXTEEN = 255.0, 2**14, 65535.0
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
 
 
@@ -22,7 +24,9 @@ class NotNumbersError(InputError, TypeError):
     """Values that are no numbers; also a TypeError, as scikit-learn's own check raises."""
 
 
-def open_array(X: Any, options: Options, source: str | None = None, name: str = "X") -> ImageSource:
+def open_array(
+    X: Any, options: Options, source: str | None = None, name: str = "X", full_scale: float | None = None
+) -> ImageSource:
     """Open an array.
 
     Parameters
@@ -36,19 +40,21 @@ def open_array(X: Any, options: Options, source: str | None = None, name: str = 
         What ``origin`` holds.
     name : str
         What messages call the array.
+    full_scale : float, optional
+        White of integers, where a model knows it from its fit; by default it is told by the dtype and all values.
 
     Returns
     -------
     ImageSource
-        uint8 and bool become uint8 (True is 255), other integers too if they lie in 0–255; uint16 is scaled by 1/257,
-        its own full range; floats become float32 as they are. Tables become float32 as they are. Pixels that need no
-        change are shared with X, not copied.
+        uint8 and bool become uint8 (True is 255), other integers too if they lie in 0–255; uint16 is scaled from its
+        full range, or from 10, 12 or 14 bits where no value has more, which a warning says; floats become float32 as
+        they are. Tables become float32 as they are. Pixels that need no change are shared with X, not copied.
 
     Raises
     ------
     InputError
-        For a layout that can be read in two ways, for NaN or infinity, for no images at all, for integers outside
-        0–255; the message names the fix.
+        For a layout that can be read in two ways, for NaN or infinity, for no images at all, for masked values, for
+        integers outside 0–255; the message names the fix.
     """
     array = as_numpy(X, name)
     layout = find_layout(array.shape, options.layout, name)
@@ -58,16 +64,22 @@ def open_array(X: Any, options: Options, source: str | None = None, name: str = 
                 f"size and color change images; {name} of shape {array.shape} holds vectors: leave them out"
             )
         pixels = from_numpy(_checked_floats(array, name))[:, None, None, :]  # (N, 1, 1, D)
+        scale = BYTE
     else:
-        pixels = _open_images(channels_last(array, layout), options, name)
+        images = channels_last(array, layout)
+        scale = white_of_integers(images, name) if full_scale is None else full_scale
+        pixels = _open_images(images, options, name, scale)
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
     origin = options.origin(source, shape, is_table=layout == "ND")
-    return ImageSource(pixels, [str(i) for i in range(len(pixels))], origin=origin, is_table=layout == "ND")
+    names = [str(i) for i in range(len(pixels))]
+    return ImageSource(pixels, names, origin=origin, is_table=layout == "ND", full_scale=scale)
 
 
-def _open_images(images: np.ndarray, options: Options, name: str) -> torch.Tensor:
+def _open_images(images: np.ndarray, options: Options, name: str, full_scale: float) -> torch.Tensor:
     """Pixels (N, H', W', C') of images (N, H, W, C) in any numeric dtype."""
-    pixels = to_pixels(images, name)  # as a whole: the scale of integers must not depend on a block's values
+    pixels = to_pixels(
+        images, name, full_scale=full_scale
+    )  # as a whole: the scale of integers must not depend on a block's values
     size = options.size or (pixels.shape[1], pixels.shape[2])
     n_channels = options.n_channels or pixels.shape[3]
     if (*size, n_channels) == pixels.shape[1:]:
@@ -82,34 +94,71 @@ def _fit(pixels: np.ndarray, size: tuple[int, int], n_channels: int, crop: bool,
 
 
 def as_numpy(X: Any, name: str = "X") -> np.ndarray:
-    """A numeric array of whatever can be one.
+    """A numeric array of whatever can be one, in the machine's byte order.
 
     Raises
     ------
     InputError
-        For sparse, complex, ragged and textual data.
+        For sparse, complex, ragged, masked and textual data.
     """
     if isinstance(X, torch.Tensor):
-        if X.layout != torch.strided:
-            raise InputError(f"{name} is a sparse tensor and sparse input is not supported: pass {name}.to_dense()")
-        X = X.detach().cpu()
-        X = (X.float() if X.dtype in (torch.bfloat16, torch.float16) else X).resolve_conj().resolve_neg().numpy()
+        X = _from_torch(X, name)
     elif hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise InputError(f"{name} is a sparse matrix and sparse input is not supported: pass {name}.toarray()")
+    elif isinstance(X, (list, tuple)) and any(isinstance(one, (torch.Tensor, np.ma.MaskedArray)) for one in X):
+        X = [as_numpy(one, f"{name}[{i}]") for i, one in enumerate(X)]
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        n = int(np.ma.getmaskarray(X).sum())
+        raise InputError(
+            f"{name} is a masked array with {n} masked value{'s' if n > 1 else ''}: fill them in, as in "
+            f"{name}.filled(0), or leave their images out"
+        )
     try:
         array = np.asarray(X)
     except ValueError as error:
         raise InputError(f"{name} cannot be made one array: its parts differ in shape; resize them to one") from error
+    except (TypeError, RuntimeError) as error:  # an array of another library, which says why
+        reason = " ".join(str(error).split())
+        raise NotNumbersError(f"{name} is a {type(X).__name__} that cannot be made an array: {reason}") from error
     if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise NotNumbersError(f"{name} has dtype object and cannot be made numbers: {error}") from error
+        array = _from_objects(array, name)
     if array.dtype.kind == "c":
         raise InputError(f"Complex data not supported: {name} has dtype {array.dtype}; pass {name}.real or abs({name})")
     if array.dtype.kind not in "fiub":
         raise NotNumbersError(f"{name} has dtype {array.dtype}; expected numbers (for files, pass their folder)")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _from_torch(X: torch.Tensor, name: str) -> np.ndarray:
+    """The numbers of a tensor, whatever it is for and wherever it lies."""
+    if X.layout != torch.strided:
+        raise InputError(f"{name} is a sparse tensor and sparse input is not supported: pass {name}.to_dense()")
+    try:
+        X = X.detach().cpu()
+        if X.is_quantized:
+            X = X.dequantize()
+        if X.is_floating_point() and X.dtype != torch.float64:
+            X = X.float()  # numpy knows none of the short floats
+        if hasattr(X, "rename"):  # names of axes, which torch up to 2.12 has
+            X = X.rename(None)
+        return X.resolve_conj().resolve_neg().numpy()
+    except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError too: a tensor without data
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name} is a tensor on {X.device} that cannot be read: {reason}") from error
+
+
+def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers that numpy holds as objects: one by one, or an array each."""
+    parts = array.ravel()
+    if len(parts) and all(isinstance(one, (np.ndarray, torch.Tensor)) for one in parts):
+        held = [as_numpy(one, f"{name}[{i}]") for i, one in enumerate(parts)]
+        if any(one.shape != held[0].shape for one in held):
+            raise InputError(f"{name} cannot be made one array: its parts differ in shape; resize them to one")
+        return np.stack(held).reshape(*array.shape, *held[0].shape)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise NotNumbersError(f"{name} has dtype object and cannot be made numbers: {error}") from error
 
 
 def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "X") -> str:
@@ -155,13 +204,15 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
         if shape[-1] in (1, 3, 4) and min(shape[:2]) > shape[-1]:
             raise InputError(
                 f"{name} of shape {shape} looks like one image without a batch axis: pass {name}[None]; "
-                f"if it is {shape[0]} images of {shape[1]}x{shape[2]}, pass layout='NHW'"
+                f"if it is {shape[0]} images of {shape[1]}x{shape[2]}, pass layout='NHW'{_where(name)}"
             )
         return "NHW"
     if len(shape) == 4:
         last, first = shape[3] in (1, 3), shape[1] in (1, 3)
         if last and first and set(shape[1:]) != {1}:
-            raise InputError(f"{name} of shape {shape} can be read in two ways: pass layout='NHWC' or layout='NCHW'")
+            raise InputError(
+                f"{name} of shape {shape} can be read in two ways: pass layout='NHWC' or layout='NCHW'{_where(name)}"
+            )
         if last or first:
             return "NHWC" if last else "NCHW"
         if shape[3] == 4:  # RGBA; behind 1 or 3 rows it is a width, for images so low do not occur
@@ -177,6 +228,11 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
     )
 
 
+def _where(name: str) -> str:
+    """Who takes a layout; a file that was named on the command line has an option for it."""
+    return " to open_images, or here" if name == "X" else ""
+
+
 def channels_last(array: np.ndarray, layout: str) -> np.ndarray:
     """A view of shape (N, H, W, C); the alpha of RGBA is left out."""
     if layout == "NHW":
@@ -186,7 +242,26 @@ def channels_last(array: np.ndarray, layout: str) -> np.ndarray:
     return array[..., :3]
 
 
-def to_pixels(images: np.ndarray, name: str = "X", first: int = 0) -> np.ndarray:
+def white_of_integers(images: np.ndarray, name: str = "X") -> float:
+    """Which value is white in a whole set of integers: 255, or that of 10, 12, 14 or 16 bits.
+
+    Fewer than 16 bits are said in a warning: cameras and scanners store 10 to 14 in files of 16.
+    """
+    high = int(images.max()) if images.dtype == np.uint16 else 0
+    if high <= BYTE:
+        return BYTE
+    bits = next(bits for bits in (10, 12, 14, 16) if high < 2**bits)
+    white = float(2**bits - 1)
+    if bits < 16:
+        warnings.warn(
+            f"{name} has dtype uint16 and no value above {high}: read as {bits} bits, of which {white:g} is white; "
+            f"if 65535 is, pass {name}.astype('float32') / 65535",
+            stacklevel=6,
+        )
+    return white
+
+
+def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: float | None = None) -> np.ndarray:
     """uint8 or float32 of the same shape; the very same array where it is that already.
 
     Parameters
@@ -197,6 +272,8 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0) -> np.ndarray
         What messages call the array.
     first : int
         Index of the first image, for messages.
+    full_scale : float, optional
+        White of uint16; 65535 by default.
 
     Raises
     ------
@@ -211,8 +288,17 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0) -> np.ndarray
     if kind == "b":
         return images.astype(np.uint8) * np.uint8(255)
     low, high = int(images.min()), int(images.max())
-    if images.dtype == np.uint16 and high > 255:
-        return sixteen_to_eight(images)
+    if images.dtype == np.uint16 and full_scale is not None and full_scale > BYTE:
+        if high > full_scale:
+            raise InputError(f"{name} has values up to {high} where the fit's white was {full_scale:g}: scale them")
+        return scaled_to_bytes(images, full_scale)
+    if images.dtype == np.uint16 and high > BYTE:
+        if full_scale == BYTE and high < SHORT:  # asked by a model that was fitted on other integers
+            raise InputError(
+                f"{name} has dtype uint16 and values up to {high}: which is white would be a guess; pass "
+                f"{name}.astype('float32') / 4095 if 4095 is, / 65535 if 65535 is"
+            )
+        return scaled_to_bytes(images, SIXTEEN)
     if images.dtype == np.uint16 and high > 0:  # white may be 255 or 65535: nobody but the caller knows
         raise InputError(
             f"{name} has dtype uint16 but no value above {high}: pass {name}.astype('uint8') if 255 is white, "
@@ -223,7 +309,19 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0) -> np.ndarray
             f"{name} has dtype {images.dtype} and values from {low} to {high}; integers must lie in 0 to 255: scale "
             f"them and pass {name}.astype('uint8'), or pass {name}.astype('float32') to have them taken as they are"
         )
+    if high > 1 and full_scale is not None and full_scale > BYTE:
+        raise InputError(
+            f"{name} has dtype {images.dtype} and the model was fitted on uint16: pass {name}.astype('uint8') if 255 "
+            f"is white, {name}.astype('uint16') if {full_scale:g} is"
+        )
     return images.astype(np.uint8)
+
+
+def scaled_to_bytes(values: np.ndarray, white: float) -> np.ndarray:
+    """0–white to 0–255, rounded to nearest."""
+    if white == SIXTEEN:
+        return sixteen_to_eight(values)
+    return np.rint(values * np.float32(BYTE / white)).astype(np.uint8)
 
 
 def _checked_floats(array: np.ndarray, name: str, first: int = 0) -> np.ndarray:

@@ -56,7 +56,7 @@ def open_dataset(dataset: Any, options: Options) -> ImageSource:
             return item[0], item[1] if len(item) > 1 else None
         return item, None
 
-    return _open_items(read, len(dataset), options, getattr(dataset, "classes", None))
+    return open_items(read, len(dataset), options, getattr(dataset, "classes", None))
 
 
 def is_hugging_face(X: Any) -> bool:
@@ -97,10 +97,11 @@ def open_hugging_face(dataset: Any, options: Options) -> ImageSource:
         return row[columns[0]], None if label is None else row[label]
 
     names = None if label is None else getattr(dataset.features[label], "names", None)
-    return _open_items(read, len(dataset), options, names)
+    return open_items(read, len(dataset), options, names)
 
 
-def _open_items(read: Callable[[int], Item], n: int, options: Options, class_names: Any) -> ImageSource:
+def open_items(read: Callable[[int], Item], n: int, options: Options, class_names: Any) -> ImageSource:
+    """Open n items that ``read`` gives by their index: images of one size, unless the options give one."""
     if n == 0:
         raise InputError("Found array with 0 sample(s): the data set X is empty while a minimum of 1 is required.")
     first, _ = _read_pixels(read, 0, options)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from PIL import Image
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images.arrays import open_array
@@ -15,6 +16,7 @@ from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging
 from asterism.images.files import open_npy, open_npz
 from asterism.images.folder import open_listed
 from asterism.images.listing import IMAGE_ENDINGS, archive_reason, shown_name
+from asterism.images.lists import as_list, open_list
 from asterism.images.named import open_named
 from asterism.images.options import Options
 from asterism.images.paths import Listing, as_paths, list_images, list_paths
@@ -44,8 +46,8 @@ def open_images(
         subfolders; a list of paths; a pattern of them, ``"photos/**/*.jpg"``; a file that lists them, ``.txt`` (one a
         line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an ``.npz`` or
         ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
-        ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset. An `ImageSource` is
-        returned as it is.
+        ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset; a list of PIL images,
+        arrays or tensors. An `ImageSource` is returned as it is.
     size : int or (int, int), optional
         Side, or (height, width), of every image in pixels. By default arrays and data sets keep theirs; the images of
         a folder keep theirs if they all have one of at most 128 pixels a side, else they become 64x64.
@@ -91,6 +93,11 @@ def open_images(
         raise InputError("X is a DataLoader; pass its data set: X.dataset")
     if isinstance(X, torch.utils.data.Dataset):
         return open_dataset(X, options)
+    if isinstance(X, Image.Image):
+        raise InputError("X is one image: pass a list of images, [X]")
+    parts = as_list(X)
+    if parts is not None:
+        return open_list(parts, options)
     if isinstance(X, (torch.Tensor, list, tuple)) or hasattr(X, "__array__") or hasattr(X, "toarray"):
         return open_array(X, options)
     raise InputError(f"X is a {type(X).__name__}; expected an array, a tensor, {_EXPECTED}, or a Dataset")

@@ -46,6 +46,10 @@ class ImageSource:
         What reopens the images (`asterism.images.open.reopen`); ``{"source": None}`` for arrays.
     is_table : bool
         True for (N, D) input: vectors, held as 1×1 images with D channels.
+    white : float or None
+        What `batch` divides the pixels by; by default uint8 by 255, and floats by nothing.
+    full_scale : float
+        What the integers that were given had for white: 255, or more where they had more than 8 bits.
     """
 
     pixels: torch.Tensor
@@ -55,6 +59,8 @@ class ImageSource:
     skipped: list[Skipped] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
     is_table: bool = False
+    white: float | None = None
+    full_scale: float = 255.0
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,7 +74,8 @@ class ImageSource:
     @property
     def fingerprint(self) -> str:
         """Hex digest of the pixels and their order: two sources with the same one give the same run."""
-        digest = hashlib.blake2b(repr((tuple(self.pixels.shape), self.pixels.dtype)).encode(), digest_size=16)
+        kind = (tuple(self.pixels.shape), self.pixels.dtype, *([] if self.white is None else [self.white]))
+        digest = hashlib.blake2b(repr(kind).encode(), digest_size=16)
         total = self.pixels.numel() * self.pixels.element_size()
         step = 1 if total <= HASH_WHOLE_BYTES else -(-total // HASH_WHOLE_BYTES)
         for start in range(0, len(self), 4096 * step):
@@ -106,7 +113,8 @@ class ImageSource:
         Returns
         -------
         torch.Tensor of shape (B, C, H, W)
-            float32 in channels-last strides; uint8 pixels are scaled to [0, 1], floats are passed as they are.
+            float32 in channels-last strides; uint8 pixels are scaled to [0, 1], floats are passed as they are, unless
+            `white` says what is 1.
         """
         if isinstance(indices, slice):
             block = self.pixels[indices]
@@ -114,8 +122,11 @@ class ImageSource:
             block = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
         if device is not None and block.device != device:
             block = block.to(device, non_blocking=True)
-        scaled = block.float().div_(255) if block.dtype == torch.uint8 else block  # a gathered block is a copy
-        return scaled.permute(0, 3, 1, 2)
+        if block.dtype == torch.uint8:
+            block = block.float().div_(255 if self.white is None else self.white)  # in place: float() made a copy
+        elif self.white is not None:
+            block = block / self.white
+        return block.permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> ImageSource:
         """The source with its pixels on the device, so that batches are gathered there."""

@@ -96,7 +96,7 @@ class AutoEncoder(ImageEstimator):
         self.network_.eval()
 
     @torch.no_grad()
-    def reconstruct(self, X: Any) -> np.ndarray:
+    def reconstruct(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Reconstructions of images.
 
         Returns
@@ -105,7 +105,7 @@ class AutoEncoder(ImageEstimator):
             In the units of the network's input: uint8 images come back in [0, 1].
         """
         self._check_fitted()
-        images = self._open(X, reset=False)
+        images = self._open(X, False, layout)
         parts = [self.network_(images.batch(slice(i, i + 256))) for i in range(0, len(images), 256)]
         return torch.cat(parts).numpy()
 

@@ -1,0 +1,205 @@
+"""What an estimator takes for X: told apart, opened, and seen in the units of the fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.utils.validation import validate_data
+
+from asterism.errors import InputError
+from asterism.images import ImageSource, open_images
+from asterism.images.arrays import NotNumbersError, as_numpy, open_array
+from asterism.images.lists import as_list, open_list
+from asterism.images.options import Options
+from asterism.images.paths import as_paths
+from asterism.images.source import Skipped
+from asterism.images.units import Units
+
+
+class OpensImages:
+    """Mixin that opens X for `fit` and for what follows it.
+
+    Attributes
+    ----------
+    units_ : Units or None
+        What the pixels of the fit meant; None of vectors.
+    names_ : list of str
+        Of the images that were fitted, in the order of ``labels_``: paths, or numbers of the rows.
+    skipped_ : list of Skipped
+        Files that were left out of the fit, and why.
+    """
+
+    _opening: ClassVar[dict[str, Any]] = {}  # how `open_images` opens what the user says nothing of
+    _layout: str | None = None
+    image_shape_: tuple[int, int, int]
+    units_: Units | None
+    names_: Sequence[str]
+    skipped_: list[Skipped]
+
+    def _open(self, X: Any, reset: bool, layout: str | None = None) -> ImageSource:
+        """Open what came in; in fitted estimators, as images of the fitted shape and units."""
+        images = self._opened(X, reset, layout)
+        if images is not X and images.skipped:
+            _warn_of_skipped(images, self._how_again(X, reset))
+        if reset:
+            self.units_ = None if images.is_table else Units.of(images)
+            self.names_, self.skipped_, self._layout = images.names, images.skipped, layout
+            return images
+        self._check_shape(images, X)
+        units = getattr(self, "units_", None)  # None of runs of older versions
+        return images if units is None or images.is_table else units.seen(images)
+
+    def _opened(self, X: Any, reset: bool, layout: str | None) -> ImageSource:
+        if isinstance(X, ImageSource):
+            return X
+        if isinstance(X, Image.Image):
+            raise InputError("X is one image: pass a list of images, [X]")
+        paths = as_paths(X)
+        if paths is not None:
+            return open_images(paths, layout=layout, **(self._opening if reset else self._as_fitted()))
+        parts = as_list(X)
+        if parts is not None:
+            arrays = None if any(isinstance(one, Image.Image) for one in parts) else _arrays(parts)
+            if arrays is None:
+                return self._open_list(parts, reset, layout)
+            X = arrays
+        elif isinstance(X, (torch.Tensor, np.ma.MaskedArray)):
+            X = as_numpy(X)
+        if _looks_like_a_table(X) and layout in (None, "ND"):
+            return self._open_table(X, reset)
+        if not isinstance(X, (np.ndarray, list, tuple)):
+            return open_images(X, layout=layout, **(self._opening if reset else {}))
+        array = as_numpy(X)
+        if reset:
+            return open_images(array, layout=layout, **self._opening)
+        units = getattr(self, "units_", None)
+        options = Options.checked(None, None, True, layout or self._layout_of(array.shape), False)
+        return open_array(array, options, full_scale=None if units is None else units.full_scale)
+
+    def _as_fitted(self) -> dict[str, Any]:
+        """How other files are opened, to look like those of the fit."""
+        channels, height, width = self.image_shape_
+        crop = self._opening.get("crop", True)
+        color = "grey" if channels == 1 else "rgb"
+        return {"size": (height, width), "color": color, "crop": crop, "white": getattr(self, "_white", None)}
+
+    def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
+        asked = {"size": None, "color": None, "crop": True, **(self._opening if reset else self._as_fitted())}
+        options = Options.checked(**asked, layout=layout, strict=False)
+        units = None if reset else getattr(self, "units_", None)
+        return open_list(parts, options, full_scale=None if units is None else units.full_scale)
+
+    def _open_table(self, X: Any, reset: bool) -> ImageSource:
+        if not reset and not self._is_for_vectors:
+            shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+            channels, height, width = self.image_shape_
+            if shape == (height, width) and channels == 1:
+                raise InputError(self._one_image(shape))
+            raise InputError(
+                f"X of shape {shape} holds vectors; {self._fitted_on()}: pass X.reshape(-1, …) in the layout of the fit"
+            )
+        try:
+            X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
+        except TypeError as error:
+            raise NotNumbersError(" ".join(str(error).split())) from error
+        except ValueError as error:
+            raise InputError(" ".join(str(error).split())) from error
+        return open_images(X)
+
+    # ---------------------------------------------------------------- in fitted estimators
+
+    @property
+    def _is_for_vectors(self) -> bool:
+        return self.image_shape_[1:] == (1, 1) and getattr(self, "units_", None) is None
+
+    def _layout_of(self, shape: tuple[int, ...]) -> str | None:
+        """The layout in which an array has images of the fitted shape; None leaves it to the array.
+
+        Raises
+        ------
+        InputError
+            If it is one such image.
+        """
+        channels, height, width = self.image_shape_
+        rgba = 4 if channels == 3 else channels
+        fits = {
+            "NHW": len(shape) == 3 and (1, *shape[1:]) == self.image_shape_,
+            "NHWC": len(shape) == 4 and shape[1:3] == (height, width) and shape[3] in (channels, rgba),
+            "NCHW": len(shape) == 4 and shape[1:] == self.image_shape_,
+        }
+        found = [name for name, does in fits.items() if does]
+        if found:
+            return found[0] if len(found) == 1 else self._layout
+        if shape in (self.image_shape_, (height, width, channels), (height, width, rgba)):
+            raise InputError(self._one_image(shape))
+        return None
+
+    def _one_image(self, shape: tuple[int, ...]) -> str:
+        return f"X of shape {shape} looks like one image without a batch axis: pass X[None]; {self._fitted_on()}"
+
+    def _fitted_on(self) -> str:
+        channels, height, width = self.image_shape_
+        name = type(self).__name__
+        if self._is_for_vectors:
+            return f"this {name} was fitted on vectors of {channels} numbers"
+        return (
+            f"this {name} was fitted on images of {height}x{width} pixels and {channels} channel{'s'[: channels - 1]}"
+        )
+
+    def _check_shape(self, images: ImageSource, X: Any) -> None:
+        if images.shape == tuple(self.image_shape_):
+            return
+        channels, height, width = self.image_shape_
+        if self._is_for_vectors or images.is_table:
+            raise InputError(
+                f"X holds {'vectors' if images.is_table else 'images'} of shape {images.shape} "
+                f"(C, H, W); {self._fitted_on()}: pass such"
+            )
+        color = "grey" if channels == 1 else "rgb"
+        what = "the same again" if isinstance(X, ImageSource) else "X"
+        raise InputError(
+            f"X holds images of shape {images.shape} (C, H, W) and the fit had {tuple(self.image_shape_)}; "
+            f"{self._fitted_on()}: open {what} with open_images(…, size=({height}, {width}), color={color!r})"
+        )
+
+    def _how_again(self, X: Any, reset: bool) -> str:
+        if reset:
+            return "see skipped_; names_ has the others, in the order of labels_"
+        what = repr(X) if isinstance(X, str) else "…"
+        channels, height, width = self.image_shape_
+        size = f"size=({height}, {width}), color={'grey' if channels == 1 else 'rgb'!r}"
+        return f"images = open_images({what}, {size}) has the names of the others, and can be passed instead"
+
+
+def _warn_of_skipped(images: ImageSource, how: str) -> None:
+    n, first = len(images.skipped), images.skipped[0]
+    total = n + len(images)
+    more = f" and {n - 1} more" if n > 1 else ""
+    warnings.warn(
+        f"{n} of {total} files {'were' if n > 1 else 'was'} left out: {first.name!r} ({first.reason}){more}; {how}",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _arrays(parts: list[Any]) -> np.ndarray | None:
+    """One array of arrays and tensors, where all have one shape."""
+    found = [as_numpy(one, f"X[{i}]") for i, one in enumerate(parts)]
+    return np.stack(found) if all(one.shape == found[0].shape for one in found) else None
+
+
+def _looks_like_a_table(X: Any) -> bool:
+    """Two axes or fewer, a data frame or a sparse matrix: scikit-learn's validation speaks for those."""
+    if hasattr(X, "iloc") or hasattr(X, "tocsr"):
+        return True
+    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (list, tuple, np.ndarray)):
+        return False
+    try:
+        return 1 <= np.asarray(X).ndim <= 2 or np.isscalar(X)  # no axis: an object that numpy knows nothing of
+    except ValueError:  # ragged
+        return True

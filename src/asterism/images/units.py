@@ -1,0 +1,186 @@
+"""What pixel values mean: which of them is white is told once for a whole set, and kept with the model.
+
+Networks see uint8 pixels as 0 to 1 and floats as they are. So a model that was fitted on one kind of pixels must see
+other kinds in its own units: by a rule where dtype and range tell them, else not at all.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from asterism.errors import InputError
+from asterism.images.source import ImageSource
+
+BYTE, SIXTEEN = 255.0, 65535.0
+OVERSHOOT = 0.1  # of white: so far resampled pixels may lie outside 0 to white
+LOOSE = 0.5  # of white: noisy pixels that are still taken as they are, with a warning
+SURE = 0.5  # of white: floats that reach it are of that white
+DARKEST = 1 / 16  # of white: floats of new images, whose white is one of two, must reach it
+APART = 8.0  # times: values that so much exceed those of the fit are in other units
+_ROWS = 4096  # images looked at together
+
+
+@dataclass(frozen=True)
+class Units:
+    """Of the pixels that a model was fitted on.
+
+    Attributes
+    ----------
+    dtype : {"uint8", "float32"}
+    low, high : float
+        Between what they lie.
+    full_scale : float
+        What the integers that were given had for white: 255, or 65535 and less where they had more bits.
+    """
+
+    dtype: str
+    low: float
+    high: float
+    full_scale: float = BYTE
+
+    @classmethod
+    def of(cls, images: ImageSource) -> Units:
+        """Of a whole set; floats are read once."""
+        low, high = _range(images)
+        return cls(str(images.pixels.dtype).removeprefix("torch."), low, high, images.full_scale)
+
+    @classmethod
+    def read(cls, content: Any) -> Units | None:
+        """What ``run.json`` holds; None where an older version wrote it, or it is not what it was."""
+        if not isinstance(content, Mapping) or content.get("dtype") not in ("uint8", "float32"):
+            return None
+        numbers = [content.get(name) for name in ("low", "high", "full_scale")]
+        if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in numbers):
+            return None
+        return cls(content["dtype"], *map(float, numbers))  # type: ignore[arg-type]  # checked above
+
+    def write(self) -> dict[str, Any]:
+        """Plain JSON, for `read`."""
+        return asdict(self)
+
+    @property
+    def white(self) -> float | None:
+        """The value that is white; None for floats whose units nobody knows."""
+        if self.dtype == "uint8":
+            return 1.0 if self.high == 1 else BYTE  # 0 and 1 only: a drawing in black and white
+        return _white_of_floats(self.low, self.high)
+
+    def __str__(self) -> str:
+        kind = "integers" if self.dtype == "uint8" else "floats"
+        if self.dtype == "uint8" and self.full_scale != BYTE:
+            return f"integers from 0 to {self.full_scale:g}"
+        return f"{kind} from {self.low:.4g} to {self.high:.4g}"
+
+    def seen(self, images: ImageSource, name: str = "X") -> ImageSource:
+        """Other images in the units of the fit.
+
+        Parameters
+        ----------
+        images : ImageSource
+            No table: vectors have no white.
+        name : str
+            What messages call them.
+
+        Returns
+        -------
+        ImageSource
+            Its `batch` gives what the model was fitted on. Says in a warning what was converted.
+
+        Raises
+        ------
+        InputError
+            Where the units would be a guess.
+        """
+        found = Units.of(images)
+        white = self._white_of(found, name)
+        if white is None or self.white is None:
+            return images
+        own = BYTE if self.dtype == "uint8" else 1.0  # what `batch` divides the fit's pixels by
+        divisor = white * own / self.white
+        if divisor == (BYTE if found.dtype == "uint8" else 1.0):
+            return images
+        _say(f"{name} holds {found} and the model was fitted on {self}: {white:g} is taken for its {self.white:g}")
+        return replace(images, white=divisor)
+
+    def _white_of(self, found: Units, name: str) -> float | None:
+        """The white of other images; None takes them as they are."""
+        if found.dtype == "uint8":
+            return self._white_of_integers(found, name)
+        if self.white is None:
+            self._compare(found, name)
+            return None
+        own = 1.0 if self.dtype == "uint8" else self.white
+        below = {1.0: 0.0, BYTE: 1.0, SIXTEEN: BYTE}[own] * (1 + OVERSHOOT)  # so high a lesser white may reach
+        if _within(found, own, OVERSHOOT) and (found.high > below or own == 1 or found.high == 0):
+            return own
+        white = _white_of_floats(found.low, found.high, DARKEST)
+        if self.full_scale > BYTE and white != 1:  # floats up to 255 may be dark ones of more
+            more = found.high > (1 + OVERSHOOT) * BYTE and _within(found, self.full_scale, OVERSHOOT)
+            white = self.full_scale if more else None
+        if white is not None and white < own:
+            raise InputError(
+                f"{name} holds {found} and the model was fitted on {self}: it may be dark, or white may be {white:g}; "
+                f"pass {name} * {own / white:g} if {white:g} is white, ({name} / {own / BYTE:g}).astype('uint8') if "
+                f"{own:g} is"
+            )
+        if white is None and _within(found, own, LOOSE):
+            _say(f"{name} holds {found} and the model was fitted on {self}: {own:g} is taken for white")
+            return own
+        if white is None:
+            raise InputError(self._other(found, name))
+        return white
+
+    def _white_of_integers(self, found: Units, name: str) -> float | None:
+        if self.white is None:
+            raise InputError(self._other(found, name))
+        if found.high == 1 and self.white == 1:
+            return 1.0
+        if found.high == 1:
+            _say(f"{name} holds no integer above 1 and is taken for black: pass {name}.astype(bool) if 1 is white")
+        return BYTE
+
+    def _compare(self, found: Units, name: str) -> None:
+        """Refuse floats that cannot be in the units of the fit, whatever these are."""
+        ours, theirs = (max(abs(one.low), abs(one.high)) for one in (self, found))
+        if theirs > APART * ours or (0 < theirs <= 1 + OVERSHOOT and ours >= 2 * APART):
+            raise InputError(self._other(found, name))
+        if _within(found, 1.0, OVERSHOOT) and self.low < -OVERSHOOT and found.high > 0:
+            _say(f"{name} holds {found} and the model was fitted on {self}: it is taken as it is")
+
+    def _other(self, found: Units, name: str) -> str:
+        return (
+            f"{name} holds {found} and the model was fitted on {self}: which value stands for which would be a guess; "
+            f"pass {name} in the units of the fit"
+        )
+
+
+def _white_of_floats(low: float, high: float, reached: float = SURE) -> float | None:
+    """1, 255 or 65535 where the range leaves no doubt."""
+    for white, least in ((1.0, 0.0), (BYTE, reached * BYTE), (SIXTEEN, SURE * SIXTEEN)):
+        if low >= -OVERSHOOT * white and least <= high <= (1 + OVERSHOOT) * white:
+            return white
+    return None
+
+
+def _within(found: Units, white: float, slack: float) -> bool:
+    return found.low >= -slack * white and found.high <= (1 + slack) * white
+
+
+def _range(images: ImageSource) -> tuple[float, float]:
+    """Lowest and highest pixel; of bytes it is enough to know whether one is above 1."""
+    lows, highs = [], []
+    for block in images.pixels.split(_ROWS):
+        lows.append(float(block.min()))
+        highs.append(float(block.max()))
+        if block.dtype == torch.uint8 and highs[-1] > 1:
+            return 0.0, BYTE
+    return min(lows), max(highs)
+
+
+def _say(line: str) -> None:
+    warnings.warn(line, UserWarning, stacklevel=6)
