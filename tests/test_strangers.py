@@ -12,7 +12,8 @@ import torch
 
 import asterism
 from asterism.clustering.compiled import compiled
-from asterism.machine import ALONE, Launch, launch
+from asterism.images.locations import cache_root
+from asterism.machine import ALONE, Launch, launch, private_folder
 from asterism.runtime import Runtime
 
 SOURCE = Path(asterism.__file__).parents[1]
@@ -65,11 +66,40 @@ def double_of(x):
     return 2 * x
 
 
-def test_no_folder_called_tilde_is_made(monkeypatch):
-    for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    """A user of no name and no home in a read-only installation; gives the folder of temporary files."""
+    for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "ASTERISM_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # a user of no name
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
     monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="the system has no user numbers")
+def test_a_user_without_a_home_keeps_things_among_temporary_files(homeless):
+    own = homeless / f"asterism-{os.getuid()}"
+    assert str(compiled()(double_of).stats.cache_path).startswith(str(own / "numba"))
+    assert cache_root() == own and own.stat().st_mode & 0o077 == 0
+    assert [path.name for path in homeless.iterdir()] == [own.name]  # and no folder called ~
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="the system has no user numbers")
+@pytest.mark.parametrize("trap", ["open to all", "a link", "a file"])
+def test_a_folder_that_others_could_write_to_is_not_trusted(homeless, trap):
+    own = homeless / f"asterism-{os.getuid()}"
+    if trap == "a link":
+        (homeless / "elsewhere").mkdir(mode=0o700)
+        own.symlink_to(homeless / "elsewhere")
+    elif trap == "a file":
+        own.touch()
+    else:
+        own.mkdir()
+        own.chmod(0o777)
+    assert private_folder() is None
     assert compiled()(double_of).stats.cache_path is None
 
 

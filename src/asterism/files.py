@@ -15,6 +15,11 @@ from asterism.errors import StorageError
 _ZEROS = bytes(2**20)
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` replaced by the user's home; as it stands where the system knows of none."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new, empty file beside ``path``, which takes its place when the block ends.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +77,17 @@ def leave_launch() -> None:
     """Go on alone: from here on this process is none of torchrun's."""
     for name in TORCHRUN:
         os.environ.pop(name, None)
+
+
+def private_folder() -> Path | None:
+    """A folder for temporary files that this user alone can enter, the same in every process; None if there is none."""
+    with suppress(OSError, AttributeError):  # Windows has no user numbers
+        path = Path(tempfile.gettempdir()) / f"asterism-{os.getuid()}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+            return path
+    return None
 
 
 def available_cores() -> int:

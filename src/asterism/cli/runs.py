@@ -13,6 +13,7 @@ import torch
 from asterism.cli.text import list_skipped, note
 from asterism.errors import AsterismError, InputError, RunError, StorageError
 from asterism.estimator import ImageClusterer, ImageEstimator
+from asterism.files import expanded
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
 from asterism.images.again import FoundAgain, find_again
 from asterism.images.catalogue import PREFIX
@@ -223,7 +224,7 @@ def check_page(run: FittedRun, out: Path | None) -> Path:
     ------
     InputError, StorageError
     """
-    page = run.folder.path / "report.html" if out is None else out.expanduser()
+    page = run.folder.path / "report.html" if out is None else expanded(out)
     if out is not None and page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out} must end in .html: it names the page")
     check_writable(page)

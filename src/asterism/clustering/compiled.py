@@ -1,7 +1,7 @@
 """The one place where numba is asked to compile: the machine code is kept on disk where that is possible.
 
-A container's user without a home, a read-only installation, a full disk: code that cannot be kept is compiled anew in
-each process, and no run fails by it.
+A container's user without a home, or a read-only installation: it is kept in a folder of the user's among temporary
+files. Where that does not go either, or the disk is full, it is compiled anew in each process, and no run fails by it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
+
+from asterism.machine import private_folder
 
 
 class _LenientCache(FunctionCache):
@@ -29,6 +31,19 @@ class _LenientCache(FunctionCache):
             super().save_overload(sig, data)
         except Exception:  # no room, no permission any more, a file of another user's
             self.disable()
+
+
+def _cache_of(function: Callable) -> _LenientCache | None:
+    """Where numba looks by itself, or a folder of this user's among temporary files, or none."""
+    with suppress(RuntimeError, OSError):  # neither the package's folder nor the user's cache can be written to
+        if _has_place(function):
+            return _LenientCache(function)
+    folder = private_folder()
+    with suppress(RuntimeError, OSError):
+        if folder is not None:
+            numba.config.CACHE_DIR = str(folder / "numba")  # type: ignore[attr-defined]
+            return _LenientCache(function)
+    return None
 
 
 def _has_place(function: Callable) -> bool:
@@ -49,9 +64,9 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
 
     def decorate(function: Callable) -> Any:
         kernel = numba.njit(**options)(function)
-        with suppress(RuntimeError, OSError):  # neither the package's folder nor the user's cache can be written to
-            if _has_place(function):
-                kernel._cache = _LenientCache(function)
+        cache = _cache_of(function)
+        if cache is not None:
+            kernel._cache = cache
         return kernel
 
     return decorate

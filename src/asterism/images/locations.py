@@ -5,14 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from asterism.files import expanded
+from asterism.machine import private_folder
+
 
 def cache_root() -> Path:
-    """Folder for everything that can be made again: ``ASTERISM_CACHE``, else ``~/.cache/asterism``."""
-    return Path(os.environ.get("ASTERISM_CACHE") or "~/.cache/asterism").expanduser().absolute()
+    """Folder for everything that can be made again: ``ASTERISM_CACHE``, else ``~/.cache/asterism``.
+
+    A user without a home that he may write to, in a container, say, gets a folder of his own among temporary files.
+    """
+    if chosen := os.environ.get("ASTERISM_CACHE"):
+        return expanded(chosen).absolute()
+    home = expanded("~")
+    folder = home / ".cache" / "asterism"
+    nearest = next((one for one in (folder, folder.parent, home) if one.is_dir()), None)
+    can_be_made = nearest is not None and os.access(nearest, os.W_OK)
+    if nearest == folder or can_be_made:  # one that can only be read serves as well
+        return folder.absolute()
+    return private_folder() or folder.absolute()
 
 
 def data_folders() -> list[Path]:
     """Where data sets are looked for: ``ASTERISM_DATA`` if it is set, then ``data`` in the cache folder."""
     chosen = os.environ.get("ASTERISM_DATA")
-    folders = [Path(chosen).expanduser().absolute()] if chosen else []
+    folders = [expanded(chosen).absolute()] if chosen else []
     return [*folders, cache_root() / "data"]

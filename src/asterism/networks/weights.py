@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from asterism.errors import InputError, MissingDataError, MissingDependencyError
+from asterism.files import expanded
 from asterism.images.locations import data_folders
 
 Needs = dict[str, Any]  # size, turned, mean, std: what a model's weights want to see
@@ -111,7 +112,7 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
         If ``weights`` is given and does not exist.
     """
     if weights is not None:
-        path = Path(weights).expanduser()
+        path = expanded(weights)
         if not path.is_file():
             raise MissingDataError(f"backbone.weights={weights!r} does not exist; give a .safetensors or .pth file")
         return path

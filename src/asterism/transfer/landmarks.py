@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from asterism.errors import InputError, MissingDataError
 from asterism.features.reduce import Reduction, fit_reduction
+from asterism.files import expanded
 from asterism.images import Skipped
 from asterism.images.decode import Unreadable, decode, read_header
 from asterism.networks.convolutional import Body
@@ -87,7 +88,7 @@ class LandmarkScores:
 
 def is_landmarks(folder: str | Path) -> bool:
     """Whether a folder holds ground truth of this kind."""
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     return root.is_dir() and next(root.rglob(f"*{QUERY}"), None) is not None
 
 
@@ -99,7 +100,7 @@ def photos_in(folder: str | Path) -> dict[str, Path]:
     MissingDataError
         If there are none.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     found = {path.stem: path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES}
     if not found:
         raise MissingDataError(f"{folder} holds no photographs ({', '.join(SUFFIXES)})")
@@ -117,7 +118,7 @@ def open_landmarks(folder: str | Path) -> Landmarks:
         If there are no photographs, or a query's is not among them.
     """
     photos = photos_in(folder)
-    return Landmarks(photos, [_query(path, photos) for path in sorted(Path(folder).expanduser().rglob(f"*{QUERY}"))])
+    return Landmarks(photos, [_query(path, photos) for path in sorted(expanded(folder).rglob(f"*{QUERY}"))])
 
 
 def _query(path: Path, photos: dict[str, Path]) -> Query:
