@@ -351,7 +351,7 @@ def _whole(file: str | bytes, most: int | None = None) -> bytes:
 
 
 def _check_pixels(size: tuple[int, int], most: int | None = None) -> None:
-    most = MAX_PIXELS if most is None else min(most, MAX_PIXELS)
+    most = most or MAX_PIXELS
     if size[0] * size[1] > most:
         raise Unreadable(f"{size[0]}x{size[1]} pixels, more than the {most:,} that are decoded")
 
