@@ -15,11 +15,13 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from asterism.errors import InputError
+from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.weights import construct, load_weights
 from asterism.parameters import Interval, Parameters
 
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+WEIGHTLESS = "hog-color"
 PROBES = 2  # images of noise that are looked at to find the last non-negative layer
 
 
@@ -31,7 +33,7 @@ class Backbone(Parameters):
     name : str, default="vgg16"
         A model of torchvision (``vgg16``, the paper's; ``resnet50``, ``mobilenet_v2``, ``squeezenet1_0`` …) or, with
         the optional package timm, of timm (DINOv2 and CLIP towers, say). ``"pixels"`` is no network: vectors that were
-        computed elsewhere, or plain pixels.
+        computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours.
     weights : path, optional
         A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
         (``ASTERISM_DATA``), else what torchvision or timm distribute, from their cache or fetched into it.
@@ -95,6 +97,8 @@ class Backbone(Parameters):
         """
         if self.name == "pixels" or shape[1:] == (1, 1):
             return Pixels(False)
+        if self.name == WEIGHTLESS:
+            return HandCrafted()
         if shape[0] not in (1, 3):
             raise InputError(
                 f"backbone.name={self.name!r} takes images of 1 or 3 channels; got {shape[0]}: give such images, "
