@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import numbers
+import reprlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -17,6 +19,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from asterism.errors import InputError
+
+LARGEST = 2**31 - 1  # integer that a parameter without an upper bound may be: more of anything fits no machine
+DEEPEST = 20  # levels of a parameter that is read from a file; ours have four
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
 
 
 class Interval:
@@ -40,13 +47,18 @@ class Interval:
         type_ = numbers.Integral if self.kind is int else numbers.Real
         if not isinstance(value, type_) or isinstance(value, (bool, np.bool_)):
             return False
-        value = float(value)
+        if isinstance(value, numbers.Integral):
+            value = int(value)  # of any length
+            if self.high is None and abs(value) > LARGEST:
+                return False
+        elif not math.isfinite(value):
+            return False
         if self.low is not None and (value < self.low or (value == self.low and self.closed in ("right", "neither"))):
             return False
         above = self.high is not None and (
             value > self.high or (value == self.high and self.closed in ("left", "neither"))
         )
-        return not above and value == value  # the last refuses nan
+        return not above
 
     def __str__(self) -> str:
         name = "an integer" if self.kind is int else "a number"
@@ -59,19 +71,57 @@ class Interval:
         return name
 
 
-Constraint = Interval | type | set | None
+class Each:
+    """A tuple or list whose parts lie in an `Interval`: ``Each(Interval(int, 1, None))``.
+
+    Parameters
+    ----------
+    part : Interval
+    n : int, optional
+        How many there must be; by default any number.
+    empty : bool, default=False
+        Whether there may be none.
+    """
+
+    def __init__(self, part: Interval, n: int | None = None, empty: bool = False) -> None:
+        self.part, self.n, self.empty = part, n, empty
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is such a tuple or list."""
+        if not isinstance(value, (tuple, list)) or self.n not in (None, len(value)):
+            return False
+        return (len(value) > 0 or self.empty) and all(self.part.accepts(one) for one in value)
+
+    def __str__(self) -> str:
+        return f"{self.n or ('any number of' if self.empty else 'one or more')} values, each {self.part}, as in 2,3"
+
+
+Constraint = Interval | Each | type | set | None
+
+
+def honours(cls: type, kind: type) -> bool:
+    """Whether objects of a class can stand where a kind is asked for: its own, or a subclass with all its parameters.
+
+    `TripletTraining` is a `Training` that has no optimizer to choose: what reads that would fail late. Of a kind that
+    is only called, as an `Augmentation` is, any subclass will do.
+    """
+    if not issubclass(cls, kind):
+        return False
+    if not issubclass(kind, Parameters) or kind.ONLY_CALLED:
+        return True
+    return set(kind._get_param_names()) <= set(cls._get_param_names())
 
 
 def _accepts(constraint: Constraint, value: Any) -> bool:
     if constraint is None:
         return value is None
-    if isinstance(constraint, Interval):
+    if isinstance(constraint, (Interval, Each)):
         return constraint.accepts(value)
     if isinstance(constraint, set):
         return isinstance(value, str) and value in constraint
     if constraint is bool:
         return isinstance(value, (bool, np.bool_))
-    return isinstance(value, constraint)
+    return honours(type(value), constraint)
 
 
 def _describe(constraint: Constraint) -> str:
@@ -80,6 +130,16 @@ def _describe(constraint: Constraint) -> str:
     if isinstance(constraint, type):
         return f"{'an' if constraint.__name__[0] in 'AEIOU' else 'a'} {constraint.__name__}"
     return str(constraint)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: one line of at most some hundred letters, however long or deep it is."""
+    if isinstance(value, numbers.Integral) and abs(int(value)) > 10**40:
+        return "an integer of more than 40 digits"
+    if isinstance(value, Parameters):
+        return type(value).__name__
+    text = repr(value) if isinstance(value, (str, float, int, type(None))) else _short.repr(value)
+    return " ".join((text if len(text) <= 120 else f"{text[:100]}…").split())
 
 
 class Parameters(BaseEstimator):
@@ -91,10 +151,13 @@ class Parameters(BaseEstimator):
         For each parameter the values that it may take: `Interval`, a type, a set of strings, None.
     DEFAULTS : dict of str to Parameters
         What a nested parameter is when it is None.
+    ONLY_CALLED : bool
+        Whether users of such an object call it and read none of its parameters.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Constraint]]] = {}
     DEFAULTS: ClassVar[dict[str, Any]] = {}
+    ONLY_CALLED: ClassVar[bool] = False
 
     def check(self, path: str = "") -> None:
         """Check every parameter, nested ones too.
@@ -108,7 +171,9 @@ class Parameters(BaseEstimator):
             allowed = self._parameter_constraints.get(name)
             if allowed is not None and not any(_accepts(one, value) for one in allowed):
                 wanted = " or ".join(_describe(one) for one in allowed)
-                raise InputError(f"{path}{name}={value!r} cannot be used: {path}{name} must be {wanted}")
+                if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
+                    wanted += f", and at most {LARGEST}"
+                raise InputError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
             if isinstance(value, Parameters):
                 value.check(f"{path}{name}.")
 
@@ -151,25 +216,29 @@ def to_json(value: Any) -> Any:
     raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
 
 
-def from_json(value: Any, known: Mapping[str, type[Parameters]]) -> Any:
+def from_json(value: Any, known: dict[str, type[Parameters]], depth: int = 0) -> Any:
     """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file.
 
     Raises
     ------
     InputError
-        For a class that is not among them, or a parameter that it has not.
+        For a class that is not among them, a parameter that it has not, or what is nested deeper than any parameter.
     """
+    if depth > DEEPEST:
+        raise InputError(f"a parameter is nested more than {DEEPEST} levels deep; was the file changed?")
     if isinstance(value, dict) and set(value) == {"class", "params"}:
+        if not isinstance(value["class"], str) or not isinstance(value["params"], dict):
+            raise InputError("a parameter object has no name of a class, or no parameters; was the file changed?")
         if value["class"] not in known:
-            raise InputError(f"unknown parameter class {value['class']!r}; was it written by a newer version?")
+            raise InputError(f"unknown parameter class {shown(value['class'])}; was it written by a newer version?")
         cls = known[value["class"]]
-        accepted = set(inspect.signature(cls.__init__).parameters)
+        accepted = set(inspect.signature(cls.__init__).parameters) - {"self"}
         unknown = set(value["params"]) - accepted
         if unknown:
-            raise InputError(f"{value['class']} has no parameter {', '.join(sorted(map(repr, unknown)))}")
-        return cls(**{name: from_json(one, known) for name, one in value["params"].items()})
+            raise InputError(f"{value['class']} has no parameter {', '.join(sorted(map(shown, unknown)))}")
+        return cls(**{name: from_json(one, known, depth + 1) for name, one in value["params"].items()})
     if isinstance(value, list):
-        return [from_json(one, known) for one in value]
+        return [from_json(one, known, depth + 1) for one in value]
     return value
 
 
@@ -217,6 +286,6 @@ def _nested(owner: Parameters, name: str, path: str) -> Parameters:
     if isinstance(value, Parameters):
         return clone(value)
     for kind in owner._parameter_constraints.get(name, []):
-        if isinstance(kind, type) and issubclass(kind, Parameters):
+        if isinstance(kind, type) and issubclass(kind, Parameters) and kind._get_param_names():
             return kind()
     raise InputError(f"{path} cannot be set: {name} is {value!r} and has no parameters of its own")

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from asterism.cli.exits import OPTION_OF
 from asterism.errors import InputError
-from asterism.parameters import Parameters
+from asterism.parameters import Parameters, honours, shown
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "default": None}
 _HEADER = re.compile(r"(\w+(?:, \w+)*)(?: : .*)?")  # of an entry in a numpydoc list of parameters
@@ -51,7 +51,7 @@ def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) 
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
-            raise InputError(f"--set {setting!r} is not of the form name=value, as in --set training.lr=0.01")
+            raise InputError(f"--set {shown(setting)} is not of the form name=value, as in --set training.lr=0.01")
         pairs.append((path.strip(), text.strip()))
     for path, text in sorted(pairs, key=lambda pair: pair[0].count(".")):  # autoencoder=SAE before autoencoder.dropout
         holder = estimator
@@ -160,4 +160,4 @@ def _classes(holder: Parameters, name: str) -> list[type[Parameters]]:
         for one in holder._parameter_constraints.get(name, [])
         if isinstance(one, type) and issubclass(one, Parameters)
     )
-    return [cls for cls in KNOWN_CLASSES.values() if kinds and issubclass(cls, kinds)]
+    return [cls for cls in KNOWN_CLASSES.values() if any(honours(cls, kind) for kind in kinds)]

@@ -32,6 +32,7 @@ class Augmentation(Parameters):
     .64 (docs/methods/dbc.md).
     """
 
+    ONLY_CALLED: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict] = {
         "shift": [Interval(float, 0, 1)],
         "rotation": [Interval(float, 0, 180)],

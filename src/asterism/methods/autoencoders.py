@@ -16,7 +16,7 @@ from asterism.images import Augmentation, ImageSource
 from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
-from asterism.parameters import Interval
+from asterism.parameters import Each, Interval
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 
@@ -223,7 +223,7 @@ class SAE(AutoEncoder):
         "augmentation": "none",
     }
     _parameter_constraints: ClassVar[dict] = {
-        "widths": [tuple, list],
+        "widths": [Each(Interval(int, 1, None))],
         "dropout": [Interval(float, 0, 1, closed="left")],
         "layer_training": [Training, None],
         "training": [Training, None],

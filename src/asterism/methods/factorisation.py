@@ -10,7 +10,7 @@ from asterism.clustering.kmeans import kmeans
 from asterism.clustering.nmf_deep import deep_semi_nmf
 from asterism.clustering.nmf_graph import graph_nmf
 from asterism.methods.vectors import VectorClusterer
-from asterism.parameters import Interval
+from asterism.parameters import Each, Interval
 
 
 class GraphNMF(VectorClusterer):
@@ -121,7 +121,7 @@ class DeepSemiNMF(VectorClusterer):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "widths": [tuple, list],
+        "widths": [Each(Interval(int, 1, None))],
         "max_updates": [Interval(int, 1, None)],
         "fill": [Interval(float, 0, None, closed="neither")],
         "n_init": [Interval(int, 1, None)],

@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.means import cluster_means
 from asterism.clustering.votes import vote
-from asterism.errors import InputError
 from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Each, Interval, Parameters
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
@@ -61,7 +60,7 @@ class FirstGroups(Parameters):
         "method": [{"linkage", "k-means"}],
         "n_init": [Interval(int, 1, None)],
         "n_neighbors": [Interval(int, 1, None), None],
-        "multiples": [tuple, list],
+        "multiples": [Each(Interval(int, 1, None), empty=True)],
         "rounds": [Interval(int, 0, None)],
         "augmentation": [Augmentation, {"none"}, None],
         "smallest": [Interval(float, 0, 1, closed="left")],
@@ -87,15 +86,7 @@ class FirstGroups(Parameters):
         self.smallest = smallest
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:
-        """The numbers of groups that the network learns one after the other, before the k groups are taken.
-
-        Raises
-        ------
-        InputError
-            If a multiple is no whole number above 0.
-        """
-        if not all(isinstance(multiple, int) and multiple > 0 for multiple in self.multiples):
-            raise InputError(f"first_groups.multiples={self.multiples!r} must be whole numbers, 1 or more: (2, 1, 1)")
+        """The numbers of groups that the network learns one after the other, before the k groups are taken."""
         multiples = self.multiples if self.rounds else ()
         few = few_images(n_images, n_clusters)
         numbers = [n_clusters if few else multiple * n_clusters for multiple in multiples]

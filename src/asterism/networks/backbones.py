@@ -18,7 +18,7 @@ from asterism.errors import InputError
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.weights import construct, load_weights
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Each, Interval, Parameters
 
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 WEIGHTLESS = "hog-color"
@@ -50,8 +50,8 @@ class Backbone(Parameters):
         "weights": [str, None],
         "size": [Interval(int, 16, None), None],
         "turned": [bool, None],
-        "mean": [list, tuple, None],
-        "std": [list, tuple, None],
+        "mean": [Each(Interval(float, None, None), 3), None],
+        "std": [Each(Interval(float, 0, None, closed="neither"), 3), None],
     }
 
     def __init__(
