@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from asterism import Diffusion, KMeans, load
 from asterism.clustering.diffusion import FAINTEST, diffusion_embedding, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
+from asterism.methods.diffusion import UNSTABLE
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,16 @@ def test_a_map_of_some_images_places_the_others(digits):
 def test_few_images(n):
     X = np.random.default_rng(n).normal(size=(n, 5))
     assert len(Diffusion(2, random_state=0).fit(X).labels_) == n
+
+
+def test_stability_tells_groups_from_noise(digits):
+    noise = np.random.default_rng(0).normal(size=(400, 20))
+    assert float(Diffusion(5, random_state=0).fit(noise).stability_) < UNSTABLE / 2
+    assert float(Diffusion(10, random_state=0).fit(digits[0][:500]).stability_) > 0.5
+    assert np.isnan(Diffusion(5, random_state=0).fit(noise[:15]).stability_)
+
+
+def test_stability_is_saved(digits, tmp_path):
+    model = Diffusion(4, random_state=0).fit(digits[0][:100])
+    model.save(tmp_path / "run")
+    assert load(tmp_path / "run").stability_ == model.stability_
