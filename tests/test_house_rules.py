@@ -22,6 +22,7 @@ ROOMS = [
     "features",
     "clustering",
     "training",
+    "runs",
     "estimator",
     "methods",
     "transfer",

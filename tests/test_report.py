@@ -26,7 +26,7 @@ from asterism.report.palette import palette
 from asterism.report.reproduce import flat_parameters, spelled
 from asterism.report.sprites import make_sprites
 from asterism.report.words import duration, grouped, short
-from asterism.training.folder import RunFolder
+from asterism.runs import RunFolder
 
 HOSTILE = "</script><script>window.hacked = 1</script> \"quoted\" 'name' & <b>"
 SHORT = Training(n_epochs=2, batch_size=16, lr=0.001)

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from asterism.errors import RunError, StorageError
 from asterism.files import write_text
+from asterism.runs import RunFolder
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training import run as run_module
 from asterism.training.checkpoint import load_state, save_state
-from asterism.training.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,85 @@
-"""Writing files: whole or not at all, never through a link, and with the room for them made sure of first."""
+"""Writing files: whole or not at all, never through a link, one process at a time, with the room made sure of first."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import secrets
+import stat
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from filelock import FileLock, Timeout
+
 from asterism.errors import StorageError
 
 _ZEROS = bytes(2**20)
+LARGEST_LOCK = 4096  # bytes
+_NO_LOCKS = [getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@contextmanager
+def exclusive(lock: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file; the system lets go of it when the process ends, however it ends.
+
+    Parameters
+    ----------
+    lock : Path
+        Missing folders above it are made; it is removed afterwards.
+    wait : bool, default=False
+        Wait for another process that holds it.
+
+    Yields
+    ------
+    bool
+        False where another process holds it, and it was not waited for.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be made.
+
+    Notes
+    -----
+    Some network file systems have no locks. There a warning is given, and the user must see to it himself.
+    """
+    held = FileLock(lock, timeout=-1 if wait else 0, mode=0o644)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        _check_lock(lock)
+        held.acquire()
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            reason = error.strerror or error
+            raise StorageError(f"cannot write {lock}: {reason}; choose another folder") from error
+        warnings.warn(
+            f"the file system of {lock.parent} has no locks: see to it that one process works there at a time",
+            UserWarning,
+            stacklevel=3,
+        )
+    try:
+        yield True
+    finally:
+        if held.is_locked:
+            with suppress(OSError):
+                lock.unlink()
+            held.release()
+
+
+def _check_lock(lock: Path) -> None:
+    """See that a lock is a file of our own: opening it might empty what it is a name of."""
+    with suppress(FileNotFoundError):
+        found = lock.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > LARGEST_LOCK:
+            raise StorageError(f"{lock} is not a lock of Asterism's; remove it, or choose another folder")
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -103,7 +170,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 def csv_safe(name: str) -> str:
     """A relative path that no spreadsheet takes for a formula: ``=x.png`` becomes ``./=x.png``, the same file."""
-    return f"./{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+    return f"./{name}" if name[:1] in _FORMULA else name
+
+
+def csv_plain(name: str) -> str:
+    """What `csv_safe` was given."""
+    return name[2:] if name[:2] == "./" and name[2:3] in _FORMULA else name
 
 
 def reserve(file: BinaryIO | int, n_bytes: int) -> None:

@@ -22,6 +22,7 @@ Images = Annotated[
 Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
 Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
 Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
+Overwrite = Annotated[bool, Opt("--overwrite", help="Replace a file of any kind at --out.")]
 
 
 def predict(
@@ -37,14 +38,15 @@ def predict(
     layout: Layout = None,
     strict: Strict = False,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
     from asterism.cli.runs import check_writable, open_new_images, open_run
-    from asterism.training.folder import write_labels
+    from asterism.runs import is_labels, write_labels
 
     fitted = open_run(run, device)
     clusterer = fitted.clusterer
-    check_writable(out)
+    check_writable(out, is_labels, overwrite)
     source = open_new_images(fitted, images, layout, strict)
     labels, confidence = clusterer.predict_with_confidence(source)
     write_labels(out, source.names, labels, confidence)
@@ -58,14 +60,17 @@ def embed(
     layout: Layout = None,
     strict: Strict = False,
     device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Compute the learned features of images."""
-    from asterism.cli.features import check_ending, write_features
+    from asterism.cli.features import check_ending, is_features, names_path, write_features
     from asterism.cli.runs import check_writable, open_new_images, open_run
 
     check_ending(out)
     fitted = open_run(run, device)
-    check_writable(out)
+    for path in (out, names_path(out)):
+        if path is not None:
+            check_writable(path, is_features, overwrite)
     source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict)
     features = fitted.estimator.transform(source)
     write_features(out, source.names, features)

@@ -11,7 +11,7 @@ from asterism.cli.request import Request
 from asterism.cli.runs import open_run
 from asterism.cli.text import say
 from asterism.errors import RunError
-from asterism.training.folder import RunFolder
+from asterism.runs import RunFolder
 
 COMMAND = "asterism demo"
 IMAGES, N_CLASSES = "data:digits", 10

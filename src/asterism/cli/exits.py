@@ -11,6 +11,7 @@ import re
 import signal
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -52,7 +53,7 @@ def guarded(command: F) -> F:
     def run(*args: Any, **kwargs: Any) -> Any:
         warnings.showwarning = functools.partial(_show, quiet=bool(kwargs.get("quiet")))
         try:
-            return command(*args, **kwargs)
+            return command(*args, **{name: _expanded(value) for name, value in kwargs.items()})
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise  # typer's own: usage, and a pipe whose reader has gone
         except KeyboardInterrupt as interrupt:
@@ -65,6 +66,15 @@ def guarded(command: F) -> F:
             raise typer.Exit(USER_ERROR) from None
 
     return run  # type: ignore[return-value]  # wraps keeps the signature that typer reads
+
+
+def _expanded(value: Any) -> Any:
+    """An argument with ``~`` in its paths written out: shells leave it in ``--out=~/run``."""
+    if isinstance(value, Path):
+        from asterism.files import expanded
+
+        return expanded(value)
+    return [_expanded(one) for one in value] if isinstance(value, list) else value
 
 
 def _show(message: Any, category: type[Warning], *_where: Any, quiet: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,27 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"--out {path} must end in one of {', '.join(ENDINGS)}: the ending chooses the format")
+
+
+def names_path(path: Path) -> Path | None:
+    """Where the names lie that a file of features has no place for."""
+    return path.with_suffix(".names.csv") if path.suffix.lower() == ".npy" else None
+
+
+def is_features(path: Path) -> bool:
+    """Whether a file looks as `write_features` writes it: an array of two axes, or a table that begins with path."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return set(archive.namelist()) == {"features.npy", "names.npy"}
+        if path.suffix.lower() == ".npy":
+            beside = names_path(path)
+            return start.startswith(b"\x93NUMPY") and beside is not None and is_features(beside)
+        return start.startswith((b"path\n", b"path,f0"))
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def write_features(path: Path, names: list[str], features: np.ndarray) -> None:
@@ -47,5 +69,6 @@ def write_features(path: Path, names: list[str], features: np.ndarray) -> None:
             np.savez(file, features=features, names=np.array(names))
         else:
             np.save(file, features)
-    if ending == ".npy":
-        write_csv(path.with_suffix(".names.csv"), ["path"], ([csv_safe(name)] for name in names))
+    beside = names_path(path)
+    if beside is not None:
+        write_csv(beside, ["path"], ([csv_safe(name)] for name in names))

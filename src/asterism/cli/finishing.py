@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asterism.cli.export import check_export, export_groups
-from asterism.cli.runs import FittedRun, Labels, open_run
+from asterism.cli.runs import FittedRun, Labels
 from asterism.cli.text import counted, note, say
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
 from asterism.images.options import source_words
 from asterism.methods.registry import method_name
-from asterism.training.folder import RunFolder
 
 if TYPE_CHECKING:
     from asterism.cli.request import Request
@@ -26,7 +24,7 @@ SCORES = ("acc", "nmi_sqrt", "nmi_max", "nmi_arith", "ari", "purity")
 
 
 def finish(
-    path: Path,
+    run: FittedRun,
     request: Request,
     images: ImageSource | None = None,
     labels: Labels | None = None,
@@ -36,21 +34,19 @@ def finish(
 
     Parameters
     ----------
-    path : Path
-        Of a finished run.
+    run : FittedRun
     request : Request
     images, labels : optional
         Of the fit; looked up where it was in an earlier life.
     keep_report : bool
         Leave a page that is there as it is.
     """
-    if request.labels is not None:  # a resumed run may be told later
-        given = request.labels if request.labels == "folders" else os.path.abspath(request.labels)
-        RunFolder(path).update(labels=given)
-    run = open_run(path)
+    if request.labels is not None and request.label_source != run.content.get("labels"):
+        run.content["labels"] = request.label_source  # a resumed run may be told later
+        run.folder.write(run.content)
     if images is None:
         labels = run.labels(request.labels)
-    failure: Exception | None = None
+    path, failure = run.folder.path, None
     if request.report and not (keep_report and (path / "report.html").is_file()):
         try:
             write_page(run, images, labels)
@@ -79,7 +75,8 @@ def write_page(
     from asterism.report import write_report
 
     y, label_names = labels or (None, None)
-    return Path(write_report(run.folder.path, images, y, label_names, path=path))
+    loaded = None if isinstance(images, str) else (run.estimator, run.content)  # else its origin is not what it was
+    return Path(write_report(run.folder.path, images, y, label_names, path=path, loaded=loaded))
 
 
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:

@@ -18,17 +18,17 @@ from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
 from asterism.cli.request import Request
-from asterism.cli.runs import Labels, check_writable, known_labels
+from asterism.cli.runs import FittedRun, Labels, check_writable, known_labels, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
-from asterism.errors import InputError, RunError, StorageError
+from asterism.errors import InputError, RunError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
 from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
+from asterism.runs import RunFolder, claim
 from asterism.runtime import Runtime
-from asterism.training.folder import RunFolder
 
 NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
@@ -66,19 +66,19 @@ def cluster_images(request: Request) -> None:
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
     request = settled(request)
-    folder = RunFolder(request.out or _unused_folder(request))
+    folder = RunFolder(request.out or _default_folder(request))
     check_writable(folder.path)
-    if folder.exists and not request.overwrite and not request.resume and _failed_at_once(folder):
-        request = replace(request, overwrite=True)
-    if folder.exists and not request.overwrite:
-        content = folder.read()
+    content = folder.look()
+    if content is not None and not request.resume and content["status"] == "failed" and not folder.can_go_on:
+        request = replace(request, overwrite=True)  # there was nothing to keep: a corrected command takes its place
+    if content is not None and not request.overwrite:
         if content["status"] == "finished" and request.resume:
             if _resumed(request, folder, content).estimator._plain_params() != content["params"]:
                 raise RunError(f"{folder.path} holds a finished run with other parameters; leave --set out")
             if is_main_process():
                 _go_on_alone()
                 note(f"{folder.path} holds a finished run; nothing is left to fit")
-                finish(folder.path, request, keep_report=True)
+                finish(open_run(folder.path), request, keep_report=True)
             return
         if not request.resume:
             raise RunError(_occupied(folder, content))
@@ -91,17 +91,19 @@ def cluster_images(request: Request) -> None:
     plan.estimator.check()
     if request.export is not None:
         check_export(request.export, plan.origin["source"], request.overwrite)
-    with _resumable(folder):
+    with _resumable(plan.estimator):
         images, labels = _opened(plan, request.quiet)
         if request.chosen and is_main_process() and not request.quiet:
             note(request.chosen)
-        if request.overwrite and is_main_process():
-            folder.clear()  # only now that nothing is wrong with images, labels and parameters
+        if request.out is None and content is None and launch().world_size == 1:  # several must agree
+            folder = claim(_stem(request))
+            plan.estimator.set_params(run_dir=str(folder.path))
+        plan.estimator._overwrite = request.overwrite
         plan.estimator.fit(images)
     if is_main_process():
         _go_on_alone()
         try:
-            finish(folder.path, request, images, labels)
+            finish(FittedRun(folder, plan.estimator._content, plan.estimator), request, images, labels)
         except KeyboardInterrupt as interrupt:
             how = f"the fit is done; what is missing is written by: {_resume_command(folder)}"
             raise Interrupted(f"{str(interrupt) or 'interrupted'}; {how}") from None
@@ -160,7 +162,9 @@ def _fresh(request: Request) -> Plan:
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
     estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
     apply_settings(estimator, request.settings, method)
-    labels = request.labels if request.labels in (None, "folders") else os.path.abspath(request.labels)
+    labels = (
+        request.labels if request.labels in (None, "folders") else os.path.abspath(os.path.expanduser(request.labels))
+    )
     return Plan(estimator, method, seed, _origin(request, {}), labels, request.command)
 
 
@@ -237,20 +241,23 @@ def _absolute(images: str) -> str:
     return images if images.startswith("data:") else os.path.abspath(os.path.expanduser(images))
 
 
-def _unused_folder(request: Request) -> Path:
+def _default_folder(request: Request) -> Path:
     """``runs/NAME-METHOD-1``, or the first number that is free; the last one that is taken where one is resumed."""
+    stem, number = _stem(request), 1
+    while (stem.with_name(f"{stem.name}-{number}")).exists():
+        number += 1
+    return stem.with_name(f"{stem.name}-{number - 1 if request.resume and number > 1 else number}")
+
+
+def _stem(request: Request) -> Path:
+    """``runs/NAME-METHOD``."""
     if request.images is None:
         if request.resume:
             raise typer.BadParameter("which run is to be resumed?", param_hint="--out")
         raise typer.BadParameter(NO_IMAGES, param_hint="IMAGES")
     name = os.path.splitext(os.path.basename(_absolute(request.images).removeprefix("data:").rstrip("/")))[0]
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "images"
-    stem = f"{name}-{request.method or default_method()}"
-    number = 1
-    while (Path("runs") / f"{stem}-{number}").exists():
-        number += 1
-    resumed = number - 1 if request.resume and number > 1 else number
-    return Path("runs") / f"{stem}-{resumed}"
+    return Path("runs") / f"{name}-{request.method or default_method()}"
 
 
 def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:
@@ -262,28 +269,16 @@ def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:
     )
 
 
-def _failed_at_once(folder: RunFolder) -> bool:
-    """Whether the run ended by an error before there was anything to keep: a corrected command may take its place."""
-    return folder.read()["status"] == "failed" and not folder.can_go_on
-
-
 @contextmanager
-def _resumable(folder: RunFolder) -> Iterator[None]:
-    """Leave a run that is interrupted as one that can go on, and say how."""
+def _resumable(estimator: ImageClusterer) -> Iterator[None]:
+    """Say how a run that is interrupted goes on; `asterism.runs.RunRecord` has left it as one that can."""
     try:
         yield
-    except Exception as error:
-        # What was begun here and cannot be done as it was asked for; not for a full disk, and not another's run.
-        ours = is_main_process() and folder.exists and not isinstance(error, (StorageError, RunError))
-        if ours and folder.read()["status"] == "running":
-            folder.update(status="failed")
-        raise
     except KeyboardInterrupt as interrupt:
+        what, folder = str(interrupt) or "interrupted", RunFolder(str(estimator.run_dir))
         if not folder.exists or folder.read()["status"] == "finished":
-            raise Interrupted(f"{str(interrupt) or 'interrupted'} before the run began") from None
-        if is_main_process():
-            folder.update(status="interrupted")
-        raise Interrupted(f"{str(interrupt) or 'interrupted'}; go on with: {_resume_command(folder)}") from None
+            raise Interrupted(f"{what} before the run began") from None
+        raise Interrupted(f"{what}; go on with: {_resume_command(folder)}") from None
 
 
 def _resume_command(folder: RunFolder) -> str:

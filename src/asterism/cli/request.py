@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,3 +34,8 @@ class Request:
     quiet: bool = False
     command: str = "asterism cluster"
     chosen: str = ""  # what `asterism.cli.choosing` has to say
+
+    @property
+    def label_source(self) -> str | None:
+        """``labels`` as a run remembers them: "folders", or the file's whole path."""
+        return self.labels if self.labels in (None, "folders") else os.path.abspath(os.path.expanduser(self.labels))

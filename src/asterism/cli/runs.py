@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ from asterism.images.catalogue import PREFIX
 from asterism.images.options import source_words
 from asterism.images.paths import is_list_file
 from asterism.images.shards import is_shards
-from asterism.methods import load
-from asterism.training.checkpoint import load_state
-from asterism.training.folder import RunFolder
+from asterism.methods import load_with_content
+from asterism.runs import RunFolder
 
 Labels = tuple[np.ndarray, list[str] | None]
 
@@ -67,7 +67,9 @@ class FittedRun:
         RunError
             If they were not recorded (an estimator that was saved by itself).
         """
-        found = load_state(self.folder.model_path).get("names")
+        found = self.estimator._names
+        if found is None and isinstance(self.estimator, ImageClusterer):
+            found = self.folder.read_names(self.estimator.labels_)
         if found is None:
             raise RunError(f"{self.folder.path} was saved without the names of its images; give IMAGES where you can")
         return found
@@ -150,9 +152,9 @@ def open_run(path: Path, device: str = "auto", images: str | None = None) -> Fit
         Where its images are now.
     """
     folder = RunFolder(path)
-    estimator = load(path)
+    estimator, content = load_with_content(folder)
     estimator.device = device
-    run = FittedRun(folder, folder.read(), estimator)
+    run = FittedRun(folder, content, estimator)
     if images is not None:
         run.content["images"]["origin"] = {**run.origin, "source": os.path.expanduser(images)}
     return run
@@ -200,12 +202,20 @@ def known_labels(wanted: str | None, images: ImageSource) -> Labels | None:
     return folder_labels(images) if wanted == "folders" else file_labels(images, wanted)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, written_before: Callable[[Path], bool] | None = None, overwrite: bool = False) -> None:
     """See, before hours of work, that a file or folder can be made at a path.
+
+    Parameters
+    ----------
+    path : Path
+    written_before : callable, optional
+        Of a file: says whether one that is there was written by the same command before, and may be replaced.
+    overwrite : bool, default=False
+        Replace any file.
 
     Raises
     ------
-    StorageError
+    RunError, StorageError
         If not.
     """
     ancestor = path.absolute()
@@ -215,6 +225,15 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"cannot write to {path}: {ancestor} is not a folder; choose another place")
     if not os.access(ancestor, os.W_OK):
         raise StorageError(f"cannot write to {path}: no permission in {ancestor}; choose another place")
+    for link in (one for one in (path.absolute(), *path.absolute().parents) if one.is_symlink()):
+        if any((above / "run.json").is_file() for above in link.parents):  # perhaps a stranger's run
+            raise RunError(f"cannot write to {path}: {link} is a link in a run folder; choose another place")
+    if written_before is None or overwrite or not os.path.lexists(path):
+        return
+    if not path.is_file():
+        raise StorageError(f"cannot write to {path}: it is not a file; choose another place")
+    if not written_before(path):
+        raise RunError(f"{path} is there already and was not written by this command; choose another, or --overwrite")
 
 
 def check_page(run: FittedRun, out: Path | None) -> Path:

@@ -15,10 +15,9 @@ from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
 from asterism.errors import InputError, RunError
-from asterism.files import write_text
+from asterism.files import exclusive, write_text
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.training.folder import exclusive
 from asterism.training.progress import ProgressBars
 from asterism.transfer.classify import ClassificationTuning, classify
 from asterism.transfer.detect import DetectionTuning, detect
@@ -141,6 +140,7 @@ def _performed(
     apply_settings(wanted, settings, f"transfer {name}")
     wanted.check("--set ")
     fitted = open_run(folder, device)
+    fitted.folder.check_links()
     about = {
         "task": name,
         "images": str(voc),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from torch import nn
 
-from asterism.errors import InputError, NotFittedError, RunError
+from asterism.errors import AsterismError, InputError, NotFittedError, RunError
 from asterism.estimator.opening import OpensImages
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
@@ -27,13 +26,14 @@ from asterism.features.store import feature_array, release
 from asterism.images import ImageSource
 from asterism.images.units import Units
 from asterism.parameters import Interval, Parameters, to_json
-from asterism.runtime import PRECISIONS, Runtime, hardware, versions
+from asterism.runs import RunFolder, RunRecord, agreed, limited
+from asterism.runtime import PRECISIONS, Runtime
 from asterism.training.checkpoint import load_state, save_state
-from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.training.run import Run
 
 BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**14  # pixels, and images, that are looked at together by what is fitted
+LARGEST_LOAD, LOAD_FACTOR = 2**31, 8  # bytes that loading may take: so many, and so many times the file's
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
 COMPUTING: dict[str, list[Any]] = {
     "device": [str],
@@ -53,6 +53,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     _minimum_images: ClassVar[int] = 2
     _notes: dict[str, Any] = {}  # what else run.json is to hold; the command line sets its command and labels
+    _overwrite: bool = False  # whether a run in `run_dir` is replaced; the command line sets it
     device: str
     precision: str
     run_dir: str | Path | None
@@ -115,29 +116,44 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.check()
         images = self._open(X, True, layout)
         self._check_number(len(images))
-        folder = None if self.run_dir is None else RunFolder(self.run_dir)
         runtime = Runtime(self.device, self.precision)
-        if folder and runtime.is_main:
-            folder.create()
-        with folder.held() if folder and runtime.is_main else nullcontext():
-            self._fit_here(images, folder, runtime)
+        if self.run_dir is None:
+            self._fit_here(images, runtime, None)
+            return self
+        folder, new_seed = RunFolder(self.run_dir), lambda: _seed_of(self.random_state)
+        with RunRecord(folder, self._description(images), runtime, new_seed, self._notes, self._overwrite) as record:
+            self._fit_here(images, runtime, record)
+        self._content = record.content
         return self
 
-    def _fit_here(self, images: ImageSource, folder: RunFolder | None, runtime: Runtime) -> None:
-        self.seed_ = self._agreed_seed(folder, images, runtime)
+    def _fit_here(self, images: ImageSource, runtime: Runtime, record: RunRecord | None) -> None:
+        self.seed_ = agreed(_seed_of(self.random_state), runtime) if record is None else record.seed
         self.image_shape_ = images.shape
         self._white = images.origin.get("white")  # of pixels of more than 8 bits
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
         with ProgressBars(int(self.verbose) if runtime.is_main else 0) as progress:
-            run = Run(runtime, self.seed_, folder.path if folder else None, progress)
-            self._fit_images(images, run)
+            folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
+            run = Run(runtime, self.seed_, folder, progress, identity)
+            try:
+                self._fit_images(images, run)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                if not run.restored or isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)):
+                    raise
+                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+                raise RunError(
+                    f"the run in {folder} cannot go on from its checkpoints ({reason}); start it anew (--overwrite)"
+                ) from error
         self.history_ = run.history
         self.fit_seconds_ = time.monotonic() - began
         self.encoder_.to("cpu").eval()
-        if folder and runtime.is_main:
+        hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
+        self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
+        self._names: list[str] | None = images.names
+        if record is not None and runtime.is_main:
             run.write_history()
-            self._finish(folder, images, runtime)
+            self._write_results(record.folder, images.names)
+            record.finish(self.fit_seconds_)
 
     def _check_number(self, n: int) -> None:
         if n < self._minimum_images:
@@ -215,59 +231,27 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return {name: to_json(value) for name, value in params.items()}
 
     def _description(self, images: ImageSource) -> dict[str, Any]:
+        """What `run.json` says of the fit before it begins."""
         return {
             "method": type(self).__name__,
             "params": self._plain_params(),
-            "images": {
-                "origin": images.origin,
-                "n": len(images),
-                "shape": list(images.shape),
-                "is_table": images.is_table,
-                "fingerprint": images.fingerprint,
-                "units": self.units_.write() if self.units_ else None,
-            },
+            "images": self._images_in_words(images),
+            "skipped": [[one.name, one.reason] for one in images.skipped],
         }
 
-    def _agreed_seed(self, folder: RunFolder | None, images: ImageSource, runtime: Runtime) -> int:
-        """The run's seed; the main process alone begins the run and tells the others."""
-        seed = 0
-        if runtime.is_main:
-            seed = self._begin(folder, images) if folder else _seed_of(self.random_state)
-        return int(runtime.sum_over_ranks(torch.tensor(seed, device=runtime.device)))
+    def _images_in_words(self, images: ImageSource, hashed: bool = True) -> dict[str, Any]:
+        return {
+            "origin": images.origin,
+            "n": len(images),
+            "shape": list(images.shape),
+            "is_table": images.is_table,
+            "fingerprint": images.fingerprint if hashed else None,
+            "units": self.units_.write() if self.units_ else None,
+        }
 
-    def _begin(self, folder: RunFolder, images: ImageSource) -> int:
-        """Start or resume the run in the folder; returns its seed."""
-        wanted = self._description(images)
-        if folder.exists:
-            found = folder.read()
-            if found["status"] == "finished":
-                raise RunError(f"{folder.path} holds a finished run; choose another folder (or --overwrite)")
-            for part, name in (("method", "method"), ("params", "parameters"), ("images", "images")):
-                same = (
-                    found[part]["fingerprint"] == wanted[part]["fingerprint"]
-                    if part == "images"
-                    else (found[part] == wanted[part])
-                )
-                if not same:
-                    raise RunError(
-                        f"{folder.path} holds an unfinished run with other {name}; resume it with its own, choose "
-                        "another folder, or start anew (--overwrite)"
-                    )
-            folder.update(status="running")
-            return int(found["seed"])
-        seed = _seed_of(self.random_state)
-        skipped = [[one.name, one.reason] for one in images.skipped]
-        about = {"seed": seed, "skipped": skipped, "versions": versions(), **self._notes}
-        folder.write({"status": "running", **wanted, **about})
-        return seed
-
-    def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
-        self._write_model(folder, images)
-        seconds = folder.read().get("seconds", 0.0) + self.fit_seconds_
-        folder.update(status="finished", seconds=round(seconds, 3), hardware=hardware(runtime.device))
-
-    def _write_model(self, folder: RunFolder, images: ImageSource | None) -> None:
-        save_state(folder.model_path, {"names": images.names if images else None, **self._fitted_state()})
+    def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
+        """Write what was fitted; `ImageClusterer` adds the table of images and groups."""
+        save_state(folder.model_path, self._fitted_state())
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator as a run folder, which `asterism.load` reads.
@@ -283,28 +267,15 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """
         self._check_fitted()
         folder = RunFolder(path)
-        if folder.exists:
+        about = {"method": type(self).__name__, "params": self._plain_params(), "images": self._about}
+        if folder.look() is not None:
             raise RunError(f"{path} holds a run already; choose another folder")
-        folder.create()
-        self._write_model(folder, None)
-        origin = {"source": None} if self._white is None else {"source": None, "white": self._white}
-        units = self.units_.write() if self.units_ else None
-        images = {"origin": origin, "shape": list(self.image_shape_), "units": units}
-        folder.write(
-            {
-                "status": "finished",
-                "method": type(self).__name__,
-                "params": self._plain_params(),
-                "images": images,
-                "seed": self.seed_,
-                "seconds": round(self.fit_seconds_, 3),
-                "versions": versions(),
-                "hardware": hardware(),
-            }
-        )
-        run = Run(Runtime("cpu"), self.seed_, folder.path)
-        run.history = self.history_
-        run.write_history()
+        with RunRecord(folder, about, Runtime("cpu"), lambda: self.seed_) as record:
+            run = Run(Runtime("cpu"), self.seed_, folder.path)
+            run.history = self.history_
+            run.write_history()
+            self._write_results(folder, self._names)
+            record.finish(self.fit_seconds_)
 
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
@@ -315,13 +286,30 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.seed_ = int(content["seed"])
         self.fit_seconds_ = float(content["seconds"])
         self.history_ = folder.read_history()
+        self._about = content["images"]
         state = load_state(folder.model_path)
         try:
-            self._restore_state(state)
-        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            reason = str(error).partition("\n")[0]
+            with limited(LARGEST_LOAD + LOAD_FACTOR * folder.model_path.stat().st_size):
+                self._restore_state(state)
+                self._check_restored()
+        except Exception as error:  # whatever a file may hold that was not written by `save`
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise RunError(f"{folder.model_path} does not fit {folder.path / 'run.json'}: {reason}") from error
+        self._names = state.get("names")  # of a run of format 1; others have them in labels.csv alone
+        if self._names is not None and not _are_names(self._names, content["images"].get("n")):
+            raise RunError(f"{folder.model_path} does not hold the names of the run's images")
         return self
+
+    def _check_restored(self) -> None:
+        """See that the encoder takes an image of the run's shape; raises anything if not."""
+        with torch.no_grad():
+            features = self.encoder_(torch.zeros(1, 1, 1, 1).expand(1, *self.image_shape_))
+        if features.ndim != 2 or len(features) != 1:
+            raise ValueError(f"the encoder gives {tuple(features.shape)} instead of one vector")
+
+
+def _are_names(names: Any, n: int | None) -> bool:
+    return isinstance(names, list) and all(isinstance(one, str) for one in names) and n in (None, len(names))
 
 
 def _seed_of(random_state: Any) -> int:

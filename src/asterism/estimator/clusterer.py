@@ -17,8 +17,7 @@ from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
 from asterism.images import ImageSource
-from asterism.runtime import Runtime
-from asterism.training.folder import RunFolder, write_labels
+from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run
 
 LOOKED_AT = 64  # images read at once to count those that differ
@@ -200,6 +199,24 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             setattr(self, name + "_", state[name].numpy())
         self._set_attributes({name: value.numpy() for name, value in state.get("attributes", {}).items()})
 
-    def _finish(self, folder: RunFolder, images: ImageSource, runtime: Runtime) -> None:
-        write_labels(folder.path / "labels.csv", images.names, self.labels_, self.confidence_)
-        super()._finish(folder, images, runtime)
+    def _check_restored(self) -> None:
+        super()._check_restored()
+        labels, confidence, centers = self.labels_, self.confidence_, self.cluster_centers_
+        if labels.dtype != np.int64 or labels.ndim != 1 or labels.min(initial=0) < 0:
+            raise ValueError("its labels are not integers >= 0, one an image")
+        n_groups = max(self.n_clusters, len(centers))
+        if centers.dtype != np.float32 or centers.ndim != 2 or labels.max(initial=0) >= n_groups:
+            raise ValueError("its labels and centres do not belong together")
+        if confidence.dtype != np.float32 or confidence.shape != labels.shape:
+            raise ValueError("its confidence is not one number an image")
+        if self._about.get("n", len(labels)) != len(labels):
+            raise ValueError(f"it has {len(labels)} labels for {self._about['n']} images")
+        with torch.no_grad():
+            scores = self._scores(self.encoder_(torch.zeros(1, *self.image_shape_)).float())
+        if scores.shape != (1, len(centers)):
+            raise ValueError(f"it scores {tuple(scores.shape)} groups for one image and has {len(centers)}")
+
+    def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
+        if names is not None:
+            write_labels(folder.labels_path, names, self.labels_, self.confidence_)
+        super()._write_results(folder, names)

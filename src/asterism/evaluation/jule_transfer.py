@@ -24,9 +24,9 @@ from asterism.methods import JULE, load
 from asterism.methods.jule_steps import Merger, mean_image, neighbors_for
 from asterism.networks.conv import ConvNetwork
 from asterism.networks.pixels import Pixels
+from asterism.runs import RunFolder
 from asterism.runtime import Runtime
 from asterism.training.checkpoint import load_state, save_state
-from asterism.training.folder import RunFolder
 from asterism.training.progress import ProgressBars
 from asterism.transfer.codebook import Codebook, PatchFeatures, Whitening, normalise_contrast, random_patches
 from asterism.transfer.svm import SquaredHingeSVM

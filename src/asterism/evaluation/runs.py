@@ -24,11 +24,11 @@ from asterism.evaluation.guests import guest, is_guest, vectors
 from asterism.evaluation.metrics import scores
 from asterism.evaluation.protocol import Row, Setting, Task, row_of, shuffled
 from asterism.evaluation.table import METRIC_LABELS, Entry, Table
-from asterism.files import write_text
+from asterism.files import exclusive, write_text
 from asterism.images import ImageSource
 from asterism.methods import load
+from asterism.runs import RunFolder
 from asterism.runtime import Runtime
-from asterism.training.folder import RunFolder, exclusive
 
 
 def claimed(folder: Path) -> AbstractContextManager[bool]:
@@ -90,7 +90,7 @@ def _fit(
         return _begin(estimator, images, folder, commit), commit, None
     if folder.read()["status"] == "finished":  # killed between the fit and the row
         return load(folder.path), earlier["commit"], earlier
-    write_text(folder.path / "bench.json", json.dumps(earlier))
+    write_text(_begun(folder), json.dumps(earlier))
     try:
         estimator.fit(images)
     except (RuntimeError, ValueError) as error:
@@ -102,15 +102,20 @@ def _fit(
 
 def _begin(estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None) -> ImageClusterer:
     folder.clear()
-    write_text(folder.path / "bench.json", json.dumps({"commit": commit, "seconds": 0.0}))
+    write_text(_begun(folder), json.dumps({"commit": commit, "seconds": 0.0}))
     estimator.fit(images)
     return estimator
+
+
+def _begun(folder: RunFolder) -> Path:
+    """Where it stands beside the run's folder which commit began it."""
+    return folder.path.with_name(folder.path.name + ".json")
 
 
 def _earlier(folder: RunFolder, images: ImageSource) -> dict[str, Any] | None:
     """Commit and seconds of a run that lies in the folder; None if there is none, or of other images."""
     try:
-        begun = json.loads((folder.path / "bench.json").read_text(encoding="utf-8"))
+        begun = json.loads(_begun(folder).read_text(encoding="utf-8"))
         content = folder.read()
         if content["images"]["fingerprint"] != images.fingerprint:
             return None

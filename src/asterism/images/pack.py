@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from asterism.errors import AsterismError, StorageError
+from asterism.files import exclusive
 from asterism.images.locations import cache_root
 from asterism.machine import available_cores, available_memory, launch
 
@@ -147,7 +148,7 @@ def pack(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if key is None:
             return _map_nameless(blocks, shape, dtype, folder), meta()
-        with _locked(folder / f"{key}.lock"):  # the other ranks of a machine wait, then find the file
+        with exclusive(folder / f"{key}.lock", wait=True):  # the other ranks of a machine wait, then find the file
             found = load_packed(key)
             if found is None:
                 _prune(folder)
@@ -235,16 +236,3 @@ def _storage_errors(n: int, shape: tuple[int, int, int], dtype: np.dtype) -> Ite
             f"{what}, do not fit in memory and cannot be packed in {cache_root()}: {error.strerror or error}; "
             "set ASTERISM_CACHE to a folder with room or give a smaller size"
         ) from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock if its holder dies."""
-    with open(path, "wb") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # Windows: two processes then do the same work, and the first to rename wins
-            pass
-        yield

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism.methods.factorisation import DeepSemiNMF, GraphNMF
     from asterism.methods.fcn import FCN
     from asterism.methods.jule import JULE
-    from asterism.methods.loading import estimator_of, load
+    from asterism.methods.loading import estimator_of, load, load_with_content
     from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
     from asterism.methods.task_specific import TaskSpecificClustering
     from asterism.methods.temi import TEMI
@@ -62,6 +62,7 @@ __all__ = [
     "ZetaFunction",
     "estimator_of",
     "load",
+    "load_with_content",
 ]
 
 __getattr__ = lazy_names(
@@ -69,6 +70,7 @@ __getattr__ = lazy_names(
     {
         "estimator_of": "asterism.methods.loading",
         "load": "asterism.methods.loading",
+        "load_with_content": "asterism.methods.loading",
         **{cls: place.partition(":")[0] for cls, place in KNOWN_CLASSES.places.items()},
     },
 )

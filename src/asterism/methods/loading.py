@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
-from asterism.errors import RunError
+from asterism.errors import InputError, RunError
 from asterism.estimator import ImageEstimator
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters import from_json
-from asterism.training.folder import RunFolder
+from asterism.runs import RunFolder
 
 
 def estimator_of(content: dict[str, Any]) -> ImageEstimator:
@@ -18,11 +19,12 @@ def estimator_of(content: dict[str, Any]) -> ImageEstimator:
     Raises
     ------
     InputError, RunError
-        If it names what is unknown, or what is no method.
+        If it names what is unknown, what is no method, or a value that a parameter cannot have.
     """
     estimator = from_json({"class": content["method"], "params": content["params"]}, KNOWN_CLASSES)
     if not isinstance(estimator, ImageEstimator):
         raise RunError(f"run.json names {content['method']!r}, which is not a method")
+    estimator.check()
     return estimator
 
 
@@ -45,8 +47,17 @@ def load(run: str | Path) -> ImageEstimator:
     RunError
         If it is unfinished, damaged or of another format.
     """
-    folder = RunFolder(run)
+    return load_with_content(RunFolder(run))[0]
+
+
+def load_with_content(folder: RunFolder) -> tuple[ImageEstimator, dict[str, Any]]:
+    """What `load` gives, and the content of ``run.json``, which is read once."""
     content = folder.read()
     if content["status"] != "finished":
-        raise RunError(f"{run} holds an unfinished run ({content['status']}); go on with: asterism cluster --resume")
-    return estimator_of(content)._load_from(folder, content)
+        again = shlex.join(["asterism", "cluster", "--resume", "--out", str(folder.path)])
+        raise RunError(f"{folder.path} holds an unfinished run ({content['status']}); go on with: {again}")
+    try:
+        estimator = estimator_of(content)
+    except InputError as error:
+        raise RunError(f"{folder.path / 'run.json'}: {error}") from error
+    return estimator._load_from(folder, content), content

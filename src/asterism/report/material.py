@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import AsterismError, InputError
-from asterism.estimator import ImageClusterer
+from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.evaluation.metrics import match_clusters, scores
 from asterism.images import ImageSource, open_images
 from asterism.images.again import find_again
 from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
-from asterism.methods import load
+from asterism.methods import load_with_content
 from asterism.report.kept import Kept, read_kept
 from asterism.report.palette import palette
 from asterism.report.sprites import Sprites, make_sprites
 from asterism.report.words import grouped
-from asterism.training.folder import RunFolder
+from asterism.runs import RunFolder
 
 
 @dataclass
@@ -174,13 +174,18 @@ class Material:
         return None if of_class < 0 else self.class_names[of_class]
 
 
-def gather(run: str | Path, images: Any = None, labels: Any = None, label_names: Any = None) -> Material:
+def gather(
+    run: str | Path,
+    images: Any = None,
+    labels: Any = None,
+    label_names: Any = None,
+    loaded: tuple[ImageEstimator, dict[str, Any]] | None = None,
+) -> Material:
     """Read a run and find its images.
 
     Parameters and errors are those of `asterism.report.write_report`.
     """
-    estimator = load(run)
-    content = RunFolder(run).read()
+    estimator, content = loaded or load_with_content(RunFolder(run))
     if not isinstance(estimator, ImageClusterer):
         raise InputError(f"{run} holds a {content['method']}, which makes no groups; the page shows groups")
     estimator.device = "auto"  # the machine that draws the page need not be the one that fitted

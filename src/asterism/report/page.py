@@ -12,7 +12,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from asterism.files import write_text
+from asterism.estimator import ImageEstimator
+from asterism.files import expanded, write_text
 from asterism.images import ImageSource
 from asterism.images.again import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
@@ -58,6 +59,7 @@ def write_report(
     label_names: list[str] | None = None,
     *,
     path: str | Path | None = None,
+    loaded: tuple[ImageEstimator, dict[str, Any]] | None = None,
 ) -> Path:
     """Write the page of a finished run.
 
@@ -76,6 +78,8 @@ def write_report(
         known.
     path : path, optional
         Where to write; ``RUN/report.html`` by default.
+    loaded : (ImageEstimator, dict), optional
+        The run's estimator and the content of its ``run.json``, where they are at hand: they are not read again.
 
     Returns
     -------
@@ -96,11 +100,12 @@ def write_report(
     Cost: one feature pass over the images on the map (all up to 20 000, else 10 000 drawn at random), t-SNE of them
     (about half a minute for 10 000 on one core), thumbnails. The same run gives the same page.
     """
-    material = gather(run, images, labels, label_names)
+    run = expanded(run)
+    material = gather(run, images, labels, label_names, loaded)
     sections = [section for make in SECTIONS if (section := make(material)) is not None]
     if material.are_own and material.kept is None:
-        _keep(Path(run), material, sections)
-    target = Path(run) / "report.html" if path is None else Path(path)
+        _keep(run, material, sections)
+    target = run / "report.html" if path is None else expanded(path)
     # what no encoding knows (half a surrogate pair in a class name, say) must not cost the page
     write_text(target, render(material, sections).encode("utf-8", "replace").decode("utf-8"))
     return target

@@ -8,6 +8,7 @@ before. So a resumed run needs no generator states: round 17 draws the same numb
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.errors import RunError, StorageError
+from asterism.errors import RunError
+from asterism.files import write_text
 from asterism.runtime import Runtime, derived_seed
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars
 
 CHECKPOINT_SECONDS = 20.0  # at most this much work is lost by a kill
+MOST_VALUES, LONGEST_TEXT = 1000, 10_000  # of one line of the history
 
 
 class Run:
@@ -34,22 +37,33 @@ class Run:
     folder : Path, optional
         The run folder; without one nothing is written and nothing can be resumed.
     progress : ProgressBars, optional
+    identity : str, optional
+        Says whose the checkpoints are: those of another identity are not taken.
 
     Attributes
     ----------
     history : list of dict
         One entry a round: stage, round, seconds and what the method recorded.
+    restored : bool
+        Whether anything was taken from a checkpoint.
     observer : callable, optional
         See `observe`.
     """
 
     def __init__(
-        self, runtime: Runtime, seed: int, folder: Path | None = None, progress: ProgressBars | None = None
+        self,
+        runtime: Runtime,
+        seed: int,
+        folder: Path | None = None,
+        progress: ProgressBars | None = None,
+        identity: str = "",
     ) -> None:
         self.runtime = runtime
         self.seed = seed
         self.folder = folder
         self.progress = progress or ProgressBars(0)
+        self.identity = identity
+        self.restored = False
         self.history: list[dict[str, Any]] = []
         self.observer: Callable[[np.ndarray], dict[str, float]] | None = None
         self._recorded: dict[str, Any] = {}
@@ -116,12 +130,15 @@ class Run:
 
     def once(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Compute a dict of tensors, or take what an earlier life of this run computed."""
-        path = self._checkpoint(stage)
-        if path is not None and path.is_file():
-            return load_state(path)["result"]
+        path, saved = self._checkpoint(stage), self._read(stage)
+        if saved is not None:
+            result = saved.get("result")
+            if not isinstance(result, dict) or not all(isinstance(one, torch.Tensor) for one in result.values()):
+                raise RunError(f"{path} holds no result; the file is damaged: start the run anew (--overwrite)")
+            return result
         result = compute()
         if path is not None and self.runtime.is_main:
-            save_state(path, {"result": result})
+            save_state(path, {"of": self.identity, "result": result})
         return result
 
     # ---------------------------------------------------------------- the folder
@@ -135,25 +152,36 @@ class Run:
             return
         content = {name: one.state_dict() if hasattr(one, "state_dict") else one for name, one in state.items()}
         lines = [entry for entry in self.history if entry["stage"] == stage]
-        head = {"done": done, "finished": finished, "seconds": seconds, "history": lines}
+        head = {"of": self.identity, "done": done, "finished": finished, "seconds": seconds, "history": lines}
         save_state(path, {**head, "state": content})
         self.write_history()
 
-    def _restore(self, stage: str, state: dict[str, Any]) -> tuple[int, bool, float]:
+    def _read(self, stage: str) -> dict[str, Any] | None:
+        """What an earlier life of this run wrote of a stage; None where there is nothing, or what is another run's."""
         path = self._checkpoint(stage)
         if path is None or not path.is_file():
-            return 0, False, 0.0
+            return None
         saved = load_state(path)
+        if saved.get("of", "") != self.identity:
+            return None
+        self.restored = True
+        return saved
+
+    def _restore(self, stage: str, state: dict[str, Any]) -> tuple[int, bool, float]:
+        saved = self._read(stage)
+        if saved is None:
+            return 0, False, 0.0
+        path = self._checkpoint(stage)
+        if not _is_progress(saved):
+            raise RunError(f"{path} does not say how far the run was; start it anew (--overwrite)")
         if set(saved["state"]) != set(state):
             raise RunError(f"{path} holds another stage's state; start the run anew (--overwrite)")
-        for name, one in state.items():
-            if hasattr(one, "load_state_dict"):
-                one.load_state_dict(saved["state"][name])
-                if isinstance(one, torch.optim.Optimizer):
-                    _match_strides(one)
-            else:
-                with torch.no_grad():
-                    one.copy_(saved["state"][name])
+        try:
+            for name, one in state.items():
+                _take(one, saved["state"][name])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RunError(f"{path} does not fit the run ({reason}); start it anew (--overwrite)") from error
         self.history.extend(saved["history"])
         return saved["done"], saved["finished"], saved["seconds"]
 
@@ -164,13 +192,54 @@ class Run:
         ------
         StorageError
         """
-        if self.folder is None or not self.runtime.is_main:
-            return
-        try:
-            with open(self.folder / "history.jsonl", "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in self.history)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.folder / 'history.jsonl'}: {error.strerror}") from error
+        if self.folder is not None and self.runtime.is_main:
+            write_text(self.folder / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in self.history))
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether a line of a history, read from a file, is one that `Run` may have written: plain values, not too many."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("stage"), str) or len(entry) > MOST_VALUES:
+        return False
+    if not _is_count(entry.get("round")) or not _is_duration(entry.get("seconds")):
+        return False
+    return all(len(name) <= LONGEST_TEXT and _is_value(value) for name, value in entry.items())
+
+
+def _is_value(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= MOST_VALUES and all(not isinstance(one, list) and _is_value(one) for one in value)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, float) or (isinstance(value, str) and len(value) <= LONGEST_TEXT)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_progress(saved: dict[str, Any]) -> bool:
+    """Whether a checkpoint says how far its stage was, and what was recorded."""
+    said = _is_count(saved.get("done")) and isinstance(saved.get("finished"), bool)
+    history = saved.get("history")
+    recorded = isinstance(history, list) and all(map(is_entry, history))
+    return said and recorded and _is_duration(saved.get("seconds")) and isinstance(saved.get("state"), dict)
+
+
+def _take(one: Any, saved: Any) -> None:
+    """Give a module, an optimizer or a tensor the state that it had."""
+    if hasattr(one, "load_state_dict"):
+        one.load_state_dict(saved)
+        if isinstance(one, torch.optim.Optimizer):
+            _match_strides(one)
+    elif saved.shape != one.shape or saved.dtype != one.dtype:
+        raise ValueError(f"{tuple(saved.shape)} {saved.dtype} instead of {tuple(one.shape)} {one.dtype}")
+    else:
+        with torch.no_grad():
+            one.copy_(saved)
 
 
 def _match_strides(optimizer: torch.optim.Optimizer) -> None:

@@ -1,0 +1,154 @@
+"""`RunRecord`: the one owner of a run's state from its beginning to its end, whoever calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from asterism.errors import RunError, StorageError
+from asterism.runs.content import FORMAT, LONGEST, MOST_SKIPPED, identity
+from asterism.runs.folder import RunFolder
+from asterism.runtime import Runtime, hardware, versions
+
+
+class RunRecord:
+    """The record of a fit in its folder.
+
+    As a context manager it begins or resumes the run, keeps other processes out, and writes how it ended:
+    ``interrupted`` after Ctrl-C, a request to terminate, or a disk that is full; ``failed`` after any other error. What
+    a kill leaves says ``running``. All but a finished run can go on.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        New, empty, or with a run. Nothing else is touched.
+    about : dict
+        Method, parameters and images of the fit, as ``run.json`` is to hold them. An unfinished run in the folder is
+        resumed if they are the same.
+    runtime : Runtime
+        The main process alone writes.
+    seed : callable
+        Gives a new run's seed.
+    notes : dict, optional
+        What else ``run.json`` is to hold.
+    overwrite : bool, default=False
+        Replace a run that lies in the folder.
+
+    Attributes
+    ----------
+    about : dict
+        As given.
+    content : dict
+        Of ``run.json``, in the main process.
+    seed : int
+        The run's, in every process.
+    identity : str
+        Whose the checkpoints are.
+
+    Notes
+    -----
+    A run begins, or takes another one's place, at one moment: when its ``run.json`` is put in place. Before that the
+    earlier run is whole; from then on the earlier one's files are none of this run's, and are removed. A checkpoint
+    that a kill left of them is known by its identity.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        about: dict[str, Any],
+        runtime: Runtime,
+        seed: Callable[[], int],
+        notes: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.content: dict[str, Any] = {}
+        self.about = about
+        self._notes = notes or {}
+        self._new_seed = seed
+        self._runtime = runtime
+        self._overwrite = overwrite
+        self._open = ExitStack()
+
+    def __enter__(self) -> RunRecord:
+        seed, old_format = 0, 0
+        if self._runtime.is_main:
+            self.folder.look()  # not even a lock is made where something else lies
+            self.folder.create()
+            with ExitStack() as stack:
+                stack.enter_context(self.folder.held())
+                self.content = self._begun(self.folder.look())
+                self._open = stack.pop_all()
+            seed, old_format = int(self.content["seed"]), int(self.content.get("format") == 1)
+        self.seed = agreed(seed, self._runtime)
+        described = {**self.about, "seed": self.seed, "format": 1 if agreed(old_format, self._runtime) else FORMAT}
+        self.identity = identity(described)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._open:
+            if not self._runtime.is_main or self.content["status"] == "finished":
+                return
+            if isinstance(error, (KeyboardInterrupt, SystemExit, StorageError)):
+                self._end("interrupted", error)
+            elif isinstance(error, Exception):
+                self._end("failed", error)
+
+    def finish(self, seconds: float) -> None:
+        """Write that the run is finished; its results must lie in the folder.
+
+        Parameters
+        ----------
+        seconds : float
+            That this life of the run took.
+        """
+        took = round(self.content.get("seconds", 0.0) + seconds, 3)
+        machine = hardware(self._runtime.device)
+        self.content |= {"format": FORMAT, "status": "finished", "seconds": took, "hardware": machine}
+        self.content.pop("error", None)
+        self.folder.write(self.content)
+
+    def _begun(self, found: dict[str, Any] | None) -> dict[str, Any]:
+        """Begin the run, or resume it; gives its ``run.json``."""
+        if found is None or self._overwrite:
+            about = {"seed": self._new_seed(), "versions": versions(), **self._notes}
+            skipped = self.about.get("skipped", [])[:MOST_SKIPPED]
+            content = {"format": FORMAT, "status": "running", **self.about, "skipped": skipped, **about}
+            self.folder.write(content)
+            self.folder.remove()
+            return content
+        if found["status"] == "finished":
+            raise RunError(f"{self.folder.path} holds a finished run; choose another folder (or --overwrite)")
+        for part, name in (("method", "method"), ("params", "parameters"), ("images", "images")):
+            before, now = found[part], self.about[part]
+            if part == "images":
+                before, now = before.get("fingerprint"), now["fingerprint"]
+            if before != now:
+                raise RunError(
+                    f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, choose "
+                    "another folder, or start anew (--overwrite)"
+                )
+        content = {**found, "status": "running"}
+        self.folder.write(content)
+        self.folder.remove(keep=("checkpoint", "history.jsonl"))
+        return content
+
+    def _end(self, status: str, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:LONGEST]
+        self.content |= {"status": status, "error": reason}
+        try:
+            self.folder.write(self.content)
+        except StorageError:  # the disk is full: the run stays as it is, and can go on all the same
+            return
+
+
+def agreed(value: int, runtime: Runtime) -> int:
+    """The main process's number, in every process."""
+    mine = value if runtime.is_main else 0
+    return int(runtime.sum_over_ranks(torch.tensor(mine, device=runtime.device)))
