@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from asterism import KMeans, load
@@ -14,7 +15,6 @@ from asterism.errors import InputError
 from asterism.images import open_images, reopen
 from asterism.images.convert import image_pixels
 from asterism.images.decode import decode, read_header
-from asterism.images.depth import White, white_of_images
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
 
@@ -40,7 +40,7 @@ def told(path, **options):
 def test_the_brightest_pixel_of_the_set_tells_the_bits(tmp_path, dtype, ending, high, bits):
     opened, lines = told(deep(tmp_path / "a", [high, high / 2], dtype, ending))
     assert lines == [
-        f"folder '{tmp_path / 'a'}': 2 of 2 files hold 16-bit values up to {high}: taken as {bits} bit "
+        f"folder '{tmp_path / 'a'}': 2 of 2 images hold 16-bit values up to {high}: taken as {bits} bit "
         f"(0…{2**bits - 1})"
     ]
     brightest = opened.pixels.amax((1, 2, 3)).tolist()
@@ -59,7 +59,7 @@ def test_full_16_bits_are_the_rule_and_not_said(tmp_path):
 def test_a_dark_float_frame_stays_darker_than_its_neighbours(tmp_path):
     opened, lines = told(deep(tmp_path / "a", [200, 0.9, 150], "f4"))
     assert opened.pixels.amax((1, 2, 3)).tolist() == [200, 1, 150]
-    assert "3 of 3 files hold float values up to 200, 1 of them none above 1: taken as 0…255" in lines[0]
+    assert "3 of 3 images hold float values up to 200, 1 of them none above 1: taken as 0…255" in lines[0]
     opened, lines = told(deep(tmp_path / "b", [1, 0.5], "f4"))
     assert opened.pixels.amax((1, 2, 3)).tolist() == [255, 128]
     assert "up to 1: taken as 0…1" in lines[0]
@@ -210,9 +210,24 @@ def test_a_turned_file_is_turned_once(tmp_path):
         assert image_pixels(image.rotate(90, expand=True)).shape == (3, 2, 1)  # made upright by its owner
 
 
-def test_the_white_of_a_list_of_images():
-    images = [Image.fromarray((RAMP * high).astype(np.uint16)) for high in (4095, 900)] + [Image.new("RGB", (4, 4))]
-    white, lines = white_of_images(images)
-    assert white == White(4095, 0)
-    assert lines == ["2 of 3 files hold 16-bit values up to 4095: taken as 12 bit (0…4095)"]
-    assert image_pixels(images[1], white).max() == 56
+def test_lists_and_data_sets_have_one_white():
+    images = [Image.fromarray((RAMP * high).astype(np.uint16)) for high in (4095, 900)] + [Image.new("L", (16, 16))]
+    for X in (images, Wrapped(images)):
+        opened, lines = told(X)
+        assert lines == ["X: 2 of 3 images hold 16-bit values up to 4095: taken as 12 bit (0…4095)"]
+        assert opened.pixels.amax((1, 2, 3)).tolist() == [255, 56, 0]
+        assert opened.origin["white"] == [4095, 0]
+        assert told(X[1:], white=4095)[0].pixels.amax((1, 2, 3)).tolist() == [56, 0]
+    with pytest.raises(InputError, match=r"X\[0\] cannot be used: 16-bit pixels of no value above 9"):
+        open_images([Image.fromarray((RAMP * 9).astype(np.uint16))])
+
+
+class Wrapped(torch.utils.data.Dataset):
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return Wrapped(self.images[index]) if isinstance(index, slice) else (self.images[index], 0)

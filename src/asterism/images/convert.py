@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFile
 
-from asterism.images.depth import STRIP, White, deep_values, strips, to_eight_bits, value_range, white_for
+from asterism.images.depth import STRIP, White, deep_values, is_deep_mode, strips, to_eight_bits, value_range, white_for
 from asterism.images.io_errors import Unreadable
 from asterism.images.resample import fit_image
 
@@ -34,6 +34,11 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
+def is_grey_mode(mode: str) -> bool:
+    """Whether images in a mode of Pillow's hold no colour."""
+    return mode in ("1", "L", "LA", "La") or is_deep_mode(mode)
+
+
 def image_pixels(image: Image.Image, white: White | None = None) -> np.ndarray:
     """The pixels that an image of Pillow's has as a file: upright, transparent parts on white, 8 bits.
 
@@ -42,7 +47,7 @@ def image_pixels(image: Image.Image, white: White | None = None) -> np.ndarray:
     image : PIL.Image.Image
         Any mode. One that comes from a file is turned as its EXIF data say.
     white : White
-        For modes I and F; `asterism.images.depth.white_of_images` finds that of a list.
+        For modes I and F; `asterism.images.depth.SetWhite` finds that of a set.
 
     Returns
     -------
@@ -80,10 +85,9 @@ def eight_bit(image: Image.Image, white: White | None = None, lower: Image.Image
     Unreadable
         If deep pixels lie outside the scale: any other would be a guess.
     """
-    deep = image.mode.startswith("I") or image.mode == "F" or lower is not None
+    deep = is_deep_mode(image.mode) or lower is not None
     top = white_for(value_range(image, lower), white or White()) if deep else 0.0
-    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-    mode = "L" if grey else "RGB"
+    mode = "L" if is_grey_mode(image.mode) else "RGB"
     if image.width * image.height <= STRIP:
         return _converted(image, lower, mode, top)
     if image.mode == mode and not deep and not image.has_transparency_data:
@@ -111,8 +115,9 @@ def _converted(image: Image.Image, lower: Image.Image | None, mode: str, top: fl
 
 def pixels_of(upright: Image.Image, size: tuple[int, int] | None, crop: bool, n_channels: int | None) -> np.ndarray:
     """Pixels (H, W, C) of an image in mode L or RGB, resampled and recoloured where that is asked for."""
-    if n_channels is not None:
-        upright = upright.convert("L" if n_channels == 1 else "RGB")
+    mode = {None: upright.mode, 1: "L", 3: "RGB"}[n_channels]
+    if upright.mode != mode:  # else it would be copied
+        upright = upright.convert(mode)
     if size is not None:
         upright = fit_image(upright, size, crop)
     pixels = np.array(upright)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,8 @@ from PIL import Image
 
 from asterism.errors import AsterismError, InputError
 from asterism.images.arrays import as_numpy, channels_last, find_layout, to_pixels
-from asterism.images.convert import eight_bit
+from asterism.images.convert import image_pixels
+from asterism.images.depth import Range, SetWhite, is_deep_mode, value_range
 from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
@@ -104,7 +107,8 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     """Open n items that ``read`` gives by their index: images of one size, unless the options give one."""
     if n == 0:
         raise InputError("Found array with 0 sample(s): the data set X is empty while a minimum of 1 is required.")
-    first, _ = _read_pixels(read, 0, options)
+    white = SetWhite(options.white, lambda: _ranges(read, n), n)
+    first, _ = _read_pixels(read, 0, options, white)
     labels: list[Any] = []
 
     def blocks() -> Iterator[np.ndarray]:
@@ -112,7 +116,7 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
         for start in range(0, n, length):
             block = np.empty((min(length, n - start), *first.shape), first.dtype)
             for row in range(len(block)):
-                pixels, label = _read_pixels(read, start + row, options)
+                pixels, label = _read_pixels(read, start + row, options, white)
                 if pixels.shape != first.shape or pixels.dtype != first.dtype:
                     raise InputError(_difference(start + row, pixels, first))
                 block[row] = pixels
@@ -123,7 +127,10 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     pixels, _ = pack(blocks(), n, first.shape, first.dtype)
     if is_table:
         pixels = pixels[:, None, None, :]
-    origin = options.origin(None, tuple(pixels.shape[1:]), is_table)  # type: ignore[arg-type]  # three numbers
+    for line in white.lines:
+        warnings.warn(f"X: {line}", stacklevel=2)
+    shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
+    origin = options.origin(None, shape, is_table, white.found)
     opened = ImageSource(pixels, [str(i) for i in range(n)], origin=origin, is_table=is_table)
     if any(label is None for label in labels):
         return opened
@@ -133,7 +140,16 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     return replace(opened, labels=numbered, label_names=label_names)
 
 
-def _read_pixels(read: Callable[[int], Item], index: int, options: Options) -> tuple[np.ndarray, Any]:
+def _ranges(read: Callable[[int], Item], n: int) -> Iterator[Range]:
+    """The ranges of all of Pillow's images of more than 8 bits; what cannot be read is said where it is packed."""
+    for index in range(n):
+        with suppress(Exception):
+            image, _ = read(index)
+            if isinstance(image, Image.Image) and is_deep_mode(image.mode):
+                yield value_range(image)
+
+
+def _read_pixels(read: Callable[[int], Item], index: int, options: Options, white: SetWhite) -> tuple[np.ndarray, Any]:
     """One item as pixels (H, W, C), or (D,) for a vector, and its label."""
     try:
         image, label = read(index)
@@ -145,7 +161,7 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options) -> t
     name = f"X[{index}]"
     if isinstance(image, Image.Image):
         try:
-            array, layout = np.array(eight_bit(image)), "NHWC"
+            array, layout = image_pixels(image, white() if is_deep_mode(image.mode) else None), "NHWC"
         except Unreadable as error:
             raise InputError(f"{name} cannot be used: {error.reason}") from error
     elif image is None or isinstance(image, (str, bytes, dict)):

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import first_webp_frame, n_scans, read_pnm, with_end, without_texts
-from asterism.images.convert import TURNS, eight_bit, orientation, pixels_of
+from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
 from asterism.images.depth import Range, White, full_range, is_deep, is_deep_color, take_lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
@@ -26,7 +26,8 @@ from asterism.images.tiff import check_tiff, tiff_reason
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
 MAX_PIXELS = 2**27
-MAX_WEBP_PIXELS = 2**26  # its decoder takes 16 bytes a pixel
+MAX_HEAVY_PIXELS = 2**26  # of a format whose decoder takes some 16 bytes a pixel
+_HEAVY = ("WEBP", "JPEG2000", "AVIF", "HEIF")
 MAX_BYTES = 2**29  # of a file that has to be read as a whole
 # Those that Pillow decodes in Python, a run or a number at a time.
 MAX_RUN_LENGTH_PIXELS, MAX_TEXT_BYTES = 2**23, 2**26
@@ -195,9 +196,8 @@ def _header(image: Image.Image, turn: int) -> Header:
     width, height = image.size
     if turn >= 5:
         width, height = height, width
-    grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
     pages = isinstance(image, TiffImageFile) and bool(image.tag_v2.next)
-    return Header((height, width), grey, is_deep(image), pages)
+    return Header((height, width), is_grey_mode(image.mode), is_deep(image), pages)
 
 
 def _shrink_on_load(image: Image.Image, size: tuple[int, int], crop: bool) -> None:
@@ -305,7 +305,7 @@ def _open_other(file: str | bytes) -> Image.Image:
 
 def _open_webp(data: bytes) -> Image.Image:
     still = first_webp_frame(data)
-    _check_pixels(still.canvas, MAX_WEBP_PIXELS)
+    _check_pixels(still.canvas, MAX_HEAVY_PIXELS)
     image = Image.open(io.BytesIO(still.data), formats=("WEBP",))
     if still.covers:
         return image
@@ -363,7 +363,7 @@ def _check(image: Image.Image, file: str | bytes) -> None:
         if "progressive" in image.info:
             _check_scans(image, file)
         return
-    _check_pixels(image.size)
+    _check_pixels(image.size, MAX_HEAVY_PIXELS if image.format in _HEAVY else None)
     if isinstance(image, TiffImageFile):
         check_tiff(image)
     elif image.format in ("BMP", "DIB") and [tile[0] for tile in getattr(image, "tile", ())] == ["bmp_rle"]:

@@ -65,9 +65,14 @@ def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
         yield 0, top, width, min(top + rows, height)
 
 
+def is_deep_mode(mode: str) -> bool:
+    """Whether images in a mode of Pillow's have more than 8 bits a pixel: I, I;16 and its kin, F."""
+    return mode.startswith("I") or mode == "F"
+
+
 def is_deep(image: Image.Image) -> bool:
     """Whether an image, not loaded yet, has more than 8 bits a pixel without saying what is white in them."""
-    return image.mode.startswith("I") or image.mode == "F" or is_deep_color(image)
+    return is_deep_mode(image.mode) or is_deep_color(image)
 
 
 def is_deep_color(image: Image.Image) -> bool:
@@ -175,7 +180,7 @@ def _integer_white(found: Sequence[Range], n: int) -> tuple[int | None, list[str
     if high < LEAST:
         return None, []
     bits = next(bits for bits in BITS if high < 2**bits)
-    hold = f"{len(found)} of {n} files hold 16-bit values"
+    hold = f"{len(found)} of {n} images hold 16-bit values"
     if bits < 16:
         return 2**bits - 1, [f"{hold} up to {high}: taken as {bits} bit (0…{2**bits - 1})"]
     dim = [one for one in found if one.high < 2**12]
@@ -188,19 +193,13 @@ def _float_white(found: Sequence[Range], n: int) -> tuple[float | None, list[str
     high = max((one.high for one in found), default=0.0)
     if not found:
         return 0, []
-    hold = f"{len(found)} of {n} files hold float values up to {high:.4g}"
+    hold = f"{len(found)} of {n} images hold float values up to {high:.4g}"
     if high <= 1:
         return 1.0, [f"{hold}: taken as 0…1"]
     if high < LEAST:
         return (1.0 if any(one.high <= 1 for one in found) else None), []
     dark = sum(one.high <= 1 for one in found)
     return 255.0, [f"{hold}{f', {dark} of them none above 1' if dark else ''}: taken as 0…255"]
-
-
-def white_of_images(images: Sequence[Image.Image]) -> tuple[White, list[str]]:
-    """`white_of_set` of images in memory, of which only those in modes I and F count."""
-    deep = [image for image in images if image.mode.startswith("I") or image.mode == "F"]
-    return white_of_set([value_range(image) for image in deep], len(images))
 
 
 class SetWhite:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from asterism.errors import InputError
 from asterism.images.arrays import as_numpy, open_array
+from asterism.images.convert import is_grey_mode
 from asterism.images.datasets import open_items
 from asterism.images.folder import DEFAULT_SIDE
 from asterism.images.options import Options
@@ -70,8 +71,7 @@ def open_list(images: Sequence[Any], options: Options, full_scale: float | None 
 def _shape(image: Any, layout: str | None) -> tuple[tuple[int, int], bool]:
     """(H, W), and whether it is grey."""
     if isinstance(image, Image.Image):
-        grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-        return (image.height, image.width), grey
+        return (image.height, image.width), is_grey_mode(image.mode)
     shape = tuple(image.shape) if hasattr(image, "shape") else np.asarray(image).shape
     if len(shape) != 3:
         return (shape[0], shape[-1]), True
