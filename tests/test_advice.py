@@ -63,6 +63,29 @@ def test_what_cannot_be_swept_is_one_line():
         suggest_k(blobs(3), k_max=2)
     with pytest.raises(InputError, match="all images are the same"):
         suggest_k(np.ones((30, 4)))
+    with pytest.raises(InputError, match=r"3 different images \(of 60\) are too few"):
+        suggest_k(np.repeat(np.eye(3), 20, axis=0))
+
+
+@pytest.mark.parametrize(("n", "copies"), [(12, 30), (20, 20), (60, 3), (150, 10)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_copies_are_no_groups(n, copies, seed):
+    X = np.random.default_rng(seed).random((n, 20))
+    found = suggest_k(np.repeat(X, copies, axis=0))
+    alone = suggest_k(X)
+    assert found.high <= n // 4 and found.answers == alone.answers
+
+
+def test_copies_of_some_images_change_no_count():
+    X = blobs(6, 50)
+    more = np.concatenate([X, np.repeat(X[:40], 15, axis=0)])
+    assert suggest_k(more).k == suggest_k(X).k == 6
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e6])
+def test_the_number_of_groups_knows_no_unit(scale):
+    X = blobs(6, 50)
+    assert suggest_k((X * scale).astype(np.float32)).answers == suggest_k(X.astype(np.float32)).answers
 
 
 def run(*args):
@@ -117,6 +140,19 @@ def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
     np.save(tmp_path / "greys.npy", pixels[..., :1].repeat(3, axis=3))
     chosen = {one: choosing.choose(str(tmp_path / f"{one}.npy"), n_clusters=4).method for one in ("colours", "greys")}
     assert chosen == {"colours": "fcn", "greys": "jule"}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_auto_sees_that_a_folder_of_colour_files_is_grey(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(choosing, "known_network", lambda: "resnet18")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8)
+    for name in ("grey", "one in colour"):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).convert("RGB").save(tmp_path / name / f"{i:02d}.{ending}")
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "one in colour" / f"20.{ending}")
+    chosen = {one: choosing.choose(str(tmp_path / one), n_clusters=2).method for one in ("grey", "one in colour")}
+    assert chosen == {"grey": "jule", "one in colour": "fcn"}
 
 
 @pytest.mark.parametrize(("n", "k", "slowly"), [(400, 4, False), (396, 4, True), (5_001, 100, False)])

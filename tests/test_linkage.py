@@ -133,7 +133,9 @@ def test_isolated_clusters_go_to_the_nearest_centroid():
 
 def test_disconnected_and_degenerate_graphs_end():
     equal = np.ones((30, 4))
-    assert len(set(GraphAgglomerativeClustering(3).fit_predict(equal))) == 3
+    assert len(set(GraphAgglomerativeClustering(3, deduplicate=False).fit_predict(equal))) == 3
+    with pytest.warns(UserWarning, match="only 1 of the 30 samples differ, fewer than n_clusters=3"):
+        assert not GraphAgglomerativeClustering(3).fit_predict(equal).any()
     two = np.vstack([np.zeros((10, 2)), np.full((10, 2), 1e6)])
     assert as_sets(GraphAgglomerativeClustering(2, n_neighbors=3).fit_predict(two)) == {
         frozenset(range(10)),
@@ -152,6 +154,38 @@ def test_history_is_a_linkage_matrix():
     model = GraphAgglomerativeClustering(4, n_neighbors=8).fit(X)
     assert is_valid_linkage(model.linkage_matrix_)
     assert as_sets(cut(model.linkage_matrix_, 4)) == as_sets(model.labels_)
+
+
+@pytest.mark.parametrize("criterion", ["gdl", "jule", "pic", "zeta"])
+def test_copies_do_not_decide(criterion):
+    """With thirty copies of each image all of its neighbours are its copies, and the graph has no other edge."""
+    from scipy.cluster.hierarchy import is_valid_linkage
+
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 12)
+    distinct = rng.normal(0, 6, (3, 4))[y] + rng.normal(0, 1.0, (36, 4))
+    order = rng.permutation(np.repeat(np.arange(36), rng.integers(1, 40, 36)))
+    alone = GraphAgglomerativeClustering(3, criterion=criterion, n_neighbors=6).fit(distinct)
+    model = GraphAgglomerativeClustering(3, criterion=criterion, n_neighbors=6).fit(distinct[order])
+    assert as_sets(alone.labels_) == as_sets(y)
+    assert as_sets(model.labels_) == as_sets(y[order])
+    assert is_valid_linkage(model.linkage_matrix_) and model.linkage_matrix_[-1, 3] == len(order)
+    for k in (2, 3, 5):
+        found = cut(model.linkage_matrix_, k)
+        pairs = set(zip(order.tolist(), found.tolist(), strict=True))
+        assert len(set(found)) == k and len(pairs) == 36  # copies stay together
+
+
+@pytest.mark.parametrize("criterion", ["gdl", "pic", "zeta"])
+def test_a_few_odd_samples_make_no_cluster(criterion):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 40)
+    X = np.concatenate(
+        [np.array([[0, 0], [4, 0], [0, 30]])[y] + rng.normal(size=(120, 2)), [[18, 12], [18.2, 12], [18, 12.2]]]
+    )
+    fair = GraphAgglomerativeClustering(3, criterion=criterion, n_neighbors=6).fit_predict(X)
+    plain = GraphAgglomerativeClustering(3, criterion=criterion, n_neighbors=6, min_cluster_size=0.0).fit_predict(X)
+    assert np.bincount(fair).min() > 30 and np.bincount(plain).min() == 3
 
 
 @parametrize_with_checks([GraphAgglomerativeClustering(3), GraphAgglomerativeClustering(3, criterion="average")])
@@ -176,7 +210,8 @@ def test_the_papers_baselines_to_the_third_digit(real_set, name, centred, criter
     X = images.pixels.numpy().reshape(len(images), -1).astype(np.float32)
     X -= X.mean(0) if centred else 0
     X /= np.linalg.norm(X, axis=1, keepdims=True)
-    model = GraphAgglomerativeClustering(len(set(images.labels.tolist())), criterion=criterion).fit(X)
+    k = len(set(images.labels.tolist()))
+    model = GraphAgglomerativeClustering(k, criterion=criterion, min_cluster_size=0.0, deduplicate=False).fit(X)
     assert model.n_initial_clusters_ == n_initial
     found = nmi(images.labels, model.labels_, "sqrt"), accuracy(images.labels, model.labels_)
     assert found == pytest.approx(expected, abs=0.002)

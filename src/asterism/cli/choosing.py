@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asterism.cli.request import Request
 
@@ -84,7 +84,7 @@ def known_network() -> str | None:
 
 
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:
-    """Channels, longer side and number of images; of a folder, from the headers of some of its files."""
+    """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
     from asterism.images import named_sets, open_images
     from asterism.images.paths import list_images
     from asterism.images.shards import is_shards
@@ -98,21 +98,27 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
         pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
-        grey = channels == 3 and bool((pixels == pixels[..., :1]).all())  # stored in colour
+        grey = channels == 3 and not _has_color(pixels)  # stored in colour
         return 1 if grey else channels, max(height, width), len(source)
     return _look_into(listing.files)
 
 
 def _look_into(files: list[Listed]) -> tuple[int, int, int]:
-    from asterism.images.decode import Unreadable, read_header
+    from asterism.images.decode import Unreadable, decode, read_header
 
     step = -(-len(files) // PEEKED) or 1
     sides, grey = [0], True
     for file in files[::step]:
         try:
             header = read_header(file.path)
+            sides.append(max(header.size))
+            if grey and not header.is_grey:  # photographs end this at the first
+                grey = sides[-1] <= SMALL_SIDE and not _has_color(decode(file.path))
         except Unreadable:
             continue
-        sides.append(max(header.size))
-        grey = grey and header.is_grey
     return (1 if grey else 3), max(sides), len(files)
+
+
+def _has_color(pixels: Any) -> bool:
+    """Whether channels, the last axis, differ anywhere."""
+    return bool((pixels != pixels[..., :1]).any())

@@ -23,6 +23,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
 from asterism.clustering.linkage import cut, merge
+from asterism.clustering.linkage_tree import distinct_rows
 from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
@@ -89,7 +90,8 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Parameters
     ----------
     X : ndarray of shape (N, D)
-        Features, such as `asterism.methods.CNN` gives; 50 principal components of at most 2 000 rows are used.
+        Features, such as `asterism.methods.CNN` gives; 50 principal components of at most 2 000 rows are used. Of
+        equal rows one counts.
     k_max : int, optional
         Largest k; by default a quarter of the rows, 500 at most.
     random_state : int
@@ -101,18 +103,20 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Raises
     ------
     InputError
-        With fewer than 12 rows, rows that are all the same, or fewer than two values of k to compare.
+        With fewer than 12 different rows, rows that are all the same, or fewer than two values of k to compare.
 
     Notes
     -----
     Cost: neighbours and silhouettes are O(n²·50), the eigenvalues O(n³) at worst, n at most 2 000; ten mergings.
     """
-    if len(X) < 3 * PER_CLUSTER:
-        raise InputError(f"{len(X)} images are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
     rng = np.random.RandomState(random_state)
     rows = near_one(np.asarray(X)[chosen_rows(len(X), random_state)])
-    if (rows == rows[0]).all():
+    n_seen, rows = len(rows), rows[distinct_rows(rows)[0]]  # copies of an image are no group
+    if len(rows) == 1 < n_seen:
         raise InputError("all images are the same: there is no number of groups to be found")
+    if len(rows) < 3 * PER_CLUSTER:
+        different = f"{len(rows)} different images (of {n_seen})" if len(rows) < n_seen else f"{n_seen} images"
+        raise InputError(f"{different} are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
     limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)
     if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")

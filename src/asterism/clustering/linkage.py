@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,22 +28,14 @@ from sklearn.base import ClusterMixin
 from sklearn.utils.validation import validate_data
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
-from asterism.clustering.linkage_engine import agglomerate, isolated_clusters, start_walks
-from asterism.clustering.linkage_pairs import Criterion
-from asterism.clustering.linkage_setup import (
-    attach_isolated,
-    check_graph,
-    feature_sums,
-    make_links,
-    make_tables,
-    make_walks,
-    transitions,
-)
-from asterism.clustering.linkage_tree import cut, labels_after, linkage_matrix
+from asterism.clustering.linkage_dust import merge_without_dust
+from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Merging, merge
+from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
 from asterism.errors import InputError
 from asterism.parameters import Interval, Parameters
 
 __all__ = [
+    "UPDATES",
     "GraphAgglomerativeClustering",
     "Merging",
     "average_linkage",
@@ -53,151 +44,6 @@ __all__ = [
     "merge",
     "merge_schedule",
 ]
-
-CRITERIA = ("gdl", "jule", "pic", "zeta")
-ISOLATED = ("many", "always", "never")
-UPDATES = ("exact", "fast", "paper")
-
-
-@dataclass(frozen=True)
-class Merging:
-    """What a run of `merge` leaves.
-
-    Attributes
-    ----------
-    labels : (N,) int64 array
-        Clusters at the number asked for, numbered by their first sample.
-    history : (T, 4) float64 array
-        Linkage matrix over the samples, see `linkage_matrix`.
-    affinities : (N − n + T,) float64 array
-        One for each row of ``history``: affinity at which the two merged; 0 for samples of one initial cluster,
-        isolated clusters and strays.
-    n_initial_clusters : int
-        n.
-    n_isolated : int
-        Initial clusters without any affinity that were attached before the first merge.
-    """
-
-    labels: np.ndarray
-    history: np.ndarray
-    affinities: np.ndarray
-    n_initial_clusters: int
-    n_isolated: int
-
-    def cut(self, n_clusters: int) -> np.ndarray:
-        """Labels at another number of clusters."""
-        return cut(self.history, n_clusters, len(self.labels))
-
-
-def merge(
-    W: Any,
-    labels: np.ndarray | None,
-    n_clusters: int,
-    *,
-    criterion: str = "gdl",
-    features: Any = None,
-    update: str = "exact",
-    local_weight: float = 1.0,
-    n_local: int = 5,
-    half_matrix: bool = False,
-    min_clusters_for_local: int = 0,
-    z: float = 0.01,
-    isolated: str = "many",
-    full: bool = True,
-) -> Merging:
-    """Merge clusters of a sample graph down to ``n_clusters``.
-
-    Parameters
-    ----------
-    W : (N, N) sparse or dense matrix
-        Directed affinities of the samples, none negative; `affinity_graph` makes them.
-    labels : (N,) int array or None
-        Initial clusters, in the order in which ties go; None starts from single samples.
-    n_clusters : int
-        Target, n*_c of the paper.
-    criterion : {"gdl", "jule", "pic", "zeta"}
-        See the head of the module.
-    features : (N, D) array, optional
-        Features of the samples. Clusters that no affinity joins to others are attached by the distance of centroids
-        (means of the features, not normalised again); without features the smallest joins the next smallest.
-    update : {"exact", "fast", "paper"}
-        How "gdl" and "jule" find the affinities of a merged cluster (FACTS §1.5): exactly; without the cross terms,
-        as the authors' Torch code does by default; by the paper's approximation, which is much worse.
-    local_weight, n_local : float, int
-        λ = 1 and K_c = 5 of "jule" (Table 2). Absent neighbours have affinity 0.
-    half_matrix : bool
-        Only clusters of lower number count as neighbours, as in the Torch code; the paper says nothing of the kind.
-    min_clusters_for_local : int
-        Drop the local term while there are no more clusters than this; 100 in the Torch code, which the paper lacks.
-    z : float
-        Weight of a step for "pic" and "zeta"; 0.01 in the authors' runs.
-    isolated : {"many", "always", "never"}
-        Whether initial clusters with zero affinity to all others are first attached to the nearest centroid: where
-        there are more than 20·n_clusters initial clusters, as in the Torch code (whose n_clusters is the final target
-        even in an early period), always, or never. Needs ``features``.
-    full : bool
-        Go on to one cluster, so that the history can be cut anywhere; the labels are the same.
-
-    Returns
-    -------
-    Merging
-
-    Raises
-    ------
-    InputError
-        For parameters out of range, a graph that does not fit, or fewer initial clusters than ``n_clusters``.
-
-    Notes
-    -----
-    With E ≤ N·K_s edges: O(E) memory; for "gdl" and "jule" O(E log N) for the samples' degrees and, a merge, one pass
-    over the pairs of the new cluster and of the neighbours whose nearest clusters it changes.
-    """
-    W, initial = check_graph(W, labels)
-    n_initial = int(initial.max()) + 1
-    _check_choices(criterion, update, isolated, n_clusters, n_initial, n_local, z)
-    local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix))
-    walking = criterion in ("pic", "zeta")
-    links = make_links(transitions(W) if walking else W)
-    s, slots = make_tables(links, initial, n_initial, local.n_local)
-    walks = make_walks(links, n_initial, float(z), criterion == "zeta") if walking else None
-    if walking:
-        s.norm[:] = 2.0  # `value` holds the affinity itself, in both directions
-        start_walks(s, walks, links)
-    sums = feature_sums(features, initial, n_initial)
-    alone = np.zeros(n_initial, bool)
-    if sums.shape[1] and (isolated == "always" or (isolated == "many" and n_initial > 20 * n_clusters)):
-        alone = isolated_clusters(s)
-    merges, affinities = agglomerate(
-        s,
-        slots if update == "exact" and not walking else None,
-        walks,
-        links,
-        sums,
-        attach_isolated(alone, sums, s.size),
-        update == "paper",
-        local,
-        int(min_clusters_for_local),
-        1 if full else int(n_clusters),
-    )
-    history = linkage_matrix(initial, merges)
-    affinities = np.concatenate([np.zeros(len(initial) - n_initial), affinities])
-    return Merging(cut(history, n_clusters, len(initial)), history, affinities, n_initial, int(alone.sum()))
-
-
-def _check_choices(
-    criterion: str, update: str, isolated: str, n_clusters: int, n_initial: int, n_local: int, z: float
-) -> None:
-    choices = {"criterion": (criterion, CRITERIA), "update": (update, UPDATES), "isolated": (isolated, ISOLATED)}
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise InputError(f"{name}={value!r} cannot be used: {name} must be one of {', '.join(map(repr, allowed))}")
-    if not 1 <= n_clusters <= n_initial:
-        raise InputError(
-            f"n_clusters={n_clusters} cannot be reached by merging {n_initial} initial clusters; ask for 1 to "
-            f"{n_initial}, or start from single samples (labels=None)"
-        )
-    if n_local < 1 or not 0 < z < 1:
-        raise InputError(f"n_local={n_local}, z={z} cannot be used: n_local must be >= 1 and z in (0, 1)")
 
 
 def merge_schedule(n_initial: int, n_clusters: int, unroll_rate: float = 0.9) -> list[int]:
@@ -271,6 +117,13 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         Where the components are fewer than ``n_clusters``, single samples are used and a warning says so.
     update, local_weight, n_local, isolated, z
         As in `merge`.
+    min_cluster_size : float
+        Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their strongest
+        neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the papers' way;
+        so is "average" always.
+    deduplicate : bool
+        Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the neighbours
+        that a sample has. "average" needs no such rule.
     device : str or None
         Where to look for neighbours: "cpu", "cuda".
 
@@ -305,6 +158,8 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         "n_local": [Interval(int, 1, None)],
         "isolated": [set(ISOLATED)],
         "z": [Interval(float, 0, 1, closed="neither")],
+        "min_cluster_size": [Interval(float, 0, 1, closed="left")],
+        "deduplicate": [bool],
         "device": [str, None],
     }
 
@@ -322,6 +177,8 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         n_local: int = 5,
         isolated: str = "many",
         z: float = 0.01,
+        min_cluster_size: float = 1 / 3,
+        deduplicate: bool = True,
         device: str | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -335,6 +192,8 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         self.n_local = n_local
         self.isolated = isolated
         self.z = z
+        self.min_cluster_size = min_cluster_size
+        self.deduplicate = deduplicate
         self.device = device
 
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
@@ -344,6 +203,11 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         ------
         InputError
             For parameters out of range, or more clusters than samples.
+
+        Warns
+        -----
+        UserWarning
+            If fewer samples differ than there are to be clusters.
         """
         self.check()
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
@@ -354,28 +218,44 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
             self.n_initial_clusters_, self.sigma2_ = len(X), None
             self.labels_ = labels_after(self.linkage_matrix_, len(X), len(X) - self.n_clusters)
             return self
-        found = knn(X, max(self.n_neighbors, 3), device=self.device)  # gactoolbox's σ² wants three
-        W, self.sigma2_ = affinity_graph(found, self.n_neighbors, self.a, variant=self.graph)
-        initial = nearest_neighbor_components(found[0]) if self.initial == "neighbors" else np.arange(len(X))
-        if initial.max() + 1 < self.n_clusters:
+        kept, copies = distinct_rows(X) if self.deduplicate else (np.arange(len(X)), np.arange(len(X)))
+        if len(kept) < self.n_clusters:
             warnings.warn(
-                f"samples and their nearest neighbours form {initial.max() + 1} clusters, fewer than "
-                f"n_clusters={self.n_clusters}: merging starts from single samples",
+                f"only {len(kept)} of the {len(X)} samples differ, fewer than n_clusters={self.n_clusters}: "
+                f"{self.n_clusters - len(kept)} clusters are empty",
                 stacklevel=2,
             )
+        merging, self.sigma2_ = self._merged(X[kept])
+        self.labels_, self.linkage_matrix_ = merging.labels[copies], with_copies(merging.history, copies)
+        self.n_initial_clusters_ = merging.n_initial_clusters
+        return self
+
+    def _merged(self, X: np.ndarray) -> tuple[Merging, float]:
+        """Merging of samples (N, D), and σ²; of fewer than ``n_clusters`` each is a cluster."""
+        n_clusters = min(self.n_clusters, len(X))
+        found = knn(X, max(self.n_neighbors, 3), device=self.device)  # gactoolbox's σ² wants three
+        W, sigma2 = affinity_graph(found, self.n_neighbors, self.a, variant=self.graph)
+        initial = nearest_neighbor_components(found[0]) if self.initial == "neighbors" else np.arange(len(X))
+        if initial.max() + 1 < n_clusters:
+            if n_clusters < len(X):
+                warnings.warn(
+                    f"samples and their nearest neighbours form {initial.max() + 1} clusters, fewer than "
+                    f"n_clusters={n_clusters}: merging starts from single samples",
+                    stacklevel=3,
+                )
             initial = np.arange(len(X))
-        merging = merge(
+        merging = merge_without_dust(
             W,
             initial,
-            self.n_clusters,
-            criterion=self.criterion,
+            n_clusters,
+            smallest=self.min_cluster_size,
             features=X,
+            full=True,
+            criterion=self.criterion,
             update=self.update,
             local_weight=self.local_weight,
             n_local=self.n_local,
             z=self.z,
             isolated=self.isolated,
         )
-        self.labels_, self.linkage_matrix_ = merging.labels, merging.history
-        self.n_initial_clusters_ = merging.n_initial_clusters
-        return self
+        return merging, sigma2

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 
 from asterism.clustering.graph import neighbors
-from asterism.clustering.linkage import Merging, merge
+from asterism.clustering.linkage_merge import Merging, merge
 from asterism.clustering.linkage_tree import labels_after, nodes_after
 
 

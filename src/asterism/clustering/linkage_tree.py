@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from asterism.clustering.compiled import compiled
@@ -54,6 +56,49 @@ def _write_rows(labels, merges, n_clusters, history):
         history[row, 2], history[row, 3] = t + 1, size[a]
         node[a] = labels.size + row
         row += 1
+
+
+def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that differ from all before them, and which of these each row equals.
+
+    Parameters
+    ----------
+    X : (N, D) array
+
+    Returns
+    -------
+    kept : (n,) int64 array
+        Their numbers, increasing.
+    copies : (N,) int64 array
+        For each row its place in ``kept``. O(N·D) time.
+    """
+    seen: dict[bytes, int] = {}
+    copies = np.empty(len(X), np.int64)
+    kept: list[int] = []
+    for i, row in enumerate(np.ascontiguousarray(X + 0.0)):  # no −0
+        copies[i] = seen.setdefault(hashlib.blake2b(row.data, digest_size=16).digest(), len(seen))
+        if copies[i] == len(kept):
+            kept.append(i)
+    return np.array(kept, np.int64), copies
+
+
+def with_copies(history: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """The history (N − 1, 4) of all samples, from that (n − 1, 4) of the distinct ones: copies join first, at height 0.
+
+    ``copies`` (N,) says which distinct one a sample equals, numbered in the order of their first.
+    """
+    n_samples, n_distinct = len(copies), int(copies.max()) + 1
+    if n_distinct == n_samples:
+        return history
+    first = linkage_matrix(copies, np.empty((0, 2), np.int64))
+    leaves = nodes_after(first, n_samples, len(first))[np.unique(copies, return_index=True)[1]]
+    renamed = np.concatenate([leaves, n_samples + len(first) + np.arange(len(history))])
+    sizes = np.concatenate([np.bincount(copies), np.zeros(len(history))])
+    rows = history.copy()
+    for t, pair in enumerate(history[:, :2].astype(np.int64)):
+        rows[t, :2] = np.sort(renamed[pair])
+        rows[t, 3] = sizes[n_distinct + t] = sizes[pair].sum()
+    return np.concatenate([first, rows])
 
 
 def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> np.ndarray:

@@ -74,6 +74,12 @@ class GraphDegreeLinkage(VectorClusterer):
     isolated : str, default="many"
         When clusters without any affinity are first attached to the nearest centroid, see
         `asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule.
+    min_cluster_size : float, default=1/3
+        Ours: no group below this share of the mean size N / n_clusters is counted, and its images go to their strongest
+        neighbours. A few odd images else hold out as a group, and two true ones are merged: on MNIST's 70 000 images
+        GDL finds .51 right without the rule and .97 with it. 0 is the paper's way.
+    deduplicate : bool, default=True
+        Ours: equal images are merged as one. False is the paper's way.
     center : bool, default=False
         Take the mean image off first.
     normalise : bool, default=True
@@ -91,6 +97,8 @@ class GraphDegreeLinkage(VectorClusterer):
         "n_neighbors": [Interval(int, 1, None)],
         "a": [Interval(float, 0, None, closed="neither")],
         "isolated": [{"many", "always", "never"}],
+        "min_cluster_size": [Interval(float, 0, 1, closed="left")],
+        "deduplicate": [bool],
         **VectorClusterer.SHARED,
     }
 
@@ -101,6 +109,8 @@ class GraphDegreeLinkage(VectorClusterer):
         n_neighbors: int = 20,
         a: float = 1.0,
         isolated: str = "many",
+        min_cluster_size: float = 1 / 3,
+        deduplicate: bool = True,
         center: bool = False,
         normalise: bool = True,
         device: str = "auto",
@@ -113,6 +123,8 @@ class GraphDegreeLinkage(VectorClusterer):
         self.n_neighbors = n_neighbors
         self.a = a
         self.isolated = isolated
+        self.min_cluster_size = min_cluster_size
+        self.deduplicate = deduplicate
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         merging = GraphAgglomerativeClustering(
@@ -122,6 +134,8 @@ class GraphDegreeLinkage(VectorClusterer):
             a=self.a,
             graph="gactoolbox",
             isolated=self.isolated,
+            min_cluster_size=self.min_cluster_size,
+            deduplicate=self.deduplicate,
         )
         return merging.fit(features).labels_
 
@@ -141,6 +155,12 @@ class PathIntegral(VectorClusterer):
     isolated : str, default="many"
         When clusters without any affinity are first attached to the nearest centroid, see
         `asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule.
+    min_cluster_size : float, default=1/3
+        Ours: no group below this share of the mean size N / n_clusters is counted, and its images go to their strongest
+        neighbours. A few odd images else hold out as a group, and two true ones are merged: on MNIST's 70 000 images
+        GDL finds .51 right without the rule and .97 with it. 0 is the paper's way.
+    deduplicate : bool, default=True
+        Ours: equal images are merged as one. False is the paper's way.
     center : bool, default=False
         Take the mean image off first.
     normalise : bool, default=True
@@ -161,6 +181,8 @@ class PathIntegral(VectorClusterer):
         "a": [Interval(float, 0, None, closed="neither"), None],
         "z": [Interval(float, 0, 1, closed="neither")],
         "isolated": [{"many", "always", "never"}],
+        "min_cluster_size": [Interval(float, 0, 1, closed="left")],
+        "deduplicate": [bool],
         **VectorClusterer.SHARED,
     }
 
@@ -172,6 +194,8 @@ class PathIntegral(VectorClusterer):
         a: float | None = None,
         z: float = 0.01,
         isolated: str = "many",
+        min_cluster_size: float = 1 / 3,
+        deduplicate: bool = True,
         center: bool = False,
         normalise: bool = True,
         device: str = "auto",
@@ -185,6 +209,8 @@ class PathIntegral(VectorClusterer):
         self.a = a
         self.z = z
         self.isolated = isolated
+        self.min_cluster_size = min_cluster_size
+        self.deduplicate = deduplicate
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         merging = GraphAgglomerativeClustering(
@@ -194,6 +220,8 @@ class PathIntegral(VectorClusterer):
             a=self.SCALE if self.a is None else self.a,
             graph="gactoolbox",
             isolated=self.isolated,
+            min_cluster_size=self.min_cluster_size,
+            deduplicate=self.deduplicate,
             z=self.z,
         )
         return merging.fit(features).labels_
