@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -105,6 +106,9 @@ __all__ = [
     "load",
     "open_images",
 ]
+
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides where its log goes
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

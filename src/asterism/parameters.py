@@ -216,7 +216,7 @@ def to_json(value: Any) -> Any:
     raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
 
 
-def from_json(value: Any, known: dict[str, type[Parameters]], depth: int = 0) -> Any:
+def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0) -> Any:
     """Rebuild what `to_json` wrote, from a closed list of known classes: no import by name, no code from the file.
 
     Raises

@@ -19,6 +19,7 @@ from asterism.cli import (
 )
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
+from asterism.images.locations import OFFLINE
 
 app = typer.Typer(
     name="asterism",
@@ -67,6 +68,9 @@ def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show where an error came from (also ASTERISM_DEBUG=1).")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch neither data nor weights (also ASTERISM_OFFLINE=1).")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
@@ -74,6 +78,8 @@ def _options(
     """Group unlabelled images, and learn the features that tell the groups apart."""
     if debug:
         os.environ["ASTERISM_DEBUG"] = "1"
+    if offline:
+        os.environ.update(dict.fromkeys(OFFLINE, "1"))
 
 
 def main() -> None:
@@ -83,7 +89,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--debug" in before_end:  # may stand anywhere
-        arguments.remove("--debug")
-        arguments.insert(0, "--debug")
+    for option in ("--debug", "--offline"):  # may stand anywhere
+        if option in before_end:
+            arguments.remove(option)
+            arguments.insert(0, option)
     app(arguments, prog_name="asterism")

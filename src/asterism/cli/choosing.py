@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, not photographs
-# Networks in the order in which auto takes the first whose weights are on this machine.
-PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
 PEEKED = 200  # files of a folder that are looked at
 # JULE merges neighbours, 10 of each image in small groups: a group must have more than those. Its time grows with the
 # images, DBC's beyond some thousands does not.
@@ -77,10 +75,10 @@ def choose(images: str, color: str | None = None, layout: str | None = None, n_c
 
 
 def known_network() -> str | None:
-    """The first of `PREFERRED` whose weights are on this machine."""
-    from asterism.networks.weights import find_weights
+    """The network that is the default on this machine, if its weights are here."""
+    from asterism.networks import weights
 
-    return next((name for name in PREFERRED if find_weights(name) is not None), None)
+    return weights.known_network()
 
 
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:

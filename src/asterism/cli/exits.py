@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import signal
@@ -51,7 +52,10 @@ def guarded(command: F) -> F:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        warnings.showwarning = functools.partial(_show, quiet=bool(kwargs.get("quiet")))
+        quiet = bool(kwargs.get("quiet"))
+        warnings.showwarning = functools.partial(_show, quiet=quiet)
+        logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]
+        logging.getLogger("asterism").setLevel(logging.INFO)
         try:
             return command(*args, **{name: _expanded(value) for name, value in kwargs.items()})
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -75,6 +79,13 @@ def _expanded(value: Any) -> Any:
 
         return expanded(value)
     return [_expanded(one) for one in value] if isinstance(value, list) else value
+
+
+class _Notes(logging.Handler):
+    """The library's log as lines beside the answer."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"asterism: {one_line(record.getMessage())}")
 
 
 def _show(message: Any, category: type[Warning], *_where: Any, quiet: bool = False) -> None:

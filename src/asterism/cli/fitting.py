@@ -127,6 +127,7 @@ def _go_on_alone() -> None:
 
 def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
     """Images and known labels, and the last checks before a run begins."""
+    plan.estimator._check_needs(plan.origin["source"])
     asked = {key: value for key, value in plan.origin.items() if key != "source"}
     images = open_images(plan.origin["source"], **{**plan.estimator._opening, **asked})
     if is_main_process() and not quiet:

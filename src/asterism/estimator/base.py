@@ -114,6 +114,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             If ``run_dir`` holds another or a finished run, or cannot be written to.
         """
         self.check()
+        self._check_needs(X)
         images = self._open(X, True, layout)
         self._check_number(len(images))
         runtime = Runtime(self.device, self.precision)
@@ -154,6 +155,9 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             run.write_history()
             self._write_results(record.folder, images.names)
             record.finish(self.fit_seconds_)
+
+    def _check_needs(self, X: Any) -> None:
+        """See that what a fit needs beside the images ``X`` is here, before thousands of them are decoded."""
 
     def _check_number(self, n: int) -> None:
         if n < self._minimum_images:

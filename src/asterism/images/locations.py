@@ -8,6 +8,8 @@ from pathlib import Path
 from asterism.files import expanded
 from asterism.machine import private_folder
 
+OFFLINE = ("ASTERISM_OFFLINE", "HF_HUB_OFFLINE")  # variables that forbid to fetch; the second is Hugging Face's
+
 
 def cache_root() -> Path:
     """Folder for everything that can be made again: ``ASTERISM_CACHE``, else ``~/.cache/asterism``.

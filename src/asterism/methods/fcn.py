@@ -80,7 +80,8 @@ class FCN(PretrainedClusterer):
     n_clusters : int, default=8
         k.
     backbone : Backbone, optional
-        The pre-trained network; by default VGG-16, as in the paper. Vectors are taken as features.
+        The pre-trained network (the paper's is VGG-16); by default the first whose weights are here, see `Backbone`.
+        Vectors are taken as features.
     n_components : int or float, optional
         L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), at
         most half as many as images. By default three a cluster, at least 32, at most a third as many as images: a code

@@ -6,10 +6,13 @@ are grouped by k-means or spectral clustering.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import nn
 from torch.nn.functional import normalize, pad
 
@@ -20,9 +23,11 @@ from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
 from asterism.features.store import feature_array, release
-from asterism.images import ImageSource
+from asterism.images import ImageSource, named_sets
+from asterism.images.catalogue import PREFIX
 from asterism.networks import Backbone
-from asterism.parameters import Interval
+from asterism.networks.weights import PAPERS
+from asterism.parameters import Interval, to_json
 from asterism.runtime import Runtime
 from asterism.training import Run
 
@@ -80,6 +85,15 @@ class PretrainedClusterer(ImageClusterer):
         raise NotImplementedError
 
     # ---------------------------------------------------------------- fitting
+
+    def _check_needs(self, X: Any) -> None:
+        if _are_files(X):
+            self.resolved("backbone").build((3, PHOTO_SIDE, PHOTO_SIDE))  # a network that cannot be had is told first
+
+    def _plain_params(self) -> dict[str, Any]:
+        """With the network's name: on another machine another one would be the default."""
+        backbone = clone(self.resolved("backbone"))
+        return super()._plain_params() | {"backbone": to_json(backbone.set_params(name=backbone.network))}
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
@@ -167,7 +181,8 @@ class PretrainedClusterer(ImageClusterer):
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         """Of a fitted estimator only: the representation is what was saved."""
-        network = self.resolved("backbone").build(shape, pretrained=False)
+        backbone = self.backbone or Backbone(PAPERS)  # runs that name none are of a version that had this one
+        network = backbone.build(shape, pretrained=False)
         return nn.Sequential(network, self.REPRESENTATION(**self._saved))
 
     def _restore_state(self, state: dict[str, Any]) -> None:
@@ -175,6 +190,18 @@ class PretrainedClusterer(ImageClusterer):
         self._saved = {name.removeprefix("1."): value for name, value in ours.items()}
         super()._restore_state(state)
         del self._saved
+
+
+def _are_files(X: Any) -> bool:
+    """Whether images are to be decoded, which may take long: not arrays, nor files of them."""
+    if isinstance(X, (list, tuple)):
+        return bool(X) and isinstance(X[0], (str, os.PathLike))
+    if not isinstance(X, (str, os.PathLike)):
+        return False
+    path = Path(X).expanduser()
+    if (name := str(X)).startswith(PREFIX):
+        path = next((one.path for one in named_sets() if PREFIX + one.name == name and one.path), path)
+    return path.is_dir() or path.suffix == ".tar"
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from asterism.errors import InputError
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
-from asterism.networks.weights import construct, load_weights
+from asterism.networks.weights import PAPERS, construct, default_network, load_weights
 from asterism.parameters import Each, Interval, Parameters
 
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
@@ -30,10 +30,12 @@ class Backbone(Parameters):
 
     Parameters
     ----------
-    name : str, default="vgg16"
+    name : str, optional
         A model of torchvision (``vgg16``, the paper's; ``resnet50``, ``mobilenet_v2``, ``squeezenet1_0`` …) or, with
         the optional package timm, of timm (DINOv2 and CLIP towers, say). ``"pixels"`` is no network: vectors that were
-        computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours.
+        computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. By
+        default the first of resnet50, vgg16, mobilenet_v2, resnet18, squeezenet1_0, squeezenet1_1 and alexnet whose
+        weights are on this machine; if none is, or ``weights`` are given, vgg16.
     weights : path, optional
         A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
         (``ASTERISM_DATA``), else what torchvision or timm distribute, from their cache or fetched into it.
@@ -46,7 +48,7 @@ class Backbone(Parameters):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "name": [str],
+        "name": [str, None],
         "weights": [str, None],
         "size": [Interval(int, 16, None), None],
         "turned": [bool, None],
@@ -56,7 +58,7 @@ class Backbone(Parameters):
 
     def __init__(
         self,
-        name: str = "vgg16",
+        name: str | None = None,
         *,
         weights: str | None = None,
         size: int | None = None,
@@ -70,6 +72,11 @@ class Backbone(Parameters):
         self.turned = turned
         self.mean = mean
         self.std = std
+
+    @property
+    def network(self) -> str:
+        """The name, or that of the network that is taken on this machine."""
+        return self.name or (PAPERS if self.weights else default_network())
 
     def build(self, shape: tuple[int, int, int], pretrained: bool = True) -> nn.Module:
         """The network for images of a shape.
@@ -104,9 +111,10 @@ class Backbone(Parameters):
                 f"backbone.name={self.name!r} takes images of 1 or 3 channels; got {shape[0]}: give such images, "
                 "or backbone.name='pixels' for features of your own"
             )
-        body, needs = construct(self.name)
+        name = self.network
+        body, needs = construct(name)
         if pretrained:
-            needs = load_weights(body, self.name, self.weights, needs)
+            needs = load_weights(body, name, self.weights, needs)
         wanted = {"size": self.size, "turned": self.turned, "mean": self.mean, "std": self.std}
         network = PretrainedNetwork(body, **{**needs, **{k: v for k, v in wanted.items() if v is not None}})
         return network.requires_grad_(False).eval()

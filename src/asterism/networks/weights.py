@@ -17,13 +17,27 @@ from torch import nn
 
 from asterism.errors import InputError, MissingDataError, MissingDependencyError
 from asterism.files import expanded
+from asterism.images.fetch import download
 from asterism.images.locations import data_folders
 
 Needs = dict[str, Any]  # size, turned, mean, std: what a model's weights want to see
 
 IMAGENET: Needs = {"size": 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PAPERS = "vgg16"  # FCN's network
+# Networks in the order in which the first is taken whose weights are on this machine.
+PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
 # Converted weights whose convolutions were left turned by 180 degrees: digest of the file -> the input is turned too.
 TURNED = {"c523724b2c27a99746fc3db6724a66b3"}  # mobilenet_v2.safetensors
+
+
+def known_network() -> str | None:
+    """The first of `PREFERRED` whose weights are on this machine."""
+    return next((name for name in PREFERRED if find_weights(name) is not None), None)
+
+
+def default_network() -> str:
+    """The network where none is named: `known_network`, or the paper's, whose weights then have to be fetched."""
+    return known_network() or PAPERS
 
 
 def construct(name: str) -> tuple[nn.Module, Needs]:
@@ -90,16 +104,17 @@ def load_weights(body: nn.Module, name: str, weights: str | None, needs: Needs) 
     InputError
         If the file is damaged or of another model.
     """
-    path = find_weights(name, weights)
-    state = _read(fetched(name) if path is None else path)
+    found = find_weights(name, weights) or fetched(name)
+    state = _read(found)
     if hasattr(body, "pretrained_cfg"):  # timm: made without a classifier
         state = {key: value for key, value in state.items() if key in body.state_dict()}
     try:
         body.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"the weights in {path} are not those of {name}: {reason[:160]}") from error
-    turned = path is not None and _digest(path) in TURNED
+        where = found if isinstance(found, Path) else "timm's cache"
+        raise InputError(f"the weights in {where} are not those of {name}: {reason[:160]}") from error
+    turned = isinstance(found, Path) and _digest(found) in TURNED
     return {**needs, "turned": turned}
 
 
@@ -116,19 +131,26 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
         if not path.is_file():
             raise MissingDataError(f"backbone.weights={weights!r} does not exist; give a .safetensors or .pth file")
         return path
-    ours = (folder / "weights" / f"{name}{ending}" for folder in data_folders() for ending in (".safetensors", ".pth"))
-    cached = _hub_file(name)
-    return next((one for one in (*ours, *([cached] if cached else [])) if one.is_file()), None)
+    endings = (".safetensors", ".pth")
+    ours = [folder / "weights" / f"{name}{ending}" for folder in data_folders() for ending in endings]
+    fetched_before = any(file.name.startswith(f"{name}-") for file in _hub_folder().glob("*.pth"))
+    if fetched_before and (url := _address(name)):  # to ask torchvision for the address takes seconds
+        ours.append(_hub_folder() / url.rpartition("/")[2])
+    return next((one for one in ours if one.is_file()), None)
 
 
-def _hub_file(name: str) -> Path | None:
-    """Where torchvision keeps the default weights of one of its models once they were fetched."""
+def _hub_folder() -> Path:
+    """Where torchvision keeps weights that were fetched."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _address(name: str) -> str | None:
+    """Where torchvision's default weights of a model are had; None for those of timm."""
     import torchvision.models as zoo
 
     if name not in zoo.list_models(module=zoo):
         return None
-    url = zoo.get_model_weights(name)["DEFAULT"].url
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    return zoo.get_model_weights(name)["DEFAULT"].url
 
 
 def fetched(name: str) -> Path | dict[str, torch.Tensor]:
@@ -137,27 +159,32 @@ def fetched(name: str) -> Path | dict[str, torch.Tensor]:
     Raises
     ------
     MissingDataError
-        Without a network: says where to put the file.
+        Without a network: says where they are had, where to put them, and what can be done without.
     """
-    path = _hub_file(name)
+    url = _address(name)
     try:
-        if path is None:
+        if url is None:
             import timm
 
-            return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-        import torchvision.models as zoo
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        url = zoo.get_model_weights(name)["DEFAULT"].url
-        torch.hub.download_url_to_file(url, str(path), path.stem.rpartition("-")[2], progress=False)
+            return timm.create_model(name, pretrained=True, num_classes=0).state_dict()  # keeps HF_HUB_OFFLINE itself
+        file = url.rpartition("/")[2]
+        path = _hub_folder() / file
+        download(url, path, Path(file).stem.rpartition("-")[2])
+        return path
     except (OSError, RuntimeError, ValueError) as error:  # URLError and huggingface_hub's are OSErrors
-        folder = data_folders()[0] / "weights"
-        reason = " ".join(str(error).split())[:120]
-        raise MissingDataError(
-            f"the weights of {name} are not on this machine and could not be fetched ({reason}); put them at "
-            f"{folder / name}.safetensors, or give backbone.weights=FILE or another backbone.name"
-        ) from error
-    return path
+        raise MissingDataError(_how_to_get(name, url, " ".join(str(error).split())[:120])) from error
+
+
+def _how_to_get(name: str, url: str | None, reason: str) -> str:
+    """One line for whoever has to do without a network."""
+    place = data_folders()[0] / "weights" / f"{name}{'.pth' if url else '.safetensors'}"
+    here = known_network()
+    other = f"backbone.name={here!r}, whose weights are here" if here else "another backbone.name"
+    return (
+        f"the weights of {name} are not on this machine and could not be fetched"
+        f"{f' from {url}' if url else ''} ({reason}); put them at {place}, or give backbone.weights=FILE or {other}; "
+        "the methods dbc and kmeans need none"
+    )
 
 
 def _read(found: Path | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -168,7 +195,11 @@ def _read(found: Path | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             return load_file(found)
         return torch.load(found, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise InputError(f"{found} cannot be read as weights: {' '.join(str(error).split())[:160]}") from error
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{found} cannot be read as weights and may be cut off ({reason}): remove it and fetch it again, or give "
+            "backbone.weights=FILE"
+        ) from error
     except OSError as error:
         raise InputError(f"{found} cannot be read: {os.strerror(error.errno or 0)}") from error
     except Exception as error:  # torch.load raises UnpicklingError for what weights_only refuses

@@ -1,0 +1,225 @@
+"""Weights of pre-trained networks: which network is the default, and what happens where they cannot be had."""
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from asterism import CNN, FCN, TEMI, load
+from asterism.cli import app, choosing
+from asterism.errors import InputError, MissingDataError, StorageError
+from asterism.images import fetch
+from asterism.networks import Backbone
+from asterism.networks.weights import PAPERS, PREFERRED, construct, default_network, find_weights
+
+SMALL = ("squeezenet1_0", "squeezenet1_1")  # of the preferred ones
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch):
+    """A machine without weights and without a network; returns the folder for weights."""
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    return tmp_path / "data" / "weights"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8) // (1 + 7 * (i % 2))
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def give(folder, *names):
+    for name in names:
+        save_file(construct(name)[0].state_dict(), folder / f"{name}.safetensors")
+
+
+# ---------------------------------------------------------------- the default
+
+
+def test_the_default_is_the_first_of_the_preferred_whose_weights_are_here(machine, tmp_path):
+    assert default_network() == PAPERS == "vgg16"
+    for name in reversed(PREFERRED):
+        (machine / f"{name}.safetensors").touch()
+        assert default_network() == name
+    (machine / f"{PREFERRED[0]}.safetensors").unlink()
+    hub = tmp_path / "torch" / "hub" / "checkpoints"
+    hub.mkdir(parents=True)
+    (hub / "resnet50-0000.pth").touch()  # of another training: not the weights that are meant
+    assert default_network() == "vgg16"
+    (hub / "resnet50-11ad3fa6.pth").touch()
+    assert default_network() == "resnet50"
+    assert Backbone("alexnet").network == "alexnet" and Backbone(weights="vgg.pth").network == PAPERS
+    assert find_weights("**") is None
+
+
+def test_methods_and_auto_agree_on_it(machine, photos, tmp_path):
+    give(machine, *SMALL)
+    assert choosing.choose(str(photos)).settings == ("backbone.name=squeezenet1_0",)
+    for method in (FCN, CNN, TEMI):
+        assert method().resolved("backbone").network == "squeezenet1_0"
+
+
+def test_a_run_knows_its_network_on_a_machine_that_has_others(machine, photos, tmp_path):
+    give(machine, "squeezenet1_1")
+    small = Backbone(size=64)
+    model = CNN(2, backbone=small, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(str(photos))
+    give(machine, "squeezenet1_0")  # now preferred
+    assert default_network() == "squeezenet1_0"
+    again = load(tmp_path / "run")
+    assert again.backbone.name == "squeezenet1_1"
+    np.testing.assert_array_equal(again.predict(str(photos)), model.labels_)
+
+
+# ---------------------------------------------------------------- where they cannot be had
+
+
+@pytest.mark.parametrize("method", [FCN, TEMI])
+def test_missing_weights_are_told_before_photographs_are_decoded(photos, monkeypatch, method):
+    def decoded(*_, **__):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("asterism.estimator.base.open_images", decoded)
+    with pytest.raises(MissingDataError, match="vgg16") as raised:
+        method(2).fit(str(photos))
+    said = str(raised.value)
+    assert "https://download.pytorch.org/models/vgg16" in said and "weights/vgg16.pth" in said.replace("\\", "/")
+    assert "backbone.weights=FILE" in said and "dbc" in said and "\n" not in said
+
+
+def test_the_command_line_tells_it_first_too(photos, monkeypatch, tmp_path, machine):
+    def decoded(*_, **__):
+        raise AssertionError("decoded")
+
+    give(machine, "squeezenet1_1")
+    monkeypatch.delenv("ASTERISM_OFFLINE")
+    monkeypatch.setattr("asterism.cli.fitting.open_images", decoded)
+    command = ["cluster", str(photos), "-k", "2", "--method", "fcn", "--set", "backbone.name=resnet18"]
+    done = CliRunner().invoke(app, ["--offline", *command, "--out", str(tmp_path / "run")])
+    monkeypatch.delenv("ASTERISM_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert done.exit_code == 1
+    assert "ASTERISM_OFFLINE is set" in done.stderr
+    assert "backbone.name='squeezenet1_1', whose weights are here" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_vectors_need_no_weights():
+    X = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+    assert set(CNN(2, random_state=0, device="cpu").fit(X).labels_) == {0, 1}
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_weights_that_are_cut_off_are_one_line(machine, ending):
+    path = machine / f"squeezenet1_1{ending}"
+    state = construct("squeezenet1_1")[0].state_dict()
+    save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(InputError, match=r"squeezenet1_1.*fetch it again, or give backbone.weights=FILE") as raised:
+        Backbone("squeezenet1_1").build((3, 64, 64))
+    assert "\n" not in str(raised.value)
+
+
+# ---------------------------------------------------------------- fetching
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        if self.path == "/slow":
+            for byte in range(60):
+                self.wfile.write(CONTENT[byte : byte + 1])
+                self.wfile.flush()
+                if self.server.ended.wait(0.05):
+                    break
+        elif self.path == "/silent":
+            self.server.ended.wait(5)
+        else:
+            self.wfile.write(CONTENT[:1000] if self.path == "/short" else CONTENT)
+
+    def handle(self):
+        with suppress(OSError):  # the reader has gone
+            super().handle()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.daemon_threads = True
+    server.ended = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.ended.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def online(monkeypatch):
+    monkeypatch.delenv("ASTERISM_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "SILENCE", 0.3)
+    monkeypatch.setattr(fetch, "PATIENCE", 0.5)
+
+
+def test_a_file_is_fetched_whole_or_not_at_all(online, tmp_path):
+    with serving() as address:
+        fetch.download(f"{address}/whole", tmp_path / "new" / "file", sha256(CONTENT).hexdigest()[:8])
+        assert (tmp_path / "new" / "file").read_bytes() == CONTENT
+        for path, words in (
+            ("short", "not the whole"),
+            ("silent", "broke off: timed out"),
+            ("slow", "not whole after"),
+        ):
+            with pytest.raises(OSError, match=words) as raised:
+                fetch.download(f"{address}/{path}", tmp_path / path)
+            assert not isinstance(raised.value, StorageError)
+        with pytest.raises(OSError, match="not the whole file"):
+            fetch.download(f"{address}/whole", tmp_path / "other", "00000000")
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == []
+
+
+def test_nobody_there_is_an_error_at_once(online, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError):
+            fetch.download(f"http://127.0.0.1:{taken.getsockname()[1]}/x", tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["ASTERISM_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_nothing_is_asked(online, monkeypatch, tmp_path, name):
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(OSError, match=f"{name} is set"):
+        fetch.download("http://127.0.0.1:1/x", tmp_path / "x")
+    with pytest.raises(MissingDataError, match=f"{name} is set"):
+        fetch.fetch(tmp_path / "mnist.npz")
+    monkeypatch.setenv(name, "0")
+    fetch.check_online()
