@@ -95,7 +95,7 @@ def test_missing_weights_are_told_before_photographs_are_decoded(photos, monkeyp
     def decoded(*_, **__):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("asterism.estimator.base.open_images", decoded)
+    monkeypatch.setattr(method, "_open", decoded)
     with pytest.raises(MissingDataError, match="vgg16") as raised:
         method(2).fit(str(photos))
     said = str(raised.value)
