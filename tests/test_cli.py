@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 
 import asterism.report
 from asterism.cli import app
+from asterism.cli.describe import summary_of
+from asterism.cli.settings import settings_of
+from asterism.methods.registry import METHODS, find_method
 
 # So little training that a run takes a moment; slow rates, so that no recipe of the methods' can spoil it.
 TINY = [
@@ -244,6 +248,21 @@ def test_the_demo_replaces_only_a_demo(tmp_path, monkeypatch, fitted):
 def test_the_demo_is_good(tmp_path):
     run("demo", "--out", tmp_path / "demo")
     assert json.loads(run("evaluate", tmp_path / "demo", "--json").stdout)["acc"] > 0.85
+
+
+@pytest.mark.parametrize("columns", [None, 40, 80, 200])
+def test_texts_of_methods_are_whole_in_every_terminal(monkeypatch, columns):
+    if columns is not None:
+        monkeypatch.setattr("asterism.cli.describe.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+        monkeypatch.setenv("COLUMNS", str(columns))
+    for method in ("fcn", "jule"):
+        shown = run("methods", method).stdout
+        assert "…" not in shown.replace("squeezenet1_0 …", "")
+        for one in settings_of(find_method(method)()):
+            assert " ".join(one.doc.replace("`", "").split()) in " ".join(shown.split()), one.path
+        if columns and columns >= 80:
+            assert max(map(len, shown.partition("Set with")[0].splitlines())) <= columns
+    assert all(summary_of(name) in " ".join(run("methods").stdout.split()) for name in METHODS)
 
 
 def test_methods_and_data_are_listed(monkeypatch):

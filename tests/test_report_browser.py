@@ -272,7 +272,7 @@ def test_pointing_shows_the_picture_and_what_is_known(opened):
     opened.wait(lambda: opened.js(COLOURS, "#tip canvas") > 20)
     name = opened.js("return asterism.json(document.querySelector('#map .data')).names[7]")
     text = opened.js("return document.getElementById('tip').textContent")
-    assert name in text and "cluster" in text and "confidence 0." in text
+    assert name in text and "group" in text and "confidence 0." in text
     opened.move_to(5, 5)
     opened.wait(lambda: opened.js("return document.getElementById('tip').hidden"))
 
@@ -302,15 +302,15 @@ def test_the_wheel_scrolls_the_page_until_the_map_is_clicked(opened):
 
 
 def test_cards_are_filled_with_pictures(opened):
-    opened.js("document.getElementById('cluster-0').scrollIntoView()")
-    opened.wait(lambda: opened.js("return Boolean(document.querySelector('#cluster-0 canvas[data-painted]'))"))
-    opened.wait(lambda: opened.js(COLOURS, "#cluster-0 canvas[data-sprite]") > 20)
+    opened.js("document.getElementById('group-0').scrollIntoView()")
+    opened.wait(lambda: opened.js("return Boolean(document.querySelector('#group-0 canvas[data-painted]'))"))
+    opened.wait(lambda: opened.js(COLOURS, "#group-0 canvas[data-sprite]") > 20)
     labels = opened.js(
-        "return [...document.querySelectorAll('#cluster-0 canvas')].map(one => one.getAttribute('aria-label'))"
+        "return [...document.querySelectorAll('#group-0 canvas')].map(one => one.getAttribute('aria-label'))"
     )
     certain = [float(one.rpartition("confidence ")[2].partition(",")[0]) for one in labels]
     assert len(labels) > 5 and certain[0] == max(certain)
-    opened.js("document.querySelector('#cluster-0 button').click()")
+    opened.js("document.querySelector('#group-0 button').click()")
     opened.wait(lambda: opened.js("return scrollY > 0 && document.activeElement.matches('canvas.map')"))
     assert opened.js("return document.querySelector('[data-group=\"0\"]').getAttribute('aria-pressed')") == "true"
 
@@ -328,7 +328,7 @@ def test_arrow_keys_go_through_a_group_of_pictures(opened):
 
 def test_every_picture_and_control_has_a_name(opened):
     nameless = opened.js("""
-      document.getElementById('cluster-0').scrollIntoView();
+      document.getElementById('group-0').scrollIntoView();
       const named = (one) => one.getAttribute('aria-label') || one.textContent.trim() || one.closest('label')
         || one.getAttribute('aria-hidden');
       return [...document.querySelectorAll('canvas, button, select, input, a, svg[role], [role=group]')]
@@ -336,7 +336,7 @@ def test_every_picture_and_control_has_a_name(opened):
     assert nameless == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
 def test_nothing_runs_over_the_edge(opened, width):
     opened.devtools(
         "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=2, mobile=width < 700
@@ -356,6 +356,56 @@ def test_dark_follows_the_system(opened):
         opened.wait(lambda: sum(opened.js(corner)[:3]) < 100 < sum(light[:3]))
     finally:
         opened.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_a_link_to_a_group_lands_there_at_once(browser, page):
+    for address in (f"{page}#group-2", f"{page}#reproduce"):
+        browser.open(str(page))  # that the next is no jump within the page
+        browser.call("POST", "/url", {"url": f"file://{quote(str(page))}#{address.rpartition('#')[2]}"})
+        browser.wait(lambda: browser.js("return Boolean(asterism.map?.points.buffer)"))
+    top = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
+    height = "return document.documentElement.scrollHeight"
+    browser.open(page)
+    before = browser.js(height)
+    browser.js("document.querySelector('.bars a[href=\"#group-2\"]').click()")
+    first = browser.js(top, "group-2")
+    browser.wait(lambda: browser.js("return Boolean(document.querySelector('#group-2 canvas[data-painted]'))"))
+    time.sleep(0.3)
+    assert browser.js(top, "group-2") == first, "nothing above the card moved when it was painted"
+    assert browser.js(height) == before
+    lowest = browser.js("return innerHeight")
+    assert 0 <= first < lowest - 50
+
+
+def test_paper_is_light_and_shows_every_picture(opened):
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    left = "return document.querySelectorAll('main canvas[data-sprite]:not([data-painted])').length"
+    opened.wait(lambda: opened.js(left) == 0)
+    opened.devtools("Emulation.setEmulatedMedia", media="print", features=dark)
+    opened.js("window.dispatchEvent(new Event('beforeprint'))")
+    try:
+        style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        assert opened.js(style, "nav", "display") == "none"
+        assert opened.js(style, ".card", "breakInside") == "avoid"
+        ink = opened.js(style, ".card h3", "color")
+        assert sum(int(one) for one in ink[4:-1].split(",")) < 200, "dark letters"
+        corner = "return [...document.querySelector('canvas.map').getContext('2d').getImageData(0, 0, 1, 1).data]"
+        assert sum(opened.js(corner)[:3]) > 700
+    finally:
+        opened.js("window.dispatchEvent(new Event('afterprint'))")
+        opened.devtools("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_users_read_of_groups(opened):
+    """Clusters are the code's word."""
+    opened.js("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    words = opened.js("""
+      document.querySelectorAll('#reproduce').forEach((one) => one.remove());
+      const spoken = [...document.querySelectorAll('[aria-label], [title]')]
+        .map((one) => `${one.getAttribute('aria-label')} ${one.getAttribute('title')}`);
+      const [head, main] = ['header', 'main'].map((one) => document.querySelector(one).innerText);
+      return head + main + spoken.join(' ')""")
+    assert "cluster" not in words.lower().replace("clustering", "")
 
 
 @pytest.mark.slow

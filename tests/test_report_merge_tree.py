@@ -31,7 +31,7 @@ def test_branches_by_hand():
         "M66.67 50.00V0.00H41.67",
     ]
     assert [one["color"] for one in drawn] == ["blue", "blue", "red", "blue"]
-    assert [one["title"] for one in drawn][1:3] == ["2 images, cluster 1", "3 images, cluster 0"]
+    assert [one["title"] for one in drawn][1:3] == ["2 images, group 1", "3 images, group 0"]
 
 
 def test_dots():
@@ -61,9 +61,9 @@ def test_the_section_of_a_run(jule_run):
     leaves = leaf_of_sample(material.estimator.linkage_matrix_, 3)
     assert len(np.unique(leaves)) == len(np.unique(leaves * 10 + cut(material.estimator.linkage_matrix_, 3))) == 3
     assert [one["name"] for one in section.values["stages"]] == ["Initial stage", "Middle stage", "Final stage"][::2]
-    assert section.values["stages"][-1]["clusters"] == "3 clusters"
+    assert section.values["stages"][-1]["clusters"] == "3 groups"
     page = write_report(jule_run).read_text()
-    assert '<section id="merge_tree"' in page and "Final stage: 3 clusters" in page
+    assert '<section id="merge_tree"' in page and "Final stage: 3 groups" in page
 
 
 def test_methods_without_a_tree_have_no_section():

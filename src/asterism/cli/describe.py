@@ -5,30 +5,29 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import shutil
+import sys
 import textwrap
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asterism.cli.text import aligned
 from asterism.errors import InputError
 from asterism.methods.registry import METHODS, find_method
 
 if TYPE_CHECKING:
     from asterism.cli.settings import Setting
 
-WIDTH = 110
+WIDTH = 110  # where no terminal says how wide it is
+NARROWEST = 30  # columns of text
 
 
 def method_lines() -> str:
     """Every method: name, one line, and its paper below."""
-    width = max(map(len, METHODS)) + 2
     lines = []
     for name in METHODS:
-        lines.append(name.ljust(width) + summary_of(name))
-        if paper := paper_of(name):
-            lines.append(textwrap.fill(paper, WIDTH, initial_indent=" " * width, subsequent_indent=" " * width))
+        lines += _hung([name], max(map(len, METHODS)) + 2, summary_of(name), paper_of(name) or "")
     return "\n".join([*lines, "", "Parameters of one: asterism methods NAME"])
 
 
@@ -64,12 +63,19 @@ def parameter_lines(name: str) -> str:
     from asterism.cli.settings import settings_of
 
     settings = list(settings_of(find_method(name)()))
-    rows = [[one.path, _shown(one.default), _meaning(one)] for one in settings]
+    rows = [["PARAMETER", "DEFAULT", "MEANING"]]
+    rows += [[one.path, _shown(one.default), _meaning(one)] for one in settings]
+    widths = [max(len(row[column]) for row in rows) + 2 for column in (0, 1)]
+    lines = [
+        line
+        for path, default, meaning in rows
+        for line in _hung([path.ljust(widths[0] - 2), default], sum(widths), meaning)
+    ]
     example = next((one for one in settings if isinstance(one.default, (int, float))), settings[0])
     paper = paper_of(name)
-    head = [f"{name}: {summary_of(name)}", *([paper] if paper else []), ""]
+    head = [*_hung([], 0, f"{name}: {summary_of(name)}", paper or ""), ""]
     how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
-    return "\n".join([*head, aligned([["PARAMETER", "DEFAULT", "MEANING"], *rows]), how])
+    return "\n".join([*head, *lines, how])
 
 
 def parse_only(texts: list[str]) -> dict[str, str]:
@@ -113,7 +119,28 @@ def _first_paragraph(text: str | None) -> str:
 
 def _meaning(setting: Setting) -> str:
     choices = f"{', '.join(setting.choices)}. " if len(setting.choices) > 1 else ""
-    return textwrap.shorten(choices + setting.doc.replace("`", ""), 140, placeholder=" …")
+    return " ".join((choices + setting.doc.replace("`", "")).split())
+
+
+def _hung(names: list[str], indent: int, *texts: str) -> list[str]:
+    """Lines that hold names and, beside them, texts, wrapped as wide as the terminal is; none is cut.
+
+    Where the terminal is narrow, the texts stand below the names.
+    """
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    head = "  ".join(names).rstrip()
+    narrow = bool(names) and columns - indent < NARROWEST
+    if narrow:
+        indent = 4
+    width = max(columns - indent, NARROWEST)
+    lines = [
+        " " * indent + line
+        for text in texts
+        for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    ]
+    if narrow or not lines:
+        return [head, *lines]
+    return [head.ljust(indent) + lines[0][indent:], *lines[1:]]
 
 
 def _shown(value: object) -> str:

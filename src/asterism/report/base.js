@@ -23,7 +23,7 @@ asterism.rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16
 
 asterism.count = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 
-/** A class in words: a bare number would be taken for a cluster. */
+/** A class in words: a bare number would be taken for a group. */
 asterism.className = (one) => {
   if (one < 0) return "class not known";
   const name = asterism.shared.classNames[one];
@@ -69,13 +69,19 @@ asterism.Sprites = class {
     return true;
   }
 
+  /** Give a canvas the size of a picture: what lies below must not move when it is painted. */
+  fit(canvas) {
+    const { width, height } = this.layout;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    canvas.classList.toggle("fine", width > 40);
+  }
+
   /** Fill a canvas with a picture, now or when its sheet is there. */
   paint(canvas, index) {
     const { width, height } = this.layout;
     canvas.dataset.painted = index;
-    if (canvas.width !== width) canvas.width = width;
-    if (canvas.height !== height) canvas.height = height;
-    canvas.classList.toggle("fine", width > 40);
+    this.fit(canvas);
     const again = () => canvas.dataset.painted === String(index) && this.paint(canvas, index);
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);

@@ -74,7 +74,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _spoken(key: str) -> str:
-    return key.replace("_", " ")
+    return key.replace("_", " ").replace("cluster", "group")  # the reader's word
 
 
 def _curve(key: str, rounds: list[int], values: list[float | None]) -> dict[str, Any]:

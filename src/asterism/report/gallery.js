@@ -1,4 +1,4 @@
-/* Cards of clusters, filled while they are near the window and emptied behind it: a thousand stay light. */
+/* Cards of groups. Their pictures have their size from the beginning, so that a link lands where it says. */
 
 asterism.draw.gallery = (section, data, sprites) => {
   const { colors, sizes, standsFor } = asterism.shared;
@@ -13,7 +13,7 @@ asterism.draw.gallery = (section, data, sprites) => {
   }
 
   const lines = (i, cluster) => [
-    `cluster ${cluster}`,
+    `group ${cluster}`,
     `confidence ${data.confidence[i].toFixed(3)}`,
     ...(data.classes ? [className(data.classes[i])] : []),
   ];
@@ -21,6 +21,7 @@ asterism.draw.gallery = (section, data, sprites) => {
   const picture = (i, cluster) => {
     const canvas = asterism.picture(i, data.names[i], lines(i, cluster));
     canvas.classList.toggle("wrong", Boolean(data.wrong[i]));
+    sprites.fit(canvas);
     asterism.painter.observe(canvas);
     return canvas;
   };
@@ -29,7 +30,7 @@ asterism.draw.gallery = (section, data, sprites) => {
     if (!length) return null;
     const indices = Array.from({ length }, (_, i) => first + i);
     const shown = sprites
-      ? element("div", { class: "pictures", tabindex: 0, role: "group", "aria-label": `${title} of cluster ${cluster}` },
+      ? element("div", { class: "pictures", tabindex: 0, role: "group", "aria-label": `${title} of group ${cluster}` },
           ...indices.map((i) => picture(i, cluster)))
       : element("ol", { class: "names" }, ...indices.map((i) =>
           element("li", {}, element("bdi", {}, data.names[i]), element("small", {}, data.confidence[i].toFixed(3)))));
@@ -44,41 +45,20 @@ asterism.draw.gallery = (section, data, sprites) => {
     return element("span", { class: "spread", role: "img", "aria-label": label, title: label }, ...bars);
   };
 
-  const fill = (article) => {
-    const card = cards.get(Number(article.dataset.cluster));
-    const body = article.querySelector(".body");
-    if (body.firstChild) return;
-    body.append(...[
-      members("Most certain", card.start, card.certain, card.cluster),
-      members("Least certain", card.start + card.certain, card.uncertain, card.cluster),
-    ].filter(Boolean));
-    body.style.minHeight = "";
-  };
-  const empty = (article) => {
-    const body = article.querySelector(".body");
-    if (!body.firstChild || body.contains(document.activeElement)) return;
-    body.style.minHeight = `${body.offsetHeight}px`; // what lies below must not jump
-    body.replaceChildren();
-  };
-  const near = new IntersectionObserver(
-    (entries) => entries.forEach(({ target, isIntersecting }) => (isIntersecting ? fill : empty)(target)),
-    { rootMargin: "1200px" },
-  );
-
   const article = (card) => {
     const { cluster } = card;
     const name = standsFor[cluster] >= 0 ? element("bdi", { class: "class" }, className(standsFor[cluster])) : null;
     const heading = element("h3", {},
-      element("i", { class: "swatch", style: { background: colors[cluster] } }), `Cluster ${cluster}`, name);
+      element("i", { class: "swatch", style: { background: colors[cluster] } }), `Group ${cluster}`, name);
     const facts = element("p", { class: "numbers" },
       `${asterism.count(sizes[cluster])} ${sizes[cluster] === 1 ? "image" : "images"}`,
       ...(sizes[cluster] ? [spread(card), element("span", {}, `confidence ${card.confidence.toFixed(3)}`)] : []));
     const show = element("button", { type: "button", class: "quiet" }, "Show on the map");
     show.addEventListener("click", () => asterism.map.showCluster(cluster));
-    const made = element("article", { class: "card", id: `cluster-${cluster}`, "data-cluster": cluster },
-      element("header", {}, heading, asterism.map && sizes[cluster] ? show : null), facts, element("div", { class: "body" }));
-    near.observe(made);
-    return made;
+    return element("article", { class: "card", id: `group-${cluster}`, "data-cluster": cluster },
+      element("header", {}, heading, asterism.map && sizes[cluster] ? show : null), facts,
+      members("Most certain", card.start, card.certain, cluster),
+      members("Least certain", card.start + card.certain, card.uncertain, cluster));
   };
   const articles = [...cards.values()].map(article);
   list.append(...articles);
@@ -91,8 +71,8 @@ asterism.draw.gallery = (section, data, sprites) => {
   const order = section.querySelector(".order");
   order?.addEventListener("change", () => {
     const sorted = [...cards.values()].sort(orders[order.value]);
-    list.append(...sorted.map(({ cluster }) => document.getElementById(`cluster-${cluster}`)));
+    list.append(...sorted.map(({ cluster }) => document.getElementById(`group-${cluster}`)));
   });
   const go = section.querySelector(".go");
-  go?.addEventListener("change", () => document.getElementById(`cluster-${Number(go.value)}`)?.scrollIntoView());
+  go?.addEventListener("change", () => document.getElementById(`group-${Number(go.value)}`)?.scrollIntoView());
 };

@@ -72,7 +72,7 @@ asterism.draw.map = (section, data, sprites) => {
   /* ---------------------------------------------------------------- pointing and highlighting */
 
   const lines = (i) => [
-    `cluster ${modes.clusters.name(data.clusters[i])}`,
+    `group ${modes.clusters.name(data.clusters[i])}`,
     `confidence ${data.confidence[i].toFixed(3)}`,
     ...(data.classes ? [modes.classes.name(modes.classes.of(i)) + (modes.wrong.of(i) === 1 ? ", put elsewhere" : "")] : []),
   ];

@@ -31,7 +31,7 @@ def merge_tree(material: Material) -> Section | None:
     values: dict[str, Any] = {
         "branches": branches(history, n_leaves, {leaf: int(one) for leaf, one in commonest.items()}, material.colors),
         "cut": None if material.k > n_leaves else f"{BOX * (material.k - 1 - 0.5) / (n_leaves - 1):.2f}",
-        "k": counted(material.k, "cluster"),
+        "k": counted(material.k, "group"),
         "n_leaves": grouped(n_leaves),
         "n_initial": grouped(n_merged + 1),
         "stages": stages(material),
@@ -88,7 +88,7 @@ def branches(history: np.ndarray, n_leaves: int, cluster_of: dict[int, int], col
                     "path": f"M{x[side]:.2f} {y[side]:.2f}V{y[node]:.2f}H{(x[side] + x[other]) / 2:.2f}",
                     "color": None if of is None else colors[of],
                     "title": counted(1 if side < n_samples else int(history[side - n_samples, 3]), "image")
-                    + ("" if of is None else f", cluster {of}"),
+                    + ("" if of is None else f", group {of}"),
                 }
             )
     return drawn
@@ -112,7 +112,7 @@ def stages(material: Material) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": f"{name} stage",
-                "clusters": counted(n_clusters, "cluster"),
+                "clusters": counted(n_clusters, "group"),
                 "dots": dots(maps[at][shown, :2], labels[at][shown], palette(min(n_clusters, COLORS))),
             }
         )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from asterism.images.options import source_words
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import counted, duration, grouped
+from asterism.report.words import counted, duration, grouped, short
 
 SCORES = {
-    "acc": ("ACC", "accuracy: images in the cluster that stands for their class, by the Hungarian method"),
+    "acc": ("ACC", "accuracy: images in the group that stands for their class, by the Hungarian method"),
     "nmi_max": ("NMI max", "normalised mutual information, divided by the larger entropy"),
     "nmi_sqrt": ("NMI sqrt", "normalised mutual information, divided by the geometric mean of the entropies"),
     "nmi_arith": ("NMI arith", "normalised mutual information, divided by the mean of the entropies"),
     "ari": ("ARI", "adjusted Rand index"),
-    "purity": ("Purity", "images that belong to the commonest class of their cluster"),
+    "purity": ("Purity", "images that belong to the commonest class of their group"),
 }
 MOST_BARS = 120  # more clusters than this are drawn as one outline of the sorted sizes
 
@@ -25,7 +27,7 @@ def headline(material: Material) -> dict[str, Any]:
     content = material.content
     facts = [
         ("Images", grouped(material.n)),
-        ("Clusters", grouped(material.k)),
+        ("Groups", grouped(material.k)),
         ("Method", content["method"]),
         ("Size", _shape(material)),
         ("Time", duration(float(content["seconds"]))),
@@ -60,7 +62,7 @@ def sizes(material: Material) -> Section:
         "numbered": material.k <= 40,
         "largest": grouped(largest),
         "smallest": grouped(int(material.sizes.min())),
-        "median": grouped(int(sorted(material.sizes)[material.k // 2])),
+        "median": short(float(np.median(material.sizes))),
         "n_empty": int((material.sizes == 0).sum()),
     }
     return Section("sizes", "Sizes", values)

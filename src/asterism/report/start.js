@@ -18,7 +18,10 @@ for (const section of document.querySelectorAll("main > section")) {
     const sheets = [...section.querySelectorAll("script.sheet")];
     asterism.sprites.set(section, new asterism.Sprites(asterism.json(layout), sheets));
   }
-  section.querySelectorAll("canvas[data-sprite]").forEach((canvas) => asterism.painter.observe(canvas));
+  for (const canvas of section.querySelectorAll("canvas[data-sprite]")) {
+    asterism.sprites.get(section)?.fit(canvas);
+    asterism.painter.observe(canvas);
+  }
 }
 
 for (const section of document.querySelectorAll("main > section")) {
@@ -65,3 +68,23 @@ document.querySelectorAll(".pictures:not([tabindex])").forEach((group) => (group
 
 /* Cards are made by script: a link to one that came with the address finds it only now. */
 if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+
+/* Paper shows all pictures, in light colours: those that were not looked at yet are painted while nothing else is done. */
+asterism.paintAll = (deadline) => {
+  for (const canvas of document.querySelectorAll("main canvas[data-sprite]:not([data-painted])")) {
+    if (deadline && deadline.timeRemaining() < 5) return void requestIdleCallback(asterism.paintAll);
+    asterism.sprites.get(canvas.closest("section"))?.paint(canvas, Number(canvas.dataset.sprite));
+  }
+};
+if (document.querySelectorAll("main canvas[data-sprite]").length <= 4000 && window.requestIdleCallback) {
+  requestIdleCallback(asterism.paintAll);
+}
+
+for (const [type, printing] of [["beforeprint", true], ["afterprint", false]]) {
+  window.addEventListener(type, () => {
+    document.documentElement.classList.toggle("printing", printing);
+    asterism.tip.hide();
+    asterism.map?.draw();
+    if (printing) asterism.paintAll();
+  });
+}
