@@ -2,10 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The real data sets lie beside a developer's checkout; users have their cache folder.
-ifneq ($(wildcard ../shared/data),)
-export ASTERISM_DATA ?= $(abspath ../shared/data)
-endif
 
 .PHONY: demo test check slow docs clean
 
@@ -31,9 +27,12 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house_rules.py
 
-# Warnings are errors.
-docs: $(VENV)/.installed
+$(VENV)/.documented: $(VENV)/.installed
 	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
+
+# Warnings are errors.
+docs: $(VENV)/.documented
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo docs/_build/index.html
 
