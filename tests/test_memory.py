@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import asterism
-from asterism import DBC, FCAE, FCN, AverageLinkage, Backbone, KMeans, Training, open_images
-from asterism.errors import StorageError
+from asterism import DBC, FCAE, FCN, METHODS, AverageLinkage, Backbone, ImageSource, KMeans, Training, open_images
+from asterism.errors import InputError, StorageError
 from asterism.estimator import base
 from asterism.features import cache, cached_extract
 from asterism.features import store as store_module
@@ -159,3 +159,31 @@ def test_features_are_written_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "IN_MEMORY", 0)
     again = cached_extract(Pixels(True), open_images(X[::-1].copy()), Runtime("cpu"))
     assert torch.equal(first.flip(0), again)
+
+
+@pytest.mark.parametrize("name", ["sc-njw", "sc-st", "ac-link", "ac-gdl", "nmf-lp", "nmf-d", "iec", "jule", "tsc-d"])
+def test_what_cannot_fit_is_refused_before_the_fit(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(base, "available_memory", lambda: 10_000)
+    model = METHODS[name](n_clusters=3, run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match=r"GiB of memory for 60 images of \(3, 8, 8\), and 0\.0 GiB are"):
+        model.fit(images())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_million_images_are_refused_by_what_holds_them_all_and_taken_by_blocks(monkeypatch):
+    monkeypatch.setattr(base, "available_memory", lambda: 4 * 2**30)
+    pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(10**6, 32, 32, 3)
+    source = ImageSource(pixels, [])
+    for name in ("kmeans", "dbc", "dec", "deepcluster", "deepcluster-v2"):
+        assert METHODS[name]()._check_memory(source) is None
+    for name in ("sc-ls", "ac-gdl", "nmf-lp", "jule"):
+        with pytest.raises(InputError, match=r"GiB of memory for 1000000 images of .*, and 4\.0 GiB are"):
+            METHODS[name]()._check_memory(source)
+
+
+def test_much_memory_is_told_before_the_fit(monkeypatch, capsys):
+    monkeypatch.setattr(base, "WORTH_TELLING", 1)
+    AverageLinkage(3, random_state=0, verbose=1).fit(images())
+    assert "AverageLinkage needs about 0.0 GiB of memory for 60 images of (3, 8, 8)" in capsys.readouterr().err
+    AverageLinkage(3, random_state=0).fit(images())
+    assert capsys.readouterr().err == ""

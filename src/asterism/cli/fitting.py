@@ -134,6 +134,7 @@ def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
     plan.estimator._check_number(len(images))
+    plan.estimator._check_memory(images)
     if launch().world_size == 1:  # the process group of torchrun is made once, by fit
         Runtime(plan.estimator.device, plan.estimator.precision)
     plan.estimator._notes = {"command": plan.command, "labels": plan.labels}

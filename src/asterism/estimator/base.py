@@ -25,6 +25,7 @@ from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
 from asterism.images import ImageSource
 from asterism.images.units import Units
+from asterism.machine import available_memory
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runtime import PRECISIONS, Runtime
@@ -32,8 +33,9 @@ from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars
 from asterism.training.run import Run
 
-BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**14  # pixels, and images, that are looked at together by what is fitted
+BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**12  # pixels, and images, that are looked at together by what is fitted
 LARGEST_LOAD, LOAD_FACTOR = 2**31, 8  # bytes that loading may take: so many, and so many times the file's
+WORTH_TELLING = 2**30  # bytes of a fit's memory that are told beforehand
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
 COMPUTING: dict[str, list[Any]] = {
     "device": [str],
@@ -117,6 +119,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._check_needs(X)
         images = self._open(X, True, layout)
         self._check_number(len(images))
+        self._check_memory(images)
         runtime = Runtime(self.device, self.precision)
         if self.run_dir is None:
             self._fit_here(images, runtime, None)
@@ -134,6 +137,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
         with ProgressBars(int(self.verbose) if runtime.is_main else 0) as progress:
+            if (line := self._check_memory(images)) is not None:
+                progress.say(line)
             folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
             run = Run(runtime, self.seed_, folder, progress, identity)
             try:
@@ -165,6 +170,27 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 f"{type(self).__name__} needs at least {self._minimum_images} images; got {n} sample "
                 f"(n_samples={n}); add images"
             )
+
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """Bytes that a fit to n images of so many numbers takes at its peak, beside them: 0 where it goes by blocks."""
+        return 0
+
+    def _check_memory(self, images: ImageSource) -> str | None:
+        """A line that says what a fit will need, if that is much.
+
+        Raises
+        ------
+        InputError
+            If it cannot fit into memory.
+        """
+        need, there = self._memory_needed(len(images), math.prod(images.shape)), available_memory()
+        what = f"{type(self).__name__} needs about {_gib(need)} of memory for {len(images)} images of {images.shape}"
+        if need > there:
+            raise InputError(
+                f"{what}, and {_gib(there)} are there: take fewer or smaller images, or a method that goes by blocks "
+                "of them (KMeans, DBC, DeepCluster)"
+            )
+        return f"{what}; {_gib(there)} are there" if need > WORTH_TELLING else None
 
     # ---------------------------------------------------------------- using
 
@@ -314,6 +340,10 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
 def _are_names(names: Any, n: int | None) -> bool:
     return isinstance(names, list) and all(isinstance(one, str) for one in names) and n in (None, len(names))
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB"
 
 
 def _seed_of(random_state: Any) -> int:

@@ -51,6 +51,9 @@ class AverageLinkage(VectorClusterer):
     ) -> None:
         super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
 
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 8 * n**2  # all distances
+
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         if len(features) > MAX_SAMPLES:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,6 +68,10 @@ class InfiniteEnsemble(VectorClusterer):
         self.n_layers = n_layers
         self.noise = noise
         self.n_init = n_init
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        columns = self.n_partitions * (self.n_clusters + math.isqrt(n)) // 2  # k to √N groups a partition, in the mean
+        return 2 * 4 * n * self.n_layers * columns  # the layers, and all of them side by side
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         return infinite_ensemble(

@@ -78,6 +78,9 @@ class GraphNMF(VectorClusterer):
         self.max_updates = max_updates
         self.n_init = n_init
 
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 2 * 4 * n * n_numbers + 1000 * n  # the shifted rows, a copy of them, and the graph
+
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         found = graph_nmf(
             features - min(0.0, float(features.min())),
@@ -149,6 +152,9 @@ class DeepSemiNMF(VectorClusterer):
         self.max_updates = max_updates
         self.fill = fill
         self.n_init = n_init
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 3 * 4 * n * n_numbers  # the rows turned, and two products of their size
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         _, H = deep_semi_nmf(features.T, self.widths, max_updates=self.max_updates, fill=self.fill, random_state=rng)

@@ -277,6 +277,10 @@ class JULE(ImageClusterer):
             attributes={name: value.numpy() for name, value in attributes.items()},
         )
 
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """The pixels as floats, for the first groups; features, neighbours and the groups of each period."""
+        return 4 * n * n_numbers + n * (2 * 4 * self.resolved("network").n_features + 2000)
+
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
         n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])

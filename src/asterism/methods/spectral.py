@@ -58,6 +58,9 @@ class SpectralNJW(VectorClusterer):
         self.scale = scale
         self.n_init = n_init
 
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 12 * n**2  # all affinities, and twice that for their eigenvectors
+
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         return njw(features, self.n_clusters, scale=self.scale, n_init=self.n_init, random_state=rng)
 
@@ -113,6 +116,9 @@ class SelfTuningSpectral(VectorClusterer):
         self.neighbor = neighbor
         self.rotation = rotation
         self.n_init = n_init
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 12 * n**2  # all affinities, and twice that for their eigenvectors
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         return self_tuning(

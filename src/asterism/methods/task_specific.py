@@ -168,6 +168,10 @@ class TaskSpecificClustering(ImageClusterer):
         neighbors = torch.from_numpy(knn(vectors, self.n_neighbors)[0])
         return {**coder.state_dict(), **head, "neighbors": neighbors}
 
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """The pixels as floats, whose neighbours are searched, and their codes."""
+        return 4 * n * (2 * n_numbers + 2 * self.n_atoms)
+
     def _train(self, model: CodesAndClusters, images: ImageSource, neighbors: torch.Tensor, run: Run) -> None:
         training = self.resolved("training")
         model.train()

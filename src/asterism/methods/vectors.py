@@ -68,6 +68,14 @@ class VectorClusterer(ImageClusterer):
         """Labels (N,) of features (N, D), float32."""
         raise NotImplementedError
 
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """The pixels as floats and a copy of them, neighbours, and what `_find` takes besides."""
+        return 2 * 4 * n * n_numbers + 24 * N_VOTES * n + self._memory_to_find(n, n_numbers)
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        """Bytes that `_find` takes for n rows of so many numbers: for the graph of a row's nearest neighbours."""
+        return 1000 * n
+
     def _encoder_for(self, shape: tuple[int, int, int]) -> Pixels:
         return Pixels(self.normalise, torch.zeros(shape) if self.center else None)
 

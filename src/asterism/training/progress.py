@@ -54,6 +54,11 @@ class ProgressBars:
         if self._bars is not None:
             self._bars.stop()
 
+    def say(self, text: str) -> None:
+        """A line among the bars."""
+        if self._bars is not None or self._lines:
+            self._console.print(text, highlight=False)
+
     def start(self, stage: str, total: int, done: int = 0, unit: str = "rounds") -> None:
         """Open a stage's bar; of what counts images, say, a terminal that cannot show bars is told nothing."""
         if self._bars is not None:
