@@ -13,7 +13,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -109,7 +109,7 @@ def honours(cls: type, kind: type) -> bool:
         return False
     if not issubclass(kind, Parameters) or kind.ONLY_CALLED:
         return True
-    return set(kind._get_param_names()) <= set(cls._get_param_names())
+    return set(kind._get_param_names()) <= set(cast("type[Parameters]", cls)._get_param_names())
 
 
 def _accepts(constraint: Constraint, value: Any) -> bool:

@@ -6,6 +6,7 @@ many processes: every rank sees the same indices and takes its part of each batc
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -40,6 +41,7 @@ class Runtime:
     """
 
     def __init__(self, device: str = "auto", precision: str = "32-true") -> None:
+        _mind_forks()
         if precision not in PRECISIONS:
             raise InputError(f"precision={precision!r} is not one of {', '.join(PRECISIONS)}")
         name, _, number = str(device).partition(":")
@@ -148,6 +150,17 @@ def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -
         strategy="ddp",
         precision=precision,
     )
+
+
+@cache
+def _mind_forks() -> None:
+    """Let processes that are forked after this one has computed use one thread each.
+
+    A forked process has none of its parent's OpenMP threads and would wait for them for ever: workers of a
+    ``DataLoader``, of ``multiprocessing`` or of joblib, on Linux. torch does the same in its own workers.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @cache

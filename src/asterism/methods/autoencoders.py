@@ -109,6 +109,24 @@ class AutoEncoder(ImageEstimator):
         parts = [self.network_(images.batch(slice(i, i + 256))) for i in range(0, len(images), 256)]
         return torch.cat(parts).numpy()
 
+    @torch.no_grad()
+    def score(self, X: Any, y: Any = None, *, layout: str | None = None) -> float:
+        """Minus the mean squared error of the reconstructions, a mean over images and pixels: higher is better.
+
+        Parameters
+        ----------
+        X : see `transform`
+        y : ignored
+        layout : optional
+            See `fit`.
+        """
+        self._check_fitted()
+        images, total = self._open(X, False, layout), 0.0
+        for start in range(0, len(images), 256):
+            batch = images.batch(slice(start, start + 256))
+            total += float((self.network_(batch) - batch).square().mean(dtype=torch.float64)) * len(batch)
+        return -total / len(images)
+
 
 class FCAE(AutoEncoder):
     """Fully convolutional auto-encoder (Li et al. 2017, §3.1), trained end to end.

@@ -123,6 +123,21 @@ class KMeans(CentroidClusterer):
         encoder = run.runtime.place(pixels_of(images, self.center, self.normalise))
         return self._cluster(encoder, images, run)
 
+    def score(self, X: Any, y: Any = None, *, layout: str | None = None) -> float:
+        """Minus the sum of the squared distances to the nearest center, as scikit-learn's ``KMeans.score``.
+
+        Parameters
+        ----------
+        X : see `predict`
+        y : ignored
+        layout : optional
+            See `fit`.
+        """
+        self._check_fitted()
+        centers = torch.from_numpy(self.cluster_centers_).double()
+        nearest = self._by_blocks(X, lambda features: torch.cdist(features.double(), centers).amin(1).square(), layout)
+        return -float(nearest.sum(dtype=np.float64))
+
 
 class UnitLength(nn.Module):
     """Features (B, D), each row scaled to length 1."""

@@ -1,0 +1,111 @@
+"""What scikit-learn's users do with an estimator beyond its own checks: searches, pipelines, frames, forks."""
+
+import os
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.metrics import silhouette_score
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from asterism import DBC, FCAE, METHODS, SAE, KMeans
+from asterism.training import Training
+
+RNG = np.random.default_rng(0)
+Y = RNG.permutation(np.repeat(np.arange(3), 20))
+X = (RNG.normal(0, 6, (3, 8))[Y] + RNG.normal(0, 0.3, (60, 8))).astype(np.float32)
+IMAGES = (0.25 + 0.25 * Y[:, None, None] + RNG.normal(0, 0.02, (60, 8, 8))).clip(0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", ["ac-link", "ac-gdl", "sc-ls", "iec"])
+def test_a_grid_search_without_scoring_finds_the_number_of_groups(method):
+    few = {"n_partitions": 5} if method == "iec" else {}
+    search = GridSearchCV(METHODS[method](random_state=0, **few), {"n_clusters": [2, 3, 5]}, cv=2).fit(X)
+    assert search.best_params_ == {"n_clusters": 3}
+    assert -1 <= search.best_score_ <= 1
+
+
+def test_the_silhouette_is_near_that_of_scikit_learn_and_0_for_one_group():
+    model = METHODS["ac-gdl"](3, normalise=False).fit(X)
+    assert model.score(X) == pytest.approx(silhouette_score(X, model.labels_), abs=0.05)
+    assert METHODS["ac-gdl"](1).fit(X).score(X) == 0
+
+
+def test_k_means_scores_minus_its_inertia():
+    model = KMeans(3, random_state=0).fit(X)
+    inertia = ((X - model.cluster_centers_[model.labels_]) ** 2).sum()
+    assert model.score(X) == pytest.approx(-inertia, rel=1e-4)
+    found = cross_validate(KMeans(3, random_state=0), X, Y, cv=2, scoring="adjusted_rand_score")
+    assert found["test_score"].min() > 0.9
+    assert GridSearchCV(KMeans(random_state=0), {"n_clusters": [2, 3]}, cv=2).fit(X).best_params_ == {"n_clusters": 3}
+
+
+@pytest.mark.parametrize("made", [FCAE(), SAE((8, 4), layer_training=Training(n_epochs=1))])
+def test_auto_encoders_score_their_reconstructions(made):
+    model = made.set_params(training=Training(n_epochs=1), random_state=0, device="cpu").fit(IMAGES)
+    error = ((model.reconstruct(IMAGES)[:, 0] - IMAGES) ** 2).mean()
+    assert model.score(IMAGES) == pytest.approx(-error, rel=1e-4)
+
+
+def test_every_method_has_centers_in_the_space_of_its_features():
+    for method in ("kmeans", "dbc", "sc-njw"):
+        params = {"training": Training(n_epochs=1), "autoencoder": SAE((8, 4))} if method == "dbc" else {}
+        model = METHODS[method](3, random_state=0, device="cpu", **params).fit(IMAGES)
+        assert np.isfinite(model.score(IMAGES))
+
+
+def test_unions_and_pipelines():
+    union = FeatureUnion([("a", KMeans(3, random_state=0)), ("b", StandardScaler())]).fit(X)
+    assert union.transform(X).shape == (60, 16)
+    assert make_pipeline(StandardScaler(), KMeans(3, random_state=0)).fit(X).score(X) < 0
+
+
+def test_frames_and_their_columns():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(8)])
+    model = KMeans(3, random_state=0).set_output(transform="pandas").fit(frame)
+    assert list(model.feature_names_in_) == list(frame.columns)
+    assert list(model.transform(frame).columns[:2]) == ["kmeans0", "kmeans1"]
+    columns = ColumnTransformer([("k", KMeans(2, random_state=0), ["f0", "f1"])]).fit(frame)
+    assert columns.transform(frame).shape == (60, 2)
+
+
+def test_a_fitted_estimator_is_pickled(tmp_path):
+    model = DBC(3, autoencoder=SAE((8, 4)), training=Training(n_epochs=1), random_state=0, device="cpu").fit(IMAGES)
+    joblib.dump(model, tmp_path / "model")
+    again = joblib.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(IMAGES), model.labels_)
+    assert again.names_ == model.names_ and again.units_ == model.units_
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np
+from asterism import METHODS
+X = np.random.default_rng(0).random((300, 16, 16)).astype("f4")
+model = METHODS[sys.argv[1]](3, random_state=0, device="cpu").fit(X)
+def work(queue):
+    again = METHODS[sys.argv[1]](3, random_state=0, device="cpu").fit(X)
+    queue.put([(model.predict(X) == model.labels_).all(), (again.labels_ == model.labels_).mean() > 0.9])
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=work, args=(queue,), daemon=True)
+child.start()
+print(all(queue.get(timeout=60)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("method", ["kmeans", "ac-gdl"])
+def test_a_process_forked_after_a_fit_computes(method):
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, method], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "True", done.stderr[-500:]
