@@ -12,7 +12,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import ImageSource, file_labels, folder_labels, named_sets, open_images, reopen
 from asterism.images import files as files_module
 from asterism.images.labels import encode_labels
@@ -81,6 +81,36 @@ def test_npz_that_cannot_be_used(tmp_path):
     assert "name it .npy" in refused(tmp_path / "x.npz")
     saved(tmp_path, images=X).rename(tmp_path / "y.npy")
     assert "name it .npz" in refused(tmp_path / "y.npy")
+
+
+def test_mutated_arrays_get_a_line(tmp_path):
+    """Headers of other shapes, types and lengths, and what should be numbers and is not: no raw error, no long work."""
+    draws = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "x.npz", images=X, labels=np.arange(4))
+    np.savez_compressed(tmp_path / "y.npz", **jpegs([np.zeros((8, 8, 3), np.uint8)] * 2))
+    read = 0
+    for name in ("x.npy", "x.npz", "y.npz"):
+        sound = (tmp_path / name).read_bytes()
+        for _ in range(60):
+            data = bytearray(sound)
+            for _ in range(draws.integers(1, 4)):
+                at = int(draws.integers(0, len(data)))
+                data[at : at + int(draws.integers(0, 3))] = draws.bytes(int(draws.integers(0, 3)))
+            (tmp_path / name).write_bytes(data)
+            try:
+                read += len(open_images(tmp_path / name, size=8)) > 0
+            except (InputError, StorageError) as error:
+                assert "\n" not in str(error)
+    assert read > 5
+    for odd in ({"jpeg": np.zeros(9), "offsets": np.array([0.5, 3.5])}, {"jpeg": X, "offsets": X}):
+        assert "cannot be read" in refused(saved(tmp_path, **odd), size=8)
+    header = b"\x93NUMPY\1\0" + (118).to_bytes(2, "little")
+    for shape in ("9" * 60, "-1,", "2**99,", "1e9,", "True,", "(" * 40):
+        words = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}".ljust(117)[:117] + "\n"
+        (tmp_path / "x.npy").write_bytes(header + words.encode())
+        with pytest.raises((InputError, StorageError)):
+            open_images(tmp_path / "x.npy")
 
 
 class Trap:

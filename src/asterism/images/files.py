@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from asterism.errors import AsterismError, InputError
+from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images.arrays import open_array
 from asterism.images.decode import Unreadable, decode, quiet
+from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, memory_budget, pack
@@ -33,10 +33,15 @@ def open_npy(path: str, options: Options) -> ImageSource:
     ------
     InputError
         As `open_array` does, and for a file that is damaged or holds Python objects.
+    StorageError
+        If the machine, not the file, is in trouble.
     """
+    mmap_mode: Literal["r"] | None = "r" if os.path.getsize(path) > memory_budget() else None
     try:
-        array = np.load(path, mmap_mode="r" if os.path.getsize(path) > memory_budget() else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = retry(lambda: np.load(path, mmap_mode=mmap_mode, allow_pickle=False), path)
+    except AsterismError:
+        raise
+    except Exception as error:  # numpy's reader of a damaged header raises anything: SyntaxError, OverflowError…
         raise InputError(f"{path!r} cannot be read as an .npy file: {_one_line(error)}") from error
     if not isinstance(array, np.ndarray):
         array.close()
@@ -63,10 +68,12 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     ------
     InputError
         If the images cannot be found or used; if the labels are not one an image.
+    StorageError
+        If the machine, not the file, is in trouble.
     """
     source = source or os.path.abspath(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = retry(lambda: np.load(path, allow_pickle=False), path)
         if isinstance(loaded, np.ndarray):
             raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
         with loaded as archive:
@@ -80,7 +87,9 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
             labels, label_names = _labels(archive, chosen, len(opened), path)
     except AsterismError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever damaged headers, or arrays of another kind than they should be, lead to
+        if is_machine_error(error):
+            raise StorageError(f"{path!r} cannot be read: {_one_line(error)}") from error
         raise InputError(f"{path!r} cannot be read as an .npz file: {_one_line(error)}") from error
     return replace(opened, labels=labels, label_names=label_names)
 

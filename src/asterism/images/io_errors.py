@@ -79,5 +79,5 @@ def _line(error: OSError | MemoryError, called: str) -> str:
     elif isinstance(error, FileNotFoundError):
         advice = "it was there when the folder was listed; is the disk still there? Then run the same again"
     else:
-        advice = "the machine is in trouble, not the image: when that is mended, run the same again"
+        advice = "the machine is in trouble, not the file: when that is mended, run the same again"
     return f"{called!r} cannot be read: {reason}; {advice}"
