@@ -2,10 +2,12 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import threading
 import time
+import warnings
 from collections import namedtuple
 from pathlib import Path
 
@@ -16,9 +18,11 @@ from PIL import Image
 
 from asterism.errors import InputError, StorageError
 from asterism.images import folder as folder_module
-from asterism.images import open_images
+from asterism.images import open_images, reopen
 from asterism.images import pack as pack_module
-from asterism.images.pack import block_length, cache_root, in_blocks, load_packed, memory_budget, pack
+from asterism.images import packed as packed_module
+from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
+from asterism.images.packed import load_packed, pack_kept
 from asterism.machine import Launch
 
 BLOCK = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
@@ -47,19 +51,39 @@ def forbid(*args, **kwargs):
     pytest.fail("an image was decoded a second time")
 
 
+def keep(blocks, n=5, key="key", restore=lambda state, n_done: None):
+    """`pack_kept` of blocks that hold an image of each file."""
+
+    def from_file(first):
+        n_done = 0
+        for block in blocks() if callable(blocks) else blocks:
+            n_done += len(block)
+            if n_done > first:
+                yield n_done, block
+
+    return pack_kept(key, n, (2, 3, 1), from_file, lambda: {"failed": 1}, restore)
+
+
 def test_in_memory_fewer_images_than_announced():
-    pixels, meta = pack(iter([BLOCK[:2], BLOCK[2:4]]), 5, (2, 3, 1), meta=lambda: {"failed": 1})
+    assert pack(iter([BLOCK[:2], BLOCK[2:4]]), 5, (2, 3, 1)).equal(torch.from_numpy(BLOCK[:4]))
+    pixels, meta = keep([BLOCK[:2], BLOCK[2:4]])
     assert pixels.equal(torch.from_numpy(BLOCK[:4]))
     assert meta == {"failed": 1}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("key", [None, "key"])
-def test_on_disk(cache, key, dtype):
-    pixels, _ = pack(iter([BLOCK[:2].astype(dtype), BLOCK[2:].astype(dtype)]), 7, (2, 3, 1), dtype, key)
+def test_on_disk(cache, dtype):
+    pixels = pack(iter([BLOCK[:2].astype(dtype), BLOCK[2:].astype(dtype)]), 7, (2, 3, 1), dtype)
     assert pixels.equal(torch.from_numpy(BLOCK.astype(dtype)))
-    assert sorted(os.listdir(cache)) == ([] if key is None else ["key", "key.lock"])
-    assert pixels[torch.tensor([3, 1])].flatten()[0] == 18
+    assert os.listdir(cache) == [] and pixels[torch.tensor([3, 1])].flatten()[0] == 18
+
+
+def test_kept_on_disk(cache):
+    pixels, meta = keep([BLOCK[:2], BLOCK[2:]], n=7)
+    assert pixels.equal(torch.from_numpy(BLOCK)) and meta["failed"] == 1
+    assert sorted(os.listdir(cache)) == ["key"]
+    assert sorted(os.listdir(cache / "key")) == ["meta.json", "pixels.bin"]
+    assert load_packed("key")[0].equal(torch.from_numpy(BLOCK))
 
 
 def test_a_folder_is_packed_once_and_found_again(cache, photos, monkeypatch):
@@ -67,7 +91,7 @@ def test_a_folder_is_packed_once_and_found_again(cache, photos, monkeypatch):
     assert first.names == ["0.png", "1.png", "2.png", "4.png"]
     assert first.pixels[:, 0, 0].tolist() == [[0, 0, 0], [1, 2, 3], [2, 4, 6], [4, 8, 12]]
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module, "decode", forbid)
+        patch.setattr(folder_module, "read_image", forbid)
         patch.setattr(folder_module, "read_header", forbid)
         again = open_images(photos)
     assert again.fingerprint == first.fingerprint
@@ -105,26 +129,124 @@ def test_a_damaged_cache_is_made_anew(cache, photos):
     assert json.loads((entry / "meta.json").read_text())["failed"].keys() == {"3"}
 
 
-def test_an_interrupted_packing_leaves_nothing_that_could_be_taken_for_whole(cache):
+@pytest.mark.parametrize("fits", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StorageError("the disk is gone")])
+def test_an_interrupted_packing_is_gone_on_with(cache, monkeypatch, error, fits):
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: 10**9 if fits else 0)
+    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+
     def interrupted():
-        yield BLOCK
+        yield from (BLOCK[:1], BLOCK[1:3])
+        raise error
+
+    restored = []
+    with pytest.raises(type(error)):
+        keep(interrupted)
+    assert load_packed("key") is None and sorted(os.listdir(cache)) == ["key.draft"]
+    others = [BLOCK[:1] + 99, BLOCK[1:3] + 99, BLOCK[3:]]  # the 99s are not asked for
+    pixels, _ = keep(others, restore=lambda *args: restored.append(args))
+    assert restored == [({"failed": 1}, 3)]
+    assert pixels.equal(torch.from_numpy(BLOCK)) and sorted(os.listdir(cache)) == ["key"]
+
+
+@pytest.mark.parametrize("damage", ["state", "pixels", "promise"])
+def test_a_damaged_draft_is_begun_anew(cache, damage):
+    def interrupted():
+        yield BLOCK[:3] + 99
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack(interrupted(), 10, (2, 3, 1), key="key")
-    assert os.listdir(cache) == ["key.lock"]
-    assert load_packed("key") is None
+        keep(interrupted)
+    draft = cache / "key.draft"
+    if damage == "pixels":
+        os.truncate(draft / "pixels.bin", 5)
+    else:
+        (draft / "state.json").write_text("[" * 9 if damage == "state" else '{"n_done": 1, "n_rows": 5, "state": {}}')
+    assert keep([BLOCK[:3], BLOCK[3:]])[0].equal(torch.from_numpy(BLOCK))
+
+
+def test_what_is_quick_is_not_kept_and_what_is_slow_is(cache, monkeypatch):
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: 10**9)
+    assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
+    assert not cache.exists()
+    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
+    assert load_packed("key")[0].equal(torch.from_numpy(BLOCK))
+
+
+def test_where_nothing_can_be_kept_memory_serves(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "file"))
+    assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 0, 10))
+    assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
+    assert os.listdir(tmp_path / "cache" / "packed") == []
+
+
+@pytest.mark.parametrize("memory", [0, 10**9])
+def test_options_that_amount_to_the_same_are_packed_once(cache, photos, monkeypatch, memory):
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: memory)
+    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setenv("HOME", str(photos.parent))
+    monkeypatch.chdir(photos)
+    first = open_images("../photos/")
+    decoded = []
+    monkeypatch.setattr(folder_module, "read_image", lambda *args: decoded.append(args))
+    for path in (photos, "~/photos", ".", f"{photos}/../photos/", "../photos/*", sorted(photos.iterdir())):
+        for options in ({}, {"size": 8}, {"size": (8, 8), "color": "rgb"}):
+            again = open_images(path, **options)
+            assert again.fingerprint == first.fingerprint and again.skipped == first.skipped, (path, options)
+    assert reopen(first.origin).fingerprint == first.fingerprint
+    with pytest.raises(InputError, match=r"strict=True and image '3\.png'"):
+        open_images(photos, strict=True)
+    assert not decoded
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_kill_costs_a_block(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    for name, value in (("KEEP_SECONDS", 0.0), ("SAVE_SECONDS", 0.0)):
+        monkeypatch.setattr(packed_module, name, value)
+    monkeypatch.setattr(folder_module, "SHORT_BLOCK", 4)
+    for module in (folder_module, pack_module):
+        monkeypatch.setattr(module, "available_cores", lambda: 1)
+    (tmp_path / "photos").mkdir()
+    for i in range(60):
+        Image.new("RGB", (8, 8), (i, 2 * i, 3 * i)).save(tmp_path / "photos" / f"{i}.png")
+    read_image, here, there = folder_module.read_image, *multiprocessing.Pipe()
+
+    def slowly(*args):
+        there.send(1)
+        time.sleep(0.01)
+        return read_image(*args)
+
+    monkeypatch.setattr(folder_module, "read_image", slowly)
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=open_images, args=(tmp_path / "photos",), kwargs={"size": 8, "color": "rgb"})
+    process.start()
+    for _ in range(40):
+        assert here.poll(20)
+        here.recv()
+    process.kill()
+    process.join()
+    decoded = []
+    monkeypatch.setattr(folder_module, "read_image", lambda *args: decoded.append(1) or read_image(*args))
+    source = open_images(tmp_path / "photos", size=8, color="rgb")
+    assert source.pixels[:, 0, 0, 0].tolist() == list(range(60))
+    assert len(decoded) <= 60 - 40 + 16 + 4  # of what came before the kill, a block and what waited
 
 
 def test_what_nobody_opened_for_a_month_is_removed(cache):
-    blocks = [np.zeros((3, 2, 2, 1), np.uint8)]
     for key in ("old", "used", "new"):
-        pack(blocks, 3, (2, 2, 1), key=key)
+        keep([BLOCK], key=key)
     for key in ("old", "used"):
-        past = time.time() - (pack_module.KEPT_DAYS + 1) * 86400
+        past = time.time() - (packed_module.KEPT_DAYS + 1) * 86400
         os.utime(cache_root() / "packed" / key / "meta.json", (past, past))
     assert load_packed("used") is not None
-    pack(blocks, 3, (2, 2, 1), key="another")
+    keep([BLOCK], key="another")
     assert [key for key in ("old", "used", "new", "another") if load_packed(key)] == ["used", "new", "another"]
 
 
@@ -138,13 +260,13 @@ def test_a_full_disk_is_one_line(cache, photos, monkeypatch):
         with pytest.raises(OSError, match="smaller size"):
             open_images(np.zeros((9, 8, 8), np.uint8), size=4)
 
-    def no_space(blocks, file):
+    def no_space(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pack_module, "_append", no_space)  # the disk fills up while it is written
+    monkeypatch.setattr(os, "fsync", no_space)  # the disk fills up while it is written
     with pytest.raises(StorageError, match="No space left"):
         open_images(photos)
-    assert not [one for one in cache.iterdir() if one.is_dir()]
+    assert not list(cache.glob("*/meta.json"))
 
 
 def test_a_cache_that_cannot_be_a_folder(tmp_path, monkeypatch, cache):
@@ -163,9 +285,7 @@ def test_two_that_pack_the_same_at_once_do_the_work_once(cache):
         yield BLOCK
 
     results: list[torch.Tensor] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(pack(blocks(), 5, (2, 3, 1), key="key")[0])) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: results.append(keep(blocks)[0])) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -221,3 +341,24 @@ def test_the_cache_folder_is_the_users_choice(monkeypatch, tmp_path):
     monkeypatch.delenv("ASTERISM_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_root() == tmp_path / ".cache" / "asterism"
+
+
+def test_a_white_that_was_found_out_is_no_other_for_being_given(cache, tmp_path, monkeypatch):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for i in range(4):
+        deep = np.full((8, 8), 1000 * (i + 1), np.uint16)
+        Image.fromarray(deep).save(folder / f"{i}.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first = open_images(folder)
+        monkeypatch.setattr(folder_module, "read_image", forbid)
+        for again in (open_images(folder), reopen(first.origin)):
+            assert again.fingerprint == first.fingerprint and again.origin == first.origin
+    assert "white" in first.origin
+
+
+def test_progress_is_told(photos):
+    told = []
+    open_images(photos, progress=lambda *args: told.append(args))
+    assert told == [("looking", 5, 5), ("decoding", 0, 5), ("decoding", 5, 5)]

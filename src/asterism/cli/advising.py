@@ -13,6 +13,7 @@ from asterism.images import ImageSource, open_images
 from asterism.methods import FCN
 from asterism.networks import Backbone
 from asterism.runtime import Runtime
+from asterism.training.progress import decoding_bar
 
 BAR = 24  # letters of the longest bar
 
@@ -20,7 +21,9 @@ BAR = 24  # letters of the longest bar
 def advise(images: str, k_max: int | None, seed: int, layout: str | None, device: str) -> tuple[Advice, str]:
     """The advice, and what it was computed on."""
     chosen = choose(images, layout=layout)
-    source = open_images(images, layout=layout, **(FCN._opening if chosen.method == "fcn" else {}))
+    with decoding_bar() as progress:
+        opening = FCN._opening if chosen.method == "fcn" else {}
+        source = open_images(images, layout=layout, progress=progress, **opening)
     list_skipped(source.skipped)
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at

@@ -29,6 +29,7 @@ from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
 from asterism.runs import RunFolder, claim
 from asterism.runtime import Runtime
+from asterism.training.progress import decoding_bar
 
 NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
@@ -129,7 +130,8 @@ def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
     """Images and known labels, and the last checks before a run begins."""
     plan.estimator._check_needs(plan.origin["source"])
     asked = {key: value for key, value in plan.origin.items() if key != "source"}
-    images = open_images(plan.origin["source"], **{**plan.estimator._opening, **asked})
+    with decoding_bar(is_main_process() and not quiet) as progress:
+        images = open_images(plan.origin["source"], **{**plan.estimator._opening, **asked}, progress=progress)
     if is_main_process() and not quiet:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)

@@ -20,7 +20,7 @@ from asterism.images.catalogue import PREFIX
 from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.training.progress import ProgressBars
+from asterism.training.progress import ProgressBars, decoding_bar
 from asterism.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
 from asterism.transfer.parts import searchable
 from asterism.transfer.probe import LinearProbe, knn_probe, linear_probe
@@ -135,7 +135,8 @@ def _search_each(
     """Every image among the others; right are those of its class."""
     wanted = parse_size(size or str(SIDE))
     color = "grey" if seen.n_channels == 1 else "rgb"
-    source = open_images(images, size=wanted, color=color)
+    with decoding_bar() as progress:
+        source = open_images(images, size=wanted, color=color, progress=progress)
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the objects of {images} are not known; give --labels folders or --labels FILE.csv")

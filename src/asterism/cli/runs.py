@@ -23,6 +23,7 @@ from asterism.images.paths import is_list_file
 from asterism.images.shards import is_shards
 from asterism.methods import load_with_content
 from asterism.runs import RunFolder
+from asterism.training.progress import decoding_bar
 
 Labels = tuple[np.ndarray, list[str] | None]
 
@@ -89,7 +90,8 @@ class FittedRun:
         """
         from asterism.report.kept import read_kept  # a page's libraries: for other commands too slow
 
-        source, known = reopen(self.origin), self.content["images"].get("fingerprint")
+        with decoding_bar() as progress:
+            source, known = reopen(self.origin, progress), self.content["images"].get("fingerprint")
         if known is None or known == source.fingerprint:
             return find_again(source, source.names, known)
         kept = read_kept(self.folder.path, len(self.names), known)
@@ -177,7 +179,17 @@ def open_new_images(run: FittedRun, images: str, layout: str | None = None, stri
     needed = _described(channels, height, width)
     try:
         crop, white = origin.get("crop", True), origin.get("white")
-        opened = open_images(images, size=size, color=color, crop=crop, layout=layout, strict=strict, white=white)
+        with decoding_bar() as progress:
+            opened = open_images(
+                images,
+                size=size,
+                color=color,
+                crop=crop,
+                layout=layout,
+                strict=strict,
+                white=white,
+                progress=progress,
+            )
     except InputError:
         if not is_table and os.path.isfile(images) and open_images(images, layout=layout).is_table:
             raise InputError(f"{images} holds vectors; {run.folder.path} was made from {needed}: give such") from None

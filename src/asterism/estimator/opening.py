@@ -19,6 +19,7 @@ from asterism.images.options import Options
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
 from asterism.images.units import Units
+from asterism.training.progress import decoding_bar
 
 
 class OpensImages:
@@ -36,6 +37,7 @@ class OpensImages:
 
     _opening: ClassVar[dict[str, Any]] = {}  # how `open_images` opens what the user says nothing of
     _layout: str | None = None
+    verbose: int
     image_shape_: tuple[int, int, int]
     units_: Units | None
     names_: Sequence[str]
@@ -61,7 +63,9 @@ class OpensImages:
             raise InputError("X is one image: pass a list of images, [X]")
         paths = as_paths(X)
         if paths is not None:
-            return open_images(paths, layout=layout, **(self._opening if reset else self._as_fitted()))
+            with decoding_bar(bool(self.verbose)) as progress:
+                how = self._opening if reset else self._as_fitted()
+                return open_images(paths, layout=layout, progress=progress, **how)
         parts = as_list(X)
         if parts is not None:
             arrays = None if any(isinstance(one, Image.Image) for one in parts) else _arrays(parts)

@@ -86,7 +86,7 @@ def _open_images(images: np.ndarray, options: Options, name: str, full_scale: fl
         return from_numpy(np.ascontiguousarray(pixels))
     fit = partial(_fit, pixels, size, n_channels, options.crop)
     blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize)))
-    return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)[0]
+    return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)
 
 
 def _fit(pixels: np.ndarray, size: tuple[int, int], n_channels: int, crop: bool, index: int) -> np.ndarray:

@@ -124,7 +124,7 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
             yield block
 
     is_table = first.ndim == 1
-    pixels, _ = pack(blocks(), n, first.shape, first.dtype)
+    pixels = pack(blocks(), n, first.shape, first.dtype)
     if is_table:
         pixels = pixels[:, None, None, :]
     for line in white.lines:

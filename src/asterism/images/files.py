@@ -149,6 +149,6 @@ def _open_jpegs(
         positions = range(0, len(wanted), -(-len(wanted) // _JPEG_SAMPLE))
         sample = [load(options.n_channels, position) for position in positions]
         shape = (sample[0].shape[0], sample[0].shape[1], max(image.shape[2] for image in sample))
-        pixels, _ = pack(blocks(), len(wanted), shape)
+        pixels = pack(blocks(), len(wanted), shape)
     names = [str(position) for position in range(len(wanted))]
     return ImageSource(pixels, names, origin=options.origin(source, shape))

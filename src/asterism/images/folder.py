@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,11 @@ from asterism.images.decode import Header, Unreadable, decode, quiet, read_heade
 from asterism.images.depth import Range, SetWhite, White
 from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
-from asterism.images.pack import block_length, in_blocks, load_packed, pack
+from asterism.images.pack import block_length, in_blocks
+from asterism.images.packed import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
 from asterism.images.source import ImageSource, Skipped
+from asterism.machine import available_cores
 
 # Without a size: images that all have one size up to this many pixels a side stay as they are …
 LARGEST_NATIVE_SIDE = 128
@@ -28,6 +32,7 @@ DEFAULT_SIDE = 64
 # So many images that could hold colour are looked at before all are called grey.
 COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
+SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
 PACKING_VERSION = 2  # part of the cache key: raise it when the same files give other pixels
 
 
@@ -86,48 +91,63 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     missed = next((one for one in skipped if one.reason == ABSENT or looks_like_image(one.name)), None)
     if options.strict and missed is not None:
         raise InputError(f"strict=True and image {missed.name!r} cannot be read: {missed.reason}")
-    key = _cache_key(called, files, options)
+    reading = _Reading(called, files, skipped, options)
     with quiet():
-        pixels, meta = load_packed(key) or _Reading(called, files, skipped, options).pack(key)
-    for line in meta.get("told", ()):
+        pixels = reading.packed()
+    for line in reading.told():
         warnings.warn(f"{called}: {line}", stacklevel=2)
-    failed = {int(index): reason for index, reason in meta["failed"].items()}
+    failed = reading.failed
     kept = [file for index, file in enumerate(files) if index not in failed]
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
-    white = None if meta.get("white") is None else White(*meta["white"])
-    origin = options.origin(listing.source, (height, width, channels), white=white)
+    origin = options.origin(listing.source, (height, width, channels), white=reading.white.found)
     return ImageSource(pixels, [file.name for file in kept], skipped=skipped, origin=origin), kept
 
 
 @dataclass
 class _Reading:
-    """Files on their way to pixels; ``failed`` collects, by index into ``files``, why one gives none."""
+    """Files on their way to pixels.
+
+    ``failed`` collects, by index into ``files``, why one gives none; ``claiming`` are those that look like images.
+    """
 
     called: str
     files: Sequence[Listed]
     skipped: list[Skipped]
     options: Options
     failed: dict[int, str] = field(default_factory=dict)
+    claiming: set[int] = field(default_factory=set)
     paged: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.white = SetWhite(self.options.white, self._ranges, len(self.files))
 
-    def pack(self, key: str) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Settle size and colour, then decode."""
+    def packed(self) -> torch.Tensor:
+        """Settle size and colour, then decode, or find it done."""
         size, n_channels = self._settled()
-        wanted = [index for index in range(len(self.files)) if index not in self.failed]
-        blocks = self._decoded(wanted, size, n_channels)
-        return pack(blocks, len(wanted), (*size, n_channels), key=key, meta=self._meta)
+        key = self._key(size, n_channels, self.options.crop, _levels(self.options.white))
+        known = recall(key) or {}  # where white was found out, it is no other for being given
+        found = load_packed(known.get("same", key))
+        if found is None:
+            blocks = partial(self._decoded, size, n_channels)
+            n = len(self.files) - len(self.failed)
+            found = pack_kept(key, n, (*size, n_channels), blocks, self._state, self._restore)
+        self._restore(found[1], len(self.files))
+        if is_kept(key):
+            self._remember(size, n_channels)
+            if self.options.white is None and self.white.found is not None:
+                remember(self._key(size, n_channels, self.options.crop, _levels(self.white.found)), {"same": key})
+        if len(found[0]) == 0:
+            raise InputError(self._nothing_found())
+        return found[0]
 
-    def _meta(self) -> dict[str, Any]:
-        """What is remembered beside the pixels."""
-        told = [*self.white.lines]
-        if self.paged:
-            n = f"{len(self.paged)} of {len(self.files)} files hold"
-            told.append(f"{n} several pages, as {self.files[min(self.paged)].name!r}: the first page of each is taken")
-        return {"failed": self.failed, "white": self.white.found, "told": told}
+    def told(self) -> list[str]:
+        """What the user should know of how his files were read."""
+        if not self.paged:
+            return self.white.lines
+        n = f"{len(self.paged)} of {len(self.files)} files hold"
+        name = self.files[min(self.paged)].name
+        return [*self.white.lines, f"{n} several pages, as {name!r}: the first page of each is taken"]
 
     def _ranges(self) -> Iterator[Range]:
         """The ranges of all files of more than 8 bits."""
@@ -140,11 +160,28 @@ class _Reading:
         except Unreadable:  # said where it is decoded
             return None
 
-    def _decoded(self, wanted: list[int], size: tuple[int, int], n_channels: int) -> Iterator[np.ndarray]:
-        """Blocks (b, H, W, C) of the files at the indices ``wanted``."""
+    def _state(self) -> dict[str, Any]:
+        """What is to be remembered of the files that were decoded."""
+        indices = {"claiming": sorted(self.claiming), "paged": sorted(self.paged)}
+        return {"failed": dict(self.failed), **indices, "white": self.white.found, "lines": self.white.lines}
+
+    def _restore(self, state: dict[str, Any], n_done: int) -> None:
+        """Remember it again; what was found out behind the file at ``n_done`` will be found out anew."""
+        claiming = {int(index) for index in state["claiming"]}
+        self.paged |= {int(index) for index in state["paged"] if int(index) < n_done}
+        if state["white"] is not None:
+            self.white.found, self.white.lines = White(*state["white"]), list(state["lines"])
+        for index, reason in state["failed"].items():
+            if int(index) < n_done:
+                self._leave_out(int(index), str(reason), int(index) in claiming)
+
+    def _decoded(self, size: tuple[int, int], n_channels: int, first: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Blocks (b, H, W, C) of the files from an index on, and the index behind each."""
 
         def load(position: int) -> np.ndarray | None:
-            index = wanted[position]
+            index = first + position
+            if index in self.failed:
+                return None
             try:
                 header, pixels = read_image(self.files[index].content, size, self.options.crop, n_channels, self.white)
             except Unreadable as error:
@@ -154,21 +191,32 @@ class _Reading:
                 self.paged.add(index)
             return pixels
 
-        n_read = 0
-        for block in in_blocks(load, len(wanted), block_length((*size, n_channels))):
+        n_done, n = first, len(self.files)
+        length = min(block_length((*size, n_channels)), max(SHORT_BLOCK, 16 * available_cores()))
+        self._tell("decoding", first, n)
+        for block in in_blocks(load, n - first, length):
             good = [image for image in block if image is not None]
-            n_read += len(good)
-            if good:
-                yield np.stack(good)
-        if n_read == 0:
-            raise InputError(self._nothing_found())
+            n_done += len(block)
+            yield n_done, np.stack(good) if good else np.empty((0, *size, n_channels), np.uint8)
+            self._tell("decoding", n_done, n)
+
+    def _tell(self, stage: str, n_done: int, n: int) -> None:
+        if self.options.progress is not None:
+            self.options.progress(stage, n_done, n)
 
     def _settled(self) -> tuple[tuple[int, int], int]:
         """(H, W) and number of channels, from the headers of all files where the options leave them open."""
         size, n_channels = self.options.size, self.options.n_channels
         if size is not None and n_channels is not None:
             return size, n_channels
-        headers = [header for block in in_blocks(self._look, len(self.files), 4096) for header in block]
+        known = recall(self._asked) or {}
+        if len(known) == 3:
+            return (int(known["height"]), int(known["width"])), int(known["channels"])
+        began = time.monotonic()
+        headers: list[Header | None] = []
+        for block in in_blocks(self._look, len(self.files), 4096):
+            headers += block
+            self._tell("looking", len(headers), len(self.files))
         sizes = {header.size for header in headers if header is not None}
         if not sizes:
             raise InputError(self._nothing_found())
@@ -180,7 +228,26 @@ class _Reading:
         if n_channels is None:
             colored = {i: header.size for i, header in enumerate(headers) if header is not None and not header.is_grey}
             n_channels = 1 if self._all_grey(colored) else 3
+        if time.monotonic() - began > KEEP_SECONDS:
+            self._remember(size, n_channels)
         return size, n_channels
+
+    @property
+    def _asked(self) -> str:
+        """Under what the size and colour that were settled are remembered."""
+        return self._key(self.options.size, self.options.n_channels, self.options.photo_side)
+
+    def _remember(self, size: tuple[int, int], n_channels: int) -> None:
+        if self.options.size is None or self.options.n_channels is None:
+            remember(self._asked, {"height": size[0], "width": size[1], "channels": n_channels})
+
+    def _key(self, *wanted: Any) -> str:
+        """Hex digest that changes with every file's path, place, length and time, and with what is wanted of them."""
+        digest = hashlib.blake2b(repr((PACKING_VERSION, wanted)).encode(), digest_size=16)
+        for file in self.files:
+            place = getattr(file, "offset", 0)
+            digest.update(repr((os.fsencode(file.path), place, file.n_bytes, file.modified_ns)).encode())
+        return digest.hexdigest()
 
     def _look(self, index: int) -> Header | None:
         try:
@@ -203,13 +270,19 @@ class _Reading:
         return True
 
     def _note(self, index: int, error: Unreadable) -> None:
-        """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""
+        """Say why a file gives no image."""
         file, reason = self.files[index], error.reason
         archive = None if error.identified else archive_reason(file.name)
         reason = archive or reason
-        if self.options.strict and (error.identified or archive or file.looks_like_image):
-            raise InputError(f"strict=True and image {file.name!r} cannot be read: {reason}")
+        self._leave_out(index, reason, bool(error.identified or archive or file.looks_like_image))
+
+    def _leave_out(self, index: int, reason: str, claims: bool) -> None:
+        """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""
+        if self.options.strict and claims:
+            raise InputError(f"strict=True and image {self.files[index].name!r} cannot be read: {reason}")
         self.failed[index] = reason
+        if claims:
+            self.claiming.add(index)
 
     def _nothing_found(self) -> str:
         found = [Skipped(self.files[index].name, reason) for index, reason in sorted(self.failed.items())]
@@ -221,25 +294,11 @@ class _Reading:
         return f"{self.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
 
 
+def _levels(white: White | None) -> list[float | None] | None:
+    """White in one spelling: 0 and 0.0 are the same."""
+    return None if white is None else [None if level is None else float(level) for level in white]
+
+
 def _claims(name: str) -> bool:
     """Whether a name promises a common kind of image."""
     return name.lower().endswith((".jpg", ".jpeg", ".png", ".heic"))
-
-
-def _cache_key(called: str, files: Sequence[Listed], options: Options) -> str:
-    """Hex digest that changes with every file's name, length and time, and with what is asked for."""
-    digest = hashlib.blake2b(digest_size=16)
-    asked: list[Any] = [
-        PACKING_VERSION,
-        os.fsencode(called),
-        options.size,
-        options.color,
-        options.crop,
-        options.strict,
-        options.photo_side,
-        options.white,
-    ]
-    digest.update(repr(asked).encode())
-    for file in files:
-        digest.update(repr((os.fsencode(file.path), file.n_bytes, file.modified_ns)).encode())
-    return digest.hexdigest()

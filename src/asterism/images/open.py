@@ -18,7 +18,7 @@ from asterism.images.folder import open_listed
 from asterism.images.listing import IMAGE_ENDINGS, archive_reason, shown_name
 from asterism.images.lists import as_list, open_list
 from asterism.images.named import open_named
-from asterism.images.options import Options
+from asterism.images.options import Options, Progress
 from asterism.images.paths import Listing, as_paths, list_images, list_paths
 from asterism.images.shards import is_pattern, is_shard, is_shards, open_listed_shards, open_shards
 from asterism.images.source import ImageSource
@@ -36,6 +36,7 @@ def open_images(
     strict: bool = False,
     photo_side: int | None = None,
     white: float | tuple[int | None, float | None] | None = None,
+    progress: Progress | None = None,
 ) -> ImageSource:
     """Open images, whatever they are.
 
@@ -64,6 +65,8 @@ def open_images(
     white : float or (int, float), optional
         What is white in files of more than 8 bits, as 4095; a pair tells it of integers and of floats. By default the
         brightest pixel of all files of a folder tells, and a warning says what was taken.
+    progress : callable, optional
+        ``progress(what, done, total)`` is called while files are looked at and decoded.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def open_images(
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
-    options = Options.checked(size, color, crop, layout, strict, photo_side, white)
+    options = Options.checked(size, color, crop, layout, strict, photo_side, white, progress)
     if isinstance(X, ImageSource):
         return X
     paths = as_paths(X)
@@ -103,13 +106,15 @@ def open_images(
     raise InputError(f"X is a {type(X).__name__}; expected an array, a tensor, {_EXPECTED}, or a Dataset")
 
 
-def reopen(origin: Mapping[str, Any]) -> ImageSource:
+def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> ImageSource:
     """Open again what an `ImageSource` came from.
 
     Parameters
     ----------
     origin : mapping
         Its ``origin``, perhaps read from ``run.json``.
+    progress : callable, optional
+        See `open_images`.
 
     Raises
     ------
@@ -122,7 +127,7 @@ def reopen(origin: Mapping[str, Any]) -> ImageSource:
     if as_paths(source) is None:
         raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
     known = ("size", "color", "crop", "layout", "strict", "photo_side", "white")
-    return open_images(source, **{key: origin[key] for key in known if key in origin})
+    return open_images(source, **{key: origin[key] for key in known if key in origin}, progress=progress)
 
 
 def _open_path(path: str, options: Options) -> ImageSource:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from asterism.errors import InputError
 from asterism.images.depth import White
 
+Progress = Callable[[str, int, int], None]  # what is being done, how many images are done, of how many
 LAYOUTS = ("NHW", "NHWC", "NCHW", "ND")
 COLORS = ("grey", "rgb")
 
@@ -26,6 +27,7 @@ class Options:
     strict: bool = False
     photo_side: int | None = None
     white: White | None = None
+    progress: Progress | None = field(default=None, compare=False)
 
     @classmethod
     def checked(
@@ -37,6 +39,7 @@ class Options:
         strict: Any,
         photo_side: int | None = None,
         white: Any = None,
+        progress: Progress | None = None,
     ) -> Options:
         """Options with every value in its one spelling.
 
@@ -54,7 +57,7 @@ class Options:
         for name, value in (("crop", crop), ("strict", strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
-        return cls(_checked_size(size), color, crop, layout, strict, photo_side, _checked_white(white))
+        return cls(_checked_size(size), color, crop, layout, strict, photo_side, _checked_white(white), progress)
 
     @property
     def n_channels(self) -> int | None:

@@ -6,7 +6,6 @@ Cost: one pass over the N images, the memory of one block besides the result.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 
 from asterism.errors import AsterismError, StorageError
-from asterism.files import exclusive
 from asterism.images.locations import cache_root
 from asterism.machine import available_cores, available_memory, launch
 
@@ -32,7 +30,6 @@ MEMORY_SHARE = 0.25
 BLOCK_BYTES = 2**26  # 64 MiB of pixels are decoded between two writes
 QUICK = 0.4e-3  # seconds a call, below which threads do not pay: 100 000 32x32 JPEGs 30 s without, 60 s with them
 TRIED = 32  # calls that are timed to tell
-KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
 
 T = TypeVar("T")
 
@@ -97,36 +94,24 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
 
 
 def pack(
-    blocks: Iterable[np.ndarray],
-    n: int,
-    shape: tuple[int, int, int],
-    dtype: np.dtype | type = np.uint8,
-    key: str | None = None,
-    meta: Callable[[], dict[str, Any]] = dict,
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Gather blocks of images.
+    blocks: Iterable[np.ndarray], n: int, shape: tuple[int, int, int], dtype: np.dtype | type = np.uint8
+) -> torch.Tensor:
+    """Gather blocks of images in memory, or in a nameless file of the cache that vanishes with the process.
 
     Parameters
     ----------
     blocks : iterable of ndarray of shape (b, H, W, C)
-        Together at most n images, fewer where some could not be read, and at least one.
+        Together at most n images, and at least one.
     n : int
         Upper bound of the number of images.
     shape : (int, int, int)
         (H, W, C).
     dtype : dtype
         uint8 or float32.
-    key : str, optional
-        Names the file in the cache, so that `load_packed` finds it again. Without a key the file is nameless and
-        vanishes with the process.
-    meta : callable
-        Asked after the last block for what else to remember beside the pixels (plain JSON).
 
     Returns
     -------
-    pixels : torch.Tensor of shape (at most n, H, W, C)
-    meta : dict
-        What ``meta()`` said; what it said elsewhere, if another process packed the same key in the meantime.
+    torch.Tensor of shape (at most n, H, W, C)
 
     Raises
     ------
@@ -140,71 +125,12 @@ def pack(
         for block in blocks:
             pixels[filled : filled + len(block)] = block
             filled += len(block)
-        return from_numpy(pixels[:filled]), meta()
-    with _storage_errors(n, shape, dtype):
+        return from_numpy(pixels[:filled])
+    with storage_errors(n, shape, dtype):
         folder = cache_root() / "packed"
         folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < n * int(np.prod(shape)) * dtype.itemsize:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if key is None:
-            return _map_nameless(blocks, shape, dtype, folder), meta()
-        with exclusive(folder / f"{key}.lock", wait=True):  # the other ranks of a machine wait, then find the file
-            found = load_packed(key)
-            if found is None:
-                _prune(folder)
-                shutil.rmtree(folder / key, ignore_errors=True)  # a damaged one would be in the way
-                _write(blocks, shape, dtype, folder / key, meta)
-                found = load_packed(key)
-    if found is None:
-        raise StorageError(f"packed images {folder / key} vanished while they were opened")
-    return found
-
-
-def load_packed(key: str) -> tuple[torch.Tensor, dict[str, Any]] | None:
-    """Pixels and meta that `pack` wrote under the key, or None.
-
-    Returns
-    -------
-    pixels : torch.Tensor of shape (N, H, W, C)
-        Memory-mapped, read-only.
-    meta : dict
-    """
-    folder = cache_root() / "packed" / key
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        pixels = np.memmap(folder / "pixels.bin", dtype=meta["dtype"], mode="r", shape=tuple(meta["shape"]))
-    except (OSError, ValueError, KeyError):  # absent, or not whole: it is written again
-        return None
-    with suppress(OSError):  # a cache that may only be read serves as well
-        os.utime(folder / "meta.json")  # opened today, see KEPT_DAYS
-    return from_numpy(pixels), meta
-
-
-def _prune(folder: Path) -> None:
-    """Remove packed images that were not opened for long; what is mapped now lives on until its process ends."""
-    for meta in folder.glob("*/meta.json"):
-        with suppress(OSError):
-            if time.time() - meta.stat().st_mtime > KEPT_DAYS * 86400:
-                shutil.rmtree(meta.parent, ignore_errors=True)
-                (folder / f"{meta.parent.name}.lock").unlink(missing_ok=True)
-
-
-def _write(
-    blocks: Iterable[np.ndarray],
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    target: Path,
-    meta: Callable[[], dict[str, Any]],
-) -> None:
-    """Write a folder under another name and rename it: what bears the name is complete."""
-    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as temporary:
-        draft = Path(temporary) / "draft"
-        draft.mkdir()
-        with open(draft / "pixels.bin", "wb") as file:
-            n = _append(blocks, file)
-        about = {**meta(), "shape": [n, *shape], "dtype": dtype.name}
-        (draft / "meta.json").write_text(json.dumps(about), encoding="utf-8")
-        draft.rename(target)
+        check_room(folder, n * int(np.prod(shape)) * dtype.itemsize)
+        return _map_nameless(blocks, shape, dtype, folder)
 
 
 def _map_nameless(
@@ -225,14 +151,22 @@ def _append(blocks: Iterable[np.ndarray], file: BinaryIO | Any) -> int:
 
 
 @contextmanager
-def _storage_errors(n: int, shape: tuple[int, int, int], dtype: np.dtype) -> Iterator[None]:
+def storage_errors(n: int, shape: tuple[int, int, int], dtype: np.dtype) -> Iterator[None]:
+    """Errors of the disk as one line that says what to do."""
+    n_bytes = n * int(np.prod(shape)) * dtype.itemsize
     try:
         yield
     except AsterismError:
         raise
     except OSError as error:
-        what = f"{n} images of {'x'.join(map(str, shape))}, {n * int(np.prod(shape)) * dtype.itemsize / 2**30:.1f} GiB"
+        what = f"{n} images of {'x'.join(map(str, shape))}, {n_bytes / 2**30:.1f} GiB"
         raise StorageError(
             f"{what}, do not fit in memory and cannot be packed in {cache_root()}: {error.strerror or error}; "
             "set ASTERISM_CACHE to a folder with room or give a smaller size"
         ) from error
+
+
+def check_room(folder: Path, n_bytes: int) -> None:
+    """Raise an OSError where a disk has less room than that, before hours are spent on filling it."""
+    if shutil.disk_usage(folder).free < n_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +17,56 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+SOON, SELDOM = 1.0, 30.0  # seconds before a bar for decoding appears; between two lines where there is no terminal
+
+
+@contextmanager
+def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """What `asterism.images.open_images` takes as ``progress``: a bar, or now and then a line, on standard error.
+
+    Nothing appears where the work is done within a second.
+    """
+    console = Console(stderr=True)
+    began = last = time.monotonic()
+    bar: Progress | None = None
+    tasks: dict[str, Any] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal bar, last
+        now = time.monotonic()
+        if not show or now - began < SOON:
+            return
+        if not console.is_terminal:
+            if now - last > SELDOM:
+                last = now
+                console.print(f"{what}: {done} of {total} images")
+            return
+        if bar is None:
+            bar = _bar(console)
+            bar.start()
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total, note="")
+        bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
 
 
 class ProgressBars:
@@ -32,16 +85,7 @@ class ProgressBars:
         self._tasks: dict[str, Any] = {}
         self._bars: Progress | None = None
         if verbose and console.is_terminal:
-            self._bars = Progress(
-                TextColumn("{task.description:>12}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=console,
-            )
+            self._bars = _bar(console)
 
     def __enter__(self) -> ProgressBars:
         if self._bars is not None:

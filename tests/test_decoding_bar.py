@@ -1,0 +1,35 @@
+"""What is shown while images are decoded: nothing for quick work, a line now and then where there is no terminal."""
+
+import pytest
+
+from asterism.training import progress as module
+from asterism.training.progress import decoding_bar
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(("show", "wanted"), [(True, 2), (False, 0)])
+def test_lines_are_seldom(clock, capsys, show, wanted):
+    with decoding_bar(show) as progress:
+        for seconds in range(80):
+            clock[0] = float(seconds)
+            progress("decoding", seconds, 80)
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("of 80 images") == wanted
+
+
+def test_a_terminal_gets_a_bar(clock, capsys, monkeypatch):
+    monkeypatch.setattr(module.Console, "is_terminal", True)
+    with decoding_bar() as progress:
+        progress("decoding", 1, 9)
+        assert capsys.readouterr().err == ""
+        clock[0] = 2.0
+        progress("looking", 9, 9)
+        progress("decoding", 3, 9)
+    shown = capsys.readouterr().err
+    assert "looking" in shown and "3/9" in shown
