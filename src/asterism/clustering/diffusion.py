@@ -27,7 +27,7 @@ from asterism.clustering.graph import knn, neighbors
 # of MobileNetV2 and SqueezeNet. Little hangs on them: of 40 other choices none was better by .01 in ACC.
 NEIGHBORS = (5, 8, 12, 20)  # of the graphs
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # eigenvectors for each group that is looked for
-WIDEST = 256  # eigenvectors, where there are fewer groups than that
+WIDEST = 128  # eigenvectors, where there are fewer groups than that
 STEPS = 2  # t
 DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
 TOLERANCE = 1e-5  # of eigenvalues
