@@ -91,8 +91,8 @@ class Diffusion(PretrainedClusterer):
         See `ImageClusterer`. `transform` gives positions of length 1 in the map, k numbers an image.
     stability_ : ndarray of shape ()
         How far groups found in one half of the images alone agree with those found in the other half alone: the
-        adjusted Rand index of what the two say of all images (of 4 000 drawn ones), mean of two divisions. Around 0 for noise; below
-        `UNSTABLE` the groups may not mean anything. NaN where a half has fewer than 2·k images.
+        adjusted Rand index of what the two say of all images (of 4 000 drawn ones), mean of two divisions. Around 0 for
+        noise; below `UNSTABLE` the groups may not mean anything. NaN where a half has fewer than 2·k images.
 
     Notes
     -----
