@@ -82,6 +82,17 @@ def test_copies_of_some_images_change_no_count():
     assert suggest_k(more).k == suggest_k(X).k == 6
 
 
+@pytest.mark.parametrize("noise", [1e-6, 2e-3])
+def test_near_copies_are_no_groups_but_where_there_are_no_others(noise):
+    rng = np.random.default_rng(1)
+
+    def copied(X, n):
+        return (copies := np.repeat(X, n, axis=0)) + noise * X.std() * rng.normal(size=copies.shape)
+
+    assert suggest_k(copied(blobs(4, 30), 6)).k == 4
+    assert suggest_k(copied(rng.random((20, 40)), 25)).k == 20
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1e6])
 def test_the_number_of_groups_knows_no_unit(scale):
     X = blobs(6, 50)

@@ -4,7 +4,7 @@ Samples are merged along their neighbourhood graph (graph degree linkage), and t
 modularity is highest (Newman and Girvan 2004): where links inside of groups exceed most what chance would put there.
 That depends on how many neighbours the graph has. Few show small groups, many show large ones, and in a graph with more
 neighbours than a group has members the group cannot be seen. So it is asked with 5, 10, 20 and 40, and what they say is
-the range.
+the range. Equal samples count once; near copies too, where what is left falls into groups clearly.
 
 Shown beside, on the same groups: stability under resampling (Lange, Roth, Braun and Buhmann 2004), silhouette
 (Rousseeuw 1987), the gap after the k-th eigenvalue of the graph Laplacian (von Luxburg 2007). They decide nothing:
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
+from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
@@ -34,6 +35,7 @@ DIM = 50  # principal components
 PAIRS = 3  # pairs of halves for the stability
 N_NEIGHBORS = 15  # of the graph whose eigenvalues are taken, and of the halves' graphs
 PER_CLUSTER = 4  # images a cluster at least
+NEAR_COPY = 0.005  # of the points' root mean square distance: nearer ones are copies but for noise
 SURE = 1.5  # answers of the neighbourhoods that differ by a smaller factor agree
 
 
@@ -123,12 +125,12 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     width = min(DIM, len(rows) - 1, rows.shape[1])
     with np.errstate(invalid="ignore"):  # vectors that are all the same have no share of variance to tell
         points = np.ascontiguousarray(PCA(width, random_state=rng).fit_transform(rows), np.float32)
-    n_initial = int(nearest_neighbor_components(knn(points, 1)[0]).max()) + 1
-    every = np.arange(2, max(3, min(limit, n_initial)) + 1)
-    curves = {size: _modularities(points, size, every) for size in SIZES if size < len(rows)}
-    answers = {size: int(every[values.argmax()]) for size, values in curves.items()}
-    # A graph counts whose neighbourhoods are at most half of the groups that it shows.
-    answers = {size: k for size, k in answers.items() if 2 * size * k <= len(rows)} or dict([*answers.items()][:1])
+    every, curves, answers = _asked(points, limit)
+    apart = points[_first_of_heaps(points)]  # heaps of near copies are groups only where there are no larger ones
+    if 3 * PER_CLUSTER <= len(apart) < len(points):
+        without = _asked(apart, min(len(apart) // PER_CLUSTER, limit))
+        if len(without[2]) > 1 and max(without[2].values()) <= SURE * min(without[2].values()):
+            points, (every, curves, answers) = apart, without
     low, high = min(answers.values()), max(answers.values())
     k = round(float(np.exp(np.mean(np.log([*answers.values()])))))
     ks = sorted({one for one in GRID if one <= every[-1]} | {k, low, high})
@@ -143,6 +145,26 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
 def chosen_rows(n: int, random_state: int = 0) -> np.ndarray:
     """Which of n images are looked at, in order: all, or `MOST_SAMPLES` drawn at random."""
     return np.sort(np.random.RandomState(random_state).permutation(n)[:MOST_SAMPLES])
+
+
+def _asked(points: np.ndarray, limit: int) -> tuple[np.ndarray, dict[int, np.ndarray], dict[int, int]]:
+    """Every k, its modularity in graphs of so many neighbours, and the best k of those graphs that count."""
+    n_initial = int(nearest_neighbor_components(knn(points, 1)[0]).max()) + 1
+    every = np.arange(2, max(3, min(limit, n_initial)) + 1)
+    curves = {size: _modularities(points, size, every) for size in SIZES if size < len(points)}
+    answers = {size: int(every[values.argmax()]) for size, values in curves.items()}
+    # A graph counts whose neighbourhoods are at most half of the groups that it shows.
+    counted = {size: k for size, k in answers.items() if 2 * size * k <= len(points)}
+    return every, curves, counted or dict([*answers.items()][:1])
+
+
+def _first_of_heaps(points: np.ndarray) -> np.ndarray:
+    """One point of each heap of near copies, as an image saved anew or cut by a pixel is."""
+    found, squared = knn(points, min(N_NEIGHBORS, len(points) - 1))
+    near = squared <= NEAR_COPY**2 * 2 * float(points.var(0, dtype=np.float64).sum())
+    rows, columns = np.repeat(np.arange(len(points)), near.sum(1)), found[near]
+    links = scipy.sparse.coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(len(points),) * 2)
+    return np.unique(connected_components(links, directed=False)[1], return_index=True)[1]
 
 
 def _tree(points: np.ndarray, size: int, W: scipy.sparse.csr_matrix | None = None) -> np.ndarray:
