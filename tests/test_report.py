@@ -501,3 +501,29 @@ def test_images_whose_class_is_not_known_are_left_out_of_the_scores(tmp_path):
     text = write_report(run, asterism.open_images(images), labels, names).read_text(encoding="utf-8")
     assert "scores are of those" in text
     assert gather(run, asterism.open_images(images), np.full(48, -1), names).classes is None
+
+
+def test_long_names_and_the_users_folder_do_not_fill_the_page(tmp_path, monkeypatch):
+    images, kinds = blobs()
+    names = [f"{i}{'n' * 4000}{i}.png" for i in range(48)]
+    source = ImageSource(torch.from_numpy(images)[..., None], names=names)
+    run = kmeans_run(tmp_path / "run", source)
+    home = tmp_path / "home" / "anna"
+    monkeypatch.setenv("HOME", str(home))
+    origin = {**RunFolder(run).read()["images"], "origin": {"source": f"{home}/my photos"}}
+    RunFolder(run).update(images=origin, command=["asterism", "cluster", f"{home}/my photos", f"--out={home}/r"])
+    page = write_report(run, source, kinds, [str(i) + "c" * 4000 for i in range(3)])
+    text = page.read_text(encoding="utf-8")
+    assert page.stat().st_size < 400_000 and "n" * 200 not in text and "c" * 200 not in text
+    assert str(home) not in text and "asterism cluster ~/&#39;my photos&#39;" in text and "~/my photos" in text
+
+
+def test_no_separator_of_lines_breaks_the_script(tmp_path):
+    images, kinds = blobs()
+    odd = [f"{i}\u2028\u2029</script><!--<script>.png" for i in range(48)]
+    source = ImageSource(torch.from_numpy(images)[..., None], names=odd)
+    text = write_report(kmeans_run(tmp_path / "run", source), source, kinds, ["</script>", "<!--", "\u2028"])
+    page = text.read_text(encoding="utf-8")
+    for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL):
+        json.loads(block)
+        assert "<" not in block

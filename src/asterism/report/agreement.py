@@ -8,7 +8,7 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import grouped
+from asterism.report.words import grouped, shortened
 
 LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
 MOST_MISTAKES = 100  # as many as the DBC paper's Fig. 8 shows
@@ -88,7 +88,7 @@ def mistakes(material: Material) -> Section | None:
     chosen = wrong[np.argsort(-material.confidence[wrong], kind="stable")[:MOST_MISTAKES]]
     pictures = [
         {
-            "name": material.names[i],
+            "name": shortened(material.names[i]),
             "confidence": f"{material.confidence[i]:.3f}",
             "cluster": int(material.clusters[i]),
             "taken_for": material.class_of_cluster(int(material.clusters[i])),

@@ -6,6 +6,7 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
+from asterism.report.words import shortened
 
 
 def components(material: Material) -> Section | None:
@@ -19,7 +20,7 @@ def components(material: Material) -> Section | None:
             "number": int(number),
             "pictures": [
                 {
-                    "name": material.names[image],
+                    "name": shortened(material.names[image]),
                     "weight": f"{weight:.2f}",
                     "cluster": int(material.clusters[image]),
                     "sprite": i * chosen.shape[1] + j,

@@ -8,7 +8,7 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import grouped
+from asterism.report.words import grouped, shortened
 
 MOST_CARDS = 1000  # of more clusters the largest are shown
 CERTAIN, UNCERTAIN = 24, 12  # members of a card …
@@ -43,7 +43,7 @@ def gallery(material: Material) -> Section:
             }
             for card in cards
         ],
-        "names": [material.names[i] for i in members],
+        "names": [shortened(material.names[i]) for i in members],
         "confidence": [round(float(one), 3) for one in material.confidence[members]],
         "classes": None if material.classes is None else material.classes[members].tolist(),
         "wrong": material.wrong[members].astype(int).tolist(),

@@ -7,7 +7,7 @@ import numpy as np
 from asterism.report.embed import chosen_for_map, embed, morton_order
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import grouped
+from asterism.report.words import grouped, shortened
 
 UNITS = 65535  # positions are whole numbers up to this: short in the page, finer than any screen
 THUMBNAIL, SMALL_THUMBNAIL = 48, 32  # pixels a side; the smaller where more than MANY points have one
@@ -28,7 +28,7 @@ def map_(material: Material) -> Section | None:
         "units": UNITS,
         "clusters": material.clusters[shown].tolist(),
         "confidence": [round(float(one), 3) for one in material.confidence[shown]],
-        "names": [material.names[i] for i in shown],
+        "names": [shortened(material.names[i]) for i in shown],
         "classes": None if material.classes is None else material.classes[shown].tolist(),
     }
     sprites = material.sprites(shown, THUMBNAIL if len(shown) <= MANY else SMALL_THUMBNAIL)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import re
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from asterism.errors import AsterismError, InputError
+from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.evaluation.metrics import match_clusters, scores
 from asterism.images import ImageSource, open_images
@@ -24,7 +22,7 @@ from asterism.methods import load_with_content
 from asterism.report.kept import Kept, read_kept
 from asterism.report.palette import palette
 from asterism.report.sprites import Sprites, make_sprites
-from asterism.report.words import grouped
+from asterism.report.words import grouped, shortened
 from asterism.runs import RunFolder
 
 
@@ -191,16 +189,20 @@ def gather(
     estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
     n = len(estimator.labels_)
     kept = read_kept(Path(run), n, content["images"].get("fingerprint"))
+    try:
+        names: list[str] | None = RunFolder(run).read_names(estimator.labels_)
+    except RunError:  # the source's own, or numbers
+        names = None
     material = Material(
         content,
         estimator,
-        names=_names(Path(run), n) or [str(i) for i in range(n)],
+        names=names or [str(i) for i in range(n)],
         clusters=estimator.labels_,
         confidence=np.nan_to_num(estimator.confidence_),
         kept=kept,
     )
     found = _find_images(material, images)
-    if found is not None and _names(Path(run), n) is None and len(found) == n:
+    if found is not None and names is None and len(found) == n:
         material.names = list(found.names)
     if found is not None:
         _take_images(material, found)
@@ -257,16 +259,6 @@ def _warn(material: Material, text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=2)
 
 
-def _names(run: Path, n: int) -> list[str] | None:
-    """Names of the images, as ``labels.csv`` has them."""
-    try:
-        with open(run / "labels.csv", encoding="utf-8", newline="") as file:
-            names = [re.sub(r"^\./(?=[=+@\t\r-])", "", row[0]) for row in csv.reader(file)][1:]
-    except (OSError, ValueError, IndexError, csv.Error):
-        return None
-    return names if len(names) == n else None
-
-
 def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
     values = np.asarray(labels)
     if values.shape != (material.n,):
@@ -280,7 +272,7 @@ def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
     encoded, found = encode_labels(values[known].tolist(), names)
     material.classes = np.full(material.n, -1)
     material.classes[known] = encoded
-    material.class_names = found or [str(i) for i in range(int(encoded.max()) + 1)]
+    material.class_names = [shortened(name) for name in found or []] or [str(i) for i in range(int(encoded.max()) + 1)]
     if not known.all():
         material.warnings.append(
             f"The class of {grouped(int(known.sum()))} of {grouped(material.n)} images is known; scores are of those."

@@ -9,7 +9,7 @@ import numpy as np
 from asterism.images.options import source_words
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import counted, duration, grouped, short
+from asterism.report.words import counted, duration, grouped, short, shortened, without_home
 
 SCORES = {
     "acc": ("ACC", "accuracy: images in the group that stands for their class, by the Hungarian method"),
@@ -35,10 +35,10 @@ def headline(material: Material) -> dict[str, Any]:
     ]
     return {
         "title": f"{counted(material.n, 'image')} in {counted(material.k, 'group')}",
-        "source": source_words(content["images"].get("origin")),
+        "source": shortened(without_home(source_words(content["images"].get("origin")))),
         "facts": facts,
         "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
-        "warnings": material.warnings,
+        "warnings": [without_home(one) for one in material.warnings],
     }
 
 

@@ -11,7 +11,7 @@ from asterism.methods import estimator_of
 from asterism.parameters import Parameters
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import grouped
+from asterism.report.words import grouped, shortened, without_home
 
 MOST_SKIPPED = 1000  # lines; more are counted
 NOT_SHOWN = frozenset(("run_dir", "verbose", "random_state"))  # random_state is the seed, the others change nothing
@@ -25,7 +25,7 @@ def reproduce(material: Material) -> Section:
     skipped = content.get("skipped") or []
     facts = {
         "seed": material.seed,
-        "images": source_words(images.get("origin")),
+        "images": shortened(without_home(source_words(images.get("origin")))),
         "fingerprint of the images": images.get("fingerprint") or "not recorded",
         **content.get("hardware", {}),
     }
@@ -35,7 +35,7 @@ def reproduce(material: Material) -> Section:
         "facts": facts,
         "parameters": flat_parameters(estimator_of(content)),
         "versions": content.get("versions", {}),
-        "skipped": skipped[:MOST_SKIPPED],
+        "skipped": [[shortened(str(part)) for part in one] for one in skipped[:MOST_SKIPPED]],
         "n_skipped": len(skipped),
         "n_skipped_words": grouped(len(skipped)),
         "n_unlisted": grouped(max(0, len(skipped) - MOST_SKIPPED)),
@@ -62,7 +62,7 @@ def flat_parameters(one: Parameters, path: str = "") -> list[tuple[str, str]]:
 def _command(command: Any) -> str | None:
     if not command:
         return None
-    return shlex.join(map(str, command)) if isinstance(command, list) else str(command)
+    return without_home(shlex.join(map(str, command)) if isinstance(command, list) else str(command))
 
 
 def _code(material: Material) -> str:
@@ -71,7 +71,7 @@ def _code(material: Material) -> str:
     estimator.random_state = material.seed
     names = ", ".join(sorted({type(one).__name__ for one in _objects(estimator)}))
     source = (material.content["images"].get("origin") or {}).get("source")
-    images = repr(source) if source and isinstance(source, str) else "images"
+    images = repr(without_home(source)) if source and isinstance(source, str) else "images"
     return f"from asterism import {names}\n\nestimator = {spelled(estimator)}\nlabels = estimator.fit({images}).labels_"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+LONGEST_NAME = 160  # letters; of a longer name the page shows both ends
 NARROW_SPACE = "\u202f"  # no-break: a number never falls apart at the end of a line
 
 
@@ -29,3 +32,17 @@ def duration(seconds: float) -> str:
         return f"{rest} s"
     hours, minutes_left = divmod(minutes, 60)
     return f"{minutes} min {rest} s" if hours == 0 else f"{grouped(hours)} h {minutes_left} min"
+
+
+def shortened(name: str) -> str:
+    """A name, or both ends of a very long one: ten thousand of them stand on a page."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def without_home(text: str) -> str:
+    """Text in which the user's own folder is ``~``: a page is mailed, and whose machine it was concerns nobody."""
+    home = os.path.expanduser("~")
+    if len(home) < 3 or not os.path.isabs(home):
+        return text
+    return text.replace(f"'{home}/", "~/'").replace(f"{home}/", "~/")
