@@ -1,6 +1,7 @@
 """What only lists names, or reads labels, must answer at once: no network library is loaded for it."""
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -21,11 +22,14 @@ except SystemExit as end:
 """
 
 
-def loaded(*arguments):
-    """Heavy packages in memory after a command, which must end well."""
+def loaded(*arguments, said=None):
+    """Heavy packages in memory after a command, which must end well; what it printed is added to ``said``."""
     command = [sys.executable, "-c", PROGRAM.format(heavy=HEAVY), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
-    ended, code, *found = done.stdout.splitlines()[-1].split()
+    *lines, last = done.stdout.splitlines() or [""]
+    ended, code, *found = last.split() or ["", ""]
+    if said is not None:
+        said += lines
     assert (ended, code) == ("ended", "0"), done.stderr
     return found
 
@@ -33,6 +37,23 @@ def loaded(*arguments):
 @pytest.mark.parametrize("command", ["--help", "--version", "cluster --help", "transfer --help", "methods", "data"])
 def test_listing_names_loads_no_network_library(command):
     assert loaded(*command.split()) == []
+
+
+def test_scores_are_told_without_opening_the_network(tmp_path):
+    from PIL import Image
+
+    for i in range(12):
+        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 200 * (i % 2) + i).save(path)
+    run = tmp_path / "run"
+    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "images"))
+    told = tmp_path / "classes.csv"
+    told.write_text("".join(f"class{i % 2}/{i}.png,{i % 2}\n" for i in range(12)), encoding="utf-8")
+    for labels in ("folders", told):
+        said = []
+        found = loaded("evaluate", run, "--labels", labels, "--json", said=said)
+        assert set(found) <= {"scipy"} and json.loads(said[0])["acc"] == 1
 
 
 def test_importing_the_package_loads_nothing():

@@ -86,18 +86,24 @@ def evaluate(
     """Score the groups of a run against known classes."""
     from json import dumps
 
-    from asterism.cli.finishing import scored
-    from asterism.cli.runs import open_run
+    from asterism.cli.recorded import read_recorded
+    from asterism.cli.scoring import scored
     from asterism.cli.text import aligned
     from asterism.errors import InputError
 
-    fitted = open_run(run, images=images)
-    found = fitted.labels(labels)
-    if found is None:
-        raise InputError(
-            f"the classes of the images of {run} are not known; give --labels folders or --labels FILE.csv"
-        )
-    values = scored(found[0], fitted.clusterer.labels_)
+    recorded = read_recorded(run) if images is None else None
+    if recorded is not None and (wanted := labels or recorded.classes):
+        values = scored(recorded.known(wanted), recorded.groups)
+    else:
+        from asterism.cli.runs import open_run
+
+        fitted = open_run(run, images=images)
+        found = fitted.labels(labels)
+        if found is None:
+            raise InputError(
+                f"the classes of the images of {run} are not known; give --labels folders or --labels FILE.csv"
+            )
+        values = scored(found[0], fitted.clusterer.labels_)
     if json:
         say(dumps(values))
         return

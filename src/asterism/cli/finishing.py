@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asterism.cli.export import check_export, export_groups
 from asterism.cli.runs import FittedRun, Labels
+from asterism.cli.scoring import scored
 from asterism.cli.text import counted, note, say
-from asterism.errors import AsterismError, InputError, StorageError
+from asterism.errors import AsterismError, StorageError
 from asterism.images import ImageSource
 from asterism.images.options import source_words
 from asterism.methods.registry import method_name
@@ -101,18 +102,3 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
         say(f"report  {run.folder.path / 'report.html'}")
     if export is not None:
         say(f"groups  {export}")
-
-
-def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All scores of groups against known classes; images without one (−1) are left out.
-
-    Raises
-    ------
-    InputError
-        If they are not one an image.
-    """
-    from asterism.evaluation.metrics import scores
-
-    if len(y) != len(labels):
-        raise InputError(f"{len(y)} labels for {len(labels)} images: the images have changed since the run was made")
-    return scores(y[y >= 0], labels[y >= 0])

@@ -6,16 +6,24 @@ import numbers
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from asterism.errors import InputError
 from asterism.images.label_files import read_labels
 from asterism.images.listing import natural_key
-from asterism.images.source import ImageSource
 
 SHOWN = 200  # letters of a name in a message
 LARGEST = 2**63  # of a whole number that is a label
+
+
+class Named(Protocol):
+    """Images of which the names are known."""
+
+    @property
+    def names(self) -> list[str]:
+        """One an image."""
 
 
 def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple[np.ndarray, list[str] | None]:
@@ -77,12 +85,12 @@ def _is_whole(value: numbers.Real) -> bool:
     return number.is_integer() and -LARGEST <= number < LARGEST
 
 
-def folder_labels(source: ImageSource, level: int = 0) -> tuple[np.ndarray, list[str]]:
+def folder_labels(source: Named, level: int = 0) -> tuple[np.ndarray, list[str]]:
     """Classes from the subfolders that the images lie in.
 
     Parameters
     ----------
-    source : ImageSource
+    source : ImageSource, or what else has ``names``
         Names are relative paths, ``CLASS/image.jpg``.
     level : int
         Which part of the path is the class; 0 is the first.
@@ -119,12 +127,12 @@ def folder_labels(source: ImageSource, level: int = 0) -> tuple[np.ndarray, list
     return _encode_known(classes)
 
 
-def file_labels(source: ImageSource, path: str | os.PathLike) -> tuple[np.ndarray, list[str]]:
+def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, list[str]]:
     """Classes from a table of paths and labels.
 
     Parameters
     ----------
-    source : ImageSource
+    source : ImageSource, or what else has ``names``
         Its images are looked up by their names. The file may hold more, and may lack some.
     path : str or os.PathLike
         Text with the two columns path and label, and perhaps more of them and a line of headings; separated by commas,

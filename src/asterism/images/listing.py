@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from asterism.errors import InputError, StorageError
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.source import Skipped
+from asterism.images.skipped import Skipped
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
 IMAGE_ENDINGS = frozenset(

@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from asterism.images.skipped import Skipped
+
 # A block larger than this is hashed by samples: whole hashing of 100 GB would take minutes.
 DARK = 0.25  # of the brightest pixel: a darker ground is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the ground, and pixels of theirs
 EVEN = 0.1  # of the pixels' deviation: so far a ground's pixels may lie from its level
 HASH_WHOLE_BYTES = 2**30
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be used, and why, in one line."""
-
-    name: str
-    reason: str
 
 
 @dataclass

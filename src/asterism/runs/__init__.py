@@ -1,7 +1,23 @@
 """A run's life: its folder, and the one owner of its state."""
 
-from asterism.runs.folder import RunFolder, claim, is_labels, write_labels
-from asterism.runs.limit import limited
-from asterism.runs.record import RunRecord, agreed
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asterism import lazy_names
+
+if TYPE_CHECKING:
+    from asterism.runs.folder import RunFolder, claim, is_labels, write_labels
+    from asterism.runs.limit import limited
+    from asterism.runs.record import RunRecord, agreed
 
 __all__ = ["RunFolder", "RunRecord", "agreed", "claim", "is_labels", "limited", "write_labels"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("RunFolder", "claim", "is_labels", "write_labels"), "asterism.runs.folder"),
+        "limited": "asterism.runs.limit",
+        **dict.fromkeys(("RunRecord", "agreed"), "asterism.runs.record"),
+    },
+)

@@ -22,7 +22,6 @@ import numpy as np
 from asterism.errors import RunError, StorageError
 from asterism.files import csv_plain, csv_safe, exclusive, expanded, write_csv, write_text
 from asterism.runs.content import FORMAT, read_content
-from asterism.training.run import is_entry
 
 # What a run writes; `asterism transfer` adds the last ones.
 RESULTS = ("labels.csv", "model.safetensors", "report.html", "pictures.safetensors")
@@ -289,6 +288,8 @@ def _entry(line: str) -> dict[str, Any] | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    from asterism.training.run import is_entry  # late: to read a table must not wait for torch
+
     return entry if is_entry(entry) else None
 
 

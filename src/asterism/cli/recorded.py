@@ -1,0 +1,57 @@
+"""A finished run as its tables tell it, without its network: scores need no more, and do not wait for torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from asterism.errors import AsterismError
+from asterism.images.labels import file_labels, folder_labels
+from asterism.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """What a run found.
+
+    Attributes
+    ----------
+    names : list of str
+        Of its images.
+    groups : ndarray of shape (N,)
+    classes : str or None
+        Where the known classes of its images stand, if it was told.
+    """
+
+    names: list[str]
+    groups: np.ndarray
+    classes: str | None
+
+    def known(self, wanted: str) -> np.ndarray:
+        """Known classes (N,): ``"folders"``, or from a file of labels.
+
+        Raises
+        ------
+        InputError, MissingDataError
+        """
+        return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
+
+
+def read_recorded(path: Path) -> RecordedRun | None:
+    """The groups of a finished run, and the names of its images.
+
+    None where the run has to be opened whole (`asterism.cli.runs.open_run`), which also tells what is wrong with it.
+    """
+    folder = RunFolder(path)
+    try:
+        content = folder.read()
+        if content["status"] != "finished":
+            return None
+        with safe_open(folder.model_path, framework="np") as model:
+            groups = model.get_tensor("labels")
+        return RecordedRun(folder.read_names(groups), groups, content.get("labels"))
+    except (AsterismError, OSError, SafetensorError, ValueError):
+        return None
