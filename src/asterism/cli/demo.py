@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from asterism.cli.scoring import scored
 from asterism.cli.fitting import cluster_images
 from asterism.cli.request import Request
 from asterism.cli.runs import open_run
+from asterism.cli.scoring import scored
 from asterism.cli.text import say
 from asterism.errors import RunError
 from asterism.runs import RunFolder
