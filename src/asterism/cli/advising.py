@@ -10,7 +10,7 @@ from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
-from asterism.methods import FCN
+from asterism.methods import Diffusion
 from asterism.networks import Backbone
 from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
@@ -22,7 +22,7 @@ def advise(images: str, k_max: int | None, seed: int, layout: str | None, device
     """The advice, and what it was computed on."""
     chosen = choose(images, layout=layout)
     with decoding_bar() as progress:
-        opening = FCN._opening if chosen.method == "fcn" else {}
+        opening = Diffusion._opening if chosen.method == "diffusion" else {}
         source = open_images(images, layout=layout, progress=progress, **opening)
     list_skipped(source.skipped)
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")

@@ -18,6 +18,7 @@ PEEKED = 200  # files of a folder that are looked at
 # JULE merges neighbours, 10 of each image in small groups: a group must have more than those. Its time grows with the
 # images, DBC's beyond some thousands does not.
 JULE_GROUP, JULE_MOST = 20, 20_000
+WEIGHTLESS = "hog-color"  # the features of photographs where no network's weights are here
 # Where groups are small the paper merges a fifth of the clusters a period instead of nine tenths (its faces): more
 # periods, so for sets that do not take hours. Trials, one seed each: UMist .675 → .791, 20 of CMU-PIE's .914 → 1.000.
 SMALL_GROUP, SLOWLY, SLOW_MOST = 100, "unroll_rate=0.2", 5_000
@@ -50,7 +51,7 @@ def settled(request: Request) -> Request:
 
 
 def choose(images: str, color: str | None = None, layout: str | None = None, n_clusters: int | None = None) -> Choice:
-    """What suits images: photographs a pre-trained network, small grey images one that is learnt from them.
+    """What suits images: photographs and vectors diffusion maps, small grey images a network that is learnt from them.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def choose(images: str, color: str | None = None, layout: str | None = None, n_c
     channels, side, n = _look(images, layout)
     channels = channels if color is None else 3 if color == "rgb" else 1
     if side == 1:
-        return Choice("kmeans", (), "these are vectors")
+        return Choice("diffusion", (), "these are vectors")
     if channels == 1 and side <= SMALL_SIDE:
         small = f"the images are grey and at most {SMALL_SIDE} pixels a side"
         if n_clusters is not None and n <= JULE_MOST and n >= JULE_GROUP * n_clusters:
@@ -69,9 +70,11 @@ def choose(images: str, color: str | None = None, layout: str | None = None, n_c
         return Choice("dbc", (), small)
     network = known_network()
     if network is None:
-        better = "better for photographs: --method fcn --set backbone.name=mobilenet_v2, which fetches 14 MB"
-        return Choice("dbc", (), f"no weights of a pre-trained network are here ({better})")
-    return Choice("fcn", (f"backbone.name={network}",), f"these are photographs and the weights of {network} are here")
+        better = "much better: --set backbone.name=mobilenet_v2, which fetches 14 MB"
+        reason = f"these are photographs, and no weights of a pre-trained network are here ({better})"
+        return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason)
+    reason = f"these are photographs and the weights of {network} are here"
+    return Choice("diffusion", (f"backbone.name={network}",), reason)
 
 
 def known_network() -> str | None:
