@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from asterism.images.labels import encode_labels
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, memory_budget, pack
 from asterism.images.source import ImageSource
+from asterism.machine import available_memory
 
 # Where an .npz may hold its images, if it has no `images`, and its labels.
 IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
@@ -38,6 +41,8 @@ def open_npy(path: str, options: Options) -> ImageSource:
     """
     mmap_mode: Literal["r"] | None = "r" if os.path.getsize(path) > memory_budget() else None
     try:
+        with open(path, "rb") as stream:
+            _check_header(stream, os.path.getsize(path))
         array = retry(lambda: np.load(path, mmap_mode=mmap_mode, allow_pickle=False), path)
     except AsterismError:
         raise
@@ -73,6 +78,7 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     """
     source = source or os.path.abspath(path)
     try:
+        _check_archive(path)
         loaded = retry(lambda: np.load(path, allow_pickle=False), path)
         if isinstance(loaded, np.ndarray):
             raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
@@ -94,8 +100,36 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     return replace(opened, labels=labels, label_names=label_names)
 
 
+def _check_archive(path: str) -> None:
+    """See that the arrays of an archive are no larger than their bytes, nor than the memory, before any is read."""
+    if not zipfile.is_zipfile(path):  # np.load says what it is
+        return
+    with zipfile.ZipFile(path) as archive:
+        n_bytes, free = sum(member.file_size for member in archive.infolist()), available_memory()
+        if n_bytes > free:
+            raise ValueError(f"it claims to hold {n_bytes:,} bytes, and {free:,} of memory are free")
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                _check_header(stream, member.file_size, f"{member.filename!r}: ")
+
+
+def _check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
+    """See that an array is no larger than the n_bytes that are there for it: its header alone would decide."""
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return  # no array: np.load says what it is
+    major = stream.read(2)[:1]
+    read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(stream)
+    except (MemoryError, RecursionError) as error:  # of Python's parser, of brackets in brackets
+        raise ValueError(f"{what}its header is nested too deep") from error
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or claimed > n_bytes:
+        raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error)[:1000].split()) or type(error).__name__
 
 
 def _image_key(keys: list[str], path: str) -> str:
@@ -125,6 +159,11 @@ def _open_jpegs(
     jpeg: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None, options: Options, source: str
 ) -> ImageSource:
     """Decode the JPEGs of an archive; all must have one size unless one is asked for."""
+    whole = offsets.ndim == 1 and offsets.dtype.kind in "iu" and jpeg.ndim == 1 and jpeg.dtype == np.uint8
+    if not whole or (np.diff(offsets.astype(np.int64)) < 0).any() or not 0 <= offsets[0] <= offsets[-1] <= len(jpeg):
+        raise InputError(
+            f"{source!r} cannot be read: expected 'jpeg', uint8 (n,), and 'offsets', integers that rise from 0 to n"
+        )
     wanted = np.arange(len(offsets) - 1) if chosen is None else chosen
     if len(wanted) == 0:
         raise InputError(f"Found array with 0 sample(s) in {source!r} while a minimum of 1 is required.")
