@@ -6,11 +6,13 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.datasets import load_digits, make_moons
 from sklearn.metrics import adjusted_rand_score
+from typer.testing import CliRunner
 
 from asterism import Diffusion, KMeans, load
+from asterism.cli.app import app
 from asterism.clustering.diffusion import FAINTEST, diffusion_embedding, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
-from asterism.methods.diffusion import UNSTABLE
+from asterism.clustering.stability import UNSTABLE, stability_words
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,12 @@ def test_stability_is_saved(digits, tmp_path):
     model = Diffusion(4, random_state=0).fit(digits[0][:100])
     model.save(tmp_path / "run")
     assert load(tmp_path / "run").stability_ == model.stability_
+
+
+def test_a_person_is_told_when_groups_mean_nothing(tmp_path):
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(size=(200, 20)).astype("f4"))
+    asked = ["cluster", tmp_path / "noise.npy", "-k", 4, "--method", "diffusion", "--out", tmp_path / "run"]
+    done = CliRunner().invoke(app, [str(one) for one in asked])
+    assert "these groups may not mean anything" in done.stdout
+    assert "these groups may not mean anything" in (tmp_path / "run" / "report.html").read_text()
+    assert "mean anything" not in stability_words(0.6) and "with care" in stability_words(0.4)

@@ -12,6 +12,7 @@ from asterism.cli.export import check_export, export_groups
 from asterism.cli.runs import FittedRun, Labels
 from asterism.cli.scoring import scored
 from asterism.cli.text import counted, note, say
+from asterism.clustering.stability import stability_words
 from asterism.errors import AsterismError, StorageError
 from asterism.images import ImageSource
 from asterism.images.options import source_words
@@ -93,6 +94,9 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
         say(f"sizes   {' '.join(map(str, sizes))}")
     else:
         say(f"sizes   {sizes[-1]} to {sizes[0]}, median {int(np.median(sizes))}")
+    stability = getattr(run.clusterer, "stability_", None)
+    if stability is not None and np.isfinite(stability):
+        say(f"stable  {stability_words(float(stability))}")
     if labels is not None:
         values = scored(labels[0], found)
         say("scores  " + "  ".join(f"{name} {values[name]:.3f}" for name in SCORES))

@@ -26,9 +26,6 @@ from asterism.networks import Backbone
 from asterism.parameters import Interval
 from asterism.training import Run
 
-# Stability was .26 in one class of photographs cut into six and .02 in noise; .35 to .45 on ten classes of CIFAR-10
-# (ARI .14 to .23), and .43 to .99 on 25 other sets, whose groups agree with their classes by an ARI of .26 to 1.
-UNSTABLE = 0.3
 COMPONENTS = 256  # principal components in which neighbours are looked for
 FEW_NUMBERS = 32  # vectors of fewer have their length count
 HALVES = 2  # times that stability is measured, each time on other halves
@@ -92,7 +89,7 @@ class Diffusion(PretrainedClusterer):
     stability_ : ndarray of shape ()
         How far groups found in one half of the images alone agree with those found in the other half alone: the
         adjusted Rand index of what the two say of all images (of 4 000 drawn ones), mean of two divisions. Around 0 for
-        noise; below `UNSTABLE` the groups may not mean anything. NaN where a half has fewer than 2·k images.
+        noise; below .3 the groups may not mean anything. NaN where a half has fewer than 2·k images.
 
     Notes
     -----

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from asterism.clustering.stability import WEAK, stability_words
 from asterism.images.options import source_words
 from asterism.report.material import Material
 from asterism.report.section import Section
@@ -33,12 +34,18 @@ def headline(material: Material) -> dict[str, Any]:
         ("Time", duration(float(content["seconds"]))),
         ("Mean confidence", f"{float(material.confidence.mean()):.3f}"),
     ]
+    stability = getattr(material.estimator, "stability_", None)
+    warnings = [without_home(one) for one in material.warnings]
+    if stability is not None and np.isfinite(stability):
+        facts.append(("Stability", f"{float(stability):.2f}"))
+        if stability < WEAK:
+            warnings.append(f"Stability {stability_words(float(stability))}.")
     return {
         "title": f"{counted(material.n, 'image')} in {counted(material.k, 'group')}",
         "source": shortened(without_home(source_words(content["images"].get("origin")))),
         "facts": facts,
         "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
-        "warnings": [without_home(one) for one in material.warnings],
+        "warnings": warnings,
     }
 
 
