@@ -23,7 +23,7 @@ from asterism.estimator.opening import OpensImages
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
-from asterism.images import ImageSource
+from asterism.images import ImageSource, Skipped
 from asterism.images.units import Units
 from asterism.machine import available_memory
 from asterism.parameters import Interval, Parameters, to_json
@@ -155,7 +155,6 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.encoder_.to("cpu").eval()
         hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
         self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
-        self._names: list[str] | None = images.names
         if record is not None and runtime.is_main:
             run.write_history()
             self._write_results(record.folder, images.names)
@@ -297,14 +296,19 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """
         self._check_fitted()
         folder = RunFolder(path)
+        skipped = [[one.name, one.reason] for one in self.skipped_]
         about = {"method": type(self).__name__, "params": self._plain_params(), "images": self._about}
         if folder.look() is not None:
             raise RunError(f"{path} holds a run already; choose another folder")
-        with RunRecord(folder, about, Runtime("cpu"), lambda: self.seed_) as record:
+        try:
+            names = self.names_
+        except RunError:  # the table of the run that was loaded is no longer what it was
+            names = None
+        with RunRecord(folder, {**about, "skipped": skipped}, Runtime("cpu"), lambda: self.seed_) as record:
             run = Run(Runtime("cpu"), self.seed_, folder.path)
             run.history = self.history_
             run.write_history()
-            self._write_results(folder, self._names)
+            self._write_results(folder, names)
             record.finish(self.fit_seconds_)
 
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
@@ -328,6 +332,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._names = state.get("names")  # of a run of format 1; others have them in labels.csv alone
         if self._names is not None and not _are_names(self._names, content["images"].get("n")):
             raise RunError(f"{folder.model_path} does not hold the names of the run's images")
+        self._names_in = folder
+        self.skipped_ = [Skipped(*map(str, one)) for one in content.get("skipped") or [] if len(one) == 2]
         return self
 
     def _check_restored(self) -> None:

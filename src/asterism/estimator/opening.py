@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,11 +13,12 @@ from sklearn.utils.validation import validate_data
 from asterism.errors import InputError
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
-from asterism.images.lists import as_list, open_list
+from asterism.images.lists import arrays_of, as_list, open_list
 from asterism.images.options import Options
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
 from asterism.images.units import Units
+from asterism.runs import RunFolder
 from asterism.training.progress import decoding_bar
 
 
@@ -29,8 +29,9 @@ class OpensImages:
     ----------
     units_ : Units or None
         What the pixels of the fit meant; None of vectors.
-    names_ : list of str
-        Of the images that were fitted, in the order of ``labels_``: paths, or numbers of the rows.
+    names_ : list of str or None
+        Of the images that were fitted, in the order of ``labels_``: paths, or numbers of the rows. None of a loaded
+        run that has none.
     skipped_ : list of Skipped
         Files that were left out of the fit, and why.
     """
@@ -40,8 +41,18 @@ class OpensImages:
     verbose: int
     image_shape_: tuple[int, int, int]
     units_: Units | None
-    names_: Sequence[str]
     skipped_: list[Skipped]
+    _names: list[str] | None
+    _names_in: RunFolder | None = None  # the run that was loaded, whose names are read when they are asked for
+
+    @property
+    def names_(self) -> list[str] | None:  # noqa: D102  (see the class)
+        if not hasattr(self, "_names"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'names_': it is not fitted")
+        labels = getattr(self, "labels_", None)
+        if self._names is None and self._names_in is not None and labels is not None:
+            self._names = self._names_in.read_names(labels)
+        return self._names
 
     def _open(self, X: Any, reset: bool, layout: str | None = None) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape and units."""
@@ -50,7 +61,7 @@ class OpensImages:
             _warn_of_skipped(images, self._how_again(X, reset))
         if reset:
             self.units_ = None if images.is_table else Units.of(images)
-            self.names_, self.skipped_, self._layout = images.names, images.skipped, layout
+            self._names, self.skipped_, self._layout = images.names, images.skipped, layout
             return images
         self._check_shape(images, X)
         units = getattr(self, "units_", None)  # None of runs of older versions
@@ -72,7 +83,9 @@ class OpensImages:
             if arrays is None:
                 return self._open_list(parts, reset, layout)
             X = arrays
-        elif isinstance(X, (torch.Tensor, np.ma.MaskedArray)):
+        elif isinstance(X, (list, tuple)) and not len(X):
+            raise InputError("X is an empty list: Found array with 0 sample(s) while a minimum of 1 is required.")
+        elif isinstance(X, (torch.Tensor, np.ma.MaskedArray, list, tuple)) or _is_no_number(X):
             X = as_numpy(X)
         if _looks_like_a_table(X) and layout in (None, "ND"):
             return self._open_table(X, reset)
@@ -193,8 +206,14 @@ def _warn_of_skipped(images: ImageSource, how: str) -> None:
 
 def _arrays(parts: list[Any]) -> np.ndarray | None:
     """One array of arrays and tensors, where all have one shape."""
-    found = [as_numpy(one, f"X[{i}]") for i, one in enumerate(parts)]
+    found = arrays_of(parts)
     return np.stack(found) if all(one.shape == found[0].shape for one in found) else None
+
+
+def _is_no_number(X: Any) -> bool:
+    """Whether X holds dates, complex numbers or records, which scikit-learn's validation casts or prints whole."""
+    dtypes = getattr(X, "dtypes", [getattr(X, "dtype", None)])  # of the columns of a frame, or of all
+    return any(getattr(one, "kind", "f") in "mMcV" for one in dtypes)
 
 
 def _looks_like_a_table(X: Any) -> bool:

@@ -54,7 +54,7 @@ def open_list(images: Sequence[Any], options: Options, full_scale: float | None 
         As `open_array`; names the image by its index.
     """
     if not any(isinstance(one, Image.Image) for one in images):
-        arrays = [as_numpy(one, f"X[{i}]") for i, one in enumerate(images)]
+        arrays = arrays_of(images)
         if all(one.shape == arrays[0].shape for one in arrays):
             return open_array(np.stack(arrays), options, full_scale=full_scale)
         if any(one.ndim < 2 for one in arrays):
@@ -66,6 +66,20 @@ def open_list(images: Sequence[Any], options: Options, full_scale: float | None 
     if options.color is None and len({is_grey for _, is_grey in shapes}) > 1:
         options = replace(options, color="rgb")
     return open_items(lambda index: (images[index], None), len(images), options, None)
+
+
+def arrays_of(images: Sequence[Any]) -> list[np.ndarray]:
+    """Each part of a list as an array.
+
+    Raises
+    ------
+    InputError
+        For a part that is no image; names it.
+    """
+    for i, one in enumerate(images):
+        if not isinstance(one, (np.ndarray, torch.Tensor, list, tuple)) and not hasattr(one, "__array__"):
+            raise InputError(f"X[{i}] is a {type(one).__name__}; expected an image: PIL, array or tensor")
+    return [as_numpy(one, f"X[{i}]") for i, one in enumerate(images)]
 
 
 def _shape(image: Any, layout: str | None) -> tuple[tuple[int, int], bool]:
