@@ -24,7 +24,8 @@ from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 
 MANIFEST = "export.csv"
-_OURS = re.compile(r"cluster-\d+/[^/\0]+")
+HEADER = ("file", "cluster", "path")
+_OURS = re.compile(r"cluster-\d+/(?!\.{1,2}$)[^/\0]+")
 LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
@@ -43,8 +44,17 @@ def check_export(target: Path, source: str | list[str] | None, overwrite: bool) 
         if os.path.lexists(target):
             raise StorageError(f"{target} is not a folder; choose another")
         return
-    if any(target.glob("cluster-*")) and not (overwrite and (target / MANIFEST).is_file()):
+    manifest = target / MANIFEST
+    ours = manifest.is_file() and not manifest.is_symlink() and _starts_with(manifest, ",".join(HEADER))
+    if not ours and any(target.iterdir()):
+        raise RunError(f"{target} holds other things; groups need a folder that is new or empty: choose another")
+    if ours and not overwrite:
         raise RunError(f"{target} holds groups already; choose another folder, or --overwrite")
+
+
+def _starts_with(path: Path, line: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(line) + 1) == line.encode() + b"\n"
 
 
 def export_groups(run: FittedRun, target: Path, images: ImageSource | None = None, copy: bool = False) -> int:
@@ -116,7 +126,7 @@ def _write(
             planned.append(_Planned(chosen, origin, index))
     # First the list: an export that breaks off can then be removed, and made again.
     rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
-    write_csv(target / MANIFEST, ["file", "cluster", "path"], rows)
+    write_csv(target / MANIFEST, HEADER, rows)
     for group in np.unique(labels):
         (target / folders[group]).mkdir()  # never one that exists: it could be a link to elsewhere
     for one in planned:
@@ -165,8 +175,11 @@ def _remove_earlier(target: Path) -> None:
     manifest = target / MANIFEST
     if not manifest.is_file():
         return
-    with open(manifest, newline="", encoding="utf-8") as lines:
-        written = [row[0] for row in csv.reader(lines) if row]
+    try:
+        with open(manifest, newline="", encoding="utf-8") as lines:
+            written = [row[0] for row in csv.reader(lines) if row]
+    except (ValueError, csv.Error) as error:
+        raise StorageError(f"{manifest} cannot be read: {error}; choose another folder") from error
     ours = {target / name for name in written if _OURS.fullmatch(name) and not (target / name).parent.is_symlink()}
     folders = {file.parent for file in ours if file.parent.is_dir()}
     for folder in folders:

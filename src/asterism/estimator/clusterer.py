@@ -247,9 +247,10 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         if self._about.get("n", len(labels)) != len(labels):
             raise ValueError(f"it has {len(labels)} labels for {self._about['n']} images")
         with torch.no_grad():
-            scores = self._scores(self.encoder_(torch.zeros(1, *self.image_shape_)).float())
-        if scores.shape != (1, len(centers)):
-            raise ValueError(f"it scores {tuple(scores.shape)} groups for one image and has {len(centers)}")
+            features = self.encoder_(torch.zeros(1, *self.image_shape_)).float()
+            scores, best = self._scores(features), self._best(features)[0]
+        if scores.shape != (1, len(centers)) or not 0 <= int(best[0]) < n_groups:
+            raise ValueError("it cannot tell the group of an image")
 
     def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
         if names is not None:
