@@ -21,7 +21,7 @@ from asterism.images.options import Options
 FORMAT = 2  # raised when a folder of this version can no longer be read by the one before
 READABLE = (1, 2)
 LARGEST = 2**28  # bytes of run.json, which may list the paths of all images
-MOST_NUMBERS = 2**28  # of an image, or a vector
+MOST_NUMBERS = 2**26  # of an image, or a vector
 LONGEST = 10_000  # characters of a text
 DEEPEST, MOST_PARTS = 20, 100_000  # of the parameters
 MOST_SKIPPED = 100_000  # files that are listed
