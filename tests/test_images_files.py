@@ -463,3 +463,16 @@ def test_class_folders_as_a_named_set(nowhere):
     assert test.label_names == ["2", "10"]
     assert len(open_images("data:flowers102")) == 4
     assert reopen(test.origin).names == test.names
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_a_large_npz_is_unpacked_into_the_cache_and_mapped(tmp_path, monkeypatch, save, dtype):
+    X = np.random.default_rng(0).integers(0, 255, (50, 6, 6, 3)).astype(dtype)
+    save(tmp_path / "X.npz", images=X, labels=np.arange(50) % 3)
+    whole = open_images(tmp_path / "X.npz")
+    monkeypatch.setattr(files_module, "memory_budget", lambda: 0)
+    monkeypatch.setattr(files_module, "block_length", lambda *_: 7)
+    opened = open_images(tmp_path / "X.npz")
+    assert torch.equal(opened.pixels, whole.pixels) and np.array_equal(opened.labels, whole.labels)
+    assert isinstance(files_module._array(np.load(tmp_path / "X.npz", allow_pickle=False), "images"), np.memmap)

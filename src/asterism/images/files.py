@@ -18,7 +18,7 @@ from asterism.images.decode import Unreadable, decode, quiet
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
-from asterism.images.pack import block_length, in_blocks, memory_budget, pack
+from asterism.images.pack import block_length, in_blocks, map_blocks, memory_budget, pack
 from asterism.images.source import ImageSource
 from asterism.machine import available_memory
 
@@ -26,6 +26,7 @@ from asterism.machine import available_memory
 IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
 LABEL_KEYS = ("labels", "y", "y_train")
 NAME_KEYS = ("label_names", "class_names")
+MAPPED_BYTES = 2**30  # of an .npy file, above which it is mapped: the system then holds what it has room for
 _JPEG_SAMPLE = 64  # that many of a file's JPEGs are looked at to tell whether all are grey
 
 
@@ -39,7 +40,8 @@ def open_npy(path: str, options: Options) -> ImageSource:
     StorageError
         If the machine, not the file, is in trouble.
     """
-    mmap_mode: Literal["r"] | None = "r" if os.path.getsize(path) > memory_budget() else None
+    is_large = os.path.getsize(path) > min(MAPPED_BYTES, memory_budget())
+    mmap_mode: Literal["r"] | None = "r" if is_large else None
     try:
         with open(path, "rb") as stream:
             _check_header(stream, os.path.getsize(path))
@@ -87,7 +89,7 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
             if "jpeg" in archive and "offsets" in archive:
                 opened = _open_jpegs(archive["jpeg"], archive["offsets"], chosen, options, source)
             else:
-                images = archive[_image_key(archive.files, path)]
+                images = _array(archive, _image_key(archive.files, path))
                 images = images if chosen is None else images[chosen]
                 opened = open_array(images, options, source, name=f"{os.path.basename(path)!r}")
             labels, label_names = _labels(archive, chosen, len(opened), path)
@@ -126,6 +128,28 @@ def _check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
     claimed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or claimed > n_bytes:
         raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
+
+
+def _array(archive: Any, key: str) -> np.ndarray:
+    """An array of an ``.npz``; one that is large is unpacked into a file of the cache, block by block, and mapped."""
+    name = f"{key}.npy"
+    if name not in archive.zip.namelist() or archive.zip.getinfo(name).file_size <= memory_budget():
+        return archive[key]
+    with archive.zip.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+        if fortran or dtype.hasobject or version > (2, 0) or len(shape) < 2 or 0 in shape:
+            return archive[key]
+        return map_blocks(_blocks(file, shape, dtype), shape[1:], dtype)
+
+
+def _blocks(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
+    length = block_length(shape[1:], dtype.itemsize)
+    for start in range(0, shape[0], length):
+        rows = min(length, shape[0] - start)
+        content = file.read(rows * math.prod(shape[1:]) * dtype.itemsize)
+        yield np.frombuffer(content, dtype).reshape(rows, *shape[1:])  # a file that was cut off is a ValueError
 
 
 def _one_line(error: Exception) -> str:

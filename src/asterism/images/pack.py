@@ -130,16 +130,29 @@ def pack(
         folder = cache_root() / "packed"
         folder.mkdir(parents=True, exist_ok=True)
         check_room(folder, n * int(np.prod(shape)) * dtype.itemsize)
-        return _map_nameless(blocks, shape, dtype, folder)
+        return from_numpy(map_blocks(blocks, shape, dtype))
 
 
-def _map_nameless(
-    blocks: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, folder: Path
-) -> torch.Tensor:
+def map_blocks(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of blocks of images, mapped from a file without a name in the cache, which goes with the process.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (b, …)
+    shape : tuple of int
+        Of an image.
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray of shape (N, …), read-only
+    """
+    folder = cache_root() / "packed"
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps the bytes after the file is closed
         n = _append(blocks, file)
         file.flush()
-        return from_numpy(np.memmap(file, dtype=dtype, mode="r", shape=(n, *shape)))
+        return np.memmap(file, dtype=dtype, mode="r", shape=(n, *shape))
 
 
 def _append(blocks: Iterable[np.ndarray], file: BinaryIO | Any) -> int:
