@@ -5,7 +5,6 @@ Labels are taken off before the fit and compared with its result. A run that was
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from asterism.evaluation.guests import guest, is_guest, vectors
 from asterism.evaluation.metrics import scores
 from asterism.evaluation.protocol import Row, Setting, Task, row_of, shuffled
 from asterism.evaluation.table import METRIC_LABELS, Entry, Table
-from asterism.files import exclusive, write_text
+from asterism.files import exclusive
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.runs import RunFolder
@@ -90,7 +89,7 @@ def _fit(
         return _begin(estimator, images, folder, commit), commit, None
     if folder.read()["status"] == "finished":  # killed between the fit and the row
         return load(folder.path), earlier["commit"], earlier
-    write_text(_begun(folder), json.dumps(earlier))
+    folder.update(bench=earlier)
     try:
         estimator.fit(images)
     except (RuntimeError, ValueError) as error:
@@ -102,21 +101,16 @@ def _fit(
 
 def _begin(estimator: ImageClusterer, images: ImageSource, folder: RunFolder, commit: str | None) -> ImageClusterer:
     folder.clear()
-    write_text(_begun(folder), json.dumps({"commit": commit, "seconds": 0.0}))
+    estimator._notes = {"bench": {"commit": commit, "seconds": 0.0}}
     estimator.fit(images)
     return estimator
-
-
-def _begun(folder: RunFolder) -> Path:
-    """Where it stands beside the run's folder which commit began it."""
-    return folder.path.with_name(folder.path.name + ".json")
 
 
 def _earlier(folder: RunFolder, images: ImageSource) -> dict[str, Any] | None:
     """Commit and seconds of a run that lies in the folder; None if there is none, or of other images."""
     try:
-        begun = json.loads(_begun(folder).read_text(encoding="utf-8"))
         content = folder.read()
+        begun = content["bench"]
         if content["images"]["fingerprint"] != images.fingerprint:
             return None
     except (AsterismError, OSError, ValueError, KeyError):
