@@ -4,11 +4,13 @@ Samples are merged along their neighbourhood graph (graph degree linkage), and t
 modularity is highest (Newman and Girvan 2004): where links inside of groups exceed most what chance would put there.
 That depends on how many neighbours the graph has. Few show small groups, many show large ones, and in a graph with more
 neighbours than a group has members the group cannot be seen. So it is asked with 5, 10, 20 and 40, and what they say is
-the range. Equal samples count once; near copies too, where what is left falls into groups clearly.
+their answer; of many small groups they see too few. Two halves of the samples, each without the other, are asked too
+(`asterism.clustering.stability`): on how many groups do they agree best, for the many that they tell apart? Their
+answer is often above the true number, the graph's below; k is the geometric mean of the two, and the range holds both.
+Equal samples count once; near copies too, where what is left falls into groups clearly.
 
-Shown beside, on the same groups: stability under resampling (Lange, Roth, Braun and Buhmann 2004), silhouette
-(Rousseeuw 1987), the gap after the k-th eigenvalue of the graph Laplacian (von Luxburg 2007). They decide nothing:
-stability and silhouette like two groups of nearly anything.
+Shown beside: silhouette (Rousseeuw 1987) and the gap after the k-th eigenvalue of the graph Laplacian (von Luxburg
+2007). They decide nothing: silhouette likes two groups of nearly anything.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
+import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import silhouette_score
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
 from asterism.clustering.linkage import cut, merge
 from asterism.clustering.linkage_tree import distinct_rows
+from asterism.clustering.stability import UNSTABLE, stability_curve
 from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
@@ -32,7 +36,6 @@ GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 1
 SIZES = (5, 10, 20, 40)  # neighbours
 MOST_SAMPLES = 2000  # of more images, so many are looked at
 DIM = 50  # principal components
-PAIRS = 3  # pairs of halves for the stability
 N_NEIGHBORS = 15  # of the graph whose eigenvalues are taken, and of the halves' graphs
 PER_CLUSTER = 4  # images a cluster at least
 NEAR_COPY = 0.005  # of the points' root mean square distance: nearer ones are copies but for noise
@@ -54,10 +57,12 @@ class Advice:
         mean, times the k-th eigenvalue.
     answers : dict of int to int
         For each number of neighbours that counts, the k of highest modularity.
+    agreed : int or None
+        The k of highest stability · √(log k); None where no stability is above .3.
     k : int
-        The geometric mean of the answers.
+        The geometric mean of the answers' own mean and of ``agreed``.
     low, high : int
-        The least and the largest of them.
+        The least and the largest of all that was said.
     """
 
     ks: list[int]
@@ -66,6 +71,7 @@ class Advice:
     silhouette: np.ndarray
     eigengap: np.ndarray
     answers: dict[int, int]
+    agreed: int | None
     k: int
     low: int
     high: int
@@ -74,6 +80,7 @@ class Advice:
     def sentence(self) -> str:
         """What may be said, in one sentence."""
         seen = ", ".join(f"{k} with {size} neighbours" for size, k in self.answers.items())
+        seen += "" if self.agreed is None else f"; two halves agree best on {self.agreed}"
         if len(self.answers) == 1:
             return f"unsure: k = {self.k} from a single view ({seen}); groups so small show in no larger one."
         if self.low == self.high:
@@ -131,15 +138,26 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
         without = _asked(apart, min(len(apart) // PER_CLUSTER, limit))
         if len(without[2]) > 1 and max(without[2].values()) <= SURE * min(without[2].values()):
             points, (every, curves, answers) = apart, without
-    low, high = min(answers.values()), max(answers.values())
-    k = round(float(np.exp(np.mean(np.log([*answers.values()])))))
-    ks = sorted({one for one in GRID if one <= every[-1]} | {k, low, high})
+    grid = sorted({one for one in GRID if one <= every[-1]} | {*answers.values()})
+    stable = stability_curve(torch.from_numpy(points), grid, rng)
+    agreed = _agreed(grid, stable)
+    middle = float(np.mean(np.log([*answers.values()])))
+    k = round(float(np.exp(middle if agreed is None else (middle + np.log(agreed)) / 2)))
+    said = [*answers.values()] if agreed is None else [*answers.values(), agreed]
+    low, high = min(said), max(said)
+    ks = sorted({*grid, k})
     modularity = np.mean([curves[size] - curves[size].max() for size in answers], axis=0)[np.array(ks) - 2]
     history = _tree(points, N_NEIGHBORS)
     silhouette = np.array([_silhouette(points, _groups(history, one)) for one in ks])
-    return Advice(
-        ks, modularity, _stability(points, ks, rng), silhouette, _eigengaps(points, ks), answers, k, low, high
-    )
+    stable = np.interp(ks, grid, stable)
+    return Advice(ks, modularity, stable, silhouette, _eigengaps(points, ks), answers, agreed, k, low, high)
+
+
+def _agreed(ks: list[int], stable: np.ndarray) -> int | None:
+    """The k of highest stability · √(log k): two halves agree on two groups of nearly anything, which says little."""
+    worth = np.nan_to_num(stable * np.sqrt(np.log(ks)), nan=-1.0)
+    best = int(worth.argmax())
+    return ks[best] if np.nan_to_num(stable[best]) >= UNSTABLE else None
 
 
 def chosen_rows(n: int, random_state: int = 0) -> np.ndarray:
@@ -193,20 +211,6 @@ def _modularities(points: np.ndarray, size: int, ks: np.ndarray) -> np.ndarray:
         inside = links.data[labels[links.row] == labels[links.col]].sum() / links.data.sum()
         found.append(inside - (np.bincount(labels, degrees) ** 2).sum())
     return np.array(found)
-
-
-def _stability(points: np.ndarray, ks: list[int], rng: np.random.RandomState) -> np.ndarray:
-    """Two halves are merged, each point takes the group of its nearest in either: how far do the two agree?"""
-    found = np.zeros(len(ks))
-    for _ in range(PAIRS):
-        order = rng.permutation(len(points))
-        halves = order[: len(order) // 2], order[len(order) // 2 :]
-        trees = [_tree(points[half], N_NEIGHBORS) for half in halves]
-        nearest = [np.asarray(neighbors(points, points[half], 1)[0])[:, 0] for half in halves]
-        for i, k in enumerate(ks):
-            labels = [_groups(tree, k)[own] for tree, own in zip(trees, nearest, strict=True)]
-            found[i] += adjusted_rand_score(*labels) / PAIRS
-    return found
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:

@@ -17,11 +17,14 @@ import math
 
 import numpy as np
 import scipy.sparse
+import torch
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from sklearn.utils.extmath import randomized_svd
+from torch.nn.functional import normalize
 
 from asterism.clustering.graph import knn, neighbors
+from asterism.clustering.votes import SAME
 
 # Chosen by the classes of many parts of Flowers-102, Scene-15, CIFAR-10, COIL-100, CMU-PIE and UKBench, with features
 # of MobileNetV2 and SqueezeNet. Little hangs on them: of 40 other choices none was better by .01 in ACC.
@@ -29,9 +32,51 @@ NEIGHBORS = (5, 8, 12, 20)  # of the graphs
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # eigenvectors for each group that is looked for
 WIDEST = 128  # eigenvectors, where there are fewer groups than that
 STEPS = 2  # t
+STAND_INS = 5  # neighbours that place a row which was not there
 DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
 TOLERANCE = 1e-5  # of eigenvalues
 FAINTEST = 1e-3  # weight of a link that joins parts of a graph which share none
+
+
+class DiffusionMaps:
+    """The graphs of samples and their eigenvectors, from which maps for several numbers of groups are made.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+        Euclidean distances are taken.
+    most_clusters : int
+        The largest number of groups that will be looked for.
+    random_state : RandomState
+        Draws the vector from which the search for eigenvectors starts.
+    """
+
+    def __init__(self, X: np.ndarray, most_clusters: int, random_state: np.random.RandomState) -> None:
+        self.n_samples, self.random_state = len(X), random_state
+        self.spectra: list[tuple[np.ndarray, np.ndarray]] = []  # eigenvalues (M,) and eigenvectors (N, M) of each graph
+        if self.n_samples <= 2:
+            return
+        indices, distances = knn(X, max(NEIGHBORS))
+        start = random_state.uniform(0.5, 1.5, self.n_samples)
+        widest = self._widths(most_clusters)[-1]
+        for width in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
+            graph = symmetric_graph(indices[:, :width], distances[:, :width], X)
+            self.spectra.append(_leading(_normalised(graph), widest, start))
+
+    def _widths(self, n_clusters: int) -> list[int]:
+        widest = max(n_clusters, WIDEST)
+        return sorted({min(math.ceil(ratio * n_clusters), widest, self.n_samples) for ratio in WIDTHS})
+
+    def embedding(self, n_clusters: int) -> np.ndarray:
+        """The map for k groups: ndarray of shape (N, min(k, N)), float32, rows of length 1."""
+        n_axes = min(n_clusters, self.n_samples)
+        if not self.spectra:
+            return np.eye(self.n_samples, n_axes, dtype=np.float32)
+        widths = self._widths(n_clusters)
+        walked = [vectors * np.maximum(values, 0.0) ** STEPS for values, vectors in self.spectra]
+        together = np.concatenate([_unit(one[:, :width]) for one in walked for width in widths], 1, dtype=np.float32)
+        left, scale, _ = randomized_svd(together, n_axes, random_state=self.random_state)
+        return _unit(left * scale).astype(np.float32)
 
 
 def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.RandomState) -> np.ndarray:
@@ -44,29 +89,26 @@ def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.
     n_clusters : int
         k, the number of groups that will be looked for.
     random_state : RandomState
-        Draws the vector from which the search for eigenvectors starts.
 
     Returns
     -------
     ndarray of shape (N, min(k, N)), float32
         Rows of length 1. O(N²·D) time for the neighbours, O(N·k) memory.
     """
-    n = len(X)
-    if n <= 2:
-        return np.eye(n, min(n_clusters, n), dtype=np.float32)
-    indices, distances = knn(X, max(NEIGHBORS))
-    widest = max(n_clusters, WIDEST)
-    widths = sorted({min(math.ceil(ratio * n_clusters), widest, n) for ratio in WIDTHS})
-    start = random_state.uniform(0.5, 1.5, n)
-    maps = []
-    for n_neighbors in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
-        graph = symmetric_graph(indices[:, :n_neighbors], distances[:, :n_neighbors], X)
-        values, vectors = _leading(_normalised(graph), widths[-1], start)
-        steps = vectors * np.maximum(values, 0.0) ** STEPS
-        maps += [_unit(steps[:, :width]) for width in widths]
-    together = np.concatenate(maps, axis=1, dtype=np.float32)
-    left, scale, _ = randomized_svd(together, min(n_clusters, n), random_state=random_state)
-    return _unit(left * scale).astype(np.float32)
+    return DiffusionMaps(X, n_clusters, random_state).embedding(n_clusters)
+
+
+def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Positions (B, k) of length 1 of rows (B, D) in a map that has samples (R, D) at positions (R, k).
+
+    A sample of the map has its own place; another row is placed by its nearest samples, weighted by `local_weights`
+    (the extension of Nyström, for a walk that starts with one step to a neighbour).
+    """
+    indices, distances = neighbors(rows, samples, STAND_INS)
+    weights = local_weights(distances)
+    weights[distances[:, 0] <= SAME, 1:] = 0
+    near = positions[torch.as_tensor(indices, device=rows.device)]
+    return normalize((torch.as_tensor(weights, dtype=near.dtype, device=rows.device)[..., None] * near).sum(1))
 
 
 def local_weights(distances: np.ndarray) -> np.ndarray:

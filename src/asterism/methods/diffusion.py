@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from sklearn.metrics import adjusted_rand_score
 from torch import nn
 from torch.nn.functional import normalize
 
-from asterism.clustering.diffusion import diffusion_embedding, local_weights
-from asterism.clustering.graph import neighbors
-from asterism.clustering.kmeans import kmeans
-from asterism.clustering.votes import SAME
+from asterism.clustering.diffusion import diffusion_embedding, placed
+from asterism.clustering.stability import stability
 from asterism.estimator import Fitted
 from asterism.images import ImageSource
-from asterism.methods.pretrained import N_INIT, PretrainedClusterer, Representation
+from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
 from asterism.networks import Backbone
 from asterism.parameters import Interval
@@ -28,16 +24,12 @@ from asterism.training import Run
 
 COMPONENTS = 256  # principal components in which neighbours are looked for
 FEW_NUMBERS = 32  # vectors of fewer have their length count
-HALVES = 2  # times that stability is measured, each time on other halves
-HALVED = 4000  # images that are halved, of more so many are drawn
-STAND_INS = 5  # neighbours that place an image which was not there
 
 
 class DiffusionMap(Representation):
     """Features (B, M) → positions (B, k) of length 1 in a diffusion map.
 
-    A sample that the map was made of has its own place; another one is placed by its nearest among those, weighted by
-    `local_weights` (the extension of Nyström, for a walk that starts with one step to a neighbour).
+    New features are placed by their nearest samples: `asterism.clustering.diffusion.placed`.
     """
 
     mean: torch.Tensor  # (M,)
@@ -54,15 +46,6 @@ class DiffusionMap(Representation):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Positions (B, k)."""
         return placed(self.rows(features), self.samples, self.positions)
-
-
-def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Positions (B, k) of rows (B, D) in a map that has samples (R, D) at positions (R, k)."""
-    indices, distances = neighbors(rows, samples, STAND_INS)
-    weights = local_weights(distances)
-    weights[distances[:, 0] <= SAME, 1:] = 0
-    near = positions[torch.as_tensor(indices, device=rows.device)]
-    return normalize((torch.as_tensor(weights, dtype=near.dtype, device=rows.device)[..., None] * near).sum(1))
 
 
 class Diffusion(PretrainedClusterer):
@@ -162,24 +145,3 @@ class Diffusion(PretrainedClusterer):
 
         fitted.attributes["stability"] = run.once("stability", measure)["stability"].numpy()
         return fitted
-
-
-def stability(rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState) -> float:
-    """Agreement of the groups that two halves of the rows (R, D) find, each without the other; see `Diffusion`."""
-    rows = rows[torch.from_numpy(random_state.permutation(len(rows))[:HALVED])]
-    half = len(rows) // 2
-    if half < 2 * n_clusters or n_clusters < 2:
-        return float("nan")
-    agreements = []
-    for _ in range(HALVES):
-        order = torch.from_numpy(random_state.permutation(len(rows)))
-        found = [_groups_by(rows[part], rows, n_clusters, random_state) for part in (order[:half], order[half:])]
-        agreements.append(adjusted_rand_score(*found))
-    return float(np.mean(agreements))
-
-
-def _groups_by(part: torch.Tensor, rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState) -> Any:
-    """Groups of all rows, by the map and the centers of a part of them."""
-    positions = torch.from_numpy(diffusion_embedding(part.numpy(), n_clusters, random_state))
-    centers = kmeans(positions, n_clusters, n_init=N_INIT // 2, random_state=random_state).centers
-    return torch.cdist(placed(rows, part, positions), torch.as_tensor(centers, dtype=torch.float32)).argmin(1).numpy()
