@@ -187,3 +187,11 @@ def test_auto_says_what_it_chose_and_is_recorded(tmp_path):
     )
     assert "auto: diffusion, because these are vectors; another with --method" in done.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["method"] == "Diffusion"
+
+
+def test_cluster_without_k_finds_the_number_and_says_so(tmp_path):
+    np.save(tmp_path / "vectors.npy", blobs(5).astype(np.float32))
+    done = run("cluster", tmp_path / "vectors.npy", "--out", tmp_path / "run", "--no-report")
+    assert "no -k: k = 5" in done.stderr and "in 5 groups" in done.stdout
+    again = run("cluster", tmp_path / "vectors.npy", "--method", "kmeans", "--out", tmp_path / "other", "--no-report")
+    assert "in 5 groups" in again.stdout

@@ -242,7 +242,7 @@ def test_images_that_have_changed(tmp_path):
 
 @pytest.mark.parametrize(
     "args",
-    [["cluster"], ["cluster", "x"], ["cluster", "x", "-k", "two"], ["cluster", "--resume"], ["nonsense"], ["predict"]],
+    [["cluster"], ["cluster", "x", "-k", "two"], ["cluster", "--resume"], ["nonsense"], ["predict"]],
 )
 def test_wrong_usage(args, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

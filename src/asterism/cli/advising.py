@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch.nn.functional import normalize
 
 from asterism.cli.choosing import choose
+from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
 from asterism.features import cached_extract
@@ -30,6 +33,15 @@ def advise(images: str, k_max: int | None, seed: int, layout: str | None, device
         source = source.subset(chosen_rows(len(source), seed))
     found = suggest_k(features_of(source, name, device), k_max, seed)
     return found, f"features of {name}" if name != "pixels" else name
+
+
+def numbered(request: Request) -> Request:
+    """The request with a number of groups where none was given, and in ``chosen`` the line that says so."""
+    known = request.n_clusters is not None or request.like is not None or request.resume
+    if known or request.images is None:
+        return request
+    found, _ = advise(request.images, None, request.seed or 0, request.layout, request.device or "auto")
+    return replace(request, n_clusters=found.k, chosen=f"no -k: {found.sentence} Another number with -k")
 
 
 def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:

@@ -43,11 +43,10 @@ def settled(request: Request) -> Request:
         return replace(request, method=None) if request.method == AUTO else request
     if request.method is None and request.settings:
         return request
-    if request.n_clusters is None and not request.resume:
-        return replace(request, method=None)  # an error anyway: nothing is looked at
     chosen = choose(request.images, request.color, request.layout, request.n_clusters)
     line = f"auto: {chosen.method}, because {chosen.reason}; another with --method"
-    return replace(request, method=chosen.method, settings=[*chosen.settings, *request.settings], chosen=line)
+    lines = "\n".join(filter(None, (request.chosen, line)))
+    return replace(request, method=chosen.method, settings=[*chosen.settings, *request.settings], chosen=lines)
 
 
 def choose(images: str, color: str | None = None, layout: str | None = None, n_clusters: int | None = None) -> Choice:

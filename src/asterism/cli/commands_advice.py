@@ -28,7 +28,8 @@ def suggest_k(
 ) -> None:
     """Guess how many groups there are, and show how sure that is.
 
-    Asks graphs of 5, 10, 20 and 40 neighbours; where they differ, says between what.
+    Asks graphs of 5, 10, 20 and 40 neighbours, and on how many groups two halves of the images agree; where the
+    answers differ, says between what.
     """
     from json import dumps
 
@@ -41,6 +42,7 @@ def suggest_k(
             for name in ("modularity", "stability", "silhouette", "eigengap")
         }
         known = {"k": found.k, "low": found.low, "high": found.high, "features": on, "says": found.sentence}
+        known["agreed"] = found.agreed
         known["answers"] = {str(size): k for size, k in found.answers.items()}
         say(dumps({**known, "ks": found.ks, **curves}))
         return

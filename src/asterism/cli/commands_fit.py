@@ -22,7 +22,9 @@ def cluster(
             "or data:NAME (see: asterism data).",
         ),
     ] = None,
-    n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
+    n_clusters: Annotated[
+        int | None, Opt("-k", "--n-clusters", help="How many groups.  [default: as suggest-k says]")
+    ] = None,
     method: Annotated[str | None, Opt(help="See: asterism methods.  [default: auto, by the images]")] = None,
     out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
     seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from asterism.cli.advising import numbered
 from asterism.cli.choosing import settled
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
@@ -66,7 +67,7 @@ def cluster_images(request: Request) -> None:
         raise typer.BadParameter(
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
-    request = settled(request)
+    request = settled(numbered(request))
     folder = RunFolder(request.out or _default_folder(request))
     check_writable(folder.path)
     content = folder.look()
@@ -95,7 +96,8 @@ def cluster_images(request: Request) -> None:
     with _resumable(plan.estimator):
         images, labels = _opened(plan, request.quiet)
         if request.chosen and is_main_process() and not request.quiet:
-            note(request.chosen)
+            for line in request.chosen.splitlines():
+                note(line)
         if request.out is None and content is None and launch().world_size == 1:  # several must agree
             folder = claim(_stem(request))
             plan.estimator.set_params(run_dir=str(folder.path))
@@ -156,11 +158,6 @@ def _fresh(request: Request) -> Plan:
             )
         seed = content["seed"] if request.seed is None else request.seed
     else:
-        if request.n_clusters is None:
-            raise typer.BadParameter(
-                "how many groups? asterism suggest-k makes a guess; only --like and --resume do without",
-                param_hint="-k",
-            )
         method = request.method or default_method()
         estimator, seed = find_method(method)(), request.seed or DEFAULT_SEED
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}

@@ -149,7 +149,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     modularity = np.mean([curves[size] - curves[size].max() for size in answers], axis=0)[np.array(ks) - 2]
     history = _tree(points, N_NEIGHBORS)
     silhouette = np.array([_silhouette(points, _groups(history, one)) for one in ks])
-    stable = np.interp(ks, grid, stable)
+    stable = np.interp(ks, grid, np.nan_to_num(stable))  # 0 where halves have too few samples
     return Advice(ks, modularity, stable, silhouette, _eigengaps(points, ks), answers, agreed, k, low, high)
 
 
