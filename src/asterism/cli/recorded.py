@@ -48,10 +48,12 @@ def read_recorded(path: Path) -> RecordedRun | None:
     folder = RunFolder(path)
     try:
         content = folder.read()
-        if content["status"] != "finished":
+        if content["status"] != "finished" or not folder.model_path.is_file():  # a pipe would never end
             return None
         with safe_open(folder.model_path, framework="np") as model:
             groups = model.get_tensor("labels")
+        if groups.dtype != np.int64 or groups.ndim != 1:
+            return None
         return RecordedRun(folder.read_names(groups), groups, content.get("labels"))
-    except (AsterismError, OSError, SafetensorError, ValueError):
+    except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
         return None
