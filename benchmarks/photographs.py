@@ -193,15 +193,22 @@ def show(path: Path) -> None:
     """A Markdown table of means over parts, networks and seeds, and one of ACC a part."""
     rows = [json.loads(one) for one in path.open()]
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    cells = {method: {(r["set"], r["network"], r["seed"]) for r in rows if r["method"] == method} for method in methods}
+    cells = {method: {(r["set"], r["network"]) for r in rows if r["method"] == method} for method in methods}
     whole = [method for method in methods if len(cells[method]) == max(map(len, cells.values()))]
-    print("| method | ACC | NMI | ARI | processor seconds a set | worst against the best of k-means and UMAP |")
-    print("|---|---|---|---|---|---|")
+    rows = [row for row in rows if row["method"] in whole]
+    print("| method | ACC | NMI | ARI | seeds | processor seconds a set | worst ACC against k-means, UMAP + k-means |")
+    print("|---|---|---|---|---|---|---|")
     for method in whole:
         own = [row for row in rows if row["method"] == method]
-        seeds = [np.mean([[r[key] for key in ("acc", "nmi", "ari")] for r in own if r["seed"] == s], 0) for s in SEEDS]
-        seeds = np.array([one for one in seeds if np.ndim(one)])
-        figures = " | ".join(f"{m:.3f} ± {d:.3f}" for m, d in zip(seeds.mean(0), seeds.std(0), strict=True))
+        of_seed = {seed: [row for row in own if row["seed"] == seed] for seed in SEEDS}
+        complete = [some for some in of_seed.values() if len(some) == len(cells[method])]
+        means = np.array([[np.mean([row[key] for row in some]) for key in ("acc", "nmi", "ari")] for some in complete])
+        spread = means.std(0, ddof=1) if len(means) > 1 else [None] * 3
+        figures = " | ".join(
+            f"{mean:.3f}" + ("" if sd is None else f" ± {sd:.3f}")
+            for mean, sd in zip(means.mean(0), spread, strict=True)
+        )
+        figures += f" | {len(complete)}"
         seconds = np.mean([row["cpu_seconds"] for row in own])
         print(f"| {method} | {figures} | {seconds:.2f} | {_worst(rows, method):+.3f} |")
     print("\nACC a set, MobileNetV2 / SqueezeNet, mean over seeds:\n")

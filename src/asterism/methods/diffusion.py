@@ -23,6 +23,7 @@ from asterism.parameters import Interval
 from asterism.training import Run
 
 COMPONENTS = 256  # principal components in which neighbours are looked for
+FAR = 100  # times the variance: a mean whose square is above that lies far from the features
 FEW_NUMBERS = 32  # vectors of fewer have their length count
 
 
@@ -32,6 +33,7 @@ class DiffusionMap(Representation):
     New features are placed by their nearest samples: `asterism.clustering.diffusion.placed`.
     """
 
+    origin: torch.Tensor  # (M,), from which angles are seen
     mean: torch.Tensor  # (M,)
     axes: torch.Tensor  # (M, D), principal axes over the features' root mean square
     angles: torch.Tensor  # (), whether only directions count
@@ -40,12 +42,21 @@ class DiffusionMap(Representation):
 
     def rows(self, features: torch.Tensor) -> torch.Tensor:
         """What distances are taken of, (B, D)."""
-        rows = (features - self.mean) @ self.axes
-        return normalize(rows) if bool(self.angles) else rows
+        features = features - self.origin
+        if not bool(self.angles):
+            return (features - self.mean) @ self.axes
+        return normalize((normalize(features) - self.mean) @ self.axes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Positions (B, k)."""
         return placed(self.rows(features), self.samples, self.positions)
+
+
+def origin_of(features: torch.Tensor) -> torch.Tensor:
+    """The point (M,) from which features (N, M) are seen: 0, or their mean where that is far from all of them."""
+    mean = features.mean(0)
+    variance = (features - mean).square().sum(1).mean()
+    return mean if mean.square().sum() > FAR * variance else torch.zeros_like(mean)
 
 
 class Diffusion(PretrainedClusterer):
@@ -58,8 +69,8 @@ class Diffusion(PretrainedClusterer):
     backbone : Backbone, optional
         The frozen network. Vectors are taken as features.
     metric : {"auto", "cosine", "euclidean"}, default="auto"
-        How far apart features are: by the angle between them, seen from their mean, or by their distance. "auto" takes
-        angles, but distances for vectors of fewer than 32 numbers.
+        How far apart features are: by the angle between them, first as they are, then seen from their mean; or by their
+        distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers.
     max_samples : int, default=20000
         Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.
     device, precision, run_dir, random_state, verbose
@@ -124,12 +135,14 @@ class Diffusion(PretrainedClusterer):
             drawn = features[order[: self.max_samples].sort().values]
 
         def compute() -> dict[str, torch.Tensor]:
-            found = principal(drawn, COMPONENTS, run)
-            scale = found.code(drawn).square().mean().sqrt()
-            axes = found.A / scale if scale > 0 else found.A
             few = self.metric == "auto" and drawn.shape[1] < FEW_NUMBERS
-            angles = torch.tensor(not few and self.metric != "euclidean")
-            made = DiffusionMap(mean=found.mean, axes=axes, angles=angles)
+            angles = not few and self.metric != "euclidean"
+            origin = origin_of(drawn)
+            seen = normalize(drawn - origin) if angles else drawn - origin
+            found = principal(seen, COMPONENTS, run)
+            scale = found.code(seen).square().mean().sqrt()
+            axes = found.A / scale if scale > 0 else found.A
+            made = DiffusionMap(origin=origin, mean=found.mean, axes=axes, angles=torch.tensor(angles))
             samples = made.rows(drawn)
             positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
             return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
