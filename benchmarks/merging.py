@@ -5,7 +5,7 @@
 
 *Made* data (10^3 … ``--max-n``, up to 10^6): 100 groups, each a sheet of 8 dimensions in 64, L2-normalised as the
 features of JULE are. *Real*: MNIST-test and MNIST-full pixels, merged to 10. *Dense*: the plain numpy transcription of
-graph degree linkage (n_c × N degrees, every update by the formula of FACTS §1.5), merging alone, at 10 000.
+graph degree linkage (n_c × N degrees, every update by the formula of docs/papers/jule.md), merging alone, at 10 000.
 
 Exact neighbours take O(N²·D): above ``--exact-up-to`` they are approximate (faiss), and measured apart from merging
 like the others. So a row says how fast merging is at 10^6, and what the exact neighbours of 10^5 cost.
@@ -138,7 +138,7 @@ def dense(threads: int) -> None:
 
 
 def dense_gdl(W, labels, n_clusters: int):
-    """Graph degree linkage as FACTS §1.5 writes it, in plain numpy: O(n_c² + N) a merge, O(n_c·N) memory."""
+    """Graph degree linkage as docs/papers/jule.md writes it, in plain numpy: O(n_c² + N) a merge, O(n_c·N) memory."""
     import numpy as np
     import scipy.sparse
 

@@ -18,6 +18,9 @@ napoleon_use_ivar = True
 autodoc_typehints = "none"  # the docstrings give types and shapes
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "inherited-members": False, "show-inheritance": True}
+# scikit-learn writes these methods, and their texts name pages of its own site
+_ROUTING = ("fit", "partial_fit", "predict", "predict_proba", "score", "transform")
+autodoc_default_options["exclude-members"] = ", ".join(f"set_{name}_request" for name in _ROUTING)
 nitpicky = False
 suppress_warnings = ["myst.xref_missing"]  # links to files beside the site work in the repository
 

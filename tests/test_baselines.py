@@ -291,7 +291,7 @@ def test_center_takes_the_mean_image_off():
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-5)
 
 
-# ---------------------------------------------------------------- the paper's figures (FACTS §9)
+# ---------------------------------------------------------------- the paper's figures (docs/papers/jule.md)
 
 
 def scored(images, model):

@@ -7,7 +7,7 @@ from torch import nn
 
 from asterism.networks.conv import ConvNetwork, build_conv, conv_blocks
 
-# FACTS §1.7: input, output of the last block.
+# docs/papers/jule.md: input, output of the last block.
 MAPS = {
     "MNIST": ((1, 28, 28), (50, 8, 8)),
     "USPS": ((1, 16, 16), (50, 6, 6)),

@@ -70,3 +70,24 @@ def test_links_lead_somewhere():
         text = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))  # code is no link
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_front_page():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 80
+    for page in (readme, (DOCS / "index.md").read_text(encoding="utf-8")):
+        assert "photographs.webp" in page and "CC BY" in page
+    assert (DOCS / "photographs.webp").stat().st_size <= 300_000
+
+
+def test_nothing_cites_what_is_not_here():
+    notes = "FA" + "CTS"  # of the founders, on the papers: what a reader needs of them is docs/papers
+    root = DOCS.parent
+    files = [path for room in ("src", "docs", "tests", "examples", "benchmarks") for path in (root / room).rglob("*")]
+    texts = [path for path in (*files, *root.glob("*.*")) if path.suffix in {".py", ".md", ".cff", ".toml", ".svg"}]
+    assert len(texts) > 200
+    cited = re.compile(r"docs/papers/[a-z-]+\.md")
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        assert notes not in text, path
+        assert all((root / page).is_file() for page in cited.findall(text)), path

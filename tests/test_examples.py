@@ -24,6 +24,8 @@ LONG = {"dbc_digits", "jule_digits"}
 
 def test_each_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SAYS)
+    gallery = (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert all(f"(../examples/{name}.py)" in gallery for name in SAYS)
 
 
 @pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.slow) if one in LONG else one for one in SAYS])

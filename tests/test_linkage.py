@@ -11,7 +11,7 @@ from asterism.evaluation.metrics import accuracy, nmi
 
 
 def gdl_affinities(W, clusters):
-    """FACTS §1.5: A(i, j) = U[j][i] / |C_j|² + U[i][j] / |C_i|², U[c][i] = 1ᵀ W_ci W_ic 1."""
+    """docs/papers/jule.md: A(i, j) = U[j][i] / |C_j|² + U[i][j] / |C_i|², U[c][i] = 1ᵀ W_ci W_ic 1."""
     n = len(clusters)
     A = np.zeros((n, n))
     for c in range(n):
@@ -25,7 +25,7 @@ def gdl_affinities(W, clusters):
 
 
 def walk_affinities(W, clusters, z, zeta):
-    """FACTS §2.8, 2.9 with matrix inverses."""
+    """docs/papers/jule.md with matrix inverses."""
     P = W + np.eye(len(W))
     P /= P.sum(1, keepdims=True)
 
@@ -195,7 +195,7 @@ def test_scikit_learn(estimator, check):
 
 @pytest.mark.parametrize(
     ("name", "centred", "criterion", "n_initial", "expected"),
-    [  # FACTS §9 and the paper's Table 3: NMI-sqrt, ACC
+    [  # docs/papers/jule.md and the paper's Table 3: NMI-sqrt, ACC
         ("mnist-test", False, "gdl", 1762, (0.867, 0.931)),
         ("mnist-test", True, "gdl", 1980, (0.864, 0.933)),
         ("mnist-test", False, "jule", 1762, (0.872, 0.936)),

@@ -1,4 +1,4 @@
-"""Power iteration clustering against a slow transcription of FACTS §3.5, and by hand."""
+"""Power iteration clustering against a slow transcription of docs/papers/deepcluster.md, and by hand."""
 
 import numpy as np
 import pytest

@@ -53,7 +53,7 @@ def run():
 def test_the_grids_of_the_paper():
     shapes = {"conv1": (96, 55), "conv2": (256, 27), "conv3": (384, 13), "conv4": (384, 13), "conv5": (256, 13)}
     found = [pooled(torch.zeros(1, n, side, side), layer).shape[1] for layer, (n, side) in shapes.items()]
-    assert found == [9600, 9216, 9600, 9600, 9216]  # FACTS §8
+    assert found == [9600, 9216, 9600, 9600, 9216]  # docs/papers/deepcluster.md
     ramp = torch.arange(27.0).expand(1, 1, 27, 27)
     np.testing.assert_allclose(pooled(ramp, "conv2")[0, :3], [1.5, 5.5, 9.5])  # kernel 4, stride 4
     assert pooled(torch.zeros(2, 8, 3, 3), "conv5").shape == (2, 72)  # never more than the map has

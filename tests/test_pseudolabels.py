@@ -39,7 +39,7 @@ def test_the_legacy_sampler_follows_the_sizes_after_all():
         counts = torch.bincount(labels[draw_images(labels, len(labels), sampler, generator())], minlength=20)
         return np.corrcoef(counts, sizes)[0, 1]
 
-    assert correlation("legacy") > 0.95  # FACTS §3.4 found .98
+    assert correlation("legacy") > 0.95  # docs/papers/deepcluster.md found .98
     assert correlation("uniform") < 0.9
 
 

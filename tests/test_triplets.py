@@ -109,7 +109,7 @@ def test_the_gradient_is_that_of_differences(gamma):
 
 
 def test_torchs_gradient_moves_anchors_alone():
-    """FACTS §1.8: at γ = 1 the Torch code's positives and negatives stay where they are."""
+    """docs/papers/jule.md: at γ = 1 the Torch code's positives and negatives stay where they are."""
     x, labels = torch.randn(3, 5, generator=generator(2)), torch.tensor([0, 0, 1])
     anchors = gradients(TripletLoss(margin=5.0, gradient="anchor"), labels, x)
     everything = gradients(TripletLoss(margin=5.0, gradient="all"), labels, x)

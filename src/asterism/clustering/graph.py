@@ -133,8 +133,8 @@ def affinity_graph(
     a : float
         σ² = a · mean of d² over all N·K_s neighbours; 1 (Table 2).
     variant : {"paper", "gactoolbox"}
-        "gactoolbox" is the graph of the AC-GDL, AC-Zell and AC-PIC baselines (FACTS §2.7): σ² is doubled until the
-        nearest neighbour of every sample has an affinity of 10⁻⁵ at least, the mean is over three neighbours at
+        "gactoolbox" is the graph of the AC-GDL, AC-Zell and AC-PIC baselines (docs/papers/jule.md): σ² is doubled until
+        the nearest neighbour of every sample has an affinity of 10⁻⁵ at least, the mean is over three neighbours at
         least, and the diagonal is 1.
     device : torch device, optional
         Where to look for neighbours.
@@ -177,7 +177,7 @@ def affinity_graph(
 
 
 def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
-    """Initial clusters of JULE: each sample with its nearest neighbour (FACTS §1.3).
+    """Initial clusters of JULE: each sample with its nearest neighbour (docs/papers/jule.md).
 
     Parameters
     ----------

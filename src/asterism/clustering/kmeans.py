@@ -76,9 +76,9 @@ def kmeans(
         scikit-learn does; an iteration that changes no label always stops.
     empty : {"farthest", "split", "keep"}
         What an emptied cluster does: go to the row farthest from its center, as in scikit-learn; take half of a
-        cluster drawn with probability ∝ n − 1, both centers moved by 1 ± 1/1024, as faiss and so DeepCluster do (FACTS
-        §3.2; faiss's draw goes through the clusters in turn, which favours those of low numbers), which from bad starts
-        ends with up to 2.5 times the inertia; or stay.
+        cluster drawn with probability ∝ n − 1, both centers moved by 1 ± 1/1024, as faiss and so DeepCluster do
+        (docs/papers/deepcluster.md; faiss's draw goes through the clusters in turn, which favours those of low
+        numbers), which from bad starts ends with up to 2.5 times the inertia; or stay.
     spherical : bool
         Scale rows and centers to unit length, which compares by cosine.
     random_state : int, RandomState or None
@@ -381,7 +381,7 @@ def _means(sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, sphe
 
 
 def _split(centers: torch.Tensor, counts: torch.Tensor, random: np.random.RandomState) -> torch.Tensor:
-    """Give each empty cluster half of another (faiss's ``km_update_centroids``; FACTS §3.2)."""
+    """Give each empty cluster half of another (faiss's ``km_update_centroids``; docs/papers/deepcluster.md)."""
     signs = 1 - 2.0 * (torch.arange(centers.shape[1], device=centers.device) % 2)  # + − + −
     centers, left = centers.clone(), counts.cpu().numpy().copy()
     for j in np.flatnonzero(left == 0):

@@ -47,7 +47,7 @@ __all__ = [
 
 
 def merge_schedule(n_initial: int, n_clusters: int, unroll_rate: float = 0.9) -> list[int]:
-    """Numbers of clusters at the end of JULE's periods (FACTS §1.2).
+    """Numbers of clusters at the end of JULE's periods (docs/papers/jule.md).
 
     Parameters
     ----------

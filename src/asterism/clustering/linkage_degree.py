@@ -1,7 +1,7 @@
 """Graph degree linkage: the affinities of clusters from the in- and out-degrees of their neighbours' samples.
 
 For a sample m and a cluster c that an edge joins, one *slot* holds D⁻_c(m) = Σ_{j∈c} W(j, m) and
-D⁺_c(m) = Σ_{j∈c} W(m, j). Then (FACTS §1.5) U[c][i] = Σ_{m∈C_i} D⁻_c(m) D⁺_c(m) and
+D⁺_c(m) = Σ_{j∈c} W(m, j). Then (docs/papers/jule.md) U[c][i] = Σ_{m∈C_i} D⁻_c(m) D⁺_c(m) and
 A(C_i, C_j) = U[j][i] / |C_j|² + U[i][j] / |C_i|².
 
 When b joins a, U[i][a∪b] = U[i][a] + U[i][b] and U[a∪b][i] = U[a][i] + U[b][i] + cross terms, which are nonzero only

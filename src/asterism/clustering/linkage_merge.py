@@ -88,8 +88,8 @@ def merge(
         Features of the samples. Clusters that no affinity joins to others are attached by the distance of centroids
         (means of the features, not normalised again); without features the smallest joins the next smallest.
     update : {"exact", "fast", "paper"}
-        How "gdl" and "jule" find the affinities of a merged cluster (FACTS §1.5): exactly; without the cross terms,
-        as the authors' Torch code does by default; by the paper's approximation, which is much worse.
+        How "gdl" and "jule" find the affinities of a merged cluster (docs/papers/jule.md): exactly; without the cross
+        terms, as the authors' Torch code does by default; by the paper's approximation, which is much worse.
     local_weight, n_local : float, int
         λ = 1 and K_c = 5 of "jule" (Table 2). Absent neighbours have affinity 0.
     half_matrix : bool

@@ -37,7 +37,7 @@ class Clusters(NamedTuple):
     head: np.ndarray  # (n,) first half-edge of the cluster's list, or -1
     after_edge: np.ndarray  # (2R,) next half-edge of the same list, or -1
     other: np.ndarray  # (2R,) the cluster at the far end, or -1 once the record is gone
-    value: np.ndarray  # (2R,) U[c][i] of FACTS §1.5, c the owner of the half-edge and i the far end
+    value: np.ndarray  # (2R,) U[c][i] of docs/papers/jule.md, c the owner of the half-edge and i the far end
     top: np.ndarray  # (n, L) largest affinities of each cluster, falling, then zeros
     who: np.ndarray  # (n, L) with which clusters, then -1
     fence: np.ndarray  # (n,) the largest affinity that is not among them
@@ -64,7 +64,7 @@ def rounded(x):
 
 @kernel
 def affinity(value, norm, c, i, h):
-    """Symmetric affinity between clusters ``c`` and ``i`` from the half-edge ``h`` of c to i (FACTS §1.5)."""
+    """Symmetric affinity between clusters ``c`` and ``i`` from the half-edge ``h`` of c to i (docs/papers/jule.md)."""
     return rounded(value[h] / norm[c] + value[h ^ 1] / norm[i])
 
 

@@ -39,7 +39,7 @@ def check_graph(W: Any, labels: np.ndarray | None) -> tuple[scipy.sparse.csr_mat
 
 
 def transitions(W: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
-    """P of the path integral and zeta: W with unit diagonal, rows normalised (FACTS §2.8)."""
+    """P of the path integral and zeta: W with unit diagonal, rows normalised (docs/papers/jule.md)."""
     W = (W - scipy.sparse.diags(W.diagonal()) + scipy.sparse.identity(W.shape[0])).tocsr()
     W.eliminate_zeros()
     return (scipy.sparse.diags(1.0 / np.asarray(W.sum(1)).ravel()) @ W).tocsr()

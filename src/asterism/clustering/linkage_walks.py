@@ -2,8 +2,8 @@
 
 P is the row-normalised W with unit diagonal, z = 0.01, M = I − zP, and M⁻¹ = Σ_t zᵗ Pᵗ. What two clusters gain by
 their union are the walks that visit both. Such a walk has two steps at least, so every affinity starts at z² and
-three terms (walks of 2, 3 and 4 steps) are exact to about z³ = 10⁻⁶ of its value (FACTS §2.9). Clusters that only
-longer walks join have affinity 0. Affinities are in units of z², which changes no comparison.
+three terms (walks of 2, 3 and 4 steps) are exact to about z³ = 10⁻⁶ of its value (docs/papers/jule.md). Clusters that
+only longer walks join have affinity 0. Affinities are in units of z², which changes no comparison.
 
 After a merge the affinities of the new cluster with its neighbours are computed afresh from the links between them:
 O(K_s · links that leave the cluster) for the path integral, O(K_s² · those) for zeta. Memory is O(N·K_s).

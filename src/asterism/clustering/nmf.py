@@ -7,8 +7,8 @@ as everywhere in Python, and everything is its transpose: X (N, M) ≈ H (N, L) 
     f(W, H) = ½ ‖X − HW‖² + (λ₁/2) ‖H‖² + λ₂ ‖H‖₁          (2)
     W ← W ∘ HᵀX / HᵀHW,   H ← H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂)     (6)
 
-The paper's sentence on sensitivity exchanges the roles of λ₁ and λ₂; its four formulas agree, and are followed (FACTS
-§5): ``l2`` = λ₁, ``l1`` = λ₂.
+The paper's sentence on sensitivity exchanges the roles of λ₁ and λ₂; its four formulas agree, and are followed
+(docs/papers/fcn.md): ``l2`` = λ₁, ``l1`` = λ₂.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def factorise(
 def coefficients(
     X: torch.Tensor, W: torch.Tensor, *, l1: float = 0.0, ridge: torch.Tensor | float = 0.0, n_iter: int = 200
 ) -> torch.Tensor:
-    """Coefficients of samples with the bases fixed: H's rule alone (the paper is silent; FACTS §5.8).
+    """Coefficients of samples with the bases fixed: H's rule alone (the paper is silent; docs/papers/fcn.md).
 
     Parameters
     ----------

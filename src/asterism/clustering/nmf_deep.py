@@ -45,8 +45,8 @@ def deep_semi_nmf(
         Relative fall of the error below which either stops.
     fill : float
         What NNDSVD's zeros, which a multiplicative update could never leave, are replaced by: 0.1 in the authors' code
-        (FACTS §2.11). Other coefficients grow with the square root of the scale of ``X``: beside images in 0 … 255 it
-        is next to nothing, beside images of length 1 it is more than most of them.
+        (docs/papers/jule.md). Other coefficients grow with the square root of the scale of ``X``: beside images in 0 …
+        255 it is next to nothing, beside images of length 1 it is more than most of them.
     random_state : int, RandomState or None
         Of the randomised SVD that the first coefficients come from.
 

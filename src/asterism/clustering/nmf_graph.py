@@ -4,7 +4,7 @@
 
 Samples x_j that are neighbours (S_jl = 1) get loadings v_j that are alike. JULE's tables call their row NMF-LP and cite
 a locality-preserving factorisation, but it was run with α = 0, no graph at all, and 10 factors whatever the set
-(FACTS §2.10).
+(docs/papers/jule.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Power iteration clustering, the alternative to k-means that DeepCluster names (§3.2; FACTS §3.5).
+"""Power iteration clustering, the alternative to k-means that DeepCluster names (§3.2; docs/papers/deepcluster.md).
 
 Lin and Cohen (ICML 2010) iterate a graph's transition matrix on a vector and stop before it forgets the clusters.
 DeepCluster's variant keeps the graph's structure to the end: from the final vector every sample steps to the neighbour

@@ -1,4 +1,5 @@
-"""Spectral clustering: four algorithms as JULE's tables were run (FACTS §2.3–2.6), and what their papers say otherwise.
+"""Spectral clustering: four algorithms as JULE's tables were run (docs/papers/jule.md), and what their papers say
+otherwise.
 
 ============================ ==========================================================================================
 `njw`                        Ng, Jordan & Weiss 2001: eigenvectors of the normalised affinity, rows scaled, k-means
@@ -105,8 +106,8 @@ def self_tuning(
     n_clusters : int
     neighbor : int
         Which neighbour gives σ_i: the 7th, as Zelnik-Manor and Perona have it. The script behind JULE's tables has the
-        75th (FACTS §2.4), yet with the 7th its figures come out to .004 ("SC-ST": CMU-PIE .585 for .581, UMist .609
-        for .611; with the 75th .70 and .63). Clipped to N − 1.
+        75th (docs/papers/jule.md), yet with the 7th its figures come out to .004 ("SC-ST": CMU-PIE .585 for .581, UMist
+        .609 for .611; with the 75th .70 and .63). Clipped to N − 1.
     floor : float
         Smallest σ_i σ_j; 0.004 in the authors' code, for images of length 1. Of other vectors, that share of the
         variance.
@@ -169,8 +170,8 @@ def landmark_spectral(
     X : (N, D) array
     n_clusters : int
     n_landmarks : int
-        p = 1000, clipped to N, as the comment of the code says; the code has 500 (FACTS §2.5), but with 1000 the
-        table's figures come out (CMU-PIE .793 for .788, with 500 .68).
+        p = 1000, clipped to N, as the comment of the code says; the code has 500 (docs/papers/jule.md), but with 1000
+        the table's figures come out (CMU-PIE .793 for .788, with 500 .68).
     n_nearest : int
         r = 5.
     n_init : int
@@ -346,7 +347,8 @@ def align(vectors: np.ndarray, max_iter: int = 100) -> np.ndarray:
 
 
 def _kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:
-    """k-means of the tables: random rows to start from, an emptied cluster goes to the farthest row (FACTS §2).
+    """k-means of the tables: random rows to start from, an emptied cluster goes to the farthest row
+    (docs/papers/jule.md).
 
     The best restart is the one of least inertia; the authors' litekmeans sums distances that are not squared.
     """

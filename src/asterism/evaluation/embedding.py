@@ -32,8 +32,8 @@ NARROWED = "jule-narrowed"  # the method whose last layer becomes narrow when th
 class Embedded:
     """``perform`` of a table of embeddings: learn on the training part, place the test part.
 
-    The nearest neighbour is searched among the training images, the trustworthiness is that of the test images (FACTS
-    §1.11: the protocol of parametric t-SNE, whose figures the slides quote).
+    The nearest neighbour is searched among the training images, the trustworthiness is that of the test images
+    (docs/papers/jule.md: the protocol of parametric t-SNE, whose figures the slides quote).
 
     Parameters
     ----------

@@ -62,10 +62,10 @@ class CrossDataset:
 
     Images are resized to the learned network's size and their channels matched to its; every layer's output is scaled
     to length 1 ("for all test algorithms we L2-normalise"); then JULE's merging from the initial clusters to the end,
-    without any training: with pixels that is the tables' column "data" (FACTS §9: .874 and .872 are its figures).
-    The mean image of the clustered set is taken off where the network was learned on centred images; the paper is
-    silent, and the other way, by what the clustered set's own file has, gave .798, .805 and .855 for MNIST-test → USPS
-    where this gives .866, .876 and .922 (one seed).
+    without any training: with pixels that is the tables' column "data" (docs/papers/jule.md: .874 and .872 are its
+    figures). The mean image of the clustered set is taken off where the network was learned on centred images; the
+    paper is silent, and the other way, by what the clustered set's own file has, gave .798, .805 and .855 for
+    MNIST-test → USPS where this gives .866, .876 and .922 (one seed).
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from asterism.errors import InputError
 
-# NMI's denominator, of both entropies. FACTS §6 says which paper uses which.
+# NMI's denominator, of both entropies. docs/papers/jule.md says which paper uses which.
 AVERAGES: dict[str, Callable[[float, float], float]] = {
     "sqrt": lambda one, other: math.sqrt(one * other),
     "max": max,
@@ -54,7 +54,7 @@ def accuracy(y: Labels, labels: Labels) -> float:
 
     ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table,
     padded with zeros to a square where the numbers of classes and clusters differ: samples in a cluster that is left
-    without a class are wrong. JULE's bestMap, DBC and GSNMF all use this (FACTS §6).
+    without a class are wrong. JULE's bestMap, DBC and GSNMF all use this (docs/papers/jule.md).
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def nmi(y: Labels, labels: Labels, average: str) -> float:
     """Normalised mutual information, NMI = I(y; labels) / M(H(y), H(labels)).
 
     I = Σ_ij (n_ij/N) log(N n_ij / (a_i b_j)) and H(y) = −Σ_i (a_i/N) log(a_i/N). The papers differ in M, so it is never
-    left unnamed: on poor clusterings the choice moves the third digit and sometimes the second (FACTS §6).
+    left unnamed: on poor clusterings the choice moves the third digit and sometimes the second (docs/papers/jule.md).
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""The recorded rows as pages: ``docs/results.md`` and the table of the README, made by ``asterism bench --write``."""
+"""The recorded rows as ``docs/results.md``, and ten lines of them in the README: made by ``asterism bench --write``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from asterism.errors import MissingDataError
 from asterism.evaluation.embedding import NARROWED
@@ -14,9 +15,39 @@ from asterism.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Tab
 from asterism.evaluation.tables import TABLES
 from asterism.files import write_text
 
-# The papers' own methods where they ran as in the paper, which the README shows; baselines, and FCN's rows with other
-# networks than the paper's, stand on the page.
+
+class Line(NamedTuple):
+    """Which line of a table."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+
+
+# The methods whose figures stand beside the paper's in the overview. FCN is not among them: its networks are not the
+# paper's VGG-16.
 OWN = ("jule", NARROWED, "dbc")
+# The README's lines: table, set, method, variant. Where a run as in the paper misses the paper, it is shown too.
+FRONT = tuple(
+    map(
+        Line._make,
+        (
+            ("jule-3", "usps", "jule", "as in the paper"),
+            ("jule-3", "mnist-test", "jule", "as in the paper"),
+            ("jule-3", "cmu-pie", "jule", "as in the paper"),
+            ("jule-3", "coil100", "jule", "clusters of outliers not counted"),
+            ("jule-3", "umist", "jule", "as in the paper"),
+            ("dbc-3", "mnist", "dbc", "as in the paper"),
+            ("dbc-3", "mnist", "dbc", "from linkage"),
+            ("dbc-4", "usps", "dbc", "as in the paper"),
+            ("dbc-4", "usps", "dbc", "from linkage"),
+            ("fcn-2", "flowers102", "nmf-fcn", "mobilenet_v2 k-means 3 bases a cluster"),
+            ("fcn-2", "scene15", "nmf-fcn", "mobilenet_v2 k-means 3 bases a cluster"),
+        ),
+    )
+)
+COLUMNS = "| tables | set | method | ours (the paper's) | seeds |\n|---|---|---|---|---|"
 BEGIN, END = "<!-- results: made by `asterism bench --write` -->", "<!-- end of results -->"
 HEAD = """# Results
 
@@ -24,22 +55,33 @@ Every table and figure of the papers of which runs are recorded in `benchmarks/r
 it the mean ± standard deviation of ours over the seeds. This page is made by `asterism bench --write`; nothing in it is
 typed by hand. A line without a figure has not been run. The command below each table runs it again.
 """
+OVERVIEW = """## JULE and DBC at a glance
+
+≥ reaches the paper's figure (in brackets), ≈ misses it by at most .01, < is below. Of an error, lower is better.
+"""
 
 
 def results_page(results_dir: Path) -> str:
-    """``docs/results.md``: every table with recorded rows, as `format_table` prints it."""
+    """``docs/results.md``: an overview, then every table with recorded rows, as `format_table` prints it."""
+    tables = list(_recorded_tables(results_dir))
     parts = [HEAD]
-    for table, rows in _recorded_tables(results_dir):
+    overview = _as_table(line for _, line in _lines(tables, lambda line: line.method in OWN))
+    if overview != COLUMNS:
+        parts.append(f"{OVERVIEW}\n{overview}\n")
+    for table, rows in tables:
         title, _, rest = format_table(table.name, rows, recorded=True).partition("\n\n")
         parts.append(f"## {title}\n\n{rest.replace(chr(10) + 'Source:', chr(10) * 2 + 'Source:')}\n")
     return "\n".join(parts)
 
 
 def readme_table(results_dir: Path) -> str:
-    """One line for each of the papers' own methods on a set: the scores that the paper prints a figure for."""
-    lines = ["| tables | set | method | ours (the paper's) | seeds |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in _lines(list(_recorded_tables(results_dir)))]
-    return "\n".join(lines)
+    """The lines of `FRONT`, in its order."""
+    found = dict(_lines(list(_recorded_tables(results_dir)), FRONT.__contains__))
+    return _as_table(found[line] for line in FRONT if line in found)
+
+
+def _as_table(lines: Iterable[list[str]]) -> str:
+    return "\n".join([COLUMNS, *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
 def _recorded_tables(results_dir: Path) -> Iterator[tuple[Table, list[Row]]]:
@@ -49,27 +91,30 @@ def _recorded_tables(results_dir: Path) -> Iterator[tuple[Table, list[Row]]]:
             yield table, rows
 
 
-def _lines(tables: list[tuple[Table, list[Row]]]) -> Iterator[list[str]]:
+def _lines(tables: list[tuple[Table, list[Row]]], wanted: Callable[[Line], bool]) -> Iterator[tuple[Line, list[str]]]:
     for first, rows in tables:
         if first.runs_of:
             continue  # on the line of the table whose runs it shows
         shown = [table for table, _ in tables if table.record == first.name]
         for dataset in dict.fromkeys(row["dataset"] for row in rows):
-            for entry in (one for one in first.entries if one.method in OWN):
-                mine = [row for row in rows if _is_of(row, dataset, entry.method, entry.variant)]
+            for entry in first.entries:
+                line = Line(first.name, dataset, entry.method, entry.variant)
+                mine = [row for row in rows if wanted(line) and _is_of(row, dataset, entry.method, entry.variant)]
                 cells = {table.name: list(_scores(table, dataset, entry, mine)) for table in shown if mine}
                 if any(cells.values()):
                     names = ", ".join(name for name, scores in cells.items() if scores)
                     scores = " · ".join(score for scores in cells.values() for score in scores)
                     label = f"{entry.paper_row}, {entry.variant}"
-                    yield [names, _named(first, dataset, mine[0]), label, scores, str(len(mine))]
+                    yield line, [names, _named(first, dataset, mine[0]), label, scores, str(len(mine))]
 
 
 def _scores(table: Table, dataset: str, entry: Entry, rows: list[Row]) -> Iterator[str]:
-    theirs = table.printed(dataset).get(entry.paper_row, {})
-    for metric in (one for one in table.metrics if theirs.get(one) is not None):
-        cell = score_cell([row["scores"][metric] for row in rows], theirs[metric], metric in LOWER_IS_BETTER)
-        yield f"{METRIC_LABELS[metric]} {cell} ({theirs[metric]:.3f})"
+    """Scores that the paper prints a figure for; all, without a figure, where its networks are not ours."""
+    theirs = table.printed(dataset).get(entry.paper_row, {}) if entry.method in OWN else {}
+    for metric in (one for one in table.metrics if entry.method not in OWN or theirs.get(one) is not None):
+        paper = theirs.get(metric)
+        cell = score_cell([row["scores"][metric] for row in rows], paper, metric in LOWER_IS_BETTER)
+        yield f"{METRIC_LABELS[metric]} {cell}" + ("" if paper is None else f" ({paper:.3f})")
 
 
 def _named(table: Table, dataset: str, row: Row) -> str:
@@ -84,7 +129,7 @@ def _is_of(row: Row, dataset: str, method: str, variant: str) -> bool:
 
 
 def write_results(results_dir: Path) -> list[Path]:
-    """Write the page, and the README's table between its two marks, of the checkout that holds ``benchmarks/results``.
+    """Write the page, and the README's lines between its two marks, of the checkout that holds ``benchmarks/results``.
 
     Raises
     ------

@@ -12,7 +12,8 @@ _SETS = ("usps", "mnist-test", "coil20", "cmu-pie", "umist", "coil100")
 _ALSO = ("mnist", "coil100-128", "umist-380", "frgc", "ytf")
 
 # The authors' files of digits and objects were centred when the baselines were run, those of faces not: with these
-# choices AC-GDL, AC-Link and k-means come out as printed, to the third digit where they are deterministic (FACTS §9).
+# choices AC-GDL, AC-Link and k-means come out as printed, to the third digit where they are deterministic
+# (docs/papers/jule.md).
 _CENTRED = ("usps", "mnist-test", "mnist", "coil20", "coil100", "coil100-128")
 
 

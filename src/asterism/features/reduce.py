@@ -64,12 +64,13 @@ def fit_reduction(
     n_components : int, default=256
         d; at most D are there.
     whiten : bool, default=True
-        Divide each component by its standard deviation: faiss's ``eigen_power = −1/2`` (FACTS §3.2).
+        Divide each component by its standard deviation: faiss's ``eigen_power = −1/2`` (docs/papers/deepcluster.md).
     normalise : bool, default=True
         Scale the reduced rows to length 1.
     floor : float, optional
-        Share of the largest variance that a smaller one is raised to before it divides: R-MAC's 1e-5 (FACTS §3.6). By
-        default none is raised, and directions of less than a millionth of the largest stay 0.
+        Share of the largest variance that a smaller one is raised to before it divides: R-MAC's 1e-5
+        (docs/papers/deepcluster.md). By default none is raised, and directions of less than a millionth of the largest
+        stay 0.
     reduce : callable, optional
         Sums a tensor over processes (`Runtime.sum_over_ranks`).
     rank : int

@@ -17,7 +17,7 @@ from asterism.parameters import Interval
 
 # RGB → luma and two axes of colour; hue is a rotation of the latter.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-_JITTERED = 0.8  # probability of a change of colour, as in SimCLR and DeepCluster-v2 (FACTS §3.8)
+_JITTERED = 0.8  # probability of a change of colour, as in SimCLR and DeepCluster-v2 (docs/papers/deepcluster.md)
 _BLURRED = (0.1, 2.0)  # deviations of the blur, in pixels
 
 
@@ -27,8 +27,8 @@ class Crops(Augmentation):
     Parameters
     ----------
     smallest, largest : float, default=0.08, 1.0
-        Share of the image's area that a crop covers, uniform between them (DeepCluster's RandomResizedCrop, FACTS
-        §3.3). Its aspect ratio lies between 3/4 and 4/3, uniform in the logarithm.
+        Share of the image's area that a crop covers, uniform between them (DeepCluster's RandomResizedCrop,
+        docs/papers/deepcluster.md). Its aspect ratio lies between 3/4 and 4/3, uniform in the logarithm.
     flip : bool, default=True
         Mirror half of the images.
     jitter : float, default=0.0

@@ -75,7 +75,7 @@ class DBC(SoftClusterer):
     Notes
     -----
     Scores S are computed with batch norm in evaluation mode, mini-batches run in training mode (the paper is silent,
-    FACTS §4). Cost of an epoch: one feature pass and one training pass of the encoder; memory O(N·k).
+    docs/papers/dbc.md). Cost of an epoch: one feature pass and one training pass of the encoder; memory O(N·k).
 
     Examples
     --------

@@ -33,7 +33,7 @@ from asterism.training import Run, Training
 from asterism.training.doctor import Doctor, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
 
-KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (FACTS §3.2)
+KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (docs/papers/deepcluster.md)
 STEPS_OF_ROUND, FEWEST_ROUNDS = 500, 4  # docs/methods/deepcluster.md has what other lengths of a round did
 SCORED = 2**26  # scores that are held at once
 
@@ -128,8 +128,8 @@ class DeepCluster(ImageClusterer):
     head_momentum : float, optional
         The classifier's own momentum: 0 in the released code, the network's in the paper's words and here.
     training : Training, optional
-        Default SGD, rate 0.05, momentum 0.9, weight decay 1e-5, batch 256 (FACTS §3.3) and 500 epochs, as in the
-        paper; for a few thousand images on a laptop 50 to 100 do.
+        Default SGD, rate 0.05, momentum 0.9, weight decay 1e-5, batch 256 (docs/papers/deepcluster.md) and 500 epochs,
+        as in the paper; for a few thousand images on a laptop 50 to 100 do.
     augmentation : Augmentation, "none" or None, default=None
         None is ``Crops()``, random crops and flips.
     device, precision, run_dir, random_state, verbose
@@ -324,7 +324,7 @@ def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
 
 
 def _flow(vectors: FeatureStore, run: Run, n: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Power iteration clustering of all vectors, which every process then holds (FACTS §3.5)."""
+    """Power iteration clustering of all vectors, which every process then holds (docs/papers/deepcluster.md)."""
     everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
     labels = torch.from_numpy(power_iteration_clustering(everything))
     return labels, cluster_means(everything, labels.to(everything.device)), 0

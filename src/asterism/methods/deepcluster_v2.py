@@ -214,7 +214,7 @@ class DeepClusterV2(ImageClusterer):
         return self._fitted(model, extract(model, resident, run.runtime), run)
 
     def _cluster(self, vectors: torch.Tensor, run: Run, t: int, head: int) -> KMeansResult:
-        """Spherical k-means from random rows; emptied centroids stay where they are (FACTS §3.8)."""
+        """Spherical k-means from random rows; emptied centroids stay where they are (docs/papers/deepcluster.md)."""
         first = torch.randperm(len(vectors), generator=run.generator("clusters", t, head))[: self.n_clusters]
         found = kmeans(
             run.runtime.share(vectors),

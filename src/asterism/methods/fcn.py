@@ -31,8 +31,8 @@ from asterism.training import Run, Training, train_epoch
 # kinds of things; with three a cluster NMF is above the features alone on all four sets (docs/methods/fcn.md).
 BASES_PER_CLUSTER, FEWEST_BASES = 3, 32
 N_ITER = 300  # of the factorisation at most; the paper is silent
-N_CODING = 200  # of H's rule for images with the bases fixed (silent; FACTS §5.8)
-N_INNER = 10  # updates of W and H a mini-batch while the network is tuned (silent; FACTS §5.7)
+N_CODING = 200  # of H's rule for images with the bases fixed (silent; docs/papers/fcn.md)
+N_INNER = 10  # updates of W and H a mini-batch while the network is tuned (silent; docs/papers/fcn.md)
 N_AGAIN = 50  # of the factorisation after tuning, from the bases that tuning left
 # The mini-batch is the paper's, smaller for sets below 8 192 images (`Training.batch_size_for`), whose epochs would
 # be of a few steps; optimiser, rate and epochs are silent there.
@@ -200,7 +200,7 @@ class FCN(PretrainedClusterer):
         """§3.3: on each mini-batch W and H by eq. 6, then ½‖X − HW‖² back through the network, W and H fixed.
 
         The paper does not say whether W outlives a mini-batch of 256, fewer samples than its bases. Here it is one for
-        all, moved by the products HᵀX and HᵀH of all batches so far (FACTS §5.6).
+        all, moved by the products HᵀX and HᵀH of all batches so far (docs/papers/fcn.md).
         """
         training, device = self.resolved("training"), run.runtime.device
         parts = cut(network, self.fine_tune)

@@ -48,8 +48,8 @@ class JULE(ImageClusterer):
         cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).
     center : bool, default=False
         Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
-        not (FACTS §1.3). Where it stays on, only the level of an even ground is taken off (ours, `ImageSource.ground`:
-        0 for the paper's sets), so that ink on white paper is grouped as light on black.
+        not (docs/papers/jule.md). Where it stays on, only the level of an even ground is taken off (ours,
+        `ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black.
     result : {"rc", "sf"}, default="rc"
         Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF).
     merging : MergeRule, optional
@@ -90,10 +90,11 @@ class JULE(ImageClusterer):
     the cluster that has most of it. Clusters of a merge tree are no balls, and a centroid would cut them. An image that
     was fitted keeps its cluster.
 
-    The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way (FACTS
-    §1.1). Cost of a period: n_epochs passes of training, one of features, and O(N²·160) for the neighbours, of which
-    the main process alone finds and merges. Memory O(N·(K_s + 160)). Of several processes each draws its triplets, and
-    takes its batch norm's statistics, among its own share of a batch: give ``training.batch_size`` as many times 100.
+    The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way
+    (docs/papers/jule.md). Cost of a period: n_epochs passes of training, one of features, and O(N²·160) for the
+    neighbours, of which the main process alone finds and merges. Memory O(N·(K_s + 160)). Of several processes each
+    draws its triplets, and takes its batch norm's statistics, among its own share of a batch: give
+    ``training.batch_size`` as many times 100.
 
     Examples
     --------

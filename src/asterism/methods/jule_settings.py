@@ -1,5 +1,5 @@
 """What JULE's parameters hold together: how it merges, how it trains, which network. Each variant of the paper's two
-codes that changes a number is an option here, with its source (FACTS §1.5–1.10)."""
+codes that changes a number is an option here, with its source (docs/papers/jule.md)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TripletTraining(Training):
     momentum : float, default=0.9
     dampening : float, default=0.9
         Share of the gradient that the momentum leaves out: 0.9 in the Torch code, whose steps are ten times shorter by
-        that, 0 in the Caffe code (FACTS §1.9).
+        that, 0 in the Caffe code (docs/papers/jule.md).
     weight_decay : float, default=5e-5
         Of all parameters, those of batch norm too.
     decay : float, default=1e-4

@@ -147,7 +147,8 @@ def principal_map(features: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def batch_statistics_features(network: ConvNetwork, images: ImageSource, run: Run, period: int) -> torch.Tensor:
-    """Features (N, D) whose batch norm uses each batch's own statistics (FACTS §1.10); batches are drawn at random.
+    """Features (N, D) whose batch norm uses each batch's own statistics (docs/papers/jule.md); batches are drawn at
+    random.
 
     The running statistics move too, as in the Torch code. Every process computes all of them.
     """

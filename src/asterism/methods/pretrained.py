@@ -234,7 +234,7 @@ def width_for(n_components: int | None, n_samples: int, n_features: int) -> int:
     """L: as asked for, else M/4 (the paper's 1 024 of 4 096), but at least 256 and at most N/2 and M.
 
     The paper has 1 024 for all sets, more than Flowers' 1 020 training images; on the 512 and 1 280 features of smaller
-    networks 256 to 320 were best (FACTS §9).
+    networks 256 to 320 were best (docs/papers/fcn.md).
     """
     if n_components is not None:
         return n_components

@@ -28,7 +28,7 @@ def alexnet_layers(height: int, width: int, scale: float = 1.0) -> list[Convolut
     Returns
     -------
     list of Convolution
-        At 224² the maps have the sides 55, 27, 13, 13, 13, and 6 after the last pooling (FACTS §3.1).
+        At 224² the maps have the sides 55, 27, 13, 13, 13, and 6 after the last pooling (docs/papers/deepcluster.md).
     """
     filters = [max(1, round(scale * n)) for n in (96, 256, 384, 384, 256)]
     kernel, stride = first_layer(min(height, width))

@@ -1,5 +1,5 @@
 """The convolutional network of JULE: Yang, Parikh and Batra, "Joint unsupervised learning of deep representations and
-image clusters", CVPR 2016, §4.1.2, with the layers of each image size from the authors' files (FACTS §1.7).
+image clusters", CVPR 2016, §4.1.2, with the layers of each image size from the authors' files (docs/papers/jule.md).
 
 (5×5 convolution with 50 channels, batch norm, ReLU, 2×2 max-pooling) × n, one linear layer of 160 units, and its output
 scaled to length 1.
@@ -20,7 +20,7 @@ CHANNELS, N_FEATURES = 50, 160
 SMALLEST_POOLED = 13  # side from which the rule pools: 128 → 62 → 29 → 13 → 5 and 32 → 14 → 5, as the authors' files
 
 # Sizes of the paper's sets: kernel, padding, and for each convolution whether a pooling follows. The paper says padding
-# 0 everywhere; the authors' UMist file has 2, and YTF's linear layer only fits 2 (FACTS §7.7).
+# 0 everywhere; the authors' UMist file has 2, and YTF's linear layer only fits 2 (docs/papers/jule.md).
 _BY_SIZE: dict[tuple[int, int], tuple[int, int, tuple[bool, ...]]] = {
     (28, 28): (5, 0, (True, False)),  # MNIST
     (16, 16): (5, 0, (True,)),  # USPS
@@ -133,7 +133,7 @@ def build_conv(
     n_features: int = N_FEATURES,
     norm_scale: str = "one",
 ) -> ConvNetwork:
-    """A network with the authors' first weights (FACTS §1.7).
+    """A network with the authors' first weights (docs/papers/jule.md).
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class ConvNet(Parameters):
         n_features = self.n_features or max(1, round(4096 * self.width))
         edges = self.sobel and not vectors
         if self.architecture in ("alexnet", "vgg16") or vectors:
-            # one dropout in VGG, two in AlexNet (FACTS §3.1)
+            # one dropout in VGG, two in AlexNet (docs/papers/deepcluster.md)
             first = self.dropout if self.architecture != "vgg16" else 0.0
             layers_of = vgg16_layers if self.architecture == "vgg16" else alexnet_layers
             layers = [] if vectors else layers_of(height, width, self.width)

@@ -110,7 +110,8 @@ class Body(nn.Module):
 class ConvolutionalBody(Body):
     """Front, convolutions conv1 … convL, and fully connected layers without the last: features before their ReLU.
 
-    FACTS §3.2: what is clustered is fc7 *before* its ReLU, so the ReLU belongs to the head (`PseudoLabelModel`).
+    docs/papers/deepcluster.md: what is clustered is fc7 *before* its ReLU, so the ReLU belongs to the head
+    (`PseudoLabelModel`).
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def _pooled(kernel: int, padding: int, channels: int) -> Block:
 # Table 2, by image size: the blocks before the feature layer and the number of features.
 TABLE_2: dict[tuple[int, int], tuple[list[Block], int]] = {
     (28, 28): ([_pooled(5, 0, 6), _pooled(5, 0, 16)], 120),  # MNIST
-    # The text says padding 1 for USPS; the 4×4 feature layer must have none to give 1×1 (FACTS §4).
+    # The text says padding 1 for USPS; the 4×4 feature layer must have none to give 1×1 (docs/papers/dbc.md).
     (16, 16): ([_pooled(3, 1, 20), _pooled(3, 1, 20)], 160),  # USPS
     (128, 128): ([_pooled(9, 0, 20), _pooled(5, 0, 20), _pooled(5, 0, 20), _pooled(5, 0, 40)], 320),  # COIL
 }
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
     """f_θ: images (B, C, H, W) → features (B, D). Batch norm and ReLU after every convolution.
 
     The paper does not name the activation. ReLU after each batch norm, the feature layer too, fits its Fig. 4
-    ("the activations in the feature layer are very sparse") and Fig. 6 (first scores near 1/k) (FACTS §4).
+    ("the activations in the feature layer are very sparse") and Fig. 6 (first scores near 1/k) (docs/papers/dbc.md).
     """
 
     def __init__(self, in_channels: int, blocks: list[Block]) -> None:

@@ -27,7 +27,8 @@ def uniform_weights(layer: nn.Module, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def gaussian_weights(layer: nn.Module, generator: torch.Generator) -> None:
-    """Convolutions N(0, √(2 / (kernel area · filters))), linear layers N(0, 0.01), biases 0 (FACTS §3.1).
+    """Convolutions N(0, √(2 / (kernel area · filters))), linear layers N(0, 0.01), biases 0
+    (docs/papers/deepcluster.md).
 
     0.01 is meant for layers of 4096 inputs. Ours: narrower ones get 0.64 / √inputs, the same gain, without which the
     signal of a network for a laptop fades in its classifier.

@@ -11,7 +11,7 @@ _VERTICAL = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))
 
 
 def sobel(images: torch.Tensor) -> torch.Tensor:
-    """Horizontal and vertical Sobel gradients of the mean over the channels (FACTS §3.1).
+    """Horizontal and vertical Sobel gradients of the mean over the channels (docs/papers/deepcluster.md).
 
     Parameters
     ----------

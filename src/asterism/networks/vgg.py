@@ -1,4 +1,4 @@
-"""VGG-16 with batch norm, as DeepCluster has it (§3.4, FACTS §3.1)."""
+"""VGG-16 with batch norm, as DeepCluster has it (§3.4, docs/papers/deepcluster.md)."""
 
 from __future__ import annotations
 

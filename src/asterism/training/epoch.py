@@ -14,7 +14,7 @@ from asterism.parameters import Interval, Parameters
 from asterism.training.run import Run
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
-TRUST = 1e-3  # LARS's coefficient (FACTS §3.8)
+TRUST = 1e-3  # LARS's coefficient (docs/papers/deepcluster.md)
 
 
 class Training(Parameters):
@@ -29,7 +29,7 @@ class Training(Parameters):
         steps, but none below 32 images; see `batch_size_for`.
     optimizer : {"sgd", "adam", "adamw", "lars"}, default="sgd"
         LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a
-        thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (FACTS §3.8).
+        thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (docs/papers/deepcluster.md).
     lr : float, default=0.01
         Learning rate.
     momentum : float, default=0.9

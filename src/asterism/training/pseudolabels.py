@@ -24,7 +24,8 @@ SAMPLERS = ("uniform", "legacy", "natural")
 class PseudoLabelModel(nn.Module):
     """g_W ∘ f_θ: images (B, C, H, W) → logits (B, k).
 
-    The ReLU after the last fully connected layer stands here: clustered are the features before it (FACTS §3.2).
+    The ReLU after the last fully connected layer stands here: clustered are the features before it
+    (docs/papers/deepcluster.md).
 
     Parameters
     ----------
@@ -56,8 +57,8 @@ def draw_images(labels: torch.Tensor, n_draws: int, sampler: str, generator: tor
     sampler : {"uniform", "legacy", "natural"}
         ``"uniform"``: every cluster equally often (§3.3), with replacement where it is too small. ``"legacy"``: what
         the released code does: its uniform sampler gives numbers of images, which are then taken for places in the
-        list sorted by cluster, so that the draws follow the clusters' sizes after all (FACTS §3.4). ``"natural"``: a
-        random order.
+        list sorted by cluster, so that the draws follow the clusters' sizes after all (docs/papers/deepcluster.md).
+        ``"natural"``: a random order.
     generator : torch.Generator
 
     Returns
@@ -97,7 +98,7 @@ def also_training(
     """The optimizer of the network with the head's parameters beside it, as long as the head lives.
 
     The network's momentum goes on from round to round, the head's ends with it. ``momentum`` is the head's own; the
-    released code gives it 0 (FACTS §3.3), which the paper does not mention.
+    released code gives it 0 (docs/papers/deepcluster.md), which the paper does not mention.
     """
     own: dict[str, Any] = {}
     if momentum is not None:

@@ -1,7 +1,7 @@
 """The weighted triplet loss of JULE (Yang, Parikh and Batra, CVPR 2016, §3.5.2) and what its codes make of it.
 
 The paper's eq. 11 compares affinities of each sample with those of its nearest neighbours in other clusters. Both of
-the authors' codes have a hinge on squared distances with negatives drawn at random instead (FACTS §1.8).
+the authors' codes have a hinge on squared distances with negatives drawn at random instead (docs/papers/jule.md).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class TripletLoss(Parameters):
         Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).
     gradient : {"anchor", "all"}, default="anchor"
         "anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products spoil
-        the gradients of the other two (FACTS §1.8). "all" is the loss's own gradient; it holds clusters apart that
-        ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).
+        the gradients of the other two (docs/papers/jule.md). "all" is the loss's own gradient; it holds clusters apart
+        that ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).
     local_weight : float, default=1.0
         λ of eq. 11, a factor on the loss of "affinity".
     """
@@ -163,7 +163,7 @@ def draw_triplets(
     labels : integer tensor of shape (B,)
         Clusters of the batch.
     n_negatives : int
-        At most this many a pair; no more than the batch has other clusters (FACTS §1.8), nor samples in them.
+        At most this many a pair; no more than the batch has other clusters (docs/papers/jule.md), nor samples in them.
     generator : torch.Generator
         Draws the negatives.
     nearness : torch.Tensor of shape (B, B), optional

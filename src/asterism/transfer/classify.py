@@ -1,6 +1,6 @@
 """PASCAL VOC 2007 classification: which of twenty classes an image shows (DeepCluster §4.4, Table 2).
 
-Random crops in training and random crops in the test, whose scores are added up (FACTS §3.6).
+Random crops in training and random crops in the test, whose scores are added up (docs/papers/deepcluster.md).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class ClassificationTuning(FineTuning):
     """How the classifier is trained; see `FineTuning`.
 
     The numbers are those of the released scripts: of the PyTorch one for ``fc6-8``, of the Caffe one for ``all``. Crops
-    are the PyTorch script's for both; the Caffe one scales the whole image by .5 to 2 first (FACTS §3.6).
+    are the PyTorch script's for both; the Caffe one scales the whole image by .5 to 2 first
+    (docs/papers/deepcluster.md).
     """
 
     _parameter_constraints: ClassVar[dict] = {

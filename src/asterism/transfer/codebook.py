@@ -4,7 +4,7 @@ feature learning", AISTATS 2011. JULE's Table 8 puts its own patch features in t
     random patches → contrast normalisation → ZCA whitening → (patch features) → k-means = the codebook
     image → all its patches, the same way → "triangle" code of each → summed over the four quadrants → 4·K numbers
 
-Constants are those of the authors' code (FACTS §6), figures from elsewhere.
+Constants are those of the authors' code (docs/papers/jule.md), figures from elsewhere.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class FineTuning(Parameters):
     ----------
     learn : {"fc6-8", "fc6-8+norm", "all"}, default="fc6-8"
         What is trained: what stands behind the convolutions; that and batch norm's scale and shift, to which
-        DeepCluster's 72.0 % belong (FACTS §3.6); everything.
+        DeepCluster's 72.0 % belong (docs/papers/deepcluster.md); everything.
     n_steps, batch_size, lr, decay_every, weight_decay : optional
         By default what `RECIPES` has for ``learn``: the rate is multiplied by the recipe's decay every so many steps.
     dropout : float, default=0.5

@@ -1,7 +1,7 @@
 """Linear and nearest-neighbour probes: how much of the classes frozen features hold (DeepCluster §4.3, Table 1).
 
 A linear classifier is trained on each convolutional layer's maps, averaged to a coarse grid so that every layer has
-some 9 600 numbers (FACTS §3.6). Labels train this classifier and nothing else.
+some 9 600 numbers (docs/papers/deepcluster.md). Labels train this classifier and nothing else.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Probed:
 
 
 def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
-    """A layer's maps on the grid of FACTS §3.6, flat.
+    """A layer's maps on the grid of docs/papers/deepcluster.md, flat.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from asterism.training import Run
 
 LEVELS = 3
 OVERLAP = 0.4  # of neighbouring regions of the first level, as nearly as whole numbers allow
-FLOOR = 1e-5  # of the largest variance, in whitening (FACTS §3.6)
+FLOOR = 1e-5  # of the largest variance, in whitening (docs/papers/deepcluster.md)
 MORE_REGIONS = 7  # along the longer side at most, at the first level
 
 
@@ -92,7 +92,8 @@ def region_vectors(maps: torch.Tensor) -> torch.Tensor:
 
 
 def fit_whitening(body: Body, layer: str, images: ImageSource, run: Run) -> Reduction:
-    """PCA-whitening of the region vectors of images: of another set than the one that is searched (FACTS §3.6).
+    """PCA-whitening of the region vectors of images: of another set than the one that is searched
+    (docs/papers/deepcluster.md).
 
     One forward pass a reading of the vectors, three in all: they are not kept.
     """

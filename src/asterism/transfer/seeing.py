@@ -13,7 +13,7 @@ from asterism.networks.convolutional import Body
 from asterism.networks.sobel import sobel
 from asterism.training import Run
 
-BLUR_EVERY, BLUR = 5, 0.3  # steps, and the deviation of the blur in pixels (FACTS §3.6)
+BLUR_EVERY, BLUR = 5, 0.3  # steps, and the deviation of the blur in pixels (docs/papers/deepcluster.md)
 MIDDLE, LEVELS = 128, 64  # the level of grey of a mean pixel, and levels to a standard deviation of ordinary photos
 SHRINK = 1e-5  # weight of ‖x‖²
 
@@ -56,8 +56,8 @@ def ascend(
     """Images made to please one filter more than the others of its layer, by gradient ascent (Figs. 4, 5).
 
     Maximises log softmax over the layer's filters of the spatial mean of their maps, less 1e-5·‖x‖², x in levels of
-    grey, along the normalised gradient, with a slight blur every five steps (FACTS §3.6). A filter that answers nothing
-    is shown as the others leave it: the released code takes its map before the ReLU.
+    grey, along the normalised gradient, with a slight blur every five steps (docs/papers/deepcluster.md). A filter that
+    answers nothing is shown as the others leave it: the released code takes its map before the ReLU.
 
     Parameters
     ----------
