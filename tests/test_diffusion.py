@@ -116,3 +116,9 @@ def test_a_person_is_told_when_groups_mean_nothing(tmp_path):
     assert "these groups may not mean anything" in done.stdout
     assert "these groups may not mean anything" in (tmp_path / "run" / "report.html").read_text()
     assert "mean anything" not in stability_words(0.6) and "with care" in stability_words(0.4)
+
+
+def test_a_map_is_drawn_from_what_neighbours_are_sought_in(digits):
+    model = Diffusion(5, random_state=0).fit(digits[0][:80])
+    drawn = model.map_features(digits[0][:80])
+    assert np.allclose(drawn, model.encoder_[1].samples.numpy(), atol=1e-6) and drawn.shape[1] > 5

@@ -252,6 +252,10 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._check_fitted()
         return self._by_blocks(X, lambda features: features, layout)
 
+    def map_features(self, X: Any) -> np.ndarray:
+        """Vectors (N, D) of images that a map is drawn from: those of `transform`, unless a method has better ones."""
+        return self.transform(X)
+
     # ---------------------------------------------------------------- the run folder
 
     def _plain_params(self) -> dict[str, Any]:

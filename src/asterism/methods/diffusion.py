@@ -6,8 +6,9 @@ of the features' shape, k-means on the features themselves does not.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import normalize
@@ -15,11 +16,13 @@ from torch.nn.functional import normalize
 from asterism.clustering.diffusion import diffusion_embedding, placed
 from asterism.clustering.stability import stability
 from asterism.estimator import Fitted
+from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
 from asterism.networks import Backbone
 from asterism.parameters import Interval
+from asterism.runtime import Runtime
 from asterism.training import Run
 
 COMPONENTS = 256  # principal components in which neighbours are looked for
@@ -158,3 +161,14 @@ class Diffusion(PretrainedClusterer):
 
         fitted.attributes["stability"] = run.once("stability", measure)["stability"].numpy()
         return fitted
+
+    @torch.no_grad()
+    def map_features(self, X: Any) -> np.ndarray:
+        """The vectors (N, D) whose neighbours the map of `transform` goes by: there a group is nearly a point."""
+        self._check_fitted()
+        network, representation = self.encoder_.children()
+        found = cast(DiffusionMap, representation)
+        runtime = Runtime(self.device, self.precision)
+        features = self._pass(runtime.place(network), self._open(X, False, None), runtime)
+        self.encoder_.to("cpu")
+        return torch.cat([found.rows(part.float().cpu()) for part in features.split(SCORE_ROWS)]).numpy()

@@ -49,4 +49,4 @@ def _places(material: Material, shown: np.ndarray) -> np.ndarray | None:
     if material.images is None:
         return None
     images = material.images if len(shown) == material.n else material.images.subset(shown)
-    return embed(material.estimator.transform(images), material.seed)
+    return embed(material.estimator.map_features(images), material.seed)
