@@ -221,10 +221,13 @@ def test_entropy_loss_by_hand():
 
 def test_task_specific_clustering_learns_and_resumes(groups, tmp_path, monkeypatch):
     X, y = groups
-    make = {"n_atoms": 12, "training": Training(n_epochs=8, optimizer="adam", lr=0.01), "random_state": 0}
-    whole = METHODS["tsc-d"](4, **make).fit(X)
-    assert adjusted_rand_score(y, whole.labels_) > 0.9
-    assert whole.history_[-1]["loss"] < -0.9 * np.log(4)  # certain and balanced
+    # At ten times this rate Adam leaves the groups that k-means began with, and rounding decides which it ends in.
+    make = {"n_atoms": 12, "training": Training(n_epochs=8, optimizer="adam", lr=0.001)}
+    for seed in (1, 2, 0):
+        whole = METHODS["tsc-d"](4, **make, random_state=seed).fit(X)
+        assert adjusted_rand_score(y, whole.labels_) > 0.9
+        assert whole.history_[-1]["loss"] < -0.9 * np.log(4)  # certain and balanced
+    make["random_state"] = 0
     epochs = []
 
     def broken(*given, **named):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from asterism import KMeans, load, open_images
+from asterism import Backbone, Diffusion, KMeans, load, open_images
 from asterism.errors import InputError
 from asterism.images.units import Units
 
@@ -159,3 +159,27 @@ def test_another_white_is_another_fingerprint_and_is_what_batch_divides_by():
     seen = Units("float32", 0, 255).seen(images)
     assert seen.fingerprint != images.fingerprint and seen.pixels is images.pixels
     torch.testing.assert_close(seen.batch(slice(0, 2)), images.batch(slice(0, 2)) * 255)
+
+
+@pytest.mark.parametrize("units", [1.0, 255.0, 65535.0])
+def test_a_pre_trained_network_sees_floats_of_any_units_from_0_to_1(units):
+    """Its features are the same; at 0 to 255 it would see white everywhere."""
+    photos = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8) // np.uint8(2) * np.uint8(2) + 1
+    floats = photos.astype(np.float32) / 255 * units
+    make = {"backbone": Backbone("hog-color"), "random_state": 0}
+    bytewise = Diffusion(3, **make).fit(photos)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = Diffusion(3, **make).fit(floats)
+    assert any(f"sees {units:g} as white" in str(one.message) for one in said) == (units != 1)
+    np.testing.assert_allclose(model.transform(floats), bytewise.transform(photos), atol=1e-3)
+    np.testing.assert_array_equal(model.labels_, bytewise.labels_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_allclose(model.transform(photos), model.transform(floats), atol=1e-3)
+
+
+def test_floats_of_unknown_units_for_a_pre_trained_network_are_told():
+    photos = np.random.default_rng(0).normal(size=(24, 16, 16, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="the pre-trained network expects 0"):
+        Diffusion(3, backbone=Backbone("hog-color"), random_state=0).fit(photos)

@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def deep_png(path: Path, pixels: np.ndarray) -> None:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
@@ -231,3 +232,48 @@ class Wrapped(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         return Wrapped(self.images[index]) if isinstance(index, slice) else (self.images[index], 0)
+
+
+def test_grey_with_alpha_of_12_bits_in_16(tmp_path):
+    values = (RAMP * 4095).round().astype(np.uint16)
+    alpha = np.where(RAMP.T < 0.9, 65535, 0).astype(np.uint16)
+    deep_png(tmp_path / "a.png", np.stack([values, alpha], axis=2))
+    opened, lines = told(tmp_path)
+    assert "up to 4095: taken as 12 bit" in lines[0]
+    expected = np.where(alpha, np.rint(values * (255 / 4095)), 255)
+    assert (opened.pixels[0, :, :, 0].numpy() == expected).all()
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("from_bytes", [False, True])
+def test_files_that_pillow_has_opened_are_as_those_of_a_folder(tmp_path, channels, from_bytes):
+    for name, high in (("a", 4095), ("b", 900)):
+        values = np.stack([RAMP * high, RAMP.T * high, RAMP * high, RAMP * 0 + 65535], axis=2)
+        values = values[..., [0, 3]] if channels == 2 else values[..., :channels]
+        deep_png(tmp_path / f"{name}.png", values.round().astype(np.uint16))
+    paths = sorted(tmp_path.iterdir())
+    folder, _ = told(tmp_path)
+    images = [Image.open(BytesIO(path.read_bytes()) if from_bytes else path) for path in paths]
+    for X in (images, Wrapped(images)):
+        opened, lines = told(X)
+        assert lines == ["X: 2 of 2 images hold 16-bit values up to 4095: taken as 12 bit (0…4095)"]
+        assert torch.equal(opened.pixels, folder.pixels.expand_as(opened.pixels))  # Pillow has no grey with such alpha
+    assert images[0].load() is not None  # they can still be used
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda one: np.stack([one] * 3, axis=2)])
+def test_arrays_of_16_bits_in_a_data_set_have_one_white(convert):
+    items = [convert((RAMP * high).astype(np.uint16)) for high in (4095, 100)]
+    opened, lines = told(Wrapped(items))
+    assert lines == ["X: 2 of 2 images hold 16-bit values up to 4095: taken as 12 bit (0…4095)"]
+    assert opened.pixels.amax((1, 2, 3)).tolist() == [255, 6]
+
+
+def test_new_data_sets_are_seen_with_the_white_of_the_fit():
+    rng = np.random.default_rng(0)
+    items = [(RAMP * rng.integers(800, 4095)).astype(np.uint16) for _ in range(11)] + [(RAMP * 4095).astype(np.uint16)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = KMeans(2, random_state=0).fit(Wrapped(items))
+        dark = [one for one in items if one.max() < 3000][:2]
+        np.testing.assert_allclose(model.transform(Wrapped(dark)).max(1), [one.max() / 4095 for one in dark], atol=0.01)

@@ -137,3 +137,9 @@ def test_errors_say_what_to_change():
             call()
     with pytest.raises(TypeError):
         nmi([0], [0])  # which mean it is must be said
+
+
+def test_tensors_that_require_grad_are_scored():
+    found = torch.tensor([7.0, 7.0, -1.0, 3.0], requires_grad=True)
+    assert scores(Y, found) == scores(Y, FOUND)
+    assert accuracy(found, found) == 1

@@ -215,7 +215,7 @@ def _encode(y: Labels, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def _vector(name: str, values: Any) -> np.ndarray:
     if hasattr(values, "cpu"):  # a tensor, perhaps on a GPU
-        values = values.cpu()
+        values = values.detach().cpu()
     vector = np.asarray(values)
     if vector.ndim != 1:
         raise InputError(f"{name} must be one label a sample, shape (N,); got shape {vector.shape}")

@@ -16,7 +16,8 @@ from PIL import Image
 from asterism.errors import AsterismError, InputError
 from asterism.images.arrays import as_numpy, channels_last, find_layout, to_pixels
 from asterism.images.convert import image_pixels
-from asterism.images.depth import Range, SetWhite, is_deep_mode, value_range
+from asterism.images.decode import MAX_BYTES, read_image, read_range
+from asterism.images.depth import Range, SetWhite, is_deep_color, is_deep_mode, to_eight_bits, value_range, white_for
 from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
@@ -141,12 +142,34 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
 
 
 def _ranges(read: Callable[[int], Item], n: int) -> Iterator[Range]:
-    """The ranges of all of Pillow's images of more than 8 bits; what cannot be read is said where it is packed."""
+    """The ranges of all images of more than 8 bits; what cannot be read is said where it is packed."""
     for index in range(n):
         with suppress(Exception):
             image, _ = read(index)
-            if isinstance(image, Image.Image) and is_deep_mode(image.mode):
-                yield value_range(image)
+            if (content := _deep_file(image)) is not None:
+                yield read_range(content)  # type: ignore[misc]  # it is deep
+            elif isinstance(image, Image.Image):
+                if is_deep_mode(image.mode):
+                    yield value_range(image)
+            elif _is_short(array := as_numpy(image)):
+                yield Range(False, float(array.min()), float(array.max()))
+
+
+def _deep_file(image: Any) -> bytes | None:
+    """The file behind an image that Pillow opened and did not load, if Pillow would drop half of its 16 bits."""
+    file = getattr(image, "fp", None)
+    if not isinstance(image, Image.Image) or file is None or not is_deep_color(image):
+        return None
+    place = file.tell()
+    file.seek(0)
+    content = file.read(MAX_BYTES + 1)
+    file.seek(place)
+    return content
+
+
+def _is_short(array: np.ndarray) -> bool:
+    """Whether it is an image of integers of 16 bits."""
+    return array.dtype.kind == "u" and array.dtype.itemsize == 2 and array.ndim > 1
 
 
 def _read_pixels(read: Callable[[int], Item], index: int, options: Options, white: SetWhite) -> tuple[np.ndarray, Any]:
@@ -161,13 +184,19 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
     name = f"X[{index}]"
     if isinstance(image, Image.Image):
         try:
-            array, layout = image_pixels(image, white() if is_deep_mode(image.mode) else None), "NHWC"
+            if (content := _deep_file(image)) is not None:
+                array = read_image(content, white=white)[1]
+            else:
+                array = image_pixels(image, white() if is_deep_mode(image.mode) else None)
+            layout = "NHWC"
         except Unreadable as error:
             raise InputError(f"{name} cannot be used: {error.reason}") from error
     elif image is None or isinstance(image, (str, bytes, dict)):
         raise InputError(f"{name} holds a {type(image).__name__} where an image was expected (PIL, tensor or array)")
     else:
         array, layout = as_numpy(image, name), "NCHW" if isinstance(image, torch.Tensor) else "NHWC"
+    if _is_short(array):
+        array = _to_bytes(array, white, name)
     if array.ndim == 1:
         return _vector(array, name, index, options), label
     layouts = {2: "NHW", 3: options.layout or layout}
@@ -175,6 +204,14 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
     pixels = to_pixels(channels_last(array[None], layout), name, index)[0]
     pixels = recolor(pixels, options.n_channels or pixels.shape[2])
     return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label
+
+
+def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
+    """Integers of 16 bits by the white of the set."""
+    try:
+        return to_eight_bits(array, white_for(Range(False, float(array.min()), float(array.max())), white()))
+    except Unreadable as error:
+        raise InputError(f"{name} cannot be used: {error.reason}") from error
 
 
 def _vector(array: np.ndarray, name: str, index: int, options: Options) -> np.ndarray:

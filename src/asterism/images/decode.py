@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from asterism.images import kinds
 from asterism.images.containers import first_webp_frame, n_scans, read_pnm, with_end, without_texts
 from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
-from asterism.images.depth import Range, White, full_range, is_deep, is_deep_color, take_lower_half, value_range
+from asterism.images.depth import Range, White, full_range, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.tiff import check_tiff, tiff_reason
@@ -187,9 +187,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
 
 def _lower_half(file: str | bytes) -> Image.Image:
     with _opened(file) as image:
-        take_lower_half(image)
-        image.load()
-        return image.copy()
+        return lower_half(image)
 
 
 def _header(image: Image.Image, turn: int) -> Header:

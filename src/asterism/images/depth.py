@@ -76,20 +76,26 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def is_deep_color(image: Image.Image) -> bool:
-    """Whether it is a colour file of 16 bits, not loaded yet: Pillow decodes the upper 8 of them."""
+    """Whether it is a file of 16 bits with colours or an alpha, not loaded yet: Pillow decodes the upper 8 of them."""
     modes = [_raw_mode(tile) for tile in getattr(image, "tile", ())[:1]]
-    return bool(modes) and modes[0].partition(";")[0] in ("RGB", "RGBA", "RGBX") and modes[0][-4:-1] == ";16"
+    return bool(modes) and modes[0].partition(";")[0] in ("RGB", "RGBA", "RGBX", "LA") and modes[0][-4:-1] == ";16"
 
 
-def take_lower_half(image: Image.Image) -> None:
-    """Have the lower 8 bits of such a file decoded instead: those that the other order of bytes takes for the upper."""
+def lower_half(image: Image.Image) -> Image.Image:
+    """Load the lower 8 bits of such a file instead: those that the other order of bytes takes for the upper.
+
+    Of grey with alpha Pillow knows one order only: there the four bytes of a pixel are loaded as four channels.
+    """
     changed = []
     for tile in image.tile:  # type: ignore[attr-defined]  # every file has one
         mode = _raw_mode(tile)
-        other = mode[:-1] + _LOWER_HALF[mode[-1]]
+        other = "RGBA" if mode.startswith("LA") else mode[:-1] + _LOWER_HALF[mode[-1]]
         args = other if isinstance(tile[3], str) else (other, *tile[3][1:])
         changed.append(tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args))
+    with_alpha = _raw_mode(image.tile[0]).startswith("LA")  # type: ignore[attr-defined]
     image.tile = changed  # type: ignore[attr-defined]
+    image.load()
+    return image.getchannel("G").convert("RGB") if with_alpha else image.copy()
 
 
 def _raw_mode(tile: Any) -> str:
@@ -98,7 +104,7 @@ def _raw_mode(tile: Any) -> str:
 
 
 def deep_values(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
-    """Pixels (H, W) or (H, W, 3) as the file holds them; ``lower`` has the lower half of a colour image."""
+    """Pixels (H, W) or (H, W, 3) as the file holds them; ``lower`` has the lower half of them."""
     if lower is None:
         return np.asarray(image)
     upper = np.asarray(image)[..., :3].astype(np.uint16)

@@ -107,6 +107,33 @@ class Units:
         _say(f"{name} holds {found} and the model was fitted on {self}: {white:g} is taken for its {self.white:g}")
         return replace(images, white=divisor)
 
+    def from_zero_to_one(self, images: ImageSource, tell: bool = False, name: str = "X") -> ImageSource:
+        """Images in the units of the fit as networks want them that were trained elsewhere: black is 0, white 1.
+
+        Parameters
+        ----------
+        images : ImageSource
+            Of the fit, or what `seen` gave.
+        tell : bool, default=False
+            Say in a warning what floats are taken for, where they are not from 0 to 1.
+        name : str
+            What messages call them.
+
+        Returns
+        -------
+        ImageSource
+            Its `batch` gives 0 to 1; floats whose white nobody knows stay as they are.
+        """
+        own = BYTE if self.dtype == "uint8" else 1.0  # what `batch` divides the fit's pixels by
+        if self.white is None and tell:
+            _say(f"{name} holds {self}, and the pre-trained network expects 0 (black) to 1 (white): scale {name} so")
+        if self.white is None or self.white == own:
+            return images
+        if tell and self.dtype != "uint8":
+            _say(f"{name} holds {self}: the pre-trained network sees {self.white:g} as white")
+        divisor = images.white or (BYTE if images.pixels.dtype == torch.uint8 else 1.0)
+        return replace(images, white=divisor * self.white / own)
+
     def _white_of(self, found: Units, name: str) -> float | None:
         """The white of other images; None takes them as they are."""
         if found.dtype == "uint8":

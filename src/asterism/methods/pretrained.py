@@ -96,6 +96,7 @@ class PretrainedClusterer(ImageClusterer):
         return super()._plain_params() | {"backbone": to_json(backbone.set_params(name=backbone.network))}
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        images = self._as_seen(images, tell=True)
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
         features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
         representation = self._learn(features, network, images, run)
@@ -120,6 +121,11 @@ class PretrainedClusterer(ImageClusterer):
             self._examples(codes),
             {"spread": self.spread_},
         )
+
+    def _as_seen(self, images: ImageSource, tell: bool = False) -> ImageSource:
+        """The images from 0 to 1, as the network was trained on."""
+        units = getattr(self, "units_", None)
+        return images if units is None or images.is_table else units.from_zero_to_one(images, tell)
 
     _tunes: bool = False  # whether `_learn` changes the network
 
@@ -170,7 +176,7 @@ class PretrainedClusterer(ImageClusterer):
         return torch.softmax(-squared / float(self.spread_), dim=1)
 
     def _features(self, images: ImageSource) -> torch.Tensor:
-        runtime = Runtime(self.device, self.precision)
+        runtime, images = Runtime(self.device, self.precision), self._as_seen(images)
         network, representation = self.encoder_.children()
         features = self._pass(runtime.place(network), images, runtime)
         codes = represent(representation, features, runtime)
