@@ -90,7 +90,9 @@ class OpensImages:
         if _looks_like_a_table(X) and layout in (None, "ND"):
             return self._open_table(X, reset)
         if not isinstance(X, (np.ndarray, list, tuple)):
-            return open_images(X, layout=layout, **(self._opening if reset else {"white": getattr(self, "_white", None)}))
+            return open_images(
+                X, layout=layout, **(self._opening if reset else {"white": getattr(self, "_white", None)})
+            )
         array = as_numpy(X)
         if reset:
             return open_images(array, layout=layout, **self._opening)
