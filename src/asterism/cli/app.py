@@ -10,6 +10,7 @@ import typer
 
 from asterism.cli import (
     commands_advice,
+    commands_cut,
     commands_data,
     commands_filters,
     commands_fit,
@@ -39,6 +40,7 @@ for command in (
     commands_run.evaluate,
     commands_run.report,
     commands_run.export,
+    commands_cut.cut,
     commands_filters.filters,
     commands_data.methods,
     commands_data.data,

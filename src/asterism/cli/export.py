@@ -25,7 +25,7 @@ from asterism.images.shards import is_shards
 
 MANIFEST = "export.csv"
 HEADER = ("file", "cluster", "path")
-_OURS = re.compile(r"cluster-\d+/(?!\.{1,2}$)[^/\0]+")
+_OURS = re.compile(r"(?:cluster-\d+|group-\d+(?:/group-\d+-\d+)?)/(?!\.{1,2}$)[^/\0]+")
 LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
@@ -57,7 +57,14 @@ def _starts_with(path: Path, line: str) -> bool:
         return file.read(len(line) + 1) == line.encode() + b"\n"
 
 
-def export_groups(run: FittedRun, target: Path, images: ImageSource | None = None, copy: bool = False) -> int:
+def export_groups(
+    run: FittedRun,
+    target: Path,
+    images: ImageSource | None = None,
+    copy: bool = False,
+    groups: np.ndarray | None = None,
+    folders: list[str] | None = None,
+) -> int:
     """Write the images of each group to a folder of its own.
 
     Parameters
@@ -69,6 +76,10 @@ def export_groups(run: FittedRun, target: Path, images: ImageSource | None = Non
         The run's images; opened again where they are needed and not given.
     copy : bool, default=False
         Copies instead of symbolic links. Images that are not files (arrays, named sets) become PNG files.
+    groups : ndarray of shape (N,), optional
+        Other groups than the run's (`asterism.cli.cutting`).
+    folders : list of str, optional
+        Folder of each image, below ``target``; by default ``cluster-000`` and so on.
 
     Returns
     -------
@@ -79,7 +90,7 @@ def export_groups(run: FittedRun, target: Path, images: ImageSource | None = Non
     ------
     InputError, RunError, StorageError
     """
-    labels = run.clusterer.labels_
+    labels = run.clusterer.labels_ if groups is None else groups
     source = run.content["images"]["origin"].get("source")
     if run.content["images"].get("is_table"):
         raise InputError("there are no images to export: this run was made from vectors")
@@ -90,7 +101,7 @@ def export_groups(run: FittedRun, target: Path, images: ImageSource | None = Non
     try:
         target.mkdir(parents=True, exist_ok=True)
         _remove_earlier(target)
-        return _write(target, labels, names, files, images, copy)
+        return _write(target, labels, folders or _folders(labels), names, files, images, copy)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -110,25 +121,24 @@ class _Planned:
 def _write(
     target: Path,
     labels: np.ndarray,
+    folders: list[str],
     names: list[str],
     files: dict[str, str] | None,
     images: ImageSource | None,
     copy: bool,
 ) -> int:
-    width = max(3, len(str(labels.max())))
-    folders = [f"cluster-{group:0{width}d}" for group in range(labels.max() + 1)]
     taken: set[str] = set()
     planned = []
-    for index, (name, group) in enumerate(zip(names, labels.tolist(), strict=True)):
+    for index, (name, folder) in enumerate(zip(names, folders, strict=True)):
         origin = None if files is None else files.get(name)
         if files is None or (origin is not None and os.path.isfile(origin)):
-            chosen = unused_name(folders[group], name, ".png" if origin is None else None, taken)
+            chosen = unused_name(folder, name, ".png" if origin is None else None, taken)
             planned.append(_Planned(chosen, origin, index))
     # First the list: an export that breaks off can then be removed, and made again.
     rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
     write_csv(target / MANIFEST, HEADER, rows)
-    for group in np.unique(labels):
-        (target / folders[group]).mkdir()  # never one that exists: it could be a link to elsewhere
+    for folder in sorted({*folders, *(one.partition("/")[0] for one in folders)}):
+        (target / folder).mkdir()  # never one that exists: it could be a link to elsewhere
     for one in planned:
         if one.origin is not None and copy:
             shutil.copyfile(one.origin, target / one.chosen)
@@ -137,6 +147,12 @@ def _write(
         elif images is not None:
             Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
     return len(names) - len(planned)
+
+
+def _folders(labels: np.ndarray) -> list[str]:
+    """Folder of each image, by its group."""
+    width = max(3, len(str(labels.max())))
+    return [f"cluster-{group:0{width}d}" for group in labels.tolist()]
 
 
 def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:
@@ -170,6 +186,11 @@ def _files_of(source: str | list[str] | None) -> dict[str, str] | None:
     return None if listing is None else {file.name: os.path.abspath(file.path) for file in listing.files}
 
 
+def _above(target: Path, name: str) -> list[Path]:
+    """The folders below DIR that a file of it lies in."""
+    return [target / one for one in Path(name).parents][:-1]
+
+
 def _remove_earlier(target: Path) -> None:
     """Remove what an earlier export wrote, and nothing else."""
     manifest = target / MANIFEST
@@ -180,13 +201,14 @@ def _remove_earlier(target: Path) -> None:
             written = [row[0] for row in csv.reader(lines) if row]
     except (ValueError, csv.Error) as error:
         raise StorageError(f"{manifest} cannot be read: {error}; choose another folder") from error
-    ours = {target / name for name in written if _OURS.fullmatch(name) and not (target / name).parent.is_symlink()}
-    folders = {file.parent for file in ours if file.parent.is_dir()}
+    above = {target / name: _above(target, name) for name in written if _OURS.fullmatch(name)}
+    ours = {file for file, outer in above.items() if not any(one.is_symlink() for one in outer)}
+    folders = {one for file in ours for one in above[file] if one.is_dir()}
     for folder in folders:
-        if any(one not in ours for one in folder.iterdir()):
+        if any(one not in ours and one not in folders for one in folder.iterdir()):
             raise StorageError(f"{folder} holds files that are not asterism's; move them or choose another")
     for file in ours:
         file.unlink(missing_ok=True)
-    for folder in folders:
+    for folder in sorted(folders, reverse=True):  # the inner ones first
         folder.rmdir()
     manifest.unlink()

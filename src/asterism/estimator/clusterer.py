@@ -13,6 +13,7 @@ import torch
 from sklearn.base import ClusterMixin
 from torch import nn
 
+from asterism.clustering.nested import nested_groups
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
@@ -211,6 +212,57 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         """
         self._check_fitted()
         return float(self._by_blocks(X, self._silhouettes, layout).mean(dtype=np.float64))
+
+    def cut(self, n_clusters: int, X: Any = None, *, layout: str | None = None) -> np.ndarray:
+        """Fewer or more groups of the images fitted, without a new fit: those found, merged or divided in themselves.
+
+        Parameters
+        ----------
+        n_clusters : int
+            How many.
+        X : optional
+            The images fitted, in their order; see `fit`. Needed only where there are to be more groups, by methods that
+            keep no features (`Diffusion`, `JULE` and the baselines on vectors do).
+        layout : optional
+            See `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+            Groups that are unions or parts of those in ``labels_``, and so at every ``n_clusters``: all levels nest.
+
+        Raises
+        ------
+        NotFittedError
+        InputError
+            If so many groups cannot be had, or ``X`` is needed and missing, or of another number of images.
+
+        Notes
+        -----
+        Methods that merge are cut along their own merge history, ``linkage_matrix_``; see `asterism.clustering.nested`.
+        """
+        self._check_fitted()
+        return self._cut(n_clusters, lambda: self._rows(X, layout))
+
+    def _cut(self, n_clusters: int, rows: Callable[[], np.ndarray]) -> np.ndarray:
+        history = getattr(self, "linkage_matrix_", None)
+        return nested_groups(self.labels_, n_clusters, self.cluster_centers_, rows, history, self.seed_)
+
+    def _rows(self, X: Any = None, layout: str | None = None) -> np.ndarray:
+        """Features (N, D) of the images fitted: those that are kept, else of X."""
+        kept = self._kept_rows()
+        if kept is not None:
+            return kept
+        if X is None:
+            raise InputError(f"this {type(self).__name__} keeps no features: pass the images that it was fitted on")
+        rows, n = self.transform(X, layout=layout), len(self.labels_)
+        if len(rows) != n:
+            raise InputError(f"X holds {len(rows)} images, and {n} were fitted: pass those, in their order")
+        return rows
+
+    def _kept_rows(self) -> np.ndarray | None:
+        """Features (N, D) of the images fitted, where they are kept with the model."""
+        return getattr(self, "embedding_", None)
 
     def _silhouettes(self, features: torch.Tensor) -> torch.Tensor:
         """(B,) of features (B, D)."""

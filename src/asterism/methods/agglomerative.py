@@ -14,7 +14,27 @@ from asterism.parameters import Interval
 MAX_SAMPLES = 30_000  # of AC-Link, which holds all distances twice: 7 GB
 
 
-class AverageLinkage(VectorClusterer):
+class MergingClusterer(VectorClusterer):
+    """Base of the methods that merge.
+
+    Attributes
+    ----------
+    linkage_matrix_ : ndarray of shape (N − 1, 4)
+        Merge history, in scipy's form.
+    """
+
+    linkage_matrix_: np.ndarray
+
+    def _merging(self) -> GraphAgglomerativeClustering:
+        """What merges, unfitted."""
+        raise NotImplementedError
+
+    def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        merged = self._merging().fit(features)
+        return {"labels": merged.labels_, "linkage_matrix": merged.linkage_matrix_}
+
+
+class AverageLinkage(MergingClusterer):
     """Average linkage on Euclidean distances, UPGMA ("AC-Link").
 
     Parameters
@@ -29,7 +49,7 @@ class AverageLinkage(VectorClusterer):
 
     Attributes
     ----------
-    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+    labels_, confidence_, cluster_centers_, embedding_, linkage_matrix_, image_shape_, n_features_in_
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
@@ -54,17 +74,20 @@ class AverageLinkage(VectorClusterer):
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 8 * n**2  # all distances
 
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
         if len(features) > MAX_SAMPLES:
             raise InputError(
                 f"average linkage holds all distances, {8e-9 * len(features) ** 2:.0f} GB for "
                 f"n_samples={len(features)}; it takes at most {MAX_SAMPLES}: merge on a graph (ac-gdl), or take fewer "
                 "images"
             )
-        return GraphAgglomerativeClustering(self.n_clusters, criterion="average").fit(features).labels_
+        return super()._found(features, rng)
+
+    def _merging(self) -> GraphAgglomerativeClustering:
+        return GraphAgglomerativeClustering(self.n_clusters, criterion="average")
 
 
-class GraphDegreeLinkage(VectorClusterer):
+class GraphDegreeLinkage(MergingClusterer):
     """Graph degree linkage ("AC-GDL"; Zhang, Wang, Zhao and Tang 2012), see `asterism.clustering.linkage`.
 
     Parameters
@@ -92,7 +115,7 @@ class GraphDegreeLinkage(VectorClusterer):
 
     Attributes
     ----------
-    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+    labels_, confidence_, cluster_centers_, embedding_, linkage_matrix_, image_shape_, n_features_in_
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
@@ -129,8 +152,8 @@ class GraphDegreeLinkage(VectorClusterer):
         self.min_cluster_size = min_cluster_size
         self.deduplicate = deduplicate
 
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        merging = GraphAgglomerativeClustering(
+    def _merging(self) -> GraphAgglomerativeClustering:
+        return GraphAgglomerativeClustering(
             self.n_clusters,
             criterion="gdl",
             n_neighbors=self.n_neighbors,
@@ -140,10 +163,9 @@ class GraphDegreeLinkage(VectorClusterer):
             min_cluster_size=self.min_cluster_size,
             deduplicate=self.deduplicate,
         )
-        return merging.fit(features).labels_
 
 
-class PathIntegral(VectorClusterer):
+class PathIntegral(MergingClusterer):
     """Merging by the path integral ("AC-PIC"; Zhang, Zhao and Wang 2013), see `asterism.clustering.linkage`.
 
     Parameters
@@ -173,7 +195,7 @@ class PathIntegral(VectorClusterer):
 
     Attributes
     ----------
-    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+    labels_, confidence_, cluster_centers_, embedding_, linkage_matrix_, image_shape_, n_features_in_
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
@@ -215,8 +237,8 @@ class PathIntegral(VectorClusterer):
         self.min_cluster_size = min_cluster_size
         self.deduplicate = deduplicate
 
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        merging = GraphAgglomerativeClustering(
+    def _merging(self) -> GraphAgglomerativeClustering:
+        return GraphAgglomerativeClustering(
             self.n_clusters,
             criterion=self.CRITERION,
             n_neighbors=self.n_neighbors,
@@ -227,7 +249,6 @@ class PathIntegral(VectorClusterer):
             deduplicate=self.deduplicate,
             z=self.z,
         )
-        return merging.fit(features).labels_
 
 
 class ZetaFunction(PathIntegral):

@@ -152,6 +152,10 @@ class Diffusion(PretrainedClusterer):
 
         return DiffusionMap(**run.once("map", compute))
 
+    def _kept_rows(self) -> np.ndarray | None:
+        rows = self.encoder_.get_submodule("1").get_buffer("samples").numpy()
+        return rows if len(rows) == len(self.labels_) else None  # of many images some make the map
+
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         fitted = super()._fit(images, run)
         rows = fitted.encoder.get_submodule("1").get_buffer("samples")

@@ -68,6 +68,10 @@ class VectorClusterer(ImageClusterer):
         """Labels (N,) of features (N, D), float32."""
         raise NotImplementedError
 
+    def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        """``labels`` (N,) of features (N, D), and what else the method finds and keeps."""
+        return {"labels": self._find(features, rng)}
+
     def _memory_needed(self, n: int, n_numbers: int) -> int:
         """The pixels as floats and a copy of them, neighbours, and what `_find` takes besides."""
         return 2 * 4 * n * n_numbers + 24 * N_VOTES * n + self._memory_to_find(n, n_numbers)
@@ -84,16 +88,19 @@ class VectorClusterer(ImageClusterer):
         features = extract(run.runtime.place(encoder), images, run.runtime)  # (N, D)
 
         def find() -> dict[str, torch.Tensor]:
-            found = self._find(features.numpy(), run.random_state("clusters"))
-            return {"labels": torch.from_numpy(np.unique(found, return_inverse=True)[1])}  # a cluster may be empty
+            found = self._found(features.numpy(), run.random_state("clusters"))
+            labels = np.unique(found["labels"], return_inverse=True)[1]  # a cluster may be empty
+            return {name: torch.from_numpy(value) for name, value in {**found, "labels": labels}.items()}
 
-        labels = run.once("clusters", find)["labels"]
+        kept = run.once("clusters", find)
+        labels = kept.pop("labels")
         centers = cluster_means(features, labels)
         indices, distances = knn(features, N_VOTES)
         sigma2 = float(distances.mean()) if distances.size else 0.0
         found = shares(labels.numpy()[indices], neighbor_weights(distances, sigma2), len(centers))
         confidence = found.gather(1, labels[:, None])[:, 0]
-        attributes = {"embedding": features.numpy(), "sigma2": np.array([sigma2])}
+        attributes = {name: value.numpy() for name, value in kept.items()}
+        attributes |= {"embedding": features.numpy(), "sigma2": np.array([sigma2])}
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes=attributes)
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:

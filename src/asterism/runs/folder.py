@@ -276,9 +276,14 @@ def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidenc
 
 def is_labels(path: Path) -> bool:
     """Whether a file looks as `write_labels` writes it."""
+    return has_header(path, TABLE)
+
+
+def has_header(path: Path, columns: Iterable[str]) -> bool:
+    """Whether a table begins with just these columns."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.readline(200).rstrip("\n") == ",".join(TABLE)
+            return file.readline(200).rstrip("\n") == ",".join(columns)
     except OSError:
         return False
 
