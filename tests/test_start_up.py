@@ -39,15 +39,31 @@ def test_listing_names_loads_no_network_library(command):
     assert loaded(*command.split()) == []
 
 
-def test_scores_are_told_without_opening_the_network(tmp_path):
+@pytest.fixture
+def run(tmp_path):
+    """A run on twelve images in two class folders, which lie beside it."""
     from PIL import Image
 
     for i in range(12):
         path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), 200 * (i % 2) + i).save(path)
-    run = tmp_path / "run"
-    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "images"))
+    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(str(tmp_path / "images"))
+    return tmp_path / "run"
+
+
+def test_groups_are_exported_without_opening_the_network(tmp_path, run):
+    assert loaded("export", run, tmp_path / "groups") == []
+    groups = [
+        sorted(one.name for one in folder.iterdir()) for folder in sorted((tmp_path / "groups").glob("cluster-*"))
+    ]
+    assert sorted(groups) == [sorted(f"{i}.png" for i in range(start, 12, 2)) for start in (0, 1)]
+    (tmp_path / "images").rename(tmp_path / "moved")
+    assert loaded("export", run, tmp_path / "again", "--images", tmp_path / "moved", "--copy") == []
+    assert len(list((tmp_path / "again").glob("*/*.png"))) == 12
+
+
+def test_scores_are_told_without_opening_the_network(tmp_path, run):
     told = tmp_path / "classes.csv"
     told.write_text("".join(f"class{i % 2}/{i}.png,{i % 2}\n" for i in range(12)), encoding="utf-8")
     for labels in ("folders", told):

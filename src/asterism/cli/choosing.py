@@ -87,7 +87,7 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
     from asterism.images import named_sets, open_images
     from asterism.images.paths import list_images
-    from asterism.images.shards import is_shards
+    from asterism.images.shard_names import is_shards
 
     folder = os.path.expanduser(images)
     if images.startswith("data:"):

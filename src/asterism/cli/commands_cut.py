@@ -38,8 +38,10 @@ def cut(
     which groups are most stable. The run stays as it is.
     """
     from asterism.cli.cutting import cut_run, is_cut, levels_of, nested_folders, shown_levels, summary, write_cut
-    from asterism.cli.export import check_export, export_groups
-    from asterism.cli.runs import check_writable, open_run
+    from asterism.cli.export import check_export
+    from asterism.cli.finishing import export_run
+    from asterism.cli.outputs import check_writable
+    from asterism.cli.runs import open_run
     from asterism.clustering.levels import named_level
     from asterism.files import expanded
 
@@ -63,7 +65,7 @@ def cut(
         write_cut(out, fitted, groups)
     if export is not None:
         folders = nested_folders(groups, run_groups)
-        missing = export_groups(fitted, export, copy=copy, groups=groups, folders=folders)
+        missing = export_run(fitted, export, copy=copy, groups=groups, folders=folders)
         if missing:
             note(f"{counted(missing, 'image')} no longer there and not exported")
     say(summary(fitted, groups))

@@ -92,7 +92,7 @@ def demo(
 ) -> None:
     """Group 1 797 digits that scikit-learn brings along.
 
-    Needs no download and takes a minute or two.
+    Needs no download and takes about half a minute.
     """
     from asterism.cli.demo import show_demo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,8 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
-    from asterism.cli.runs import check_writable, open_new_images, open_run
+    from asterism.cli.outputs import check_writable
+    from asterism.cli.runs import open_new_images, open_run
     from asterism.runs import is_labels, write_labels
 
     fitted = open_run(run, device)
@@ -64,7 +66,8 @@ def embed(
 ) -> None:
     """Compute the learned features of images."""
     from asterism.cli.features import check_ending, is_features, names_path, write_features
-    from asterism.cli.runs import check_writable, open_new_images, open_run
+    from asterism.cli.outputs import check_writable
+    from asterism.cli.runs import open_new_images, open_run
 
     check_ending(out)
     fitted = open_run(run, device)
@@ -118,10 +121,11 @@ def report(
 ) -> None:
     """Write the page of a run anew."""
     from asterism.cli.finishing import write_page
-    from asterism.cli.runs import check_page, open_run
+    from asterism.cli.outputs import check_page
+    from asterism.cli.runs import open_run
 
     fitted = open_run(run, images=images)
-    page = check_page(fitted, out)
+    page = check_page(fitted.folder.path, out)
     say(str(write_page(fitted, images, fitted.labels(labels), page)))
 
 
@@ -133,12 +137,26 @@ def export(
     overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
 ) -> None:
     """Put the images of each group into a folder."""
-    from asterism.cli.export import check_export, export_groups
-    from asterism.cli.runs import open_run
+    from asterism.cli.export import check_export, export_groups, files_of
+    from asterism.cli.recorded import read_recorded
 
-    fitted = open_run(run, images=images)
-    check_export(folder, fitted.origin.get("source"), overwrite)
-    missing = export_groups(fitted, folder, copy=copy)
+    recorded = read_recorded(run)
+    source = recorded.source if recorded is not None and images is None else images
+    source = os.path.expanduser(source) if isinstance(source, str) else source
+    files = None if recorded is None else files_of(source)
+    if recorded is not None and files is not None:
+        check_export(folder, source, overwrite)
+        n_images, missing = (
+            len(recorded.groups),
+            export_groups(recorded.groups, recorded.names, folder, files, None, copy),
+        )
+    else:
+        from asterism.cli.finishing import export_run
+        from asterism.cli.runs import open_run
+
+        fitted = open_run(run, images=images)
+        check_export(folder, fitted.origin.get("source"), overwrite)
+        n_images, missing = len(fitted.clusterer.labels_), export_run(fitted, folder, copy=copy)
     if missing:
         note(f"{counted(missing, 'image')} no longer there and not exported")
-    say(f"{counted(len(fitted.clusterer.labels_) - missing, 'image')}: {folder}")
+    say(f"{counted(n_images - missing, 'image')}: {folder}")

@@ -12,16 +12,19 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from asterism.cli.runs import FittedRun, check_writable
+from asterism.cli.outputs import check_writable
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, write_csv
-from asterism.images import ImageSource
 from asterism.images.paths import list_images
-from asterism.images.shards import is_shards
+from asterism.images.shard_names import is_shards
+
+if TYPE_CHECKING:
+    from asterism.images import ImageSource
 
 MANIFEST = "export.csv"
 HEADER = ("file", "cluster", "path")
@@ -58,26 +61,30 @@ def _starts_with(path: Path, line: str) -> bool:
 
 
 def export_groups(
-    run: FittedRun,
+    labels: np.ndarray,
+    names: list[str],
     target: Path,
+    files: dict[str, str] | None,
     images: ImageSource | None = None,
     copy: bool = False,
-    groups: np.ndarray | None = None,
     folders: list[str] | None = None,
 ) -> int:
     """Write the images of each group to a folder of its own.
 
     Parameters
     ----------
-    run : FittedRun
+    labels : ndarray of shape (N,)
+        The group of each image.
+    names : list of str, of length N
+        Of the images.
     target : Path
         See `check_export`; an earlier export in it is removed.
+    files : dict or None
+        See `files_of`.
     images : ImageSource, optional
-        The run's images; opened again where they are needed and not given.
+        The images, needed where they are not files.
     copy : bool, default=False
         Copies instead of symbolic links. Images that are not files (arrays, named sets) become PNG files.
-    groups : ndarray of shape (N,), optional
-        Other groups than the run's (`asterism.cli.cutting`).
     folders : list of str, optional
         Folder of each image, below ``target``; by default ``cluster-000`` and so on.
 
@@ -88,16 +95,8 @@ def export_groups(
 
     Raises
     ------
-    InputError, RunError, StorageError
+    StorageError
     """
-    labels = run.clusterer.labels_ if groups is None else groups
-    source = run.content["images"]["origin"].get("source")
-    if run.content["images"].get("is_table"):
-        raise InputError("there are no images to export: this run was made from vectors")
-    names = images.names if images is not None else run.names
-    files = _files_of(source)
-    if files is None and images is None:
-        images = run.images()
     try:
         target.mkdir(parents=True, exist_ok=True)
         _remove_earlier(target)
@@ -180,8 +179,14 @@ def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> 
     return chosen
 
 
-def _files_of(source: str | list[str] | None) -> dict[str, str] | None:
-    """Real path of each image by the name that a run knows it by; None where images are no files of their own."""
+def files_of(source: str | list[str] | None) -> dict[str, str] | None:
+    """Real path of each image by the name that a run knows it by; None where images are no files of their own.
+
+    Raises
+    ------
+    InputError, MissingDataError, StorageError
+        If the folder or list cannot be read.
+    """
     listing = None if source is None or (isinstance(source, str) and is_shards(source)) else list_images(source)
     return None if listing is None else {file.name: os.path.abspath(file.path) for file in listing.files}
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asterism.cli.export import check_export, export_groups
+from asterism.cli.export import check_export, export_groups, files_of
 from asterism.cli.runs import FittedRun, Labels
 from asterism.cli.scoring import scored
 from asterism.cli.text import counted, note, say
 from asterism.clustering.stability import stability_words
-from asterism.errors import AsterismError, StorageError
+from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
 from asterism.images.options import source_words
 from asterism.methods.registry import method_name
@@ -55,8 +55,8 @@ def finish(
         except Exception as error:  # the fit is safe: sum it up, then fail
             failure = error
     if request.export is not None:
-        check_export(request.export, run.content["images"]["origin"]["source"], request.overwrite)
-        missing = export_groups(run, request.export, images, request.copy)
+        check_export(request.export, run.origin["source"], request.overwrite)
+        missing = export_run(run, request.export, images, request.copy)
         if missing:
             note(f"{counted(missing, 'image')} no longer there and not exported")
     if not request.quiet:
@@ -68,6 +68,32 @@ def finish(
         ) from failure
     if failure is not None:
         raise failure
+
+
+def export_run(
+    run: FittedRun,
+    target: Path,
+    images: ImageSource | None = None,
+    copy: bool = False,
+    groups: np.ndarray | None = None,
+    folders: list[str] | None = None,
+) -> int:
+    """Write the groups of a run, or others that were cut from it: `export_groups`.
+
+    The images are opened again where they are needed and not given.
+
+    Raises
+    ------
+    InputError, MissingDataError, RunError, StorageError
+    """
+    labels = run.clusterer.labels_ if groups is None else groups
+    if run.content["images"].get("is_table"):
+        raise InputError("there are no images to export: this run was made from vectors")
+    names = images.names if images is not None else run.names
+    files = files_of(run.origin.get("source"))
+    if files is None and images is None:
+        images = run.images()
+    return export_groups(labels, names, target, files, images, copy, folders)
 
 
 def write_page(

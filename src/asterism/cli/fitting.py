@@ -18,8 +18,9 @@ from asterism.cli.choosing import settled
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.finishing import finish
+from asterism.cli.outputs import check_writable
 from asterism.cli.request import Request
-from asterism.cli.runs import FittedRun, Labels, check_writable, known_labels, open_run
+from asterism.cli.runs import FittedRun, Labels, known_labels, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
 from asterism.errors import InputError, RunError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -24,11 +25,14 @@ class RecordedRun:
     groups : ndarray of shape (N,)
     classes : str or None
         Where the known classes of its images stand, if it was told.
+    source : str, list of str or None
+        What its images came from; None where they came from memory.
     """
 
     names: list[str]
     groups: np.ndarray
     classes: str | None
+    source: str | list[str] | None
 
     def known(self, wanted: str) -> np.ndarray:
         """Known classes (N,): ``"folders"``, or from a file of labels.
@@ -52,8 +56,10 @@ def read_recorded(path: Path) -> RecordedRun | None:
             return None
         with safe_open(folder.model_path, framework="np") as model:
             groups = model.get_tensor("labels")
-        if groups.dtype != np.int64 or groups.ndim != 1:
+            n_groups = model.get_slice("cluster_centers").get_shape()[0]
+        if groups.dtype != np.int64 or groups.ndim != 1 or groups.min(initial=0) < 0 or groups.max() >= n_groups:
             return None
-        return RecordedRun(folder.read_names(groups), groups, content.get("labels"))
+        source: Any = content["images"]["origin"].get("source")
+        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source)
     except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,14 @@ import numpy as np
 import torch
 
 from asterism.cli.text import list_skipped, note
-from asterism.errors import AsterismError, InputError, RunError, StorageError
+from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
-from asterism.files import expanded
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
 from asterism.images.again import FoundAgain, find_again
 from asterism.images.catalogue import PREFIX
 from asterism.images.options import source_words
 from asterism.images.paths import is_list_file
-from asterism.images.shards import is_shards
+from asterism.images.shard_names import is_shards
 from asterism.methods import load_with_content
 from asterism.runs import RunFolder
 from asterism.training.progress import decoding_bar
@@ -212,55 +210,3 @@ def known_labels(wanted: str | None, images: ImageSource) -> Labels | None:
     if wanted is None:
         return None if images.labels is None else (images.labels, images.label_names)
     return folder_labels(images) if wanted == "folders" else file_labels(images, wanted)
-
-
-def check_writable(path: Path, written_before: Callable[[Path], bool] | None = None, overwrite: bool = False) -> None:
-    """See, before hours of work, that a file or folder can be made at a path.
-
-    Parameters
-    ----------
-    path : Path
-    written_before : callable, optional
-        Of a file: says whether one that is there was written by the same command before, and may be replaced.
-    overwrite : bool, default=False
-        Replace any file.
-
-    Raises
-    ------
-    RunError, StorageError
-        If not.
-    """
-    ancestor = path.absolute()
-    while not os.path.lexists(ancestor) and ancestor != ancestor.parent:
-        ancestor = ancestor.parent
-    if ancestor != path.absolute() and not ancestor.is_dir():
-        raise StorageError(f"cannot write to {path}: {ancestor} is not a folder; choose another place")
-    if not os.access(ancestor, os.W_OK):
-        raise StorageError(f"cannot write to {path}: no permission in {ancestor}; choose another place")
-    for link in (one for one in (path.absolute(), *path.absolute().parents) if one.is_symlink()):
-        if any((above / "run.json").is_file() for above in link.parents):  # perhaps a stranger's run
-            raise RunError(f"cannot write to {path}: {link} is a link in a run folder; choose another place")
-    if written_before is None or overwrite or not os.path.lexists(path):
-        return
-    if not path.is_file():
-        raise StorageError(f"cannot write to {path}: it is not a file; choose another place")
-    if not written_before(path):
-        raise RunError(f"{path} is there already and was not written by this command; choose another, or --overwrite")
-
-
-def check_page(run: FittedRun, out: Path | None) -> Path:
-    """Where a page goes; what is there already must be a page.
-
-    Raises
-    ------
-    InputError, StorageError
-    """
-    page = run.folder.path / "report.html" if out is None else expanded(out)
-    if out is not None and page.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--out {out} must end in .html: it names the page")
-    check_writable(page)
-    if out is not None and page.is_file():
-        with open(page, "rb") as file:
-            if b"Asterism</title>" not in file.read(2**16):
-                raise InputError(f"{page} is there already and is no page of Asterism's; choose another --out")
-    return page

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.cli.runs import check_writable, open_new_images, open_run
+from asterism.cli.outputs import check_writable
+from asterism.cli.runs import open_new_images, open_run
 from asterism.errors import InputError
 from asterism.files import replacing
 from asterism.networks.convolutional import Body

@@ -20,7 +20,8 @@ from asterism.images.lists import as_list, open_list
 from asterism.images.named import open_named
 from asterism.images.options import Options, Progress
 from asterism.images.paths import Listing, as_paths, list_images, list_paths
-from asterism.images.shards import is_pattern, is_shard, is_shards, open_listed_shards, open_shards
+from asterism.images.shard_names import is_pattern, is_shard, is_shards
+from asterism.images.shards import open_listed_shards, open_shards
 from asterism.images.source import ImageSource
 
 _EXPECTED = "a folder of images, a list or pattern of files, an .npz or .npy file, .tar shards, or data:NAME"
