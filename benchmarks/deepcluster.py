@@ -26,7 +26,7 @@ from asterism.features.store import store_features
 from asterism.images import open_images
 from asterism.runtime import Runtime, hardware, versions
 from asterism.training import Run
-from asterism.training.doctor import examine
+from asterism.training.collapse import examine
 from asterism.training.pseudolabels import PseudoLabelModel, train_on_pseudo_labels
 
 TRAINING = Training(batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5)

@@ -139,9 +139,9 @@ def test_options_fit_and_load(digits, tmp_path, options):
 
 
 def test_a_collapse_warns_and_the_fit_goes_on(digits, monkeypatch):
-    from asterism.training.doctor import CollapseWarning
+    from asterism.training.collapse import CollapseWarning
 
-    monkeypatch.setattr("asterism.training.doctor.FEW_CLUSTERS", 2.0)  # every clustering looks collapsed
+    monkeypatch.setattr("asterism.training.collapse.FEW_CLUSTERS", 2.0)  # every clustering looks collapsed
     with pytest.warns(CollapseWarning, match="clusters in effect of 12"):
         model = small().fit(digits[0])
     assert sum("warning" in entry for entry in model.history_) == 1

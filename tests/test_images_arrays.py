@@ -274,11 +274,11 @@ def test_every_shape_is_read_or_refused_in_one_line(shape):
         )
 
 
-# ---------------------------------------------------------------- the ground
+# ---------------------------------------------------------------- the background level
 
 
 def drawn(ground, ink, dtype=np.uint8):
-    """Strokes on an even ground."""
+    """Strokes on an even background."""
     pixels = np.full((30, 16, 16), ground, dtype)
     pixels[:, 4:12, 6:9] = ink
     return open_images(pixels)
@@ -297,7 +297,7 @@ def drawn(ground, ink, dtype=np.uint8):
         (open_images(np.ones((30, 5), np.float32)), 0),  # vectors
     ],
 )
-def test_the_ground_is_the_level_of_the_edges_if_they_have_one(images, ground):
+def test_the_background_level_is_that_of_the_edges_if_they_have_one(images, ground):
     assert images.ground == pytest.approx(ground)
 
 

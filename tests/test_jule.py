@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from asterism import JULE, load
 from asterism.clustering.graph import knn, nearest_neighbor_components
 from asterism.clustering.linkage import cut, merge_schedule
-from asterism.clustering.votes import neighbor_weights
+from asterism.clustering.neighbor_voting import neighbor_weights
 from asterism.errors import InputError
 from asterism.images import open_images
 from asterism.methods import jule_steps
@@ -283,8 +283,8 @@ from asterism import JULE
 from asterism.methods import jule_steps
 from asterism.methods.jule_settings import TripletTraining
 calls = []
-merge = jule_steps.merge_without_dust
-jule_steps.merge_without_dust = lambda *a, **b: calls.append(1) or merge(*a, **b)
+merge = jule_steps.merge_without_small_clusters
+jule_steps.merge_without_small_clusters = lambda *a, **b: calls.append(1) or merge(*a, **b)
 folder = sys.argv[1]
 training = TripletTraining(n_epochs=6, batch_size=40, dampening=0.0)
 model = JULE(4, training=training, n_neighbors=8, random_state=0, device="cpu")

@@ -1,4 +1,4 @@
-"""Samplers, the head that lives for a round, and the doctor."""
+"""Samplers, the head that lives for a round, and collapse detection."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
-from asterism.training.doctor import CollapseWarning, Doctor, diagnosis, examine
+from asterism.training.collapse import CollapseDetector, CollapseWarning, diagnosis, examine
 from asterism.training.pseudolabels import also_training, draw_images, new_head
 
 
@@ -114,12 +114,12 @@ def test_a_network_that_does_not_learn_is_told():
 
 def test_the_doctor_warns_once():
     run = Run(Runtime("cpu"), 0)
-    doctor = Doctor(run, 50, "x")
+    detector = CollapseDetector(run, 50, "x")
     labels = torch.zeros(100, dtype=torch.int64)
     with pytest.warns(CollapseWarning, match="collapse in round 1"):
         for _ in run.rounds("x", 1):
-            doctor.look(**round_of(labels, 1.0, 50))
+            detector.look(**round_of(labels, 1.0, 50))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        doctor.look(**round_of(labels, 1.0, 50))
+        detector.look(**round_of(labels, 1.0, 50))
     assert "collapse" in run.history[0]["warning"]

@@ -13,10 +13,10 @@ from sklearn.metrics import adjusted_rand_score
 from asterism import METHODS
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering
+from asterism.clustering.neighbor_voting import vote
 from asterism.clustering.soft import soft_scores
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
 from asterism.clustering.units import near_one, squared_unit
-from asterism.clustering.votes import vote
 from asterism.networks.pixels import unit_length
 from asterism.transfer.embedding import trustworthiness
 

@@ -28,9 +28,9 @@ from sklearn.base import ClusterMixin
 from sklearn.utils.validation import validate_data
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
-from asterism.clustering.linkage_dust import merge_without_dust
 from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Merging, merge
 from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
+from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.errors import InputError
 from asterism.parameters import Interval, Parameters
 
@@ -244,7 +244,7 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
                     stacklevel=3,
                 )
             initial = np.arange(len(X))
-        merging = merge_without_dust(
+        merging = merge_without_small_clusters(
             W,
             initial,
             n_clusters,

@@ -29,7 +29,7 @@ from asterism.errors import InputError
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
 SMALLEST = 1e-12  # added to denominators: a numerator of 0 over a denominator of 0 stays 0
-DUST = 1e-18  # smaller coefficients become 0: on their way there they reach numbers that processors are slow with
+TINY = 1e-18  # smaller coefficients become 0: on their way there they reach numbers that processors are slow with
 GRAM_FROM = 256  # components: below, four small products cost more than one
 ROWS = 8192  # coefficients of so many samples are found at once
 
@@ -88,7 +88,7 @@ def step_h(
     """H's rule of eq. 6: H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂), (N, L)."""
     curved = WWt + torch.as_tensor(ridge, dtype=H.dtype, device=H.device).expand(len(WWt)).diag()
     below = torch.addmm(H.new_full((1,), l1 + SMALLEST), H, curved)  # one pass: H(WWᵀ + λ₁) + λ₂
-    return _without_dust(torch.div(XWt, below, out=below).mul_(H))
+    return _without_tiny(torch.div(XWt, below, out=below).mul_(H))
 
 
 def step_w(
@@ -103,7 +103,7 @@ def step_w(
     """
     curved = HtH if of_length is None else HtH + of_length.diag()
     below = torch.addmm(W.new_full((1,), SMALLEST), curved, W)
-    return _without_dust(torch.div(HtX, below, out=below).mul_(W))
+    return _without_tiny(torch.div(HtX, below, out=below).mul_(W))
 
 
 def gram(A: torch.Tensor) -> torch.Tensor:
@@ -388,9 +388,9 @@ def unit_samples(X: torch.Tensor) -> torch.Tensor:
     return normalize(X, eps=SMALLEST)
 
 
-def _without_dust(values: torch.Tensor) -> torch.Tensor:
+def _without_tiny(values: torch.Tensor) -> torch.Tensor:
     """Values in place, the smallest set to 0; under a rule that multiplies they would never grow again anyway."""
-    return torch.nn.functional.threshold(values, DUST, 0.0, inplace=True)
+    return torch.nn.functional.threshold(values, TINY, 0.0, inplace=True)
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:

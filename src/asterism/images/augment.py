@@ -55,7 +55,8 @@ class Augmentation(Parameters):
         generator : torch.Generator
             On the CPU: the draws are then the same on every device.
         ground : float, default=0.0
-            What comes in from outside (`ImageSource.ground`); ours, black would be learnt beside white paper.
+            Background level (`ImageSource.ground`), which comes in from outside. Ours: black would be learnt beside
+            white paper.
 
         Returns
         -------

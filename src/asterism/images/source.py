@@ -14,9 +14,9 @@ import torch
 from asterism.images.skipped import Skipped
 
 # A block larger than this is hashed by samples: whole hashing of 100 GB would take minutes.
-DARK = 0.25  # of the brightest pixel: a darker ground is as good as black
-MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the ground, and pixels of theirs
-EVEN = 0.1  # of the pixels' deviation: so far a ground's pixels may lie from its level
+DARK = 0.25  # of the brightest pixel: a darker background is as good as black
+MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs
+EVEN = 0.1  # of the pixels' deviation: so far a background's pixels may lie from its level
 HASH_WHOLE_BYTES = 2**30
 
 
@@ -78,10 +78,10 @@ class ImageSource:
 
     @cached_property
     def ground(self) -> float:
-        """The level of the ground that things lie on, in the units of `batch`: 0 where it is black, or there is none.
+        """The background level, in the units of `batch`: 0 where the background is black, or there is none.
 
         The median of the pixels at the images' edges, if at least half of these lie within a tenth of the pixels'
-        deviation of it, and it is no dark one. White paper has 1, the black of digits 0, photographs have none; up to
+        deviation of it, and it is not dark. White paper has 1, the black of digits 0, photographs have none; up to
         1 024 images are asked.
         """
         if self.shape[1:] == (1, 1) or len(self) == 0:

@@ -15,8 +15,8 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from asterism.clustering.centroids import cluster_means
 from asterism.clustering.kmeans import kmeans
-from asterism.clustering.means import cluster_means
 from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
@@ -30,7 +30,7 @@ from asterism.networks.convnet import ConvNet
 from asterism.networks.convolutional import Body
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run, Training
-from asterism.training.doctor import Doctor, examine
+from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
 
 KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (docs/papers/deepcluster.md)
@@ -216,7 +216,7 @@ class DeepCluster(ImageClusterer):
         optimizer = training.make_optimizer(body.parameters())
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         previous = torch.full((len(images),), -1)  # the clusters of the round before
-        doctor = Doctor(run, self.n_clusters, "deepcluster")
+        detector = CollapseDetector(run, self.n_clusters, "deepcluster")
         state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}
         for t in run.rounds("deepcluster", training.n_epochs, **state):
             found = self._cluster(body, resident, run, t)  # eq. (2)
@@ -236,7 +236,7 @@ class DeepCluster(ImageClusterer):
                 augmentation=resolve_augmentation(self),
             )
             figures = examine(found.labels, previous, found.n_clusters)
-            doctor.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
+            detector.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
             previous.copy_(found.labels)
         return self._fitted(body, self._cluster(body, resident, run, training.n_epochs), run, len(images))
 

@@ -26,7 +26,7 @@ from asterism.networks.convolutional import Body, seed_dropout
 from asterism.networks.initialise import build
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run, Training, train_epoch
-from asterism.training.doctor import Doctor, examine
+from asterism.training.collapse import CollapseDetector, examine
 
 KMEANS_ITERATIONS = 10
 N_LARGE = 2  # large crops, each with a memory bank
@@ -198,7 +198,7 @@ class DeepClusterV2(ImageClusterer):
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         bank = torch.zeros(N_LARGE, len(images), self.n_dims)
         previous = torch.full((len(images),), -1)
-        doctor = Doctor(run, self.n_clusters, "deepcluster-v2")
+        detector = CollapseDetector(run, self.n_clusters, "deepcluster-v2")
         state: dict[str, Any] = {"model": model, "optimizer": optimizer, "bank": bank, "previous": previous}
         for t in run.rounds("deepcluster-v2", training.n_epochs, **state):
             if t == 0 or self.memory == "pass":
@@ -209,7 +209,7 @@ class DeepClusterV2(ImageClusterer):
             model.train()
             loss = self._train(wrapped, stepping, resident, bank, found, training, run, t)
             figures = examine(found[0].labels, previous, self.n_clusters)
-            doctor.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
+            detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
             previous.copy_(found[0].labels)
         return self._fitted(model, extract(model, resident, run.runtime), run)
 

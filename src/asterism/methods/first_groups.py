@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 
+from asterism.clustering.centroids import cluster_means
 from asterism.clustering.kmeans import kmeans
-from asterism.clustering.means import cluster_means
-from asterism.clustering.votes import vote
+from asterism.clustering.neighbor_voting import vote
 from asterism.images import Augmentation
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for

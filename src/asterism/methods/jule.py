@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import torch
 
+from asterism.clustering.centroids import cluster_means
 from asterism.clustering.linkage import merge_schedule
-from asterism.clustering.means import cluster_means
-from asterism.clustering.votes import vote
+from asterism.clustering.neighbor_voting import vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
@@ -48,7 +48,7 @@ class JULE(ImageClusterer):
         cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).
     center : bool, default=False
         Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
-        not (docs/papers/jule.md). Where it stays on, only the level of an even ground is taken off (ours,
+        not (docs/papers/jule.md). Where it stays on, only the level of an even background is taken off (ours,
         `ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black.
     result : {"rc", "sf"}, default="rc"
         Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF).

@@ -12,8 +12,8 @@ from sklearn.utils.extmath import randomized_svd
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
 from asterism.clustering.linkage import Merging
-from asterism.clustering.linkage_dust import merge_without_dust
-from asterism.clustering.votes import neighbor_weights
+from asterism.clustering.neighbor_voting import neighbor_weights
+from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import MergeRule
 from asterism.networks.conv import ConvNetwork
@@ -113,7 +113,7 @@ class Merger:
     ) -> tuple[Merging, float]:
         W, sigma2 = affinity_graph(found, self.n_neighbors, self.rule.scale)
         options = self.rule.options(int(labels.max()) + 1, self.n_clusters)
-        merging = merge_without_dust(
+        merging = merge_without_small_clusters(
             W, labels, target, criterion="jule", features=features.numpy(), full=full, **options
         )
         return merging, sigma2

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from asterism.clustering.centroids import cluster_means
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import kmeans
-from asterism.clustering.means import cluster_means
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource

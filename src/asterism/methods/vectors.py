@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from asterism.clustering.centroids import cluster_means
 from asterism.clustering.graph import knn
-from asterism.clustering.means import cluster_means
-from asterism.clustering.votes import neighbor_weights, shares, vote
+from asterism.clustering.neighbor_voting import neighbor_weights, shares, vote
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource

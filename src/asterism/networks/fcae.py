@@ -84,8 +84,8 @@ def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[
     return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
 
 
-class Seen(nn.Module):
-    """Pixels (B, C, H, W) as (x − ground) · scale.
+class InputNormalisation(nn.Module):
+    """Input normalisation: pixels (B, C, H, W) as (x − background level) · scale.
 
     Ours: it changes nothing of light things on black in [0, 1], the paper's sets. Ink on white paper, and floats of
     other units, are brought to that.
@@ -124,7 +124,7 @@ class Encoder(nn.Module):
             nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding) for i, block in enumerate(blocks)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(block.channels) for block in blocks)
-        self.seen = Seen()
+        self.seen = InputNormalisation()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of images (B, C, H, W)."""
@@ -220,7 +220,7 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
         return self.decoder(features, switches) / self.encoder.seen.scale + self.encoder.seen.ground
 
     def measure(self, ground: float, largest: float) -> None:
-        """Set how pixels are seen, by their ground and the largest distance from it; about 1 is left as it is."""
+        """Set the input normalisation: the background level and the largest distance from it; about 1 is kept."""
         self.encoder.seen.ground.fill_(ground)
         self.encoder.seen.scale.fill_(1.0 if 0.5 <= largest <= 1 or largest == 0 else 1 / largest)
 

@@ -1,7 +1,7 @@
-"""Merging down to a number of clusters of which none is dust.
+"""Merging down to a number of clusters of which none is small.
 
 A few outlying samples may hold out as a cluster of their own until all affinities that are left are small: two true
-clusters are then merged to make room for three odd images. `merge_without_dust` does not count such clusters.
+clusters are then merged to make room for three odd images. `merge_without_small_clusters` does not count such clusters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asterism.clustering.linkage_merge import Merging, merge
 from asterism.clustering.linkage_tree import labels_after, nodes_after
 
 
-def merge_without_dust(
+def merge_without_small_clusters(
     W: Any, labels: np.ndarray, n_clusters: int, *, smallest: float, features: np.ndarray, full: bool, **options: Any
 ) -> Merging:
     """Merge until ``n_clusters`` clusters of a fair size are left, and give what is smaller to its neighbours.
@@ -26,24 +26,24 @@ def merge_without_dust(
     W, labels, n_clusters, features, full, **options
         As in `merge`.
     smallest : float
-        Share of the mean final size N / n_clusters below which a cluster is dust; 0 is `merge` itself.
+        Share of the mean final size N / n_clusters below which a cluster is small; 0 is `merge` itself.
 
     Returns
     -------
     Merging
-        Its history has the merges up to the moment at which ``n_clusters`` fair clusters were left, then the dust, each
-        piece joining the fair cluster that has most of its affinity (by its centroid where no affinity joins it to
+        Its history has the merges up to the moment at which ``n_clusters`` fair clusters were left, then the small
+        ones, each piece joining the fair cluster that has most of its affinity (by its centroid where no affinity joins it to
         any), then, if ``full``, the merges of these to one.
 
     Notes
     -----
-    The cost of `merge`, at most twice. Where there never were as many fair clusters, nothing is dust.
+    The cost of `merge`, at most twice. Where there never were as many fair clusters, none is small.
     """
     if smallest == 0:
         return merge(W, labels, n_clusters, features=features, full=full, **options)
     merging = merge(W, labels, n_clusters, features=features, full=False, **options)
     n_samples = len(merging.labels)
-    n_rows = rows_before_dust(merging.history, n_samples, n_clusters, smallest * n_samples / n_clusters)
+    n_rows = rows_before_small(merging.history, n_samples, n_clusters, smallest * n_samples / n_clusters)
     pieces = labels_after(merging.history, n_samples, n_rows)
     if n_samples - n_rows > n_clusters:
         owner = fair_owner(W, pieces, smallest * n_samples / n_clusters, features)
@@ -54,12 +54,12 @@ def merge_without_dust(
         return Merging(kept, merging.history, merging.affinities, merging.n_initial_clusters, merging.n_isolated)
     rest = merge(W, kept, n_clusters, features=features, full=True, **{**options, "isolated": "never"})
     history = join_histories(merging.history[:n_rows], pieces, owner, rest.history, kept)
-    waiting = np.zeros(len(np.unique(pieces)) - n_clusters)  # the dust
+    waiting = np.zeros(len(np.unique(pieces)) - n_clusters)  # the small ones
     affinities = np.concatenate([merging.affinities[:n_rows], waiting, rest.affinities[n_samples - n_clusters :]])
     return Merging(kept, history, affinities, merging.n_initial_clusters, merging.n_isolated)
 
 
-def rows_before_dust(history: np.ndarray, n_samples: int, n_clusters: int, least: float) -> int:
+def rows_before_small(history: np.ndarray, n_samples: int, n_clusters: int, least: float) -> int:
     """How many rows of a history that ends with ``n_clusters`` to keep, so that as many clusters of size ``least`` are
     left: the merges are taken back one by one until there are. All of them where there never were.
     """
@@ -79,14 +79,14 @@ def rows_before_dust(history: np.ndarray, n_samples: int, n_clusters: int, least
 
 
 def fair_owner(W: Any, pieces: np.ndarray, least: float, features: np.ndarray) -> np.ndarray:
-    """For each of n clusters the fair one that it goes to: itself, or, for dust, its strongest neighbour; (n,)."""
+    """For each of n clusters the fair one that it goes to: itself, or its strongest neighbour if it is small; (n,)."""
     sizes = np.bincount(pieces)
     member = scipy.sparse.csr_matrix((np.ones(len(pieces)), (pieces, np.arange(len(pieces)))))  # (n, N)
-    fair, dust = np.flatnonzero(sizes >= least), np.flatnonzero(sizes < least)
-    between = (member[dust] @ (W + W.T) @ member[fair].T).tocsr()  # (dust, fair)
+    fair, small = np.flatnonzero(sizes >= least), np.flatnonzero(sizes < least)
+    between = (member[small] @ (W + W.T) @ member[fair].T).tocsr()  # (small, fair)
     owner = np.arange(len(sizes))
-    owner[dust] = fair[np.asarray(between.argmax(axis=1)).ravel()]
-    alone = dust[np.diff(between.indptr) == 0]
+    owner[small] = fair[np.asarray(between.argmax(axis=1)).ravel()]
+    alone = small[np.diff(between.indptr) == 0]
     if len(alone):
         means = (member @ features) / sizes[:, None]
         owner[alone] = fair[neighbors(means[alone], means[fair], 1)[0][:, 0]]
@@ -96,7 +96,7 @@ def fair_owner(W: Any, pieces: np.ndarray, least: float, features: np.ndarray) -
 def join_histories(
     before: np.ndarray, pieces: np.ndarray, owner: np.ndarray, after: np.ndarray, kept: np.ndarray
 ) -> np.ndarray:
-    """One history (N − 1, 4): rows ``before`` make the ``pieces``, dust goes to its owners, then ``after``'s merges.
+    """One history (N − 1, 4): rows ``before`` make the ``pieces``, which go to their owners; then ``after``'s merges.
 
     ``after`` starts from the clusters ``kept``, whose first rows, at height 0, put them together in its own way; those
     are left out, and since there are as many rows before, the nodes of its merges keep their numbers.

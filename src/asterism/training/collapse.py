@@ -1,4 +1,4 @@
-"""Is the learning from one's own clusters going well? Figures of a round, and one plain line where it is not.
+"""Collapse detection: figures of a round of learning from one's own clusters, and one plain line where it fails.
 
 Clustering and classifying each other's work can agree on nothing: one cluster for all, or clusters that cannot be
 told apart (DeepCluster §3.3). Both show in a few numbers long before the features are looked at.
@@ -87,8 +87,8 @@ def diagnosis(rounds: list[dict[str, Any]], n_clusters: int) -> str | None:
     return None
 
 
-class Doctor:
-    """Looks at every round of a run and warns once of each illness.
+class CollapseDetector:
+    """Looks at every round of a run, and warns once of each kind of collapse.
 
     Parameters
     ----------
