@@ -32,8 +32,8 @@ def merge_without_small_clusters(
     -------
     Merging
         Its history has the merges up to the moment at which ``n_clusters`` fair clusters were left, then the small
-        ones, each piece joining the fair cluster that has most of its affinity (by its centroid where no affinity joins it to
-        any), then, if ``full``, the merges of these to one.
+        ones, each joining the fair cluster that has most of its affinity (by its centroid where no affinity joins it
+        to any), then, if ``full``, the merges of these to one.
 
     Notes
     -----

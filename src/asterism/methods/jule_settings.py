@@ -36,7 +36,7 @@ class MergeRule(Parameters):
     smallest : float, default=0.05
         Ours: a cluster of less than this share of the mean size N / n_c at a period's end is not counted, and goes to
         its strongest neighbour (`merge_without_small_clusters`). Without it (0, as in the paper) three odd images can
-        hold out as one of MNIST's ten clusters while 4 and 9 are merged; any share from 0.02 to 0.2 gave the same there.
+        hold out as one of MNIST's ten clusters while 4 and 9 are merged; shares from 0.02 to 0.2 gave the same.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -71,7 +71,7 @@ class MergeRule(Parameters):
         self.smallest = smallest
 
     def options(self, n_now: int, n_clusters: int) -> dict[str, Any]:
-        """Arguments of `merge_without_small_clusters` for a period that begins with ``n_now`` of a fit to n_clusters."""
+        """Arguments of `merge_without_small_clusters`: a period from ``n_now`` clusters, a fit to ``n_clusters``."""
         found = {name: value for name, value in self.get_params(deep=False).items() if name != "scale"}
         if self.isolated == "many":  # `merge` would compare with the period's own target
             found["isolated"] = "always" if n_now > 20 * n_clusters else "never"
