@@ -77,6 +77,9 @@ def test_the_front_page():
     assert len(readme.splitlines()) <= 80
     for page in (readme, (DOCS / "index.md").read_text(encoding="utf-8")):
         assert "photographs.webp" in page and "CC BY" in page
+    measured = (DOCS / "photographs.md").read_text(encoding="utf-8")
+    for method, acc in (("diffusion", "0.806"), ("k-means", "0.706"), ("UMAP (cosine) + k-means", "0.794")):
+        assert f"| {method} | {acc}" in measured and acc in readme
     assert (DOCS / "photographs.webp").stat().st_size <= 300_000
 
 
