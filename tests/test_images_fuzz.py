@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from asterism.errors import AsterismError
-from asterism.images import files as files_module
+from asterism.images import npz as npz_module
 from asterism.images import open_images
 
 
@@ -83,7 +83,7 @@ def test_headers_that_lie(tmp_path, name):
 
 
 def test_a_zip_that_claims_more_than_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(files_module, "available_memory", lambda: 100)
+    monkeypatch.setattr(npz_module, "available_memory", lambda: 100)
     (tmp_path / "x.npz").write_bytes(npz(images=array(IMAGES)))
     assert len(open_images(tmp_path / "x.npz")) == 4  # images are mapped where they are large
     (tmp_path / "x.npz").write_bytes(npz(images=array(IMAGES), labels=array(np.arange(4))))

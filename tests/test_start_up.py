@@ -72,6 +72,18 @@ def test_scores_are_told_without_opening_the_network(tmp_path, run):
         assert set(found) <= {"scipy"} and json.loads(said[0])["acc"] == 1
 
 
+def test_scores_by_the_classes_that_arrays_bring_are_told_without_opening_the_network(tmp_path):
+    import numpy as np
+
+    classes = np.arange(12) % 2
+    images = (200 * classes[:, None, None] + np.arange(12 * 64).reshape(12, 8, 8) % 7).astype(np.uint8)
+    np.savez(tmp_path / "arrays.npz", images=images, labels=classes)
+    run = tmp_path / "run"
+    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "arrays.npz"))
+    said = []
+    assert set(loaded("evaluate", run, "--json", said=said)) <= {"scipy"} and json.loads(said[0])["acc"] == 1
+
+
 def test_importing_the_package_loads_nothing():
     code = f"import sys, asterism, asterism.methods, asterism.images; print({HEAVY} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

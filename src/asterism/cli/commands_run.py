@@ -95,8 +95,9 @@ def evaluate(
     from asterism.errors import InputError
 
     recorded = read_recorded(run) if images is None else None
-    if recorded is not None and (wanted := labels or recorded.classes):
-        values = scored(recorded.known(wanted), recorded.groups)
+    y = None if recorded is None else recorded.known(labels)
+    if recorded is not None and y is not None:
+        values = scored(y, recorded.groups)
     else:
         from asterism.cli.runs import open_run
 

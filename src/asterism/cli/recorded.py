@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from asterism.errors import AsterismError
+from asterism.images.brought import brought_labels
 from asterism.images.labels import file_labels, folder_labels
 from asterism.runs import RunFolder
 
@@ -27,21 +28,31 @@ class RecordedRun:
         Where the known classes of its images stand, if it was told.
     source : str, list of str or None
         What its images came from; None where they came from memory.
+    fingerprint : str or None
+        Of its images.
     """
 
     names: list[str]
     groups: np.ndarray
     classes: str | None
     source: str | list[str] | None
+    fingerprint: str | None
 
-    def known(self, wanted: str) -> np.ndarray:
-        """Known classes (N,): ``"folders"``, or from a file of labels.
+    def known(self, wanted: str | None) -> np.ndarray | None:
+        """Known classes (N,): ``"folders"``, from a file of labels, as told before, or as a file of arrays brings them.
+
+        None where they are not known, or only when the images are opened.
 
         Raises
         ------
         InputError, MissingDataError
         """
-        return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
+        wanted = wanted or self.classes
+        if wanted is not None:
+            return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
+        if not isinstance(self.source, str) or self.fingerprint is None:
+            return None
+        return brought_labels(self.source, self.fingerprint)
 
 
 def read_recorded(path: Path) -> RecordedRun | None:
@@ -59,7 +70,8 @@ def read_recorded(path: Path) -> RecordedRun | None:
             n_groups = model.get_slice("cluster_centers").get_shape()[0]
         if groups.dtype != np.int64 or groups.ndim != 1 or groups.min(initial=0) < 0 or groups.max() >= n_groups:
             return None
-        source: Any = content["images"]["origin"].get("source")
-        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source)
+        images: dict[str, Any] = content["images"]
+        source, fingerprint = images["origin"].get("source"), images.get("fingerprint")
+        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source, fingerprint)
     except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
         return None

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asterism.images.locations import data_folders
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PREFIX = "data:"
 # File -> class of torchvision.datasets. USPS is not among them: torchvision has the version of 9298 images, the papers
@@ -162,3 +166,12 @@ _SETS = (
 def named_sets() -> list[NamedSet]:
     """Every set that ``data:NAME`` knows; ``available`` says whether it is on this machine."""
     return list(_SETS)
+
+
+def digit_images() -> tuple[np.ndarray, np.ndarray]:
+    """Scikit-learn's digits: uint8 (1797, 8, 8), and their classes (1797,), int64."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target.astype(np.int64)  # grey levels 0 to 16

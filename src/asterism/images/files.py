@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,16 +15,11 @@ from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images.arrays import open_array
 from asterism.images.decode import Unreadable, decode, quiet
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.labels import encode_labels
+from asterism.images.npz import check_archive, check_header, image_key, npz_labels, one_line
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, map_blocks, memory_budget, pack
 from asterism.images.source import ImageSource
-from asterism.machine import available_memory
 
-# Where an .npz may hold its images, if it has no `images`, and its labels.
-IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
-LABEL_KEYS = ("labels", "y", "y_train")
-NAME_KEYS = ("label_names", "class_names")
 MAPPED_BYTES = 2**30  # of an .npy file, above which it is mapped: the system then holds what it has room for
 _JPEG_SAMPLE = 64  # that many of a file's JPEGs are looked at to tell whether all are grey
 
@@ -44,12 +38,12 @@ def open_npy(path: str, options: Options) -> ImageSource:
     mmap_mode: Literal["r"] | None = "r" if is_large else None
     try:
         with open(path, "rb") as stream:
-            _check_header(stream, os.path.getsize(path))
+            check_header(stream, os.path.getsize(path))
         array = retry(lambda: np.load(path, mmap_mode=mmap_mode, allow_pickle=False), path)
     except AsterismError:
         raise
     except Exception as error:  # numpy's reader of a damaged header raises anything: SyntaxError, OverflowError…
-        raise InputError(f"{path!r} cannot be read as an .npy file: {_one_line(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an .npy file: {one_line(error)}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")
@@ -62,9 +56,10 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     Parameters
     ----------
     path : str
-        Holds ``images``, an array as in `open_array` (or one of `IMAGE_KEYS`, if there is only one of them), and
-        perhaps ``labels`` or ``y``, ``label_names``, ``split``. Instead of ``images`` it may hold ``jpeg``, uint8, all
-        files one after the other, and ``offsets``: image i is ``jpeg[offsets[i]:offsets[i + 1]]``.
+        Holds ``images``, an array as in `open_array` (or one of `asterism.images.npz.IMAGE_KEYS`, if there is only one
+        of them), and perhaps ``labels`` or ``y``, ``label_names``, ``split``. Instead of ``images`` it may hold
+        ``jpeg``, uint8, all files one after the other, and ``offsets``: image i is
+        ``jpeg[offsets[i]:offsets[i + 1]]``.
     options : Options
     source : str, optional
         What ``origin`` calls the file; its absolute path by default.
@@ -80,7 +75,7 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     """
     source = source or os.path.abspath(path)
     try:
-        _check_archive(path)
+        check_archive(path)
         loaded = retry(lambda: np.load(path, allow_pickle=False), path)
         if isinstance(loaded, np.ndarray):
             raise InputError(f"{path!r} is not an .npz file but a single array: name it .npy")
@@ -89,47 +84,17 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
             if "jpeg" in archive and "offsets" in archive:
                 opened = _open_jpegs(archive["jpeg"], archive["offsets"], chosen, options, source)
             else:
-                images = _array(archive, _image_key(archive.files, path))
+                images = _array(archive, image_key(archive.files, path))
                 images = images if chosen is None else images[chosen]
                 opened = open_array(images, options, source, name=f"{os.path.basename(path)!r}")
-            labels, label_names = _labels(archive, chosen, len(opened), path)
+            labels, label_names = npz_labels(archive, chosen, len(opened), path)
     except AsterismError:
         raise
     except Exception as error:  # whatever damaged headers, or arrays of another kind than they should be, lead to
         if is_machine_error(error):
-            raise StorageError(f"{path!r} cannot be read: {_one_line(error)}") from error
-        raise InputError(f"{path!r} cannot be read as an .npz file: {_one_line(error)}") from error
+            raise StorageError(f"{path!r} cannot be read: {one_line(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an .npz file: {one_line(error)}") from error
     return replace(opened, labels=labels, label_names=label_names)
-
-
-def _check_archive(path: str) -> None:
-    """See that arrays are no larger than their bytes, and those beside the images than the memory, before reading."""
-    if not zipfile.is_zipfile(path):  # np.load says what it is
-        return
-    with zipfile.ZipFile(path) as archive:
-        images = {f"{key}.npy" for key in ("images", *IMAGE_KEYS)}  # these are mapped where they are large
-        n_bytes = sum(member.file_size for member in archive.infolist() if member.filename not in images)
-        free = available_memory()
-        if n_bytes > free:
-            raise ValueError(f"it claims to hold {n_bytes:,} bytes beside its images, and {free:,} of memory are free")
-        for member in archive.infolist():
-            with archive.open(member) as stream:
-                _check_header(stream, member.file_size, f"{member.filename!r}: ")
-
-
-def _check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
-    """See that an array is no larger than the n_bytes that are there for it: its header alone would decide."""
-    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-        return  # no array: np.load says what it is
-    major = stream.read(2)[:1]
-    read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
-    try:
-        shape, _, dtype = read(stream)
-    except (MemoryError, RecursionError) as error:  # of Python's parser, of brackets in brackets
-        raise ValueError(f"{what}its header is nested too deep") from error
-    claimed = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or claimed > n_bytes:
-        raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
 
 
 def _array(archive: Any, key: str) -> np.ndarray:
@@ -152,33 +117,6 @@ def _blocks(file: Any, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.n
         rows = min(length, shape[0] - start)
         content = file.read(rows * math.prod(shape[1:]) * dtype.itemsize)
         yield np.frombuffer(content, dtype).reshape(rows, *shape[1:])  # a file that was cut off is a ValueError
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error)[:1000].split()) or type(error).__name__
-
-
-def _image_key(keys: list[str], path: str) -> str:
-    if "images" in keys:
-        return "images"
-    found = [key for key in IMAGE_KEYS if key in keys]
-    if len(found) == 1:
-        return found[0]
-    among = f"it holds {', '.join(map(repr, keys)) or 'nothing'}"
-    raise InputError(f"{path!r} needs a key 'images' (or a single one of {', '.join(IMAGE_KEYS)}); {among}")
-
-
-def _labels(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> tuple[np.ndarray | None, list[str] | None]:
-    key = next((key for key in LABEL_KEYS if key in archive), None)
-    if key is None:
-        return None, None
-    values = archive[key] if chosen is None else archive[key][chosen]
-    if values.ndim == 2 and values.shape[1] == 1:  # as Keras has them
-        values = values[:, 0]
-    if values.shape != (n,):
-        raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} images; expected shape ({n},)")
-    names_key = next((key for key in NAME_KEYS if key in archive), None)
-    return encode_labels(values.tolist(), None if names_key is None else [str(one) for one in archive[names_key]])
 
 
 def _open_jpegs(

@@ -10,7 +10,7 @@ import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images.arrays import open_array
-from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, named_sets
+from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_sets
 from asterism.images.fetch import fetch
 from asterism.images.files import open_npz
 from asterism.images.folder import open_folder
@@ -61,11 +61,8 @@ def open_named(name: str, options: Options) -> ImageSource:
 
 
 def _digits(options: Options) -> ImageSource:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8); grey levels 0 to 16
-    return replace(open_array(images, options, PREFIX + "digits"), labels=bunch.target.astype(np.int64))
+    images, labels = digit_images()
+    return replace(open_array(images, options, PREFIX + "digits"), labels=labels)
 
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from asterism.images.digest import pixel_digest
 from asterism.images.skipped import Skipped
 
-# A block larger than this is hashed by samples: whole hashing of 100 GB would take minutes.
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs
 EVEN = 0.1  # of the pixels' deviation: so far a background's pixels may lie from its level
-HASH_WHOLE_BYTES = 2**30
 
 
 @dataclass
@@ -68,13 +66,9 @@ class ImageSource:
     @property
     def fingerprint(self) -> str:
         """Hex digest of the pixels and their order: two sources with the same one give the same run."""
-        kind = (tuple(self.pixels.shape), self.pixels.dtype, *([] if self.white is None else [self.white]))
-        digest = hashlib.blake2b(repr(kind).encode(), digest_size=16)
-        total = self.pixels.numel() * self.pixels.element_size()
-        step = 1 if total <= HASH_WHOLE_BYTES else -(-total // HASH_WHOLE_BYTES)
-        for start in range(0, len(self), 4096 * step):
-            digest.update(np.ascontiguousarray(self.pixels[start : start + 4096].cpu().numpy()).data)
-        return digest.hexdigest()
+        n_bytes = self.pixels.numel() * self.pixels.element_size()
+        shape, dtype = tuple(self.pixels.shape), str(self.pixels.dtype)
+        return pixel_digest(shape, dtype, self.white, n_bytes, lambda *part: self.pixels[slice(*part)].cpu().numpy())
 
     @cached_property
     def ground(self) -> float:

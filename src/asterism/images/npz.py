@@ -1,0 +1,80 @@
+"""What an ``.npz`` holds, checked before it is read: where its images and labels are. No network library is needed."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from typing import IO, Any
+
+import numpy as np
+
+from asterism.errors import InputError
+from asterism.images.labels import encode_labels
+from asterism.machine import available_memory
+
+# Where an .npz may hold its images, if it has no `images`, and its labels.
+IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
+LABEL_KEYS = ("labels", "y", "y_train")
+NAME_KEYS = ("label_names", "class_names")
+
+
+def check_archive(path: str) -> None:
+    """See that arrays are no larger than their bytes, and those beside the images than the memory, before reading."""
+    if not zipfile.is_zipfile(path):  # np.load says what it is
+        return
+    with zipfile.ZipFile(path) as archive:
+        images = {f"{key}.npy" for key in ("images", *IMAGE_KEYS)}  # these are mapped where they are large
+        n_bytes = sum(member.file_size for member in archive.infolist() if member.filename not in images)
+        free = available_memory()
+        if n_bytes > free:
+            raise ValueError(f"it claims to hold {n_bytes:,} bytes beside its images, and {free:,} of memory are free")
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                check_header(stream, member.file_size, f"{member.filename!r}: ")
+
+
+def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
+    """See that an array is no larger than the n_bytes that are there for it: its header alone would decide."""
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        return  # no array: np.load says what it is
+    major = stream.read(2)[:1]
+    read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(stream)
+    except (MemoryError, RecursionError) as error:  # of Python's parser, of brackets in brackets
+        raise ValueError(f"{what}its header is nested too deep") from error
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or claimed > n_bytes:
+        raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error)[:1000].split()) or type(error).__name__
+
+
+def image_key(keys: list[str], path: str) -> str:
+    """The key of the images; an InputError where none is plain."""
+    if "images" in keys:
+        return "images"
+    found = [key for key in IMAGE_KEYS if key in keys]
+    if len(found) == 1:
+        return found[0]
+    among = f"it holds {', '.join(map(repr, keys)) or 'nothing'}"
+    raise InputError(f"{path!r} needs a key 'images' (or a single one of {', '.join(IMAGE_KEYS)}); {among}")
+
+
+def npz_labels(
+    archive: Any, chosen: np.ndarray | None, n: int, path: str
+) -> tuple[np.ndarray | None, list[str] | None]:
+    """Classes (N,) from 0 and their names, of the chosen rows; an InputError where they are not one an image."""
+    key = next((key for key in LABEL_KEYS if key in archive), None)
+    if key is None:
+        return None, None
+    values = archive[key] if chosen is None else archive[key][chosen]
+    if values.ndim == 2 and values.shape[1] == 1:  # as Keras has them
+        values = values[:, 0]
+    if values.shape != (n,):
+        raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} images; expected shape ({n},)")
+    names_key = next((key for key in NAME_KEYS if key in archive), None)
+    return encode_labels(values.tolist(), None if names_key is None else [str(one) for one in archive[names_key]])
