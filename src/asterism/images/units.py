@@ -96,6 +96,8 @@ class Units:
         InputError
             Where the units would be a guess.
         """
+        if len(images) == 0:
+            return images
         found = Units.of(images)
         white = self._white_of(found, name)
         if white is None or self.white is None:
