@@ -5,12 +5,17 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check slow docs clean
 
-$(VENV)/.installed: pyproject.toml
+# The library alone, for its demo; the papers' tables are a distribution of their own, which the tests want too.
+$(VENV)/.library: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e ".[test]"
+	$(BIN)/pip install -q -e .
 	touch $@
 
-demo: $(VENV)/.installed
+$(VENV)/.installed: $(VENV)/.library papers/pyproject.toml
+	$(BIN)/pip install -q -e ".[test]" -e papers
+	touch $@
+
+demo: $(VENV)/.library
 	$(BIN)/asterism demo
 
 # One process a core, one thread each: small tests gain nothing from threads, and threads that wait cost much.
@@ -22,8 +27,8 @@ slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.installed
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src papers tests benchmarks
+	$(BIN)/ruff check src papers tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_house_rules.py
 

@@ -3,7 +3,7 @@
 from sklearn.datasets import load_digits
 
 from asterism import DBC, load
-from asterism.evaluation.metrics import scores
+from asterism.metrics import scores
 
 digits = load_digits()
 images, new_images = digits.images[:1500] / 16, digits.images[1500:] / 16  # (N, 8, 8) in [0, 1]

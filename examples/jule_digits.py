@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits
 
 from asterism import JULE
 from asterism.clustering.linkage import cut
-from asterism.evaluation.metrics import scores
+from asterism.metrics import scores
 
 digits = load_digits()
 

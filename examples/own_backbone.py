@@ -5,8 +5,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from asterism import GraphDegreeLinkage, KMeans, open_images
-from asterism.evaluation.metrics import scores
 from asterism.features import extract
+from asterism.metrics import scores
 from asterism.runtime import Runtime
 
 network = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())  # random weights

@@ -274,27 +274,3 @@ def test_methods_and_data_are_listed(monkeypatch):
     monkeypatch.delenv("ASTERISM_DATA", raising=False)
     sets = run("data").stdout
     assert "data:digits" in sets and "usps: " in sets
-
-
-def test_bench_passes_on_what_it_is_asked(monkeypatch, tmp_path):
-    from asterism.evaluation import bench
-
-    asked = {}
-
-    def run_tables(names, **options):
-        asked.update(options, names=names)
-        options["echo"]("a line of progress")
-        return [{"table": "dbc-4", "seed": 0}]
-
-    monkeypatch.setattr(bench, "run_tables", run_tables)
-    result = run("bench", "dbc-4", "--only", "dataset=usps,method=dbc", "--seeds", "0-2,5", "--json", "--out", tmp_path)
-    assert json.loads(result.stdout) == [{"table": "dbc-4", "seed": 0}] and "progress" in result.stderr
-    assert asked["names"] == ["dbc-4"] and asked["only"] == {"dataset": "usps", "method": "dbc"}
-    assert asked["seeds"] == [0, 1, 2, 5] and asked["results_dir"] == tmp_path and asked["show"] is False
-
-
-def test_bench_shows_and_lists_without_running(tmp_path):
-    assert json.loads(run("bench", "dbc-4", "--show", "--json", "--out", tmp_path).stdout) == []
-    assert "dbc-4" in run("bench", "dbc-4", "--show", "--out", tmp_path).stdout
-    assert "dbc-fig9" in run("bench", "--list").stdout
-    assert run("bench", code=2).stderr

@@ -3,7 +3,6 @@
 import pytest
 from sklearn.base import clone
 
-from asterism.cli.describe import parse_only, parse_seeds
 from asterism.cli.fitting import parse_size
 from asterism.cli.settings import apply_settings, parse_value, settings_of
 from asterism.errors import InputError
@@ -92,17 +91,8 @@ def test_names_that_are_none(name):
         applied(DBC(), f"{name}=1")
 
 
-def test_the_small_languages():
-    assert parse_seeds("0-2") == [0, 1, 2] and parse_seeds("0, 5,4-4") == [0, 5, 4]
-    assert parse_only(["dataset=usps,method=dbc", "variant=a b"]) == {
-        "dataset": "usps",
-        "method": "dbc",
-        "variant": "a b",
-    }
+def test_sizes():
     assert parse_size("64") == 64 and parse_size("48x64") == (48, 64) and parse_size(None) is None
-    for parse, wrong in ((parse_seeds, "2-0"), (parse_seeds, "a"), (parse_size, "1x"), (parse_size, "-3")):
+    for wrong in ("1x", "-3"):
         with pytest.raises(InputError):
-            parse(wrong)
-    for wrong in (["usps"], ["dataset="], ["dataset=a,dataset=b"]):
-        with pytest.raises(InputError):
-            parse_only(wrong)
+            parse_size(wrong)

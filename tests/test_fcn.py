@@ -1,23 +1,16 @@
 """FCN: where a network is cut, the alternating scheme, train and test, and what its paper compares with."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from sklearn.manifold import LocallyLinearEmbedding
 from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
-from asterism import AECNN, CNN, FCN, NNAECNN, PCACNN, Backbone, ImageSource, Training, load
+from asterism import CNN, FCN, PCACNN, Backbone, ImageSource, Training, load
 from asterism.errors import InputError
-from asterism.evaluation.splitting import linear_svm
-from asterism.images import open_images
 from asterism.methods.fcn import n_bases
-from asterism.methods.representations import barycenters, ensemble_projection, locally_linear
 from asterism.networks.backbones import PretrainedNetwork
 from asterism.networks.tuning import cut
-from asterism.runtime import Runtime
 from asterism.training import Run
 
 SIDE = 16
@@ -203,87 +196,12 @@ def test_pca_is_scikit_learns_on_unit_vectors():
     np.testing.assert_allclose(np.abs((found * wanted).sum(0)), (wanted**2).sum(0), rtol=1e-3)
 
 
-def test_lle_is_scikit_learns():
-    X = torch.rand(60, 5, generator=torch.Generator().manual_seed(0))
-    ours = locally_linear(X, 3, Run(Runtime("cpu"), 0)).Y.numpy()
-    theirs = LocallyLinearEmbedding(n_neighbors=12, n_components=3, eigen_solver="dense", reg=1e-3).fit_transform(X)
-    np.testing.assert_allclose(np.abs((ours * theirs).sum(0)) / 60**0.5, 1, atol=1e-3)
-    weights = barycenters(X[:1], X[None, 1:7])
-    assert float(weights.sum()) == pytest.approx(1)
-
-
-def test_autoencoders_reconstruct_and_nnae_is_non_negative():
-    X = np.random.default_rng(0).random((80, 6)) @ np.random.default_rng(1).random((6, 12))
-    training = Training(n_epochs=30, batch_size=32, optimizer="adam", lr=0.01)
-    models = [cls(2, n_components=6, training=training, random_state=0).fit(X) for cls in (AECNN, NNAECNN)]
-    for model in models:
-        losses = [entry["validation"] for entry in model.history_ if entry["stage"] == "autoencoder"]
-        assert losses[-1] < 0.2 * losses[0]
-    assert (models[1].encoder_[1].A >= 0).all() and not (models[0].encoder_[1].A >= 0).all()
-
-
-def test_nnae_starts_with_reconstructions_of_the_right_length():
-    """From weights of a usual size the first epoch's error is 16, and training shrinks all weights together."""
-    rng = np.random.default_rng(0)
-    X = rng.random((96, 8)) ** 3 @ rng.random((8, 64)) ** 3
-    training = Training(n_epochs=15, batch_size=32, optimizer="adam", lr=0.001)
-    history = NNAECNN(2, n_components=8, training=training, random_state=0).fit(X).history_
-    assert history[0]["validation"] < 0.6 and history[-1]["validation"] < 0.3  # of images of length 1
-
-
-def test_ensemble_projection_gives_probabilities_of_each_set():
-    X = torch.nn.functional.normalize(torch.rand(50, 6, generator=torch.Generator().manual_seed(0)))
-    found = ensemble_projection(X, 2, Run(Runtime("cpu"), 0))
-    codes = found.code(X)
-    assert codes.shape == (50, 60)
-    torch.testing.assert_close(codes.reshape(50, 2, 30).sum(2), torch.ones(50, 2))
-
-
 def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
     model = CNN(3, random_state=0).fit(photos[0])
     network = model.encoder_[0]
     images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
     wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
     np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)
-
-
-def test_the_svm_chooses_its_c_for_the_representation():
-    """A small class close to a large one on the sphere needs a large C; noise wants a small one."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1], [100, 20])
-    near = np.array([5.0, 0, 0]) + 0.05 * np.outer(2 * labels - 1, [0, 1, 0]) + 0.01 * rng.normal(size=(120, 3))
-    noisy = np.outer(2 * labels - 1, np.ones(40)) * 0.1 + rng.normal(size=(120, 40))
-    found = [linear_svm(one / np.linalg.norm(one, axis=1, keepdims=True), labels) for one in (near, noisy)]
-    assert found[0].best_params_["C"] > 1 and found[0].best_score_ > 0.9
-    assert found[1].best_params_["C"] < found[0].best_params_["C"]
-
-
-def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos, tmp_path, monkeypatch):
-    from asterism.evaluation import protocol, runs, splitting
-    from asterism.evaluation.table import Entry, Table
-
-    monkeypatch.setitem(splitting.SPLITS, "stripes", splitting.halves)
-    learnt = []
-    perform = runs.perform
-    monkeypatch.setattr(runs, "perform", lambda task, *more: learnt.append(str(task)) or perform(task, *more))
-    source = replace(open_images(photos[0]), labels=photos[1])
-    together = splitting.SplitRuns()
-
-    def row(method, assign, seed=0, perform=together):
-        params = {"assign": assign} | ({} if method == "cnn" else {"n_components": 6})
-        table = Table("fcn-1", "Stripes", ("stripes",), (Entry(method, "", f"small {assign}", params),))
-        task = protocol.Task(table, "stripes", table.entries[0], seed)
-        return perform(task, source, tmp_path / task.folder_name, protocol.Setting("cpu"))
-
-    asked = [(method, assign) for assign in ("kmeans", "spectral") for method in ("cnn", "fcn", "ae-cnn", "nnae-cnn")]
-    rows = [row(*one) for one in asked]
-    assert len(learnt) == 4  # the rows of spectral clustering had theirs
-    assert row("cnn", "kmeans", 1)["seed"] == 1 and len(learnt) == 5
-    alone = row("fcn", "spectral", perform=splitting.SplitRuns())
-    assert {"seconds"} >= {key for key in alone if alone[key] != rows[5][key] and key != "history"}
-    assert [one["params"]["assign"] for one in rows] == [assign for _, assign in asked]
-    assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2
-    assert rows[4]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[4]["command"]
 
 
 def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):

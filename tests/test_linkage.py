@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
 from asterism.clustering.linkage import GraphAgglomerativeClustering, cut, merge, merge_schedule
 from asterism.errors import InputError
-from asterism.evaluation.metrics import accuracy, nmi
+from asterism.metrics import accuracy, nmi
 
 
 def gdl_affinities(W, clusters):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asterism.errors import InputError
-from asterism.evaluation.metrics import accuracy, ari, contingency, match_clusters, nmi, purity, scores
+from asterism.metrics import accuracy, ari, contingency, match_clusters, nmi, purity, scores
 
 Y = ["a", "a", "b", "b"]
 FOUND = [7, 7, -1, 3]  # b is cut in two

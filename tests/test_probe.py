@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
+from asterism.inspection.filters import ascend, first_layer, strongest
+from asterism.inspection.probe import LinearProbe, cut, knn_probe, layers_of, linear_probe, pooled
 from asterism.methods.deepcluster import Whitening
 from asterism.networks.sobel import sobel
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.transfer.probe import LinearProbe, cut, knn_probe, layers_of, linear_probe, pooled
-from asterism.transfer.seeing import ascend, first_layer, strongest
 
 
 @pytest.fixture(autouse=True)

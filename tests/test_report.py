@@ -15,7 +15,7 @@ from PIL import Image
 import asterism
 from asterism import DBC, FCAE, ImageSource, KMeans, Training
 from asterism.errors import InputError, RunError
-from asterism.evaluation.metrics import scores
+from asterism.metrics import scores
 from asterism.report import write_report
 from asterism.report.agreement import confusion, mistakes, ordered_clusters, per_class
 from asterism.report.curves import training

@@ -255,7 +255,7 @@ def test_cluster_reads_run_json_twice_and_loads_no_model(tmp_path, monkeypatch):
     assert len(seen) <= 2 and (tmp_path / "run" / "report.html").is_file()
 
 
-def test_what_was_saved_knows_its_images(photos, tmp_path):  # noqa: F811
+def test_what_was_saved_knows_its_images(photos, tmp_path):
     KMeans(2, random_state=0, device="cpu").fit(photos).save(tmp_path / "run")
     content = json.loads((tmp_path / "run" / "run.json").read_text())
     assert content["images"]["origin"]["source"] == str(photos)

@@ -44,7 +44,6 @@ import numpy as np
 import pytest
 import torch
 from asterism.clustering import graph, kmeans_kernels, linkage_pairs, linkage_tree
-from asterism.transfer import codebook
 print(linkage_tree.linkage_matrix(np.array([0, 0, 1]), np.array([[0, 1]])).shape)
 """
 

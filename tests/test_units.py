@@ -18,7 +18,6 @@ from asterism.clustering.soft import soft_scores
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
 from asterism.clustering.units import near_one, squared_unit
 from asterism.networks.pixels import unit_length
-from asterism.transfer.embedding import trustworthiness
 
 
 def blobs(seed=0, sizes=(20, 15, 25), spread=0.3):
@@ -131,12 +130,6 @@ def test_votes_in_small_units():
     X = np.array([[0.0], [1e-6], [2e-6], [9e-6]], np.float32)
     found = vote(torch.from_numpy(X), X, np.array([0, 1, 0, 1]), 4, 1e-10, 2)
     assert found.argmax(1).tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize("scale", [1e-22, 1e20])
-def test_trustworthiness_in_any_unit(scale):
-    X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    assert trustworthiness(X * np.float32(scale), X[:, :2]) == pytest.approx(trustworthiness(X, X[:, :2]))
 
 
 # ---------------------------------------------------------------- graphs of several parts

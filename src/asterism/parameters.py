@@ -18,6 +18,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from asterism import plugins
 from asterism.errors import InputError
 
 LARGEST = 2**31 - 1  # integer that a parameter without an upper bound may be: more of anything fits no machine
@@ -230,7 +231,9 @@ def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0)
         if not isinstance(value["class"], str) or not isinstance(value["params"], dict):
             raise InputError("a parameter object has no name of a class, or no parameters; was the file changed?")
         if value["class"] not in known:
-            raise InputError(f"unknown parameter class {shown(value['class'])}; was it written by a newer version?")
+            lacking = plugins.without_papers()
+            more = f", or with {lacking}" if lacking else "?"
+            raise InputError(f"unknown class {shown(value['class'])}; was it written by a newer version{more}")
         cls = known[value["class"]]
         accepted = set(inspect.signature(cls.__init__).parameters) - {"self"}
         unknown = set(value["params"]) - accepted

@@ -16,14 +16,15 @@ from asterism.cli import (
     commands_fit,
     commands_run,
     commands_transfer,
-    commands_verify,
 )
+from asterism.cli.added import Commands
 from asterism.cli.exits import guarded, terminate_softly
 from asterism.cli.text import say
 from asterism.images.locations import OFFLINE
 
 app = typer.Typer(
     name="asterism",
+    cls=Commands,
     help="Group unlabelled images, and learn the features that tell the groups apart.",
     no_args_is_help=True,
     add_completion=True,
@@ -45,15 +46,9 @@ for command in (
     commands_data.methods,
     commands_data.data,
     commands_fit.demo,
-    commands_data.bench,
 ):
     app.command()(guarded(command))
 commands_transfer.transfer.command()(guarded(commands_transfer.probe))
-commands_transfer.transfer.command()(guarded(commands_transfer.retrieval))
-commands_transfer.transfer.command()(guarded(commands_transfer.voc_classify))
-commands_transfer.transfer.command()(guarded(commands_transfer.voc_detect))
-commands_transfer.transfer.command()(guarded(commands_transfer.voc_segment))
-commands_transfer.transfer.command()(guarded(commands_verify.verify))
 app.add_typer(commands_transfer.transfer)
 
 

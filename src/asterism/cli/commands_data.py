@@ -1,13 +1,12 @@
-"""Commands that list and compare: ``methods``, ``data``, ``bench``."""
+"""Commands that list: ``methods``, ``data``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from asterism.cli.text import aligned, note, say
+from asterism.cli.text import aligned, say
 
 Arg = typer.Argument
 Opt = typer.Option
@@ -33,70 +32,3 @@ def data() -> None:
     say(aligned(rows))
     if missing:
         say("\n" + "\n".join(f"{', '.join(names)}: {how}" for how, names in missing.items()))
-
-
-def bench(
-    tables: Annotated[list[str] | None, Arg(metavar="TABLE", help="dbc-4, jule-3 ... (see --list).")] = None,
-    only: Annotated[
-        list[str] | None, Opt(metavar="KEY=VALUE,...", help="Only these rows: dataset=usps,method=dbc.")
-    ] = None,
-    seeds: Annotated[str | None, Opt(help="0-2, or 0,1,5.  [default: 0-2; with --show all that are recorded]")] = None,
-    method: Annotated[
-        str | None, Opt(metavar="CLASS", help="Put a class of another library in: sklearn.cluster.Birch.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, Opt("--set", metavar="NAME=VALUE", help="Of that class: threshold=0.1 ...")
-    ] = None,
-    show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
-    json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
-    list_: Annotated[bool, Opt("--list", help="What is recorded and what the rest costs; of TABLE by set.")] = False,
-    write: Annotated[bool, Opt("--write", help="Make docs/results.md and the README's table from the rows.")] = False,
-    out: Annotated[
-        Path | None,
-        Opt(help="Folder of the recorded rows.  [default: benchmarks/results of the checkout around, else results]"),
-    ] = None,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
-) -> None:
-    """Run and print the tables of the papers.
-
-    Ours stands beside theirs. What is recorded already is not run again.
-    """
-    from json import dumps
-
-    from asterism.cli.describe import parse_only, parse_seeds
-    from asterism.evaluation import bench as benchmark
-    from asterism.evaluation.guests import guest_entry
-    from asterism.evaluation.printing import format_table
-
-    chosen_seeds = None if seeds is None else parse_seeds(seeds)
-    if list_:
-        from asterism.cli.stock_text import stock_text
-        from asterism.evaluation.stock import list_tables
-
-        listed = list_tables(tables or (), seeds=chosen_seeds or benchmark.DEFAULT_SEEDS, results_dir=out)
-        say(dumps(listed) if json else stock_text(listed, by_set=bool(tables)))
-        return
-    if write:
-        from asterism.evaluation.results import write_results
-
-        for path in write_results(benchmark.default_results_dir() if out is None else out):
-            note(str(path))
-        return
-    if not tables:
-        raise typer.BadParameter("which tables? See: asterism bench --list", param_hint="TABLES")
-    if settings and method is None:
-        raise typer.BadParameter("belongs to --method CLASS; a table's own methods run as it says", param_hint="--set")
-    chosen = parse_only(only or [])
-    rows = benchmark.run_tables(
-        tables,
-        only=chosen,
-        seeds=chosen_seeds,
-        show=show,
-        results_dir=out,
-        guests=() if method is None else [guest_entry(method, settings or [])],
-        device=device,
-        verbose=0 if quiet else 1,
-        echo=(lambda line: None) if quiet else note,
-    )
-    say(dumps(rows) if json else "\n\n".join(format_table(name, rows, chosen) for name in tables))

@@ -1,4 +1,4 @@
-"""Methods and their parameters in words, taken from the docstrings; and the small languages of ``bench``."""
+"""Methods and their parameters in words, taken from the docstrings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asterism.errors import InputError
 from asterism.methods.registry import METHODS, find_method
 
 if TYPE_CHECKING:
@@ -76,41 +75,6 @@ def parameter_lines(name: str) -> str:
     head = [*_hung([], 0, f"{name}: {summary_of(name)}", paper or ""), ""]
     how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
     return "\n".join([*head, *lines, how])
-
-
-def parse_only(texts: list[str]) -> dict[str, str]:
-    """``["dataset=usps,method=dbc"]`` as a value for each key.
-
-    Raises
-    ------
-    InputError
-    """
-    found: dict[str, str] = {}
-    for part in ",".join(texts).split(","):
-        key, equals, value = (one.strip() for one in part.partition("="))
-        if not part.strip():
-            continue
-        if not equals or not key or not value:
-            raise InputError(f"--only {part!r} is not of the form KEY=VALUE, as in dataset=usps,method=dbc")
-        if found.setdefault(key, value) != value:
-            raise InputError(f"--only holds {key} twice, {found[key]} and {value}: call bench once for each")
-    return found
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``0-2`` or ``0,1,5`` or both.
-
-    Raises
-    ------
-    InputError
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
-            raise InputError(f"--seeds {text!r} is neither a range, as in 0-2, nor a list, as in 0,1,5")
-        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return list(dict.fromkeys(seeds))
 
 
 def _first_paragraph(text: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import InputError
-from asterism.evaluation.metrics import scores
+from asterism.metrics import scores
 
 
 def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

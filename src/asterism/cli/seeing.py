@@ -13,10 +13,10 @@ from asterism.cli.outputs import check_writable
 from asterism.cli.runs import open_new_images, open_run
 from asterism.errors import InputError
 from asterism.files import replacing
+from asterism.inspection.filters import ascend, first_layer, strongest
 from asterism.networks.convolutional import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism.transfer.seeing import ascend, first_layer, strongest
 
 GAP = 2  # pixels between pictures
 SMALLEST = 64  # pixels; smaller pictures are enlarged without smoothing

@@ -113,7 +113,7 @@ _ORIGINS = {
 }
 
 PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
-# Folders with annotations of their own (`asterism.transfer.voc`); as a data set they are photos without classes.
+# Folders with annotations of their own (`asterism_papers.transfer.voc`); as a data set they are photos without classes.
 LAYOUTS = {
     "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
     "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",

@@ -11,54 +11,43 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism.methods.agglomerative import AverageLinkage, GraphDegreeLinkage, PathIntegral, ZetaFunction
     from asterism.methods.autoencoders import FCAE, SAE
     from asterism.methods.baselines import DAEKMeans, FCAEKMeans, KMeans
-    from asterism.methods.cnn_baselines import AECNN, CNN, EPCNN, LLECNN, NNAECNN, PCACNN
+    from asterism.methods.cnn_baselines import CNN, PCACNN
     from asterism.methods.dbc import DBC
     from asterism.methods.dec import DEC
     from asterism.methods.deepcluster import DeepCluster
     from asterism.methods.deepcluster_v2 import DeepClusterV2
     from asterism.methods.diffusion import Diffusion
-    from asterism.methods.ensemble import InfiniteEnsemble
-    from asterism.methods.factorisation import DeepSemiNMF, GraphNMF
     from asterism.methods.fcn import FCN
     from asterism.methods.jule import JULE
     from asterism.methods.loading import estimator_of, load, load_with_content
     from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
-    from asterism.methods.task_specific import TaskSpecificClustering
     from asterism.methods.temi import TEMI
 
 __all__ = [
-    "AECNN",
     "CNN",
     "DBC",
     "DEC",
-    "EPCNN",
     "FCAE",
     "FCN",
     "TEMI",
     "JULE",
-    "LLECNN",
     "KNOWN_CLASSES",
     "METHODS",
-    "NNAECNN",
     "PCACNN",
     "SAE",
     "AverageLinkage",
     "DAEKMeans",
     "DeepCluster",
     "DeepClusterV2",
-    "DeepSemiNMF",
     "Diffusion",
     "FCAEKMeans",
     "GraphDegreeLinkage",
-    "GraphNMF",
-    "InfiniteEnsemble",
     "KMeans",
     "LandmarkSpectral",
     "NormalizedCuts",
     "PathIntegral",
     "SelfTuningSpectral",
     "SpectralNJW",
-    "TaskSpecificClustering",
     "ZetaFunction",
     "estimator_of",
     "load",
@@ -71,6 +60,6 @@ __getattr__ = lazy_names(
         "estimator_of": "asterism.methods.loading",
         "load": "asterism.methods.loading",
         "load_with_content": "asterism.methods.loading",
-        **{cls: place.partition(":")[0] for cls, place in KNOWN_CLASSES.places.items()},
+        **{cls: place.partition(":")[0] for cls, place in KNOWN_CLASSES.own.items()},
     },
 )

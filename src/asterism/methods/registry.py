@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asterism import plugins
 from asterism.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,16 +22,22 @@ class LazyClasses(Mapping[str, type[T]], Generic[T]):
 
     Parameters
     ----------
-    places : mapping of str to str
+    own : mapping of str to str
         ``module:Class`` for each name.
+    more : callable
+        Gives those that other distributions add; called when a name is first looked for.
     """
 
-    def __init__(self, places: Mapping[str, str]) -> None:
-        self.places = dict(places)
+    def __init__(self, own: Mapping[str, str], more: Callable[[], Mapping[str, str]]) -> None:
+        self.own, self._more = dict(own), more
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """``module:Class`` of every name, our own first; no other takes the name of one of ours."""
+        return self.own | {name: place for name, place in self._more().items() if name not in self.own}
 
     def __getitem__(self, name: str) -> type[T]:
-        module, _, cls = self.places[name].partition(":")
-        return getattr(import_module(module), cls)
+        return plugins.load(self.places[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self.places
@@ -40,6 +47,10 @@ class LazyClasses(Mapping[str, type[T]], Generic[T]):
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _named_by_class(places: Iterable[str]) -> dict[str, str]:
+    return {place.partition(":")[2]: place for place in places}
 
 
 METHODS: LazyClasses[ImageClusterer] = LazyClasses(
@@ -58,22 +69,15 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
         "ac-zell": "asterism.methods.agglomerative:ZetaFunction",
         "ac-gdl": "asterism.methods.agglomerative:GraphDegreeLinkage",
         "ac-pic": "asterism.methods.agglomerative:PathIntegral",
-        "nmf-lp": "asterism.methods.factorisation:GraphNMF",
-        "nmf-d": "asterism.methods.factorisation:DeepSemiNMF",
-        "tsc-d": "asterism.methods.task_specific:TaskSpecificClustering",
-        "iec": "asterism.methods.ensemble:InfiniteEnsemble",
         "diffusion": "asterism.methods.diffusion:Diffusion",
         "fcn": "asterism.methods.fcn:FCN",
         "temi": "asterism.methods.temi:TEMI",
         "cnn": "asterism.methods.cnn_baselines:CNN",
         "pca-cnn": "asterism.methods.cnn_baselines:PCACNN",
-        "lle-cnn": "asterism.methods.cnn_baselines:LLECNN",
-        "ae-cnn": "asterism.methods.cnn_baselines:AECNN",
-        "nnae-cnn": "asterism.methods.cnn_baselines:NNAECNN",
-        "ep-cnn": "asterism.methods.cnn_baselines:EPCNN",
         "deepcluster": "asterism.methods.deepcluster:DeepCluster",
         "deepcluster-v2": "asterism.methods.deepcluster_v2:DeepClusterV2",
-    }
+    },
+    lambda: plugins.added(plugins.METHODS),
 )
 
 _PARTS = (  # what methods are made of
@@ -94,7 +98,7 @@ _PARTS = (  # what methods are made of
 )
 # The only classes that a run.json may name.
 KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(
-    {place.partition(":")[2]: place for place in (*METHODS.places.values(), *_PARTS)}
+    _named_by_class((*METHODS.own.values(), *_PARTS)), lambda: _named_by_class(METHODS.places.values())
 )
 
 
@@ -116,4 +120,6 @@ def find_method(name: str) -> type[ImageClusterer]:
         return METHODS[name]
     close = difflib.get_close_matches(name, METHODS, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}")
+    lacking = plugins.without_papers()
+    more = f"; more come with {lacking}" if lacking else ""
+    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}{more}")

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from asterism.images import ImageSource
+from asterism.inspection.filters import first_layer
 from asterism.networks.convolutional import ConvolutionalBody
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.sprites import make_sprites
-from asterism.transfer.seeing import first_layer
 
 SHOWN = 96
 ENLARGED = 6  # times

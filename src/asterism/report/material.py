@@ -13,12 +13,12 @@ import numpy as np
 
 from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
-from asterism.evaluation.metrics import match_clusters, scores
 from asterism.images import ImageSource, open_images
 from asterism.images.again import find_again
 from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
 from asterism.methods import load_with_content
+from asterism.metrics import match_clusters, scores
 from asterism.report.kept import Kept, read_kept
 from asterism.report.palette import palette
 from asterism.report.sprites import Sprites, make_sprites

@@ -1,0 +1,1 @@
+"""``asterism bench`` and ``asterism transfer …``."""

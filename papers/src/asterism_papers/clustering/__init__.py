@@ -1,0 +1,1 @@
+"""Clusterings of vectors that only the papers' tables compare with."""

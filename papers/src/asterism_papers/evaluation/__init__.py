@@ -1,0 +1,1 @@
+"""The papers' tables: protocols, runs, recorded rows, printing."""

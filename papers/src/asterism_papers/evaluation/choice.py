@@ -1,0 +1,24 @@
+"""Which sets and entries of a table are meant: ``--only dataset=usps,method=dbc``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asterism_papers.evaluation.table import Entry, Table
+
+Only = Mapping[str, str]
+
+
+def datasets_of(table: Table, only: Only) -> list[str]:
+    """The sets of a table that are asked for; by default those that it is run on."""
+    chosen = only.get("dataset")
+    return list(table.datasets) if chosen is None else [one for one in (*table.datasets, *table.also) if one == chosen]
+
+
+def entries_of(table: Table, only: Only) -> list[Entry]:
+    """The entries of a table that are asked for."""
+    return [
+        entry
+        for entry in table.entries
+        if only.get("method", entry.method) == entry.method and only.get("variant", "").lower() in entry.variant.lower()
+    ]

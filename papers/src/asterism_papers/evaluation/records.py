@@ -1,0 +1,132 @@
+"""The recorded rows: a line of ``papers/results`` for each run, which still hold, and which serve two tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from asterism.errors import StorageError
+from asterism.external import is_external, plain
+from asterism.methods import METHODS
+from asterism_papers.evaluation.protocol import Row, Task, resolved_params
+from asterism_papers.evaluation.table import Table
+from asterism_papers.evaluation.tables import TABLES
+
+
+def append(path: Path, row: Row) -> None:
+    """Add one line to a file of results, in one write, so that several processes may share the file.
+
+    Raises
+    ------
+    StorageError
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.is_file() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        line = ("\n" if torn else "") + json.dumps(row, ensure_ascii=False) + "\n"
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; the run is kept and recorded next time") from error
+    if written < len(line.encode()):
+        raise StorageError(f"cannot write {path}: no space left; the run is kept and recorded next time")
+
+
+def recorded(path: Path) -> list[Row]:
+    """The rows of a file of results, of equal runs the last; each with ``current`` (see `bench.run_tables`).
+
+    Lines that a crash cut off are left out.
+    """
+    table = TABLES.get(path.stem)
+    entries = {(entry.method, entry.variant): entry for entry in table.entries} if table else {}
+
+    @cache
+    def today(dataset: str, method: str, variant: str) -> Task | None:
+        entry = entries.get((method, variant))
+        return None if entry is None or table is None else Task(table, dataset, entry, 0)
+
+    latest: dict[str, Row] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+            identity = [row[key] for key in ("dataset", "method", "seed", "params")]
+            identity += [variant_of(row), row["protocol"]["images"]]
+        except (ValueError, KeyError, TypeError):
+            continue
+        row["current"] = _is_current(row, today(row["dataset"], row["method"], variant_of(row)))
+        latest[json.dumps(identity, sort_keys=True)] = row
+    return list(latest.values())
+
+
+def borrowed(task: Task, described: str, folder: Path) -> Row | None:
+    """The row of the same run in another table, as a row of this task; None where there is none.
+
+    A run is the same if images, seed, class and parameters are, and if the other table does the same with it and keeps
+    what this one shows.
+
+    Parameters
+    ----------
+    task : Task
+    described : str
+        `describe` of its images.
+    folder : Path
+        ``papers/results``.
+    """
+    for table in TABLES.values():
+        if table.record == task.table.record or _treatment(table) != _treatment(task.table):
+            continue
+        classes = {(entry.method, entry.variant): entry.class_name for entry in table.entries}
+        for row in recorded(folder / f"{table.record}.jsonl"):
+            if (
+                row.pop("current")
+                and (row["dataset"], row["seed"], row["protocol"]["images"]) == (task.dataset, task.seed, described)
+                and classes.get((row["method"], variant_of(row))) == task.entry.class_name
+                and set(task.table.metrics) <= row["scores"].keys()
+                and set(task.table.curves) <= row["history"].get("curves", {}).keys()
+                and _is_current(row, task)
+            ):
+                about = row["protocol"] | {"variant": task.entry.variant}
+                ours = {"table": task.table.record, "method": task.entry.method, "command": task.command}
+                return row | ours | {"protocol": about}
+    return None
+
+
+def _treatment(table: Table) -> tuple[Any, ...]:
+    return table.perform, table.preprocessing, table.photo_side
+
+
+def _is_current(row: Row, task: Task | None) -> bool:
+    """Whether a row's parameters are what would be run today; the number of classes is the data set's affair.
+
+    A parameter that the row does not know came later: the row ran with its default, which keeps what was. Of a class
+    of another library, which may not be installed, only the entry's own settings are compared.
+    """
+    if task is None:
+        return is_external(row["method"])
+    if is_external(task.entry.class_name):
+        return {**row["params"], **plain(task.entry.params_on(row["dataset"]))} == row["params"]
+    wanted = task.params
+    by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
+    found = {**row["params"], **by_classes}
+    return found == wanted or _completed(found, resolved_params(METHODS[task.entry.class_name]())) == wanted
+
+
+def _completed(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the defaults of those that they lack, nested objects of the same class too."""
+    both = {**defaults, **params}
+    for name, value in params.items():
+        usual = defaults.get(name)
+        if isinstance(value, dict) and isinstance(usual, dict) and value.get("class") == usual.get("class"):
+            both[name] = {**value, "params": _completed(value["params"], usual["params"])}
+    return both
+
+
+def variant_of(row: Row) -> str:
+    """Which setting of its method a row is of."""
+    return row["protocol"]["variant"]

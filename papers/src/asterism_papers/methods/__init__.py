@@ -1,0 +1,34 @@
+"""Methods that only the papers' tables compare with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asterism import lazy_names
+
+if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type checkers and editors
+    from asterism_papers.methods.cnn_baselines import AECNN, EPCNN, LLECNN, NNAECNN
+    from asterism_papers.methods.ensemble import InfiniteEnsemble
+    from asterism_papers.methods.factorisation import DeepSemiNMF, GraphNMF
+    from asterism_papers.methods.task_specific import TaskSpecificClustering
+
+__all__ = [
+    "AECNN",
+    "EPCNN",
+    "LLECNN",
+    "NNAECNN",
+    "DeepSemiNMF",
+    "GraphNMF",
+    "InfiniteEnsemble",
+    "TaskSpecificClustering",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("AECNN", "EPCNN", "LLECNN", "NNAECNN"), "asterism_papers.methods.cnn_baselines"),
+        "InfiniteEnsemble": "asterism_papers.methods.ensemble",
+        **dict.fromkeys(("DeepSemiNMF", "GraphNMF"), "asterism_papers.methods.factorisation"),
+        "TaskSpecificClustering": "asterism_papers.methods.task_specific",
+    },
+)

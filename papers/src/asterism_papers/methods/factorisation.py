@@ -1,0 +1,167 @@
+"""JULE's baselines by matrix factorisation (Tables 3 and 4): NMF-LP and NMF-D as classes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from asterism.clustering.kmeans import kmeans
+from asterism.methods.vectors import VectorClusterer
+from asterism.parameters import Each, Interval
+from asterism_papers.clustering.nmf_deep import deep_semi_nmf
+from asterism_papers.clustering.nmf_graph import graph_nmf
+
+
+class GraphNMF(VectorClusterer):
+    """Non-negative factorisation of images that are neighbours alike ("NMF-LP"), then k-means on the loadings.
+
+    See `asterism_papers.clustering.nmf_graph.graph_nmf`. Features that are negative somewhere (centred pixels,
+    learned features) are shifted by their least value; the paper, whose Table 4 has such, does not say what it did.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    n_factors : int, default=10
+        10 for every set as the table was run; None: as many as clusters.
+    alpha : float, default=0.0
+        Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al.
+    n_neighbors : int, default=5
+        Of the graph.
+    max_updates : int, default=50
+        Updates.
+    n_init : int, default=10
+        Restarts of k-means.
+    center : bool, default=False
+        Take the mean image off first.
+    normalise : bool, default=True
+        Scale each image to length 1, as JULE's paper does for all methods.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_factors": [Interval(int, 1, None), None],
+        "alpha": [Interval(float, 0, None)],
+        "n_neighbors": [Interval(int, 1, None)],
+        "max_updates": [Interval(int, 1, None)],
+        "n_init": [Interval(int, 1, None)],
+        **VectorClusterer.SHARED,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        n_factors: int | None = 10,
+        alpha: float = 0.0,
+        n_neighbors: int = 5,
+        max_updates: int = 50,
+        n_init: int = 10,
+        center: bool = False,
+        normalise: bool = True,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
+        self.n_factors = n_factors
+        self.alpha = alpha
+        self.n_neighbors = n_neighbors
+        self.max_updates = max_updates
+        self.n_init = n_init
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 2 * 4 * n * n_numbers + 1000 * n  # the shifted rows, a copy of them, and the graph
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        found = graph_nmf(
+            features - min(0.0, float(features.min())),
+            self.n_factors or self.n_clusters,
+            alpha=self.alpha,
+            n_neighbors=self.n_neighbors,
+            max_updates=self.max_updates,
+            random_state=rng,
+        )
+        return _kmeans(found.loadings, self.n_clusters, self.n_init, rng)
+
+
+class DeepSemiNMF(VectorClusterer):
+    """Deep semi-NMF ("NMF-D"), then k-means on its last coefficients.
+
+    See `asterism_papers.clustering.nmf_deep.deep_semi_nmf`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    widths : tuple, default=(160, 160)
+        Coefficients of each layer.
+    max_updates : int, default=500
+        Iterations of each layer's pre-training and of the tuning.
+    fill : float, default=0.1
+        What the zeros of the first coefficients are replaced by. 0.1 suits images in 0 … 255; for images of length 1
+        it drowns the rest, see docs/methods/baselines.md.
+    n_init : int, default=10
+        Restarts of k-means.
+    center : bool, default=False
+        Take the mean image off first.
+    normalise : bool, default=True
+        Scale each image to length 1, as JULE's paper does for all methods.
+    device, precision, run_dir, random_state, verbose
+        See `DBC`.
+
+    Attributes
+    ----------
+    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
+        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "widths": [Each(Interval(int, 1, None))],
+        "max_updates": [Interval(int, 1, None)],
+        "fill": [Interval(float, 0, None, closed="neither")],
+        "n_init": [Interval(int, 1, None)],
+        **VectorClusterer.SHARED,
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        widths: tuple = (160, 160),
+        max_updates: int = 500,
+        fill: float = 0.1,
+        n_init: int = 10,
+        center: bool = False,
+        normalise: bool = True,
+        device: str = "auto",
+        precision: str = "32-true",
+        run_dir: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
+        self.widths = widths
+        self.max_updates = max_updates
+        self.fill = fill
+        self.n_init = n_init
+
+    def _memory_to_find(self, n: int, n_numbers: int) -> int:
+        return 3 * 4 * n * n_numbers  # the rows turned, and two products of their size
+
+    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        _, H = deep_semi_nmf(features.T, self.widths, max_updates=self.max_updates, fill=self.fill, random_state=rng)
+        return _kmeans(np.ascontiguousarray(H.T), self.n_clusters, self.n_init, rng)
+
+
+def _kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:
+    """k-means as the tables' litekmeans: random rows to start from, an emptied cluster goes to the farthest row."""
+    found = kmeans(rows, n_clusters, init="random", n_init=n_init, max_iter=100, empty="farthest", random_state=rng)
+    return found.labels

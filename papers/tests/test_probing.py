@@ -1,0 +1,49 @@
+"""A row of DeepCluster's tables in small: fitted without labels, probed with them, random networks too."""
+
+import numpy as np
+import torch
+
+from asterism.images import ImageSource
+from asterism.inspection.probe import LinearProbe
+from asterism_papers.evaluation import protocol
+from asterism_papers.evaluation.probing import SCORES, ProbedRuns
+from asterism_papers.evaluation.protocol import Setting, Task
+from asterism_papers.evaluation.table import Entry, Table
+
+TINY = {"network.width": 0.03, "whitening.n_components": 8, "training.n_epochs": 1}
+
+
+def photos(n, seed):
+    """Colour images of 8², one of three brightnesses in noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    pixels = rng.integers(0, 60, (n, 8, 8, 3)) + 60 * labels[:, None, None, None]
+    return ImageSource(torch.from_numpy(pixels.astype(np.uint8)), [str(i) for i in range(n)], labels)
+
+
+def test_a_row_holds_the_probes(tmp_path, monkeypatch):
+    sets = {"cifar10-train": photos(120, 0), "cifar10-test": photos(60, 1)}
+    monkeypatch.setattr(protocol, "open_dataset", sets.__getitem__)
+    perform = ProbedRuns(40, 80, LinearProbe(n_epochs=4, batch_size=16))
+    entries = (
+        Entry("deepcluster", "DeepCluster", "small: colours", {**TINY, "network.sobel": False}, 5),
+        Entry("deepcluster", "DeepCluster", "long: colours", {**TINY, "network.sobel": False}, 5),
+        Entry("random", "Random", "small: colours", {**TINY, "training.n_epochs": 0}, 5, estimator="deepcluster"),
+    )
+    table = Table("deepcluster-1", "Small", ("cifar10-train",), entries, metrics=SCORES, curves=("nmi_sqrt",))
+    setting = Setting("cpu")
+    rows = {}
+    for entry in entries:
+        folder = tmp_path / f"{entry.method}-{entry.variant[:4]}"
+        rows[entry.method, entry.variant[:4]] = perform(
+            Task(table, "cifar10-train", entry, 0), sets["cifar10-train"], folder, setting
+        )
+    first = rows["deepcluster", "smal"]
+    assert set(SCORES) <= set(first["scores"]) and all(0 <= first["scores"][name] <= 1 for name in SCORES)
+    assert first["scores"]["conv1"] > 0.8  # brightness is easily read off
+    assert first["protocol"]["images"] == "data:cifar10-train, 120 images, 8x8x3"
+    assert first["protocol"]["learnt from"].startswith("40 of them")
+    assert first["protocol"]["probe"]["labelled images"] == 80 and first["protocol"]["probe"]["test images"] == 60
+    assert len(first["history"]["curves"]["nmi_sqrt"]) == 2
+    assert rows["deepcluster", "long"]["protocol"]["learnt from"].startswith("120 of them")
+    assert rows["random", "smal"]["history"]["rounds"] == {}

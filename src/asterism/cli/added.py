@@ -1,0 +1,66 @@
+"""Commands that other distributions add: looked for when a command line or a list of commands wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from asterism import plugins
+from asterism.cli.exits import guarded
+from asterism.errors import MissingDependencyError
+
+OF_PAPERS = (
+    "bench",
+    *(f"transfer.{one}" for one in ("retrieval", "verify", "voc-classify", "voc-detect", "voc-segment")),
+)
+
+
+class Commands(TyperGroup):
+    """A group of commands with those that other distributions add to it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands, the added ones last."""
+        prefix = _prefix(ctx)
+        more = [name.removeprefix(prefix) for name in plugins.added(plugins.COMMANDS) if name.startswith(prefix)]
+        return [*super().list_commands(ctx), *(name for name in more if "." not in name)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name: our own, an added one, or one that tells what to install."""
+        name = _prefix(ctx) + cmd_name
+        own = super().get_command(ctx, cmd_name)
+        if own is None and name in plugins.added(plugins.COMMANDS):
+            return _loaded(cmd_name, plugins.added(plugins.COMMANDS)[name])
+        if own is None and name in OF_PAPERS:
+            typed = name.replace(".", " ")
+            where = plugins.without_papers() or f"{plugins.PAPERS}, which must be installed again"
+            return _absent(cmd_name, f"asterism {typed} comes with {where}")
+        return own
+
+
+def _prefix(ctx: Any) -> str:
+    """``""`` for the program's own commands, ``"transfer."`` below ``asterism transfer``."""
+    return "" if ctx.parent is None else f"{ctx.info_name}."
+
+
+def _loaded(name: str, place: str) -> Any:
+    try:
+        return _command(name, plugins.load(place))
+    except MissingDependencyError as error:
+        return _absent(name, str(error))
+
+
+def _absent(name: str, why: str) -> Any:
+    def absent(ctx: typer.Context) -> None:
+        raise MissingDependencyError(why)
+
+    absent.__doc__ = f"{why}."
+    return _command(name, absent, {"ignore_unknown_options": True, "allow_extra_args": True})
+
+
+def _command(name: str, function: Callable[..., None], settings: dict[str, Any] | None = None) -> Any:
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name, context_settings=settings)(guarded(function))
+    return typer.main.get_command(alone)

@@ -1,1 +1,0 @@
-"""What a clustering is worth: metrics, protocols, the papers' tables, benchmarks."""

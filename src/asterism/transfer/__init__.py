@@ -1,1 +1,0 @@
-"""What learned features are good for: probes on frozen networks."""
