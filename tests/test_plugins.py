@@ -1,0 +1,54 @@
+"""What other distributions add, and what is said where asterism-papers is not installed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from asterism import plugins
+from asterism.errors import MissingDependencyError
+from asterism.methods.registry import LazyClasses
+
+WITHOUT = """
+import sys
+sys.argv[0] = "asterism"
+sys.modules["asterism_papers"] = None  # as if it were not there
+from asterism.cli import main
+main()
+"""
+LINE = "asterism-papers, which is not installed: pip install asterism-papers"
+
+
+def without_papers(*words):
+    return subprocess.run([sys.executable, "-c", WITHOUT, *map(str, words)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("words", [["bench", "dbc-4", "--show"], ["transfer", "voc-classify", "RUN", "VOC"]])
+def test_a_command_of_the_papers_says_in_one_line_what_to_install(words):
+    done = without_papers(*words)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr
+
+
+def test_a_method_of_the_papers_and_a_run_that_names_one_say_what_to_install(tmp_path):
+    done = without_papers("methods", "iec")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr
+    about = {"format": 1, "status": "finished", "method": "InfiniteEnsemble", "params": {}}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    done = without_papers("report", tmp_path)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+
+
+def test_an_added_method_takes_no_name_of_ours_and_is_loaded_when_asked_for():
+    classes = LazyClasses({"a": "fractions:Fraction"}, lambda: {"a": "decimal:Decimal", "b": "decimal:Nothing"})
+    assert classes["a"].__name__ == "Fraction" and list(classes) == ["a", "b"]
+    with pytest.raises(MissingDependencyError, match="decimal:Nothing cannot be loaded: .* install decimal again"):
+        classes["b"]
+
+
+def test_entry_points_of_packages_that_are_gone_are_passed_over(monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    named = [EntryPoint("x", "gone_package.module:X", "asterism.methods"), EntryPoint("y", "json:loads", "g")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: named)
+    assert plugins.added.__wrapped__("asterism.methods") == {"y": "json:loads"}
