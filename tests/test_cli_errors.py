@@ -1,17 +1,22 @@
 """What a user can do wrong: one line each that says what to do, exit code 1; wrong usage is 2."""
 
+import ast
 import errno
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import asterism
 from asterism.cli.exits import as_typed, described
 from asterism.cli.text import safe
 from asterism.errors import InputError, MissingDataError
@@ -283,3 +288,88 @@ def test_library_messages_are_put_in_the_words_of_the_command_line():
 def test_nothing_that_moves_the_cursor_reaches_the_terminal():
     assert safe("a\x1b[2Jb\r\n‮gnp.exe\udce9é✓") == "a\\x1b[2Jb\\r\\n\\u202egnp.exe\\udce9é✓"
     assert "\x1b" not in run("cluster", "no\x1b[31mred", "-k", "2", code=1).stderr
+
+
+# ---------------------------------------------------------------- one place turns Python's words into options
+
+PYTHON = re.compile(r"\.astype\(|\[None\]|open_images\(|strict=True|layout='|\.reshape\(|\.to_dense\(|numpy\.nan")
+
+
+def templates():
+    """What the library says in errors and warnings, outside the command line, with something for what is put in."""
+    root = Path(asterism.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if (root / "cli") in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+            if isinstance(node, ast.Raise) or called in ("warn", "_say", "_warn", "_tell"):
+                yield from ((f"{path.relative_to(root)}:{node.lineno}", text) for text in texts_in(node))
+
+
+def texts_in(node):
+    if isinstance(node, (ast.JoinedStr, ast.Constant)):
+        yield filled(node)
+    else:
+        for one in ast.iter_child_nodes(node):
+            yield from texts_in(one)
+
+
+def filled(node):
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    return "".join(filled(one) if isinstance(one, ast.Constant) else of_value(one.value) for one in node.values)
+
+
+def of_value(node):
+    name = ast.unparse(node)
+    return "a/b.npy" if name == "name" else repr("rgb") if "color" in name else "7"
+
+
+def test_the_library_advises_no_options():
+    found = [(where, text) for where, text in templates() if re.search(r"(^|[\s(])--[a-z]", text)]
+    assert not found, "say it in Python; cli/exits.py puts it in the words of the command line"
+
+
+def test_the_command_line_advises_no_python():
+    said = {text for _, text in templates() if PYTHON.search(text)}
+    assert len(said) > 5
+    left = [one for one in map(as_typed, said) if PYTHON.search(one)]
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("message", "typed"),
+    [
+        ("p.npy of shape (8, 8, 3): pass p.npy[None]; if", "p.npy of shape (8, 8, 3): store it as an array of one image"),
+        ("pass p.npy.astype('uint8') if 255 is white", "store it as uint8 if 255 is white"),
+        ("pass p.npy * 4 if 1 is white, (p.npy / 257).astype('uint8') if", "pass p.npy * 4 if 1 is white, it / 257 as uint8"),
+        ("open X with open_images(…, size=(8, 9), color='grey')", "open X with --size 8x9 --color grey"),
+        ("r holds a finished run; choose another folder", "r holds a finished run; choose another --out (or --overwrite)"),
+        ("f is damaged: start anew in another folder", "f is damaged: start anew (--overwrite, or another --out)"),
+    ],
+)
+def test_advice_in_the_words_of_the_command_line(message, typed):
+    assert as_typed(message).startswith(typed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: torch.empty(2 * 10**9, 784, 10),
+        lambda: torch.nn.Linear(784, 2 * 10**12),
+        lambda: torch.empty(2 * 10**9, 2 * 10**9, 10),
+        lambda: torch.empty(10**20),
+        lambda: np.empty((2 * 10**9, 784, 1000)),
+    ],
+)
+def test_numbers_too_large_for_the_memory_are_one_line(error):
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (of many types)
+        error()
+    assert described(caught.value).startswith("not enough memory")
+
+
+def test_huge_settings_in_python():
+    model = asterism.METHODS["fcae-kmeans"](2, autoencoder=asterism.FCAE(n_features=2 * 10**9))
+    with pytest.raises(MemoryError, match="GiB were asked for.*take fewer"):
+        model.fit(np.random.default_rng(0).random((12, 16, 16), dtype=np.float32))

@@ -166,7 +166,7 @@ def test_pages_are_said(tmp_path):
     pages[1].save(tmp_path / "single.tif")
     for options in ({}, {"size": 8, "color": "grey"}):
         opened, lines = told(tmp_path, **options)
-        assert "1 of 2 files hold several pages, as 'stack.tif': the first page of each is taken" in lines[0]
+        assert "1 of 2 files hold several pages or frames, as 'stack.tif': the first of each is taken" in lines[0]
         assert opened.pixels[:, 0, 0, 0].tolist() == [150, 50]
 
 
@@ -277,3 +277,21 @@ def test_new_data_sets_are_seen_with_the_white_of_the_fit():
         model = KMeans(2, random_state=0).fit(Wrapped(items))
         dark = [one for one in items if one.max() < 3000][:2]
         np.testing.assert_allclose(model.transform(Wrapped(dark)).max(1), [one.max() / 4095 for one in dark], atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "MPO", "TIFF", "AVIF", "HEIF"])
+def test_frames_behind_the_first_are_told(tmp_path, kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if kind not in Image.SAVE and kind not in Image.SAVE_ALL and not Image.init():
+        pytest.skip(f"Pillow writes no {kind} here")
+    first, second = (Image.fromarray((one * 255).astype(np.uint8)).convert("RGB") for one in (RAMP, RAMP.T))
+    path = tmp_path / "burst.bin"
+    first.save(path, kind, save_all=True, append_images=[second])
+    assert read_header(str(path)).has_pages
+    assert np.abs(decode(str(path)).astype(int) - np.asarray(first)).max() < 60  # the first
+    first.save(path, kind)
+    assert not read_header(str(path)).has_pages
+    first.save(path, "GIF", save_all=True, append_images=[second])
+    opened, lines = told(tmp_path)
+    assert "1 of 1 files hold several pages or frames, as 'burst.bin': the first of each is taken" in lines[0]

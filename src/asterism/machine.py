@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ TORCHRUN = (
 )
 # What libraries take for an order to join others: torchrun's, and what Slurm, MPI, LSF and Lightning leave in a shell.
 LAUNCHERS = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "LT_", "GROUP_", "ROLE_", "NODE_RANK")
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|not enough memory: you tried|[Ss]torage size calculation overflowed|"
+    "multiplication overflow|Overflow when unpacking|Python int too large to convert to C|array is too big"
+)
 
 
 class Launch(NamedTuple):
@@ -148,3 +153,20 @@ def _free_of_limits() -> list[int]:
             if most != resource.RLIM_INFINITY:
                 found.append(most - used * os.sysconf("SC_PAGE_SIZE"))
     return found
+
+
+def memory_wanted(error: BaseException) -> str | None:
+    """If an error says that memory could not be had: how much, ``" (2,384 GiB were asked for)"``, or "" if it does not
+    tell. None for other errors.
+
+    torch's allocator raises a RuntimeError, and sizes beyond 64 bits raise several others.
+    """
+    text = str(error)
+    if isinstance(error, MemoryError) and (told := re.search(r" \([\d,]+ GiB were asked for\)", text)):
+        return told[0]
+    if isinstance(error, (RuntimeError, TypeError, OverflowError, ValueError)) and not _OUT_OF_MEMORY.search(text):
+        return None
+    if not isinstance(error, (MemoryError, RuntimeError, TypeError, OverflowError, ValueError)):
+        return None
+    asked = re.search(r"allocate (\d+) bytes", text)
+    return f" ({int(asked[1]) / 2**30:,.0f} GiB were asked for)" if asked else ""

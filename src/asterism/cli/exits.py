@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import typer
 
 from asterism.cli.text import note, one_line
-from asterism.machine import launch
+from asterism.machine import launch, memory_wanted
 
 USER_ERROR = 1
 INTERRUPTED = 130
@@ -39,6 +39,23 @@ _NAMES = "|".join(OPTION_OF)
 # Not after a dot or a letter: training.size is spelled as it was typed.
 _ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\s,;)]+)")
 _NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
+
+# What the library advises a programmer to do, and what the user of a command can do instead.
+_ADVICE = [
+    (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
+    (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
+    (r"^strict=True and ", "--strict was given, and "),
+    (r"open_images\([^,()]*, size=\((\d+), (\d+)\), color='(\w+)'\)", r"--size \1x\2 --color \3"),
+    (r"pass layout='(\w+)' or layout='(\w+)' to open_images, or here", r"give --layout \1 or --layout \2"),
+    (r" to open_images, or here", ""),
+    (r"pass [^\s,;:]+\[None\]", "store it as an array of one image, with a first axis of 1"),
+    (r"\(\S+ / ([\d.]+)\)\.astype\('?(\w+)'?\)", r"it / \1 as \2"),
+    (r"[^\s(]+\.astype\('?(\w+)'?\)", r"it as \1"),
+    (r"[^\s(]+\.to_dense\(\)|[^\s(]+\.reshape\([^)]*\)", "it in that form"),
+    (r"\bpass (?=it\b)", "store "),
+    (r" \(numpy\.\w+\)", ""),
+    (r"\(KMeans, DBC, DeepCluster\)", "(--method kmeans, dbc or deepcluster)"),
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -117,8 +134,8 @@ def described(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return one_line(where + (error.strerror or str(error)))
-    if isinstance(error, MemoryError):
-        return "not enough memory; give a smaller --size or fewer images"
+    if (wanted := memory_wanted(error)) is not None:
+        return f"not enough memory{wanted}; give smaller settings (--set), a smaller --size or fewer images"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
     if launch().world_size > 1 and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
@@ -128,7 +145,12 @@ def described(error: Exception) -> str:
 
 
 def as_typed(message: str) -> str:
-    """A message of the library in the spelling of the command line: ``n_clusters=3`` becomes ``-k 3``."""
+    """A message of the library in the spelling of the command line: ``n_clusters=3`` becomes ``-k 3``.
+
+    The library speaks Python; here alone its advice is put in the words of the command line.
+    """
+    for pattern, words in _ADVICE:
+        message = re.sub(pattern, words, message)
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()

@@ -25,7 +25,7 @@ from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, Skipped
 from asterism.images.units import Units
-from asterism.machine import available_memory
+from asterism.machine import available_memory, memory_wanted
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runtime import PRECISIONS, Runtime
@@ -143,12 +143,16 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             run = Run(runtime, self.seed_, folder, progress, identity)
             try:
                 self._fit_images(images, run)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError) as error:
+                if (asked := memory_wanted(error)) is not None:
+                    raise MemoryError(
+                        f"not enough memory{asked}: take fewer features or groups, smaller batches, or smaller images"
+                    ) from error
                 if not run.restored or isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)):
                     raise
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
                 raise RunError(
-                    f"the run in {folder} cannot go on from its checkpoints ({reason}); start it anew (--overwrite)"
+                    f"the run in {folder} cannot go on from its checkpoints ({reason}); start anew in another folder"
                 ) from error
         self.history_ = run.history
         self.fit_seconds_ = time.monotonic() - began

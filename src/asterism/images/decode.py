@@ -50,7 +50,7 @@ class Header:
     is_deep : bool
         Whether its pixels have more than 8 bits, see `asterism.images.depth`.
     has_pages : bool
-        Whether it is a TIFF of several pages, of which the first is read.
+        Whether it holds several pages or frames, of which the first is read.
     """
 
     size: tuple[int, int]
@@ -84,7 +84,7 @@ def read_header(file: str | bytes) -> Header:
 
     def read(file: str | bytes) -> Header:
         with _opened(file) as image:
-            return _header(image, orientation(image))
+            return _header(image, orientation(image), file)
 
     return _attempted(read, file)
 
@@ -158,7 +158,7 @@ def read_image(
     def read(file: str | bytes) -> tuple[Header, np.ndarray]:
         with _opened(file) as image:
             turn = orientation(image)
-            header = _header(image, turn)
+            header = _header(image, turn, file)
             if size is not None and image.format in ("JPEG", "MPO"):
                 _shrink_on_load(image, size, crop)
             _check_pixels(image.size)
@@ -190,12 +190,23 @@ def _lower_half(file: str | bytes) -> Image.Image:
         return lower_half(image)
 
 
-def _header(image: Image.Image, turn: int) -> Header:
+def _header(image: Image.Image, turn: int, file: str | bytes) -> Header:
     width, height = image.size
     if turn >= 5:
         width, height = height, width
-    pages = isinstance(image, TiffImageFile) and bool(image.tag_v2.next)
-    return Header((height, width), is_grey_mode(image.mode), is_deep(image), pages)
+    return Header((height, width), is_grey_mode(image.mode), is_deep(image), _has_pages(image, file))
+
+
+def _has_pages(image: Image.Image, file: str | bytes) -> bool:
+    """Whether more than what is read can be seen in the file: pages of a TIFF, frames of an animation or a burst."""
+    if isinstance(image, TiffImageFile):
+        return bool(image.tag_v2.next)
+    if image.format != "GIF":
+        return bool(getattr(image, "is_animated", False))
+    with suppress(Exception):  # to look for the next frame moves on in the file: another opening of it is asked
+        with _identified(file) as other:
+            return bool(getattr(other, "is_animated", False))
+    return False
 
 
 def _shrink_on_load(image: Image.Image, size: tuple[int, int], crop: bool) -> None:
@@ -305,6 +316,7 @@ def _open_webp(data: bytes) -> Image.Image:
     still = first_webp_frame(data)
     _check_pixels(still.canvas, MAX_HEAVY_PIXELS)
     image = Image.open(io.BytesIO(still.data), formats=("WEBP",))
+    image.is_animated = still.data is not data  # type: ignore[attr-defined]
     if still.covers:
         return image
     with image:
@@ -312,6 +324,7 @@ def _open_webp(data: bytes) -> Image.Image:
         page.paste(image.convert("RGBA"), still.corner)
         if "exif" in image.info:
             page.info["exif"] = image.info["exif"]
+        page.is_animated = True  # type: ignore[attr-defined]
     return page
 
 

@@ -147,7 +147,7 @@ class _Reading:
             return self.white.lines
         n = f"{len(self.paged)} of {len(self.files)} files hold"
         name = self.files[min(self.paged)].name
-        return [*self.white.lines, f"{n} several pages, as {name!r}: the first page of each is taken"]
+        return [*self.white.lines, f"{n} several pages or frames, as {name!r}: the first of each is taken"]
 
     def _ranges(self) -> Iterator[Range]:
         """The ranges of all files of more than 8 bits."""

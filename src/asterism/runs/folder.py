@@ -264,7 +264,7 @@ def claim(stem: Path) -> RunFolder:
         except FileExistsError:
             continue
         except OSError as error:
-            raise StorageError(f"cannot make {path}: {error.strerror}; choose another folder with --out") from error
+            raise StorageError(f"cannot make {path}: {error.strerror}; choose another folder") from error
     raise StorageError(f"no number is free for {stem}")
 
 

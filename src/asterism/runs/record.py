@@ -124,15 +124,15 @@ class RunRecord:
             self.folder.remove()
             return content
         if found["status"] == "finished":
-            raise RunError(f"{self.folder.path} holds a finished run; choose another folder (or --overwrite)")
+            raise RunError(f"{self.folder.path} holds a finished run; choose another folder")
         for part, name in (("method", "method"), ("params", "parameters"), ("images", "images")):
             before, now = found[part], self.about[part]
             if part == "images":
                 before, now = before.get("fingerprint"), now["fingerprint"]
             if before != now:
                 raise RunError(
-                    f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, choose "
-                    "another folder, or start anew (--overwrite)"
+                    f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, or "
+                    "start anew in another folder"
                 )
         content = {**found, "status": "running"}
         self.folder.write(content)

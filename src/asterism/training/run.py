@@ -134,7 +134,7 @@ class Run:
         if saved is not None:
             result = saved.get("result")
             if not isinstance(result, dict) or not all(isinstance(one, torch.Tensor) for one in result.values()):
-                raise RunError(f"{path} holds no result; the file is damaged: start the run anew (--overwrite)")
+                raise RunError(f"{path} holds no result; the file is damaged: start anew in another folder")
             return result
         result = compute()
         if path is not None and self.runtime.is_main:
@@ -173,15 +173,15 @@ class Run:
             return 0, False, 0.0
         path = self._checkpoint(stage)
         if not _is_progress(saved):
-            raise RunError(f"{path} does not say how far the run was; start it anew (--overwrite)")
+            raise RunError(f"{path} does not say how far the run was; start anew in another folder")
         if set(saved["state"]) != set(state):
-            raise RunError(f"{path} holds another stage's state; start the run anew (--overwrite)")
+            raise RunError(f"{path} holds another stage's state; start anew in another folder")
         try:
             for name, one in state.items():
                 _take(one, saved["state"][name])
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
-            raise RunError(f"{path} does not fit the run ({reason}); start it anew (--overwrite)") from error
+            raise RunError(f"{path} does not fit the run ({reason}); start anew in another folder") from error
         self.history.extend(saved["history"])
         return saved["done"], saved["finished"], saved["seconds"]
 
