@@ -341,11 +341,20 @@ def test_the_command_line_advises_no_python():
 @pytest.mark.parametrize(
     ("message", "typed"),
     [
-        ("p.npy of shape (8, 8, 3): pass p.npy[None]; if", "p.npy of shape (8, 8, 3): store it as an array of one image"),
+        (
+            "p.npy of shape (8, 8, 3): pass p.npy[None]; if",
+            "p.npy of shape (8, 8, 3): store it as an array of one image",
+        ),
         ("pass p.npy.astype('uint8') if 255 is white", "store it as uint8 if 255 is white"),
-        ("pass p.npy * 4 if 1 is white, (p.npy / 257).astype('uint8') if", "pass p.npy * 4 if 1 is white, it / 257 as uint8"),
+        (
+            "pass p.npy * 4 if 1 is white, (p.npy / 257).astype('uint8') if",
+            "pass p.npy * 4 if 1 is white, it / 257 as uint8",
+        ),
         ("open X with open_images(…, size=(8, 9), color='grey')", "open X with --size 8x9 --color grey"),
-        ("r holds a finished run; choose another folder", "r holds a finished run; choose another --out (or --overwrite)"),
+        (
+            "r holds a finished run; choose another folder",
+            "r holds a finished run; choose another --out (or --overwrite)",
+        ),
         ("f is damaged: start anew in another folder", "f is damaged: start anew (--overwrite, or another --out)"),
     ],
 )

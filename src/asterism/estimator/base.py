@@ -143,7 +143,15 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             run = Run(runtime, self.seed_, folder, progress, identity)
             try:
                 self._fit_images(images, run)
-            except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError) as error:
+            except (
+                ArithmeticError,
+                AttributeError,
+                LookupError,
+                MemoryError,
+                TypeError,
+                ValueError,
+                RuntimeError,
+            ) as error:
                 if (asked := memory_wanted(error)) is not None:
                     raise MemoryError(
                         f"not enough memory{asked}: take fewer features or groups, smaller batches, or smaller images"
