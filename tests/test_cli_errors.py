@@ -373,7 +373,7 @@ def test_advice_in_the_words_of_the_command_line(message, typed):
     ],
 )
 def test_numbers_too_large_for_the_memory_are_one_line(error):
-    with pytest.raises(Exception) as caught:  # noqa: PT011  (of many types)
+    with pytest.raises(Exception) as caught:
         error()
     assert described(caught.value).startswith("not enough memory")
 

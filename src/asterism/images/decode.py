@@ -203,9 +203,8 @@ def _has_pages(image: Image.Image, file: str | bytes) -> bool:
         return bool(image.tag_v2.next)
     if image.format != "GIF":
         return bool(getattr(image, "is_animated", False))
-    with suppress(Exception):  # to look for the next frame moves on in the file: another opening of it is asked
-        with _identified(file) as other:
-            return bool(getattr(other, "is_animated", False))
+    with suppress(Exception), _identified(file) as other:  # another opening: to look for the next frame moves on in it
+        return bool(getattr(other, "is_animated", False))
     return False
 
 
