@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from torch.nn.functional import normalize
 
-from asterism.cli.choosing import choose
+from asterism.cli.choosing import VECTORS, choose
 from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
@@ -18,15 +18,19 @@ from asterism.networks import Backbone
 from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
 
+FOR_THE_EYE = {"photo_side": 128, "crop": False}  # how pictures are opened of which the vectors are grouped
 BAR = 24  # letters of the longest bar
 
 
-def advise(images: str, k_max: int | None, seed: int, layout: str | None, device: str) -> tuple[Advice, str]:
+def advise(
+    images: str, k_max: int | None, seed: int, layout: str | None, device: str, features: str | None = None
+) -> tuple[Advice, str]:
     """The advice, and what it was computed on."""
-    chosen = choose(images, layout=layout)
+    chosen = VECTORS if features is not None else choose(images, layout=layout)
     with decoding_bar() as progress:
         opening = Diffusion._opening if chosen.method == "diffusion" else {}
-        source = open_images(images, layout=layout, progress=progress, **opening)
+        opening = opening if features is None else FOR_THE_EYE
+        source = open_images(images, layout=layout, features=features, progress=progress, **opening)
     list_skipped(source.skipped)
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
@@ -40,7 +44,9 @@ def numbered(request: Request) -> Request:
     known = request.n_clusters is not None or request.like is not None or request.resume
     if known or request.images is None:
         return request
-    found, _ = advise(request.images, None, request.seed or 0, request.layout, request.device or "auto")
+    found, _ = advise(
+        request.images, None, request.seed or 0, request.layout, request.device or "auto", request.features
+    )
     return replace(request, n_clusters=found.k, chosen=f"no -k: {found.sentence} Another number with -k")
 
 

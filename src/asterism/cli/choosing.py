@@ -33,6 +33,9 @@ class Choice:
     reason: str
 
 
+VECTORS = Choice("diffusion", (), "these are vectors")
+
+
 def settled(request: Request) -> Request:
     """The request with a method instead of ``auto``, and in ``chosen`` the line that says so.
 
@@ -43,7 +46,10 @@ def settled(request: Request) -> Request:
         return replace(request, method=None) if request.method == AUTO else request
     if request.method is None and request.settings:
         return request
-    chosen = choose(request.images, request.color, request.layout, request.n_clusters)
+    if request.features is not None:
+        chosen = VECTORS
+    else:
+        chosen = choose(request.images, request.color, request.layout, request.n_clusters)
     line = f"auto: {chosen.method}, because {chosen.reason}; another with --method"
     lines = "\n".join(filter(None, (request.chosen, line)))
     return replace(request, method=chosen.method, settings=[*chosen.settings, *request.settings], chosen=lines)
@@ -60,7 +66,7 @@ def choose(images: str, color: str | None = None, layout: str | None = None, n_c
     channels, side, n = _look(images, layout)
     channels = channels if color is None else 3 if color == "rgb" else 1
     if side == 1:
-        return Choice("diffusion", (), "these are vectors")
+        return VECTORS
     if channels == 1 and side <= SMALL_SIDE:
         small = f"the images are grey and at most {SMALL_SIDE} pixels a side"
         if n_clusters is not None and n <= JULE_MOST and n >= JULE_GROUP * n_clusters:

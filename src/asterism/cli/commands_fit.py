@@ -32,6 +32,10 @@ def cluster(
     color: Annotated[str | None, Opt(help="grey or rgb.  [default: as the images are]")] = None,
     no_crop: Annotated[bool, Opt("--no-crop", help="Squash to the size instead of cutting the centre out.")] = False,
     layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
+    features: Annotated[
+        str | None,
+        Opt(metavar="FILE", help="Group these vectors of the images: .npz, .npy, .csv or .parquet, joined by name."),
+    ] = None,
     strict: Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")] = False,
     settings: Annotated[
         list[str] | None,
@@ -69,6 +73,7 @@ def cluster(
             color=color,
             crop=not no_crop,
             layout=layout,
+            features=features,
             strict=strict,
             settings=settings or [],
             like=like,

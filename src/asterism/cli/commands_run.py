@@ -36,6 +36,9 @@ def predict(
         ),
     ],
     out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
+    features: Annotated[
+        str | None, Opt(metavar="FILE", help="Vectors of the images, where the run was made from such.")
+    ] = None,
     layout: Layout = None,
     strict: Strict = False,
     device: Device = "auto",
@@ -49,7 +52,7 @@ def predict(
     fitted = open_run(run, device)
     clusterer = fitted.clusterer
     check_writable(out, is_labels, overwrite)
-    source = open_new_images(fitted, images, layout, strict)
+    source = open_new_images(fitted, images, layout, strict, features)
     labels, confidence = clusterer.predict_with_confidence(source)
     write_labels(out, source.names, labels, confidence)
     say(f"{counted(len(labels), 'image')} in {counted(len(set(labels.tolist())), 'group')}: {out}")

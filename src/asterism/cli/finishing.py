@@ -87,7 +87,7 @@ def export_run(
     InputError, MissingDataError, RunError, StorageError
     """
     labels = run.clusterer.labels_ if groups is None else groups
-    if run.content["images"].get("is_table"):
+    if run.content["images"].get("is_table") and not run.origin.get("features"):
         raise InputError("there are no images to export: this run was made from vectors")
     names = images.names if images is not None else run.names
     files = files_of(run.origin.get("source"))

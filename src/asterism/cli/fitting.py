@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from asterism.cli.advising import numbered
+from asterism.cli.advising import FOR_THE_EYE, numbered
 from asterism.cli.choosing import settled
 from asterism.cli.exits import Interrupted
 from asterism.cli.export import check_export
@@ -131,10 +131,13 @@ def _go_on_alone() -> None:
 
 def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
     """Images and known labels, and the last checks before a run begins."""
-    plan.estimator._check_needs(plan.origin["source"])
+    vectors = plan.origin.get("features") is not None
+    if not vectors:
+        plan.estimator._check_needs(plan.origin["source"])
+    opening = FOR_THE_EYE if vectors else plan.estimator._opening
     asked = {key: value for key, value in plan.origin.items() if key != "source"}
     with decoding_bar(is_main_process() and not quiet) as progress:
-        images = open_images(plan.origin["source"], **{**plan.estimator._opening, **asked}, progress=progress)
+        images = open_images(plan.origin["source"], **{**opening, **asked}, progress=progress)
     if is_main_process() and not quiet:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
@@ -211,6 +214,7 @@ def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
         "size": parse_size(request.size),
         "color": request.color,
         "layout": request.layout,
+        "features": None if request.features is None else os.path.abspath(os.path.expanduser(request.features)),
         "crop": None if request.crop else False,
         "strict": request.strict or None,
     }

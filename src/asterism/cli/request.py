@@ -20,6 +20,7 @@ class Request:
     color: str | None = None
     crop: bool = True
     layout: str | None = None
+    features: str | None = None
     strict: bool = False
     settings: list[str] = field(default_factory=list)
     like: Path | None = None

@@ -160,7 +160,9 @@ def open_run(path: Path, device: str = "auto", images: str | None = None) -> Fit
     return run
 
 
-def open_new_images(run: FittedRun, images: str, layout: str | None = None, strict: bool = False) -> ImageSource:
+def open_new_images(
+    run: FittedRun, images: str, layout: str | None = None, strict: bool = False, features: str | None = None
+) -> ImageSource:
     """Open other images as the run's own were opened: same size, same colour.
 
     Raises
@@ -186,6 +188,7 @@ def open_new_images(run: FittedRun, images: str, layout: str | None = None, stri
                 layout=layout,
                 strict=strict,
                 white=white,
+                features=features,
                 progress=progress,
             )
     except InputError:

@@ -34,6 +34,11 @@ def open_npy(path: str, options: Options) -> ImageSource:
     StorageError
         If the machine, not the file, is in trouble.
     """
+    return open_array(read_array(path), options, os.path.abspath(path), name=f"{os.path.basename(path)!r}")
+
+
+def read_array(path: str) -> np.ndarray:
+    """The array of an ``.npy`` file; errors as in `open_npy`."""
     is_large = os.path.getsize(path) > min(MAPPED_BYTES, memory_budget())
     mmap_mode: Literal["r"] | None = "r" if is_large else None
     try:
@@ -47,7 +52,19 @@ def open_npy(path: str, options: Options) -> ImageSource:
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")
-    return open_array(array, options, os.path.abspath(path), name=f"{os.path.basename(path)!r}")
+    return array
+
+
+def read_archive(path: str) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz`` file; errors as in `open_npz`."""
+    try:
+        _check_archive(path)
+        with retry(lambda: np.load(path, allow_pickle=False), path) as archive:
+            return {key: archive[key] for key in archive.files}
+    except Exception as error:  # see `open_npz`
+        if is_machine_error(error):
+            raise StorageError(f"{path!r} cannot be read: {_one_line(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an .npz file: {_one_line(error)}") from error
 
 
 def open_npz(path: str, options: Options, source: str | None = None, split: int | None = None) -> ImageSource:

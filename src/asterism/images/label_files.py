@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from asterism.errors import InputError, MissingDataError
 
 PATH_WORDS = frozenset(
@@ -169,6 +171,12 @@ def _checked(rows: list[Row], shown: str, names: frozenset[str]) -> list[Row]:
 
 
 # ------------------------------------------------------------------------------------------------ paths that agree
+
+
+def match_paths(names: Sequence[str], listed: Sequence[str]) -> np.ndarray:
+    """Which of the listed paths each image is: (N,) int64, −1 for none. They may be written as those of labels are."""
+    found = _match(names, [(path, str(i)) for i, path in enumerate(listed)]).labels
+    return np.array([-1 if one is None else int(one) for one in found], np.int64)
 
 
 def _match(names: Sequence[str], rows: list[Row]) -> Matched:

@@ -23,6 +23,7 @@ from asterism.images.paths import Listing, as_paths, list_images, list_paths
 from asterism.images.shard_names import is_pattern, is_shard, is_shards
 from asterism.images.shards import open_listed_shards, open_shards
 from asterism.images.source import ImageSource
+from asterism.images.vectors import with_features
 
 _EXPECTED = "a folder of images, a list or pattern of files, an .npz or .npy file, .tar shards, or data:NAME"
 
@@ -37,6 +38,7 @@ def open_images(
     strict: bool = False,
     photo_side: int | None = None,
     white: float | tuple[int | None, float | None] | None = None,
+    features: Any = None,
     progress: Progress | None = None,
 ) -> ImageSource:
     """Open images, whatever they are.
@@ -66,6 +68,9 @@ def open_images(
     white : float or (int, float), optional
         What is white in files of more than 8 bits, as 4095; a pair tells it of integers and of floats. By default the
         brightest pixel of all files of a folder tells, and a warning says what was taken.
+    features : path or array of shape (N, D), optional
+        Vectors of these images, which are grouped in their stead: an ``.npz``, ``.npy``, ``.csv`` or ``.parquet`` file,
+        joined by the images' names. The images are for page and export.
     progress : callable, optional
         ``progress(what, done, total)`` is called while files are looked at and decoded.
 
@@ -84,6 +89,11 @@ def open_images(
         If the images fit neither into memory nor into the cache folder.
     """
     options = Options.checked(size, color, crop, layout, strict, photo_side, white, progress)
+    opened = _opened(X, options)
+    return opened if features is None else with_features(opened, features)
+
+
+def _opened(X: Any, options: Options) -> ImageSource:
     if isinstance(X, ImageSource):
         return X
     paths = as_paths(X)
@@ -127,7 +137,7 @@ def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> Image
         raise InputError("these images came from memory, not from a file: pass them again")
     if as_paths(source) is None:
         raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
-    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white")
+    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white", "features")
     return open_images(source, **{key: origin[key] for key in known if key in origin}, progress=progress)
 
 

@@ -42,6 +42,8 @@ class ImageSource:
         What `batch` divides the pixels by; by default uint8 by 255, and floats by nothing.
     full_scale : float
         What the integers that were given had for white: 255, or more where they had more than 8 bits.
+    pictures : ImageSource or None
+        Of vectors, the N images that they are of, for the eye.
     """
 
     pixels: torch.Tensor
@@ -53,6 +55,7 @@ class ImageSource:
     is_table: bool = False
     white: float | None = None
     full_scale: float = 255.0
+    pictures: ImageSource | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -129,17 +132,30 @@ class ImageSource:
             names=[self.names[i] for i in chosen],
             labels=None if self.labels is None else self.labels[chosen],
             origin={"source": None},
+            pictures=None if self.pictures is None else self.pictures.subset(indices),
         )
 
     def part(self, start: int, stop: int) -> ImageSource:
         """The images from ``start`` to ``stop``, sharing their pixels with this source."""
         labels = None if self.labels is None else self.labels[start:stop]
         return replace(
-            self, pixels=self.pixels[start:stop], names=self.names[start:stop], labels=labels, origin={"source": None}
+            self,
+            pixels=self.pixels[start:stop],
+            names=self.names[start:stop],
+            labels=labels,
+            origin={"source": None},
+            pictures=None if self.pictures is None else self.pictures.part(start, stop),
         )
+
+    @property
+    def for_the_eye(self) -> ImageSource:
+        """The pictures, where these are vectors of such; else the images themselves."""
+        return self if self.pictures is None else self.pictures
 
     def thumbnail(self, index: int) -> np.ndarray:
         """One image as uint8 (H, W) or (H, W, 3) for the eye; float pixels are stretched to their own range."""
+        if self.pictures is not None:
+            return self.pictures.thumbnail(index)
         image = self.pixels[index].cpu()
         if image.dtype != torch.uint8:
             low, high = image.min(), image.max()

@@ -88,15 +88,15 @@ class Material:
         """Whether there is anything for the eye: vectors are no pictures."""
         if self.images is None:
             return self.kept is not None and bool(self.kept.stacks)
-        return not self.images.is_table
+        return not self.images.for_the_eye.is_table
 
     def sprites(self, indices: np.ndarray, side: int) -> Sprites | None:
         """Pictures of images, of at most ``side`` pixels; None where there are none."""
         if self.kept is not None and (kept := self.kept.sprites(indices, side, exact=self.images is not None)):
             return kept
-        if self.images is None or self.images.is_table:
+        if self.images is None or self.images.for_the_eye.is_table:
             return None
-        return make_sprites(self.images, indices, side)
+        return make_sprites(self.images.for_the_eye, indices, side)
 
     @cached_property
     def sizes(self) -> np.ndarray:

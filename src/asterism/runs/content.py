@@ -124,7 +124,7 @@ def _is_origin(value: Any) -> bool:
     return named and all(_is_plain(value.get(name), 1) for name in _OPTIONS)
 
 
-_OPTIONS = frozenset(field.name for field in fields(Options))
+_OPTIONS = frozenset({"features", *(field.name for field in fields(Options))})
 
 
 def _is_skipped(value: Any) -> bool:

@@ -1,0 +1,163 @@
+"""Vectors of pictures: features that were computed elsewhere, joined with the images that they are of."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from asterism.errors import AsterismError, InputError, MissingDataError
+from asterism.files import csv_plain
+from asterism.images.arrays import open_array
+from asterism.images.files import read_archive, read_array
+from asterism.images.label_files import PATH_WORDS, match_paths
+from asterism.images.options import Options
+from asterism.images.source import ImageSource
+
+ENDINGS = (".npz", ".npy", ".csv", ".parquet")
+VECTOR_KEYS = ("features", "embeddings", "vectors", "X", "x", "data", "arr_0")
+
+Table = tuple[np.ndarray, list[str] | None]  # (M, D), and the name of each row
+
+
+def with_features(pictures: ImageSource, features: Any) -> ImageSource:
+    """Vectors to be grouped, and the pictures that they are of, for the eye.
+
+    Parameters
+    ----------
+    pictures : ImageSource
+        N images.
+    features : path or array of shape (M, D)
+        ``.npz`` (``features``, and ``names`` or ``paths``), ``.npy`` (with ``FILE.names.csv`` beside it, or none),
+        ``.csv`` or ``.parquet`` (a column of paths, the others numbers). Rows are joined with images by their names;
+        where there are none, they must be as many, and in order.
+
+    Returns
+    -------
+    ImageSource
+        A table of N vectors with the names, the labels and the origin of the pictures.
+
+    Raises
+    ------
+    InputError, MissingDataError
+        If the features cannot be read, or an image has none.
+    """
+    path = os.path.abspath(os.path.expanduser(features)) if isinstance(features, (str, os.PathLike)) else None
+    called = "features" if path is None else repr(os.path.basename(path))
+    rows, names = (np.asarray(features), None) if path is None else read_vectors(path)
+    if rows.ndim != 2:
+        raise InputError(f"{called} has shape {rows.shape}; expected one vector an image, (N, D)")
+    if names is not None:
+        rows = rows[_rows_of(pictures.names, names, called)]
+    elif len(rows) != len(pictures):
+        raise InputError(
+            f"{called} has {len(rows)} rows without names, and there are {len(pictures)} images: add names"
+        )
+    table = open_array(np.ascontiguousarray(rows), Options(layout="ND"), name=called)
+    origin = {**pictures.origin, "features": path} if path is not None else {"source": None}
+    return replace(
+        table,
+        names=pictures.names,
+        labels=pictures.labels,
+        label_names=pictures.label_names,
+        skipped=pictures.skipped,
+        origin=origin,
+        pictures=pictures,
+    )
+
+
+def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray:
+    """Row of each image, (N,)."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{called} has two rows for {twice[:200]!r}: give one an image")
+    found = match_paths(images, names)
+    if (found < 0).any():
+        lacking = images[int((found < 0).argmax())]
+        raise InputError(
+            f"{called} has no row for {int((found < 0).sum())} of {len(images)} images; without one: "
+            f"{lacking[:200]!r}; rows: {names[0][:200]!r}"
+        )
+    return found
+
+
+def read_vectors(path: str) -> Table:
+    """Vectors of a file, and the names of their images if it has them.
+
+    Raises
+    ------
+    InputError, MissingDataError
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in ENDINGS:
+        raise InputError(f"features {path!r} must end in one of {', '.join(ENDINGS)}")
+    if not os.path.isfile(path):
+        raise MissingDataError(f"features {path!r} does not exist")
+    read = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".parquet": _read_parquet}[ending]
+    try:
+        return read(path)
+    except AsterismError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"features {path!r} cannot be read: {' '.join(str(error)[:300].split())}") from error
+
+
+def _read_npz(path: str) -> Table:
+    arrays = read_archive(path)
+    tables = [key for key, value in arrays.items() if value.ndim == 2 and value.dtype.kind in "fiu"]
+    key = next((key for key in VECTOR_KEYS if key in tables), tables[0] if len(tables) == 1 else None)
+    if key is None:
+        raise InputError(f"features {path!r} needs a key 'features' of shape (N, D); it holds {', '.join(arrays)}")
+    names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS | {"names"}), None)
+    return arrays[key], None if names is None else _texts(names.tolist(), len(arrays[key]), path)
+
+
+def _read_npy(path: str) -> Table:
+    rows, beside = read_array(path), os.path.splitext(path)[0] + ".names.csv"
+    if not os.path.isfile(beside):
+        return rows, None
+    with open(beside, newline="", encoding="utf-8") as lines:
+        names = [csv_plain(row[0]) for row in list(csv.reader(lines))[1:] if row]
+    return rows, _texts(names, len(rows), beside)
+
+
+def _read_csv(path: str) -> Table:
+    with open(path, newline="", encoding="utf-8-sig") as lines:
+        table = [row for row in csv.reader(lines) if row]
+    heads = [cell.strip().casefold() for cell in table[0]] if table else []
+    at = next((i for i, head in enumerate(heads) if head in PATH_WORDS | {"names"}), None)
+    body = table if at is None and all(_is_number(cell) for cell in table[0]) else table[1:]
+    if not body or any(len(row) != len(heads) for row in body):
+        raise InputError(f"features {path!r} has no rows of one length; expected a line path,f0,f1 and one an image")
+    rows = np.array([[float(cell) for i, cell in enumerate(row) if i != at] for row in body], np.float32)
+    return rows, None if at is None else [csv_plain(row[at]) for row in body]
+
+
+def _read_parquet(path: str) -> Table:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("a .parquet file needs pyarrow: pip install 'asterism-clustering[parquet]'") from error
+    columns = pyarrow.parquet.read_table(path).to_pydict()
+    at = next((name for name in columns if name.casefold() in PATH_WORDS | {"names"}), None)
+    others = [np.array(values, np.float32) for name, values in columns.items() if name != at]
+    rows = others[0] if len(others) == 1 and others[0].ndim == 2 else np.stack(others, 1)  # one column of lists
+    return rows, None if at is None else _texts(columns[at], len(rows), path)
+
+
+def _texts(names: list[Any], n: int, path: str) -> list[str]:
+    if len(names) != n:
+        raise InputError(f"{path!r} holds {len(names)} names for {n} vectors")
+    return [str(name) for name in names]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
