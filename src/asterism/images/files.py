@@ -58,13 +58,13 @@ def read_array(path: str) -> np.ndarray:
 def read_archive(path: str) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz`` file; errors as in `open_npz`."""
     try:
-        _check_archive(path)
+        check_archive(path)
         with retry(lambda: np.load(path, allow_pickle=False), path) as archive:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # see `open_npz`
         if is_machine_error(error):
-            raise StorageError(f"{path!r} cannot be read: {_one_line(error)}") from error
-        raise InputError(f"{path!r} cannot be read as an .npz file: {_one_line(error)}") from error
+            raise StorageError(f"{path!r} cannot be read: {one_line(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an .npz file: {one_line(error)}") from error
 
 
 def open_npz(path: str, options: Options, source: str | None = None, split: int | None = None) -> ImageSource:
