@@ -30,7 +30,7 @@ def test_many_small_groups_are_not_taken_for_few():
     """Two heaps of twenty groups each: stability and silhouette would say 2 (old advice did)."""
     rng = np.random.default_rng(0)
     heaps = np.repeat([-30.0, 30.0], 20)[:, None] * np.eye(8)[0]
-    X = (heaps + rng.normal(size=(40, 8)) * 2)[:, None] + 0.2 * rng.normal(size=(40, 30, 8))
+    X = (heaps + rng.normal(size=(40, 8)) * 2)[:, None] + 0.2 * rng.normal(size=(40, 16, 8))
     found = suggest_k(X.reshape(-1, 8))
     assert found.ks[int(found.silhouette.argmax())] == 2
     assert 34 <= found.k <= 44
@@ -44,7 +44,7 @@ def test_a_graph_with_more_neighbours_than_its_groups_have_members_does_not_coun
 
 
 def test_without_groups_it_says_that_it_does_not_know():
-    found = suggest_k(np.random.default_rng(0).normal(size=(1000, 8)))
+    found = suggest_k(np.random.default_rng(0).normal(size=(600, 8)))
     assert found.stability.max() < 0.7
     assert found.sentence.startswith("unsure: between") and found.high > 1.5 * found.low
 
@@ -93,10 +93,10 @@ def test_near_copies_are_no_groups_but_where_there_are_no_others(noise):
     assert suggest_k(copied(rng.random((20, 40)), 25)).k == 20
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1e6])
-def test_the_number_of_groups_knows_no_unit(scale):
+def test_the_number_of_groups_knows_no_unit():
     X = blobs(6, 50)
-    assert suggest_k((X * scale).astype(np.float32)).answers == suggest_k(X.astype(np.float32)).answers
+    one, small, large = (suggest_k((X * scale).astype(np.float32)).answers for scale in (1, 1e-20, 1e6))
+    assert small == one and large == one
 
 
 def run(*args):
