@@ -33,6 +33,9 @@ DBC_TRAINING = Training(
 class DBC(SoftClusterer):
     """Discriminatively boosted clustering on a fully convolutional auto-encoder.
 
+    An auto-encoder learns features, which are grouped. Then its encoder learns to be surer of each image's group,
+    beginning with those that it is sure of already.
+
     Parameters
     ----------
     n_clusters : int, default=8

@@ -23,6 +23,9 @@ from asterism.training import Training
 class DEC(SoftClusterer):
     """Deep embedded clustering.
 
+    A stacked auto-encoder learns features, k-means groups them, and then encoder and centers learn together to be
+    surer.
+
     Parameters
     ----------
     n_clusters : int, default=8

@@ -107,6 +107,9 @@ class Clustering:
 class DeepCluster(ImageClusterer):
     """Cluster the features, learn the clusters, again and again.
 
+    Each round groups the network's features by k-means and trains the network to tell these groups apart. What is
+    wanted is the network; ask for about ten times as many groups as there are kinds of image.
+
     Parameters
     ----------
     n_clusters : int, default=100

@@ -98,6 +98,9 @@ class Embedding(nn.Module):
 class DeepClusterV2(ImageClusterer):
     """DeepCluster with centroids as classifier, a memory bank and multi-crop.
 
+    An image's crops learn to find the centroid of the image's group. Features of the last epoch are kept, so that
+    grouping needs no pass of its own.
+
     Parameters
     ----------
     n_clusters : int, default=100

@@ -73,7 +73,9 @@ def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
 
 
 class FCN(PretrainedClusterer):
-    """Group-sparse NMF on a pre-trained network, fine-tuned without labels: for photographs, better groups in minutes.
+    """Group-sparse NMF on a pre-trained network, fine-tuned without labels if asked.
+
+    Features are written as sums of few common parts, none of them negative, and images with the same parts are grouped.
 
     Parameters
     ----------

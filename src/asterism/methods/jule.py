@@ -37,6 +37,9 @@ from asterism.training.triplets import TripletLoss
 class JULE(ImageClusterer):
     """Joint unsupervised learning of representations and clusters.
 
+    Many small clusters of near images come first. Then two steps take turns: a network learns to hold images of a
+    cluster together, and clusters that are near by its features are merged, until ``n_clusters`` are left.
+
     Parameters
     ----------
     n_clusters : int, default=8

@@ -111,6 +111,9 @@ class Head(Representation):
 class TEMI(PretrainedClusterer):
     """Self-distillation of small heads over nearest neighbours in a pre-trained network's features.
 
+    The network is frozen. A small layer on its features learns that an image and one of its near neighbours belong to
+    the same group.
+
     Parameters
     ----------
     n_clusters : int, default=8
