@@ -86,7 +86,11 @@ def test_the_front_page():
 def test_nothing_cites_what_is_not_here():
     notes = "FA" + "CTS"  # of the founders, on the papers: what a reader needs of them is docs/papers
     root = DOCS.parent
-    files = [path for room in ("src", "papers", "docs", "tests", "examples", "benchmarks") for path in (root / room).rglob("*")]
+    files = [
+        path
+        for room in ("src", "papers", "docs", "tests", "examples", "benchmarks")
+        for path in (root / room).rglob("*")
+    ]
     texts = [path for path in (*files, *root.glob("*.*")) if path.suffix in {".py", ".md", ".cff", ".toml", ".svg"}]
     assert len(texts) > 200
     cited = re.compile(r"docs/papers/[a-z-]+\.md")
