@@ -1,9 +1,11 @@
 """Pre-trained networks: the layer that is found, what belongs to the weights, and the cache of features."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -105,7 +107,13 @@ def test_known_weights_are_turned(data_dir):
     [
         (Backbone("alexnet"), (3, 64, 64), MissingDataError, "alexnet are not.*https://.*alexnet.pth.*dbc"),
         (Backbone(NET, weights="nowhere.pth"), (3, 64, 64), MissingDataError, "backbone.weights='nowhere.pth'"),
-        (Backbone("squeezenet"), (3, 64, 64), MissingDependencyError, "squeezenet1_.*pip install timm"),
+        (Backbone("squeezenet"), (3, 64, 64), InputError, "neither torchvision nor timm; did you mean 'squeezenet1_"),
+        (Backbone("squeezenet", size=16), (3, 64, 64), InputError, "neither torchvision nor timm"),
+        (Backbone("qqqqqqq"), (3, 64, 64), InputError, "asterism backbones lists"),
+        (Backbone("vit_tiny_patch16_224.none"), (3, 64, 64), InputError, "weights called augreg.*not 'none'"),
+        (Backbone("vit_tiny_patch16_224"), (3, 64, 64), MissingDataError, "ASTERISM_OFFLINE.*weights/vit_tiny"),
+        (Backbone("hf:owner/name"), (3, 64, 64), MissingDependencyError, r"pip install 'asterism-clustering\[hf\]'"),
+        (Backbone("open_clip:ViT-B-32"), (3, 64, 64), MissingDependencyError, r"\[open_clip\]"),
         (Backbone(NET), (4, 64, 64), InputError, "1 or 3 channels; got 4"),
         (Backbone(NET, mean=[0.5]), (3, 64, 64), InputError, "backbone.mean=.*3 numbers"),
     ],
@@ -114,7 +122,9 @@ def test_what_cannot_be_used_is_one_line(backbone, shape, error, words, monkeypa
     monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("ASTERISM_OFFLINE", "1")
-    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     if backbone.mean is not None:
         backbone.weights = weights
     with pytest.raises(error, match=words) as raised:
@@ -164,3 +174,162 @@ def test_a_cache_that_cannot_be_written_costs_no_run(weights, photos, monkeypatc
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "file"))
     network = Backbone(NET, weights=weights, size=64).build(photos.shape)
     assert cached_extract(network, photos, Runtime("cpu")).shape == (5, 512)
+
+
+# ---------------------------------------------------------------- timm, transformers, open_clip
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A machine with a folder for weights, and nothing else."""
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def drawn(name, **given):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return timm.create_model(name, **given).eval()
+
+
+@pytest.mark.parametrize(("name", "size"), [("test_vit", None), ("test_vit", 96), ("test_convnext", 64)])
+def test_a_model_of_timm_gives_what_timm_gives(alone, name, size):
+    whole = drawn(name)  # with its classifier, at its own size
+    save_file(whole.state_dict(), alone / f"{name}.safetensors")
+    network = Backbone(name, size=size).build((3, 64, 64))
+    side = size or whole.pretrained_cfg["input_size"][-1]
+    assert network.input_shape == (3, side, side)
+    assert network.prepare.bicubic == (whole.pretrained_cfg["interpolation"] == "bicubic")
+    assert network.prepare.mean.flatten().tolist() == pytest.approx(whole.pretrained_cfg["mean"])
+    images = torch.rand(2, 3, side, side)
+    prepared = (images - network.prepare.mean) / network.prepare.std
+    if "vit" in name and size is not None:
+        whole.set_input_size((side, side))  # resamples its positions
+    with torch.no_grad():
+        expected = whole.forward_head(whole.forward_features(prepared), pre_logits=True)
+        torch.testing.assert_close(network(images), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_dinov2_is_computed_at_224_pixels_unless_another_size_is_asked_for(alone):
+    name = "vit_small_patch14_dinov2.lvd142m"
+    file = alone / f"{name}.safetensors"
+    save_file(drawn(name, num_classes=0).state_dict(), file)  # with positions for 37 patches a side
+    network = Backbone().build((3, 64, 64))  # the first of those that are here
+    assert network.input_shape == (3, 224, 224) and network.body.pos_embed.shape == (1, 257, 384)
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 384)
+    assert Backbone(name, weights=str(file), size=112).build((3, 64, 64)).body.pos_embed.shape == (1, 65, 384)
+
+
+def test_the_default_size_of_a_network_is_no_part_of_the_name(alone):
+    for size in (None, 224):
+        assert construct("vit_small_patch14_dinov2.lvd142m", size)[1]["size"] == 224
+    with pytest.raises(InputError, match="cannot take images of 96 pixels a side .*leave backbone.size out"):
+        Backbone("maxvit_t", size=96).build((3, 96, 96), pretrained=False)
+
+
+def test_weights_of_another_timm_model_are_refused(alone):
+    save_file(drawn("test_convnext").state_dict(), alone / "test_vit.safetensors")
+    with pytest.raises(InputError, match="are not those of test_vit") as raised:
+        Backbone("test_vit").build((3, 64, 64))
+    assert "\n" not in str(raised.value)
+
+
+def test_weights_in_the_cache_of_hugging_face_are_found(alone, tmp_path, monkeypatch):
+    folder = tmp_path / "hub" / "hub" / "models--timm--test_vit.r160_in1k" / "snapshots" / "0a1b"
+    folder.mkdir(parents=True)
+    save_file(drawn("test_vit").state_dict(), folder / "model.safetensors")
+    for name in ("test_vit.r160_in1k", "test_vit"):
+        assert Backbone(name).build((3, 64, 64)).input_shape == (3, 160, 160)
+        assert weights_module.find_weights(name) == folder / "model.safetensors"
+
+
+class Answer(SimpleNamespace):
+    pass
+
+
+class HubModel(torch.nn.Module):
+    """What transformers gives: outputs with names, a dense pooler that weights of self-supervision leave untrained."""
+
+    def __init__(self, dense):
+        super().__init__()
+        self.embed = torch.nn.Conv2d(3, 4, 16, stride=16)
+        self.pooler = torch.nn.Module()
+        if dense:
+            self.pooler.dense = torch.nn.Linear(4, 4)
+
+    def forward(self, pixel_values, interpolate_pos_encoding=False):
+        tokens = self.embed(pixel_values).flatten(2).transpose(1, 2)
+        return Answer(last_hidden_state=tokens, pooler_output=tokens.max(1).values)
+
+
+class Hub:
+    """Stands for transformers: one model in the cache, others nowhere."""
+
+    def __init__(self, model):
+        def loading(found):
+            def load(source, **_):
+                if source != "owner/here":
+                    raise OSError(f"{source} is not a local folder")
+                return found
+
+            return SimpleNamespace(from_pretrained=load, from_config=lambda config: model)
+
+        looks = Answer(image_mean=[0.1, 0.2, 0.3], image_std=[1, 1, 1], crop_size={"height": 48}, resample=3)
+        self.AutoModel, self.AutoImageProcessor = loading(model), loading(looks)
+        self.AutoConfig = loading(Answer(image_size=48))
+        quiet = dict.fromkeys(("disable_progress_bar", "enable_progress_bar", "set_verbosity_error"), lambda: None)
+        self.logging = SimpleNamespace(get_verbosity=lambda: 1, set_verbosity=lambda level: None, **quiet)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_model_of_hugging_face_is_a_backbone(alone, monkeypatch, dense):
+    model = HubModel(dense)
+    monkeypatch.setitem(sys.modules, "transformers", Hub(model))
+    network = Backbone("hf:owner/here").build((3, 64, 64))
+    assert network.input_shape == (3, 48, 48) and network.prepare.bicubic
+    assert network.prepare.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    images = torch.rand(2, 3, 48, 48)
+    out = model(network.prepare(images))
+    torch.testing.assert_close(network(images), out.last_hidden_state[:, 0] if dense else out.pooler_output)
+    with pytest.raises(MissingDataError, match="ASTERISM_OFFLINE.*huggingface.co/owner/away.*consent") as raised:
+        Backbone("hf:owner/away").build((3, 64, 64))
+    assert "\n" not in str(raised.value)
+
+
+class FakeOpenClip:
+    """Stands for open_clip: one model and two tags."""
+
+    def list_models(self):
+        return ["ViT-T-16"]
+
+    def list_pretrained_tags_by_model(self, model):
+        return ["one", "two"]
+
+    def get_pretrained_cfg(self, model, tag):
+        return {"hf_hub": "owner/ViT-T-16/", "mean": (0.1, 0.2, 0.3), "std": (1, 1, 1), "quick_gelu": True}
+
+
+def test_a_model_of_open_clip_is_named_with_its_tag(alone, monkeypatch):
+    fake = FakeOpenClip()
+    visual = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 16, stride=16), torch.nn.Flatten())
+    visual.image_size = (32, 32)
+    fake.create_model = lambda *_, **__: SimpleNamespace(visual=visual)
+    fake.load_checkpoint = lambda whole, path: loaded.append(path)
+    loaded = []
+    monkeypatch.setitem(sys.modules, "open_clip", fake)
+    file = alone / "open_clip-ViT-T-16-two.safetensors"
+    file.touch()
+    network = Backbone("open_clip:ViT-T-16/two").build((3, 64, 64))
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 16) and loaded == [str(file)]
+    for name, words in (
+        ("open_clip:ViT-T-17/one", "no model 'ViT-T-17'; did you mean ViT-T-16"),
+        ("open_clip:ViT-T-16", "TAG is one of one, two"),
+        ("open_clip:ViT-T-16/three", "TAG is one of one, two"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Backbone(name).build((3, 64, 64))
+    with pytest.raises(MissingDataError, match="owner/ViT-T-16/resolve/main/open_clip_model.safetensors"):
+        Backbone("open_clip:ViT-T-16/one").build((3, 64, 64))

@@ -18,7 +18,8 @@ from asterism.cli import app, choosing
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import fetch
 from asterism.networks import Backbone
-from asterism.networks.weights import PAPERS, PREFERRED, construct, default_network, find_weights
+from asterism.networks.recommended import PREFERRED, RECOMMENDED, TO_FETCH, default_network, seconds_for
+from asterism.networks.weights import PAPERS, address, construct, find_weights
 
 SMALL = ("squeezenet1_0", "squeezenet1_1")  # of the preferred ones
 
@@ -54,19 +55,27 @@ def give(folder, *names):
 
 
 def test_the_default_is_the_first_of_the_preferred_whose_weights_are_here(machine, tmp_path):
-    assert default_network() == PAPERS == "vgg16"
+    assert default_network() == TO_FETCH == "vit_small_patch14_dinov2.lvd142m" and PAPERS == "vgg16"
     for name in reversed(PREFERRED):
         (machine / f"{name}.safetensors").touch()
         assert default_network() == name
-    (machine / f"{PREFERRED[0]}.safetensors").unlink()
     hub = tmp_path / "torch" / "hub" / "checkpoints"
     hub.mkdir(parents=True)
+    for name in PREFERRED:
+        (machine / f"{name}.safetensors").unlink(missing_ok=True)
     (hub / "resnet50-0000.pth").touch()  # of another training: not the weights that are meant
-    assert default_network() == "vgg16"
+    assert default_network() == TO_FETCH
     (hub / "resnet50-11ad3fa6.pth").touch()
     assert default_network() == "resnet50"
     assert Backbone("alexnet").network == "alexnet" and Backbone(weights="vgg.pth").network == PAPERS
     assert find_weights("**") is None
+
+
+def test_the_table_says_what_libraries_say():
+    for one in RECOMMENDED:
+        assert address(one.name).endswith(one.file or f"timm/{one.name}/resolve/main/model.safetensors"), one.name
+        assert one.seconds > 0 and seconds_for(one.name, 2000) <= 2 * one.seconds
+    assert seconds_for("another", 10) is None
 
 
 def test_methods_and_auto_agree_on_it(machine, photos, tmp_path):
@@ -96,10 +105,11 @@ def test_missing_weights_are_told_before_photographs_are_decoded(photos, monkeyp
         raise AssertionError("decoded")
 
     monkeypatch.setattr(method, "_open", decoded)
-    with pytest.raises(MissingDataError, match="vgg16") as raised:
+    with pytest.raises(MissingDataError, match="dinov2") as raised:
         method(2).fit(str(photos))
     said = str(raised.value)
-    assert "https://download.pytorch.org/models/vgg16" in said and "weights/vgg16.pth" in said.replace("\\", "/")
+    assert f"https://huggingface.co/timm/{TO_FETCH}/" in said
+    assert f"weights/{TO_FETCH}.safetensors" in said.replace("\\", "/")
     assert "backbone.weights=FILE" in said and "dbc" in said and "\n" not in said
 
 

@@ -10,10 +10,12 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,8 @@ from asterism.files import replacing
 from asterism.images.catalogue import FETCHABLE
 from asterism.images.locations import OFFLINE
 
-SILENCE = 20.0  # seconds without an answer, or a further byte
+ANSWER = 10.0  # seconds until a server must have answered: names that nobody resolves and lines that swallow all
+SILENCE = 20.0  # seconds without a further byte
 PATIENCE = 1800.0  # seconds that a file may take
 
 logger = logging.getLogger(__name__)
@@ -41,8 +44,10 @@ def check_online() -> None:
             raise OSError(f"{name} is set: nothing is fetched")
 
 
-def download(url: str, path: Path, digest: str = "") -> None:
+def download(url: str, path: Path, digest: str = "", token: str | None = None) -> None:
     """Fetch a file whole or not at all. A network that is absent, silent or slow ends it, it does not hang.
+
+    On a terminal a bar shows how much has come.
 
     Parameters
     ----------
@@ -51,25 +56,30 @@ def download(url: str, path: Path, digest: str = "") -> None:
         Where it is to lie.
     digest : str, default=""
         What its SHA-256 begins with.
+    token : str, optional
+        Shown to the server of ``url``, and to no other that it sends us to.
 
     Raises
     ------
     OSError
-        If it cannot be had: no connection, nothing for `SILENCE` seconds, not whole after `PATIENCE` seconds, another
-        file than expected, or fetching is not permitted.
+        If it cannot be had: no answer within `ANSWER` seconds, nothing for `SILENCE` seconds, not whole after
+        `PATIENCE` seconds, another file than expected, or fetching is not permitted.
     """
     check_online()
     seen, size, end = hashlib.sha256(), 0, time.monotonic() + PATIENCE
     request = urllib.request.Request(url, headers={"User-Agent": "asterism"})
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=SILENCE) as answer, replacing(path) as part:
+        with answered(request) as answer, replacing(path) as part:
             expected = int(answer.headers.get("Content-Length") or 0)
             logger.info("fetching %s%s", url, f" ({expected / 1e6:.0f} MB)" if expected else "")
-            with open(part, "wb") as file:
+            with open(part, "wb") as file, _bar(expected) as show:
                 while block := _read(answer, end):
                     file.write(block)
                     seen.update(block)
                     size += len(block)
+                    show(size)
             if (expected and size != expected) or not seen.hexdigest().startswith(digest):
                 raise _BrokenOffError("what came is not the whole file")
     except (_BrokenOffError, http.client.HTTPException) as error:
@@ -78,6 +88,39 @@ def download(url: str, path: Path, digest: str = "") -> None:
 
 class _BrokenOffError(Exception):
     """Trouble of the network, where an OSError would be taken for the disk's."""
+
+
+def answered(request: urllib.request.Request) -> Any:
+    """What a server answers, within `ANSWER` seconds: a name may have many addresses, and each would be waited for."""
+    came: list[Any] = []
+
+    def ask() -> None:
+        try:
+            came.append(urllib.request.urlopen(request, timeout=SILENCE))
+        except Exception as error:
+            came.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER)
+    if not came:
+        raise OSError(f"no answer within {ANSWER:.0f} seconds")
+    if isinstance(came[0], Exception):
+        raise came[0]
+    return came[0]
+
+
+@contextlib.contextmanager
+def _bar(expected: int) -> Iterator[Callable[[int], None]]:
+    """What shows how many bytes have come, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("fetching", total=expected or None)
+        yield lambda size: bar.update(task, completed=size)
 
 
 def _read(answer: http.client.HTTPResponse, end: float) -> bytes:

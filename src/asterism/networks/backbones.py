@@ -1,5 +1,5 @@
-"""Pre-trained networks as feature extractors: any model of torchvision or timm, its weights, and the preprocessing that
-belongs to them.
+"""Pre-trained networks as feature extractors: any model of torchvision, timm, transformers or open_clip, its weights, and
+the preprocessing that belongs to them.
 
 The classifier is taken off, so that a network gives what its last layer was handed: VGG-16's fc7 after its ReLU (the
 FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rectified maps averaged over their places.
@@ -17,7 +17,9 @@ from torch.nn.functional import interpolate
 from asterism.errors import InputError
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
-from asterism.networks.weights import PAPERS, construct, default_network, load_weights
+from asterism.networks.recommended import default_network
+from asterism.networks.towers import Tower
+from asterism.networks.weights import IMAGENET, PAPERS, load_network
 from asterism.parameters import Each, Interval, Parameters
 
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
@@ -31,16 +33,18 @@ class Backbone(Parameters):
     Parameters
     ----------
     name : str, optional
-        A model of torchvision (``vgg16``, the paper's; ``resnet50``, ``mobilenet_v2``, ``squeezenet1_0`` …) or, with
-        the optional package timm, of timm (DINOv2 and CLIP towers, say). ``"pixels"`` is no network: vectors that were
+        A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` …), of timm (DINOv2:
+        ``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or
+        ``hf:FOLDER``) and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were
         computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. By
-        default the first of resnet50, vgg16, mobilenet_v2, resnet18, squeezenet1_0, squeezenet1_1 and alexnet whose
-        weights are on this machine; if none is, or ``weights`` are given, vgg16.
+        default the first of `asterism.networks.recommended.PREFERRED` whose weights are on this machine, else DINOv2-S,
+        which is fetched; where ``weights`` are given, vgg16.
     weights : path, optional
         A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
-        (``ASTERISM_DATA``), else what torchvision or timm distribute, from their cache or fetched into it.
+        (``ASTERISM_DATA``), else what is published, from the caches of torchvision and Hugging Face, or fetched.
     size : int, optional
-        Pixels a side that images are brought to; by default what the weights were trained with (224 mostly).
+        Pixels a side that images are brought to; by default what the weights were trained with (224 mostly), but 224
+        where that is 518 (DINOv2). Transformers take multiples of their patch, 14 or 16 mostly.
     turned : bool, optional
         Turn the input by 180 degrees; by default only for the one file of weights that is known to need it.
     mean, std : list of 3 numbers, optional
@@ -100,7 +104,7 @@ class Backbone(Parameters):
         MissingDataError
             If the weights are nowhere on this machine and cannot be fetched.
         MissingDependencyError
-            If the model is timm's and timm is not installed.
+            If the model is one of Hugging Face or open_clip and their package is not installed.
         """
         if self.name == "pixels" or shape[1:] == (1, 1):
             return Pixels(False)
@@ -112,11 +116,15 @@ class Backbone(Parameters):
                 "or backbone.name='pixels' for features of your own"
             )
         name = self.network
-        body, needs = construct(name)
-        if pretrained:
-            needs = load_weights(body, name, self.weights, needs)
-        wanted = {"size": self.size, "turned": self.turned, "mean": self.mean, "std": self.std}
-        network = PretrainedNetwork(body, **{**needs, **{k: v for k, v in wanted.items() if v is not None}})
+        body, needs = load_network(name, self.weights, self.size, pretrained)
+        wanted = {"turned": self.turned, "mean": self.mean, "std": self.std}
+        needs |= {key: value for key, value in wanted.items() if value is not None}
+        try:
+            network = PretrainedNetwork(body, **needs)
+        except (RuntimeError, AssertionError, ValueError) as error:  # its pass over noise
+            reason = " ".join(str(error).split())[:120]
+            usual = "; leave backbone.size out" if self.size is not None else ""
+            raise InputError(f"{name} cannot take images of {needs['size']} pixels a side ({reason}){usual}") from error
         return network.requires_grad_(False).eval()
 
 
@@ -129,11 +137,13 @@ class Preparation(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, size: int, turned: bool, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, size: int, turned: bool, mean: Sequence[float], std: Sequence[float], interpolation: str = "bilinear"
+    ) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise InputError(f"backbone.mean={mean}, backbone.std={std}: expected 3 numbers each, those of std above 0")
-        self.size, self.turned = size, turned
+        self.size, self.turned, self.bicubic = size, turned, interpolation == "bicubic"
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
 
@@ -143,19 +153,21 @@ class Preparation(nn.Module):
         return 3, self.size, self.size
 
     def get_extra_state(self) -> torch.Tensor:
-        """Size and turn."""
-        return torch.tensor([self.size, int(self.turned)])
+        """Size and turn, and a 1 where sizes change by cubic interpolation."""
+        return torch.tensor([self.size, int(self.turned), *([1] if self.bicubic else [])])
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Called by ``load_state_dict``."""
-        self.size, self.turned = int(state[0]), bool(state[1])
+        self.size, self.turned, self.bicubic = int(state[0]), bool(state[1]), len(state) > 2
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Prepared images."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)  # grey: the paper is silent; three equal channels
         if images.shape[2:] != (self.size, self.size):
-            images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+            mode = "bicubic" if self.bicubic else "bilinear"
+            images = interpolate(images, (self.size, self.size), mode=mode, antialias=True)
+            images = images.clamp(0, 1) if self.bicubic else images
         images = (images - self.mean) / self.std
         return images.flip(-1, -2) if self.turned else images
 
@@ -166,11 +178,13 @@ class PretrainedNetwork(nn.Module):
     Parameters
     ----------
     body : nn.Module
-        A classifier of torchvision, whose last layer with weights is taken off, or a tower of timm.
+        A classifier of torchvision, whose last layer with weights is taken off, or a tower of another library.
     size : int
     turned : bool
     mean, std : sequence of 3 floats
         See `Backbone`.
+    interpolation : {"bilinear", "bicubic"}
+        How images of another size are brought to theirs.
 
     Attributes
     ----------
@@ -186,11 +200,12 @@ class PretrainedNetwork(nn.Module):
         body: nn.Module,
         size: int = 224,
         turned: bool = False,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
+        mean: Sequence[float] = IMAGENET["mean"],
+        std: Sequence[float] = IMAGENET["std"],
+        interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
-        self.prepare = Preparation(size, turned, mean, std)
+        self.prepare = Preparation(size, turned, mean, std, interpolation)
         self.body, self.layer, self.is_non_negative = without_classifier(body, size)
 
     @property
@@ -228,7 +243,7 @@ def without_classifier(body: nn.Module, size: int) -> tuple[nn.Module, str, bool
     if not weighted:
         raise InputError(f"a {type(body).__name__} has no linear or convolutional layer and cannot be a backbone")
     parent, _, child = weighted[-1].rpartition(".")
-    if not hasattr(body, "pretrained_cfg"):  # timm's are made without a classifier
+    if not hasattr(body, "pretrained_cfg") and not isinstance(body, Tower):  # timm's are made without a classifier
         setattr(body.get_submodule(parent), child, nn.Identity())
     ran.clear()
     features = body(noise)

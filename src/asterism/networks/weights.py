@@ -1,13 +1,12 @@
-"""Models of torchvision and timm by name, and where their weights are found."""
+"""Models of torchvision, timm, transformers and open_clip by name, their preprocessing, and how their weights are had."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import os
-from collections.abc import Iterable
+import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,107 +14,162 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from asterism.errors import InputError, MissingDataError, MissingDependencyError
+from asterism.errors import InputError, MissingDataError
 from asterism.files import expanded
 from asterism.images.fetch import download
 from asterism.images.locations import data_folders
+from asterism.networks.recommended import file_name, known_network, recommended, stored_weights, torch_hub
+from asterism.networks.towers import HUGGING_FACE, OPEN_CLIP, OpenClip, hub, hub_url, hugging_face_tower
 
-Needs = dict[str, Any]  # size, turned, mean, std: what a model's weights want to see
+Needs = dict[str, Any]  # size, turned, mean, std, interpolation: what a model's weights want to see
 
 IMAGENET: Needs = {"size": 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PAPERS = "vgg16"  # FCN's network
-# Networks in the order in which the first is taken whose weights are on this machine.
-PREFERRED = ("resnet50", "vgg16", "mobilenet_v2", "resnet18", "squeezenet1_0", "squeezenet1_1", "alexnet")
 # Converted weights whose convolutions were left turned by 180 degrees: digest of the file -> the input is turned too.
 TURNED = {"c523724b2c27a99746fc3db6724a66b3"}  # mobilenet_v2.safetensors
+# DINOv2 is distributed for images of 518 pixels: eight times the work of 224, at which it was trained.
+LARGE, USUAL = 518, 224
 
 
-def known_network() -> str | None:
-    """The first of `PREFERRED` whose weights are on this machine."""
-    return next((name for name in PREFERRED if find_weights(name) is not None), None)
-
-
-def default_network() -> str:
-    """The network where none is named: `known_network`, or the paper's, whose weights then have to be fetched."""
-    return known_network() or PAPERS
-
-
-def construct(name: str) -> tuple[nn.Module, Needs]:
-    """A model without trained weights, and the input that its usual weights want.
-
-    Raises
-    ------
-    InputError
-        If neither torchvision nor timm has the name.
-    MissingDependencyError
-        If torchvision has not, and timm is not installed.
-    """
-    import torchvision.models as zoo
-
-    with torch.random.fork_rng(devices=[]):  # constructors draw from torch's global generator, which we leave alone
-        if name in zoo.list_models(module=zoo):
-            needs = dict(IMAGENET)
-            preset = zoo.get_model_weights(name)["DEFAULT"].transforms()
-            needs.update(size=preset.crop_size[0], mean=tuple(preset.mean), std=tuple(preset.std))
-            aside = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-            return zoo.get_model(name, weights=None, **aside), needs
-        timm = _timm(name, zoo.list_models(module=zoo))
-        model = timm.create_model(name, pretrained=False, num_classes=0)
-    about = model.pretrained_cfg
-    return model, {"size": about["input_size"][-1], "mean": tuple(about["mean"]), "std": tuple(about["std"])}
-
-
-def _timm(name: str, known: Iterable[str]) -> ModuleType:
-    close = difflib.get_close_matches(name, [*known, "pixels"], 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    try:
-        import timm
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"backbone.name={name!r} is no model of torchvision; {hint}Models of timm need: pip install timm"
-        ) from error
-    if not timm.is_model(name):
-        raise InputError(f"backbone.name={name!r} is a model of neither torchvision nor timm; {hint}".rstrip("; "))
-    return timm
-
-
-def load_weights(body: nn.Module, name: str, weights: str | None, needs: Needs) -> Needs:
-    """Fill a model with trained weights.
+def load_network(
+    name: str, weights: str | None = None, size: int | None = None, pretrained: bool = True
+) -> tuple[nn.Module, Needs]:
+    """A model with its trained weights, and the input that these want.
 
     Parameters
     ----------
-    body : nn.Module
-        Of `construct`.
-    name : str
-    weights : path, optional
+    name, weights, size
         See `Backbone`.
-    needs : dict
-        Of `construct`.
-
-    Returns
-    -------
-    dict
-        ``needs``, with what this very file wants (``turned``).
+    pretrained : bool, default=True
+        False looks no weights up: they are whatever the constructor draws.
 
     Raises
     ------
     MissingDataError
-        If there are none and none can be fetched.
+        If the weights are not here and cannot be fetched.
     InputError
-        If the file is damaged or of another model.
+        If no library has the name, or the file of weights is damaged or of another model.
+    MissingDependencyError
+        If the name asks for an optional package that is not installed.
     """
+    if name.startswith(HUGGING_FACE):
+        if weights is not None:
+            raise InputError(f"backbone.weights is not for {name!r}: give the folder itself, {HUGGING_FACE}FOLDER")
+        return hugging_face_tower(name, size, pretrained)
+    if not pretrained:
+        return construct(name, size)
+    check_name(name)
     found = find_weights(name, weights) or fetched(name)
-    state = _read(found)
-    if hasattr(body, "pretrained_cfg"):  # timm: made without a classifier
-        state = {key: value for key, value in state.items() if key in body.state_dict()}
     try:
-        body.load_state_dict(state)
+        if name.startswith(OPEN_CLIP):
+            return OpenClip(name).build(size, found)
+        body, needs = construct(name, size, _read(found))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        where = found if isinstance(found, Path) else "timm's cache"
-        raise InputError(f"the weights in {where} are not those of {name}: {reason[:160]}") from error
-    turned = isinstance(found, Path) and _digest(found) in TURNED
-    return {**needs, "turned": turned}
+        raise InputError(f"the weights in {found} are not those of {name}: {reason[:160]}") from error
+    return body, {**needs, "turned": _digest(found) in TURNED}
+
+
+def check_name(name: str) -> None:
+    """See that a library has a model of the name; nothing is built.
+
+    Raises
+    ------
+    InputError
+        If neither torchvision nor timm, or not open_clip, has it; with the nearest names.
+    MissingDependencyError
+        If the name asks for open_clip and that is not installed.
+    """
+    import timm
+    import torchvision.models as zoo
+
+    if name.startswith(OPEN_CLIP):
+        OpenClip(name)
+        return
+    known = zoo.list_models(module=zoo)
+    if name in known:
+        return
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        names = [*known, *timm.list_models(), "pixels", "hog-color"]
+        close = difflib.get_close_matches(architecture, names, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else "; asterism backbones lists good ones"
+        raise InputError(f"backbone.name={name!r} is a model of neither torchvision nor timm{hint}")
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        there = f"weights called {', '.join(tags)}" if tags else "no trained weights"
+        raise InputError(f"backbone.name={name!r}: timm has {there} for {architecture}, and not {tag!r}")
+
+
+def construct(
+    name: str, size: int | None = None, state: dict[str, torch.Tensor] | None = None
+) -> tuple[nn.Module, Needs]:
+    """A model, and the input that its usual weights want.
+
+    Parameters
+    ----------
+    name : str
+    size : int, optional
+        Pixels a side of its input; by default what its weights were trained with, but 224 instead of 518.
+    state : dict, optional
+        Trained weights; positions of another size are resampled. By default the weights are drawn.
+
+    Raises
+    ------
+    InputError, MissingDependencyError
+        See `check_name`.
+    RuntimeError
+        If the weights are of another model.
+    """
+    import torchvision.models as zoo
+
+    check_name(name)
+    with torch.random.fork_rng(devices=[]):  # constructors draw from torch's global generator, which we leave alone
+        if name.startswith(OPEN_CLIP):
+            return OpenClip(name).build(size, None)
+        if name in zoo.list_models(module=zoo):
+            return _of_torchvision(name, size, state)
+        return _of_timm(name, size, state)
+
+
+def _of_torchvision(name: str, size: int | None, state: dict[str, torch.Tensor] | None) -> tuple[nn.Module, Needs]:
+    import torchvision.models as zoo
+
+    preset = zoo.get_model_weights(name)["DEFAULT"].transforms()
+    needs = {"size": size or preset.crop_size[0], "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    aside: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if name.startswith("vit_"):
+        aside["image_size"] = needs["size"]
+    model = zoo.get_model(name, weights=None, **aside)
+    if state is not None:
+        if name.startswith("vit_") and size is not None:
+            patch = model.patch_size
+            state = zoo.vision_transformer.interpolate_embeddings(needs["size"], patch, state)
+        model.load_state_dict(state)
+    return model, needs
+
+
+def _of_timm(name: str, size: int | None, state: dict[str, torch.Tensor] | None) -> tuple[nn.Module, Needs]:
+    import timm
+
+    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    usual = about.input_size[-1]
+    side = size or (USUAL if usual == LARGE else usual)
+    given: dict[str, Any] = {"num_classes": 0}
+    if state is not None:  # through timm's own door, which knows older spellings and resamples positions
+        ends = [about.classifier] if isinstance(about.classifier, str) else about.classifier or []
+        kept = {key: one for key, one in state.items() if not any(key.startswith(f"{end}.") for end in ends)}
+        overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
+        given.update(pretrained=True, pretrained_cfg_overlay=overlay)
+    sized = {"img_size": side} if about.fixed_input_size and side != usual else {}
+    try:
+        model = timm.create_model(name, **given, **sized)
+    except TypeError as error:
+        if not sized:
+            raise
+        raise InputError(f"{name} takes images of {usual} pixels a side alone: leave backbone.size out") from error
+    needs = {"size": side, "mean": tuple(about.mean), "std": tuple(about.std), "interpolation": about.interpolation}
+    return model, needs
 
 
 def find_weights(name: str, weights: str | None = None) -> Path | None:
@@ -131,65 +185,84 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
         if not path.is_file():
             raise MissingDataError(f"backbone.weights={weights!r} does not exist; give a .safetensors or .pth file")
         return path
-    endings = (".safetensors", ".pth")
-    ours = [folder / "weights" / f"{name}{ending}" for folder in data_folders() for ending in endings]
-    fetched_before = any(file.name.startswith(f"{name}-") for file in _hub_folder().glob("*.pth"))
-    if fetched_before and (url := _address(name)):  # to ask torchvision for the address takes seconds
-        ours.append(_hub_folder() / url.rpartition("/")[2])
-    return next((one for one in ours if one.is_file()), None)
+    found = stored_weights(name)
+    if found is not None or recommended(name) is not None:
+        return found
+    folder = torch_hub()
+    if any(file.name.startswith(f"{name}-") for file in folder.glob("*.pth")) and (url := _torchvision_url(name)):
+        return stored_weights(name, torchvision_file=url.rpartition("/")[2])  # to ask torchvision takes seconds
+    if name.startswith(OPEN_CLIP):
+        return stored_weights(name, hub=OpenClip(name).repository)
+    if (timms := sys.modules.get("timm")) is not None and timms.is_model(name):
+        about = timms.get_pretrained_cfg(name)
+        return stored_weights(f"{about.architecture}.{about.tag}" if about.tag else name, hub=about.hf_hub_id)
+    return None
 
 
-def _hub_folder() -> Path:
-    """Where torchvision keeps weights that were fetched."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _address(name: str) -> str | None:
-    """Where torchvision's default weights of a model are had; None for those of timm."""
+def _torchvision_url(name: str) -> str | None:
+    """Where torchvision's default weights of a model are had; None for those of others."""
     import torchvision.models as zoo
 
-    if name not in zoo.list_models(module=zoo):
-        return None
-    return zoo.get_model_weights(name)["DEFAULT"].url
+    return zoo.get_model_weights(name)["DEFAULT"].url if name in zoo.list_models(module=zoo) else None
 
 
-def fetched(name: str) -> Path | dict[str, torch.Tensor]:
-    """Fetch the default weights of a model into the cache of torchvision, or of timm.
+def address(name: str) -> str | None:
+    """Where the default weights of a model are had; None where none are published."""
+    if name.startswith(OPEN_CLIP):
+        return OpenClip(name).url
+    if url := _torchvision_url(name):
+        return url
+    import timm
+
+    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if about.hf_hub_id:
+        return hub_url(about.hf_hub_id, about.hf_hub_filename or "model.safetensors")
+    return about.url or None
+
+
+def fetched(name: str) -> Path:
+    """Fetch the default weights of a model: into the cache of torchvision, or those of others into the cache folder.
 
     Raises
     ------
     MissingDataError
         Without a network: says where they are had, where to put them, and what can be done without.
     """
-    url = _address(name)
+    url = address(name)
+    if url is None:
+        raise MissingDataError(f"no trained weights of {name} are published: give backbone.weights=FILE")
+    file = url.rpartition("/")[2]
+    ending = ".safetensors" if file.endswith(".safetensors") else ".pth"
+    path = data_folders()[-1] / "weights" / f"{file_name(name)}{ending}"
     try:
-        if url is None:
-            import timm
-
-            return timm.create_model(name, pretrained=True, num_classes=0).state_dict()  # keeps HF_HUB_OFFLINE itself
-        file = url.rpartition("/")[2]
-        path = _hub_folder() / file
-        download(url, path, Path(file).stem.rpartition("-")[2])
+        if _torchvision_url(name):
+            path = torch_hub() / file
+            download(url, path, Path(file).stem.rpartition("-")[2])
+        else:
+            download(url, path, token=os.environ.get("HF_TOKEN") if url.startswith(hub()) else None)
         return path
-    except (OSError, RuntimeError, ValueError) as error:  # URLError and huggingface_hub's are OSErrors
+    except (OSError, ValueError) as error:  # URLError is an OSError
         raise MissingDataError(_how_to_get(name, url, " ".join(str(error).split())[:120])) from error
 
 
-def _how_to_get(name: str, url: str | None, reason: str) -> str:
+def _how_to_get(name: str, url: str, reason: str) -> str:
     """One line for whoever has to do without a network."""
-    place = data_folders()[0] / "weights" / f"{name}{'.pth' if url else '.safetensors'}"
+    ending = ".safetensors" if url.endswith(".safetensors") else ".pth"
+    place = data_folders()[0] / "weights" / f"{file_name(name)}{ending}"
     here = known_network()
     other = f"backbone.name={here!r}, whose weights are here" if here else "another backbone.name"
+    consent = ""
+    if "Error 401" in reason or "Error 403" in reason:
+        page = url.partition("/resolve/")[0]
+        consent = f"if they need consent, give it at {page} and set HF_TOKEN; else "
     return (
-        f"the weights of {name} are not on this machine and could not be fetched"
-        f"{f' from {url}' if url else ''} ({reason}); put them at {place}, or give backbone.weights=FILE or {other}; "
-        "the methods dbc and kmeans need none"
+        f"the weights of {name} are not on this machine and could not be fetched from {url} ({reason}); {consent}"
+        f"put them at {place}, or give backbone.weights=FILE or {other}; the methods dbc and kmeans need none, nor does "
+        "backbone.name=hog-color"
     )
 
 
-def _read(found: Path | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    if isinstance(found, dict):
-        return found
+def _read(found: Path) -> dict[str, torch.Tensor]:
     try:
         if found.suffix == ".safetensors":
             return load_file(found)
