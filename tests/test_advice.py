@@ -1,6 +1,7 @@
 """The adviser of k, and the choice of a method by the images."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from asterism.cli import app, choosing
+from asterism.cli.choosing import settled
+from asterism.cli.request import Request
 from asterism.clustering.advice import suggest_k
 from asterism.errors import InputError
+from asterism.methods.choosing import about, suitable_precision
+from asterism.networks.recommended import recommended
 
 
 def blobs(k, n=30, d=8, noise=0.25, seed=0):
@@ -138,14 +143,14 @@ def folder(tmp_path):
     ],
 )
 def test_auto_chooses_by_the_images(folder, monkeypatch, mode, side, known, method):
-    monkeypatch.setattr(choosing, "known_network", lambda: known)
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: known)
     chosen = choosing.choose(str(folder(mode, side)))
     assert chosen.method == method
     assert chosen.settings == ((f"backbone.name={known or 'hog-color'}",) if method == "diffusion" else ())
 
 
 def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
-    monkeypatch.setattr(choosing, "known_network", lambda: "resnet18")
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: "resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
     np.save(tmp_path / "colours.npy", pixels)
     np.save(tmp_path / "greys.npy", pixels[..., :1].repeat(3, axis=3))
@@ -155,7 +160,7 @@ def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 def test_auto_sees_that_a_folder_of_colour_files_is_grey(tmp_path, monkeypatch, ending):
-    monkeypatch.setattr(choosing, "known_network", lambda: "resnet18")
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: "resnet18")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8)
     for name in ("grey", "one in colour"):
         (tmp_path / name).mkdir()
@@ -195,3 +200,65 @@ def test_cluster_without_k_finds_the_number_and_says_so(tmp_path):
     assert "no -k: k = 5" in done.stderr and "in 5 groups" in done.stdout
     again = run("cluster", tmp_path / "vectors.npy", "--method", "kmeans", "--out", tmp_path / "other", "--no-report")
     assert "in 5 groups" in again.stdout
+
+
+# ---------------------------------------------------------------- how long it takes, and what is fetched
+
+
+@pytest.mark.parametrize(("n", "k", "method", "seconds"), [(18_000, 10, "jule", 1800), (19_000, 10, "diffusion", None)])
+def test_auto_trains_at_most_half_an_hour_unasked(monkeypatch, n, k, method, seconds):
+    monkeypatch.setattr("asterism.methods.choosing._look", lambda *_: (1, 28, n))
+    chosen = choosing.choose("digits.npy", n_clusters=k)
+    assert chosen.method == method and chosen.seconds == seconds
+    if method == "jule":
+        assert "takes about 30 min without a GPU" in chosen.line
+    else:
+        assert chosen.settings == ("backbone.name=pixels",)
+        assert "jule, which learns from them, would train about 32 min (better groups: --method jule)" in chosen.line
+
+
+def test_auto_says_how_long_the_features_take(monkeypatch):
+    monkeypatch.setattr("asterism.methods.choosing._look", lambda *_: (3, 500, 10_000))
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: "resnet50")
+    monkeypatch.setattr("asterism.networks.recommended.threads", lambda: 2)
+    chosen = choosing.choose("photos")
+    assert chosen.seconds == pytest.approx(recommended("resnet50").seconds * 5)
+    assert "the weights of resnet50 are here; this takes about 8 min without a GPU; another" in chosen.line
+    for fast, expected in ((True, "bf16-mixed"), (False, None)):
+        monkeypatch.setattr("asterism.methods.choosing.has_fast_bfloat16", lambda fast=fast: fast)
+        assert suitable_precision(chosen) == expected
+        assert suitable_precision(replace(chosen, seconds=30.0)) is None
+        line = settled(Request(images="photos", n_clusters=4))
+        assert line.precision == expected and ("exactly with --precision 32-true" in line.chosen) == fast
+        assert ("about 4 min" in line.chosen) == fast
+        assert settled(Request(images="photos", n_clusters=4, precision="32-true")).precision == "32-true"
+
+
+def test_auto_fetches_a_small_network_or_does_without(monkeypatch, tmp_path):
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+    monkeypatch.setattr("asterism.methods.choosing._look", lambda *_: (3, 500, 100))
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: None)
+    said = []
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    chosen = choosing.choose("photos", say=said.append)
+    assert chosen.settings == ("backbone.name=hog-color",) and not said
+    assert "no weights of a network could be had: ASTERISM_OFFLINE is set" in chosen.line
+    monkeypatch.delenv("ASTERISM_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")  # nobody listens there
+    chosen = choosing.choose("photos", say=said.append)
+    assert chosen.settings == ("backbone.name=hog-color",) and "\n" not in chosen.line
+    assert "vit_small_patch14_dinov2.lvd142m cannot be fetched (" in chosen.line
+    assert said == ["auto: fetching vit_small_patch14_dinov2.lvd142m (88 MB, Apache-2.0), once; --offline does without"]
+    monkeypatch.setattr("asterism.networks.weights.download", lambda url, path, token=None: urls.append(url))
+    urls = []
+    chosen = choosing.choose("photos")
+    assert chosen.settings == ("backbone.name=vit_small_patch14_dinov2.lvd142m",) and len(urls) == 1
+    assert "were fetched" in chosen.line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "about 1 s"), (89, "about 89 s"), (91, "about 2 min"), (3 * 3600, "about 3 h")]
+)
+def test_durations_are_rough(seconds, said):
+    assert about(seconds) == said

@@ -10,7 +10,7 @@ import pytest
 from asterism.cli.describe import paper_of, summary_of
 from asterism.methods import METHODS
 
-HEAVY = {"torch", "torchvision", "sklearn", "scipy", "numba", "pandas", "safetensors.torch"}
+HEAVY = {"torch", "timm", "torchvision", "sklearn", "scipy", "numba", "pandas", "safetensors.torch"}
 PROGRAM = """
 import sys
 sys.argv[0] = "asterism"
@@ -34,7 +34,9 @@ def loaded(*arguments, said=None):
     return found
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "cluster --help", "transfer --help", "methods", "data"])
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "cluster --help", "transfer --help", "methods", "data", "backbones"]
+)
 def test_listing_names_loads_no_network_library(command):
     assert loaded(*command.split()) == []
 

@@ -44,6 +44,7 @@ for command in (
     commands_cut.cut,
     commands_filters.filters,
     commands_data.methods,
+    commands_data.backbones,
     commands_data.data,
     commands_fit.demo,
 ):

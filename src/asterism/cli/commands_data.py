@@ -1,4 +1,4 @@
-"""Commands that list: ``methods``, ``data``."""
+"""Commands that list: ``methods``, ``backbones``, ``data``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,26 @@ def methods(name: Annotated[str | None, Arg(metavar="NAME", help="A method: list
     from asterism.cli.describe import method_lines, parameter_lines
 
     say(method_lines() if name is None else parameter_lines(name))
+
+
+def backbones(json: Annotated[bool, Opt("--json", help="Print JSON.")] = False) -> None:
+    """List the recommended pre-trained networks: cost, licence, and whether their weights are here."""
+    from json import dumps
+
+    from asterism.networks.recommended import MEASURED_ON, RECOMMENDED, stored_weights
+
+    found = [(one, stored_weights(one.name) is not None) for one in RECOMMENDED]
+    if json:
+        say(dumps([{**one._asdict(), "here": here} for one, here in found]))
+        return
+    rows: list[list] = [["NAME", "MILLIONS", "MB", "S/1000", "LICENCE", "HERE", "GOOD FOR"]]
+    for one, here in found:
+        size, time = f"{one.parameters:.1f}".rjust(8), f"{one.seconds:.0f}".rjust(6)
+        rows.append([one.name, size, one.megabytes, time, one.licence, "yes" if here else "no", one.good_for])
+    say(aligned(rows))
+    say(f"\nMILLIONS of parameters, MB to fetch, seconds for 1000 images on {MEASURED_ON}.")
+    say("auto takes the first that is here. Any other of torchvision, timm, Hugging Face (hf:OWNER/NAME) or open_clip")
+    say("(open_clip:MODEL/TAG): --set backbone.name=NAME")
 
 
 def data() -> None:

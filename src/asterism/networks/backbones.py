@@ -1,5 +1,5 @@
-"""Pre-trained networks as feature extractors: any model of torchvision, timm, transformers or open_clip, its weights, and
-the preprocessing that belongs to them.
+"""Pre-trained networks as feature extractors: any model of torchvision, timm, transformers or open_clip, its weights,
+and the preprocessing that belongs to them.
 
 The classifier is taken off, so that a network gives what its last layer was handed: VGG-16's fc7 after its ReLU (the
 FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rectified maps averaged over their places.

@@ -1,4 +1,4 @@
-"""Models of torchvision, timm, transformers and open_clip by name, their preprocessing, and how their weights are had."""
+"""Models of torchvision, timm, transformers and open_clip by name, their preprocessing, and their weights."""
 
 from __future__ import annotations
 
@@ -152,16 +152,16 @@ def _of_torchvision(name: str, size: int | None, state: dict[str, torch.Tensor] 
 def _of_timm(name: str, size: int | None, state: dict[str, torch.Tensor] | None) -> tuple[nn.Module, Needs]:
     import timm
 
-    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    about: Any = timm.get_pretrained_cfg(name, allow_unregistered=True)
     usual = about.input_size[-1]
     side = size or (USUAL if usual == LARGE else usual)
-    given: dict[str, Any] = {"num_classes": 0}
+    given: Any = {"num_classes": 0}
     if state is not None:  # through timm's own door, which knows older spellings and resamples positions
         ends = [about.classifier] if isinstance(about.classifier, str) else about.classifier or []
         kept = {key: one for key, one in state.items() if not any(key.startswith(f"{end}.") for end in ends)}
         overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
         given.update(pretrained=True, pretrained_cfg_overlay=overlay)
-    sized = {"img_size": side} if about.fixed_input_size and side != usual else {}
+    sized: Any = {"img_size": side} if about.fixed_input_size and side != usual else {}
     try:
         model = timm.create_model(name, **given, **sized)
     except TypeError as error:
@@ -194,7 +194,7 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
     if name.startswith(OPEN_CLIP):
         return stored_weights(name, hub=OpenClip(name).repository)
     if (timms := sys.modules.get("timm")) is not None and timms.is_model(name):
-        about = timms.get_pretrained_cfg(name)
+        about: Any = timms.get_pretrained_cfg(name)
         return stored_weights(f"{about.architecture}.{about.tag}" if about.tag else name, hub=about.hf_hub_id)
     return None
 
@@ -214,7 +214,7 @@ def address(name: str) -> str | None:
         return url
     import timm
 
-    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    about: Any = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if about.hf_hub_id:
         return hub_url(about.hf_hub_id, about.hf_hub_filename or "model.safetensors")
     return about.url or None
@@ -257,8 +257,8 @@ def _how_to_get(name: str, url: str, reason: str) -> str:
         consent = f"if they need consent, give it at {page} and set HF_TOKEN; else "
     return (
         f"the weights of {name} are not on this machine and could not be fetched from {url} ({reason}); {consent}"
-        f"put them at {place}, or give backbone.weights=FILE or {other}; the methods dbc and kmeans need none, nor does "
-        "backbone.name=hog-color"
+        f"put them at {place}, or give backbone.weights=FILE or {other}; the methods dbc and kmeans need none, nor "
+        "does backbone.name=hog-color"
     )
 
 

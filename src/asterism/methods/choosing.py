@@ -1,0 +1,235 @@
+"""What ``--method auto`` takes: which method, and which pre-trained network, suits images, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asterism.errors import MissingDataError
+from asterism.images.fetch import check_online
+from asterism.networks.recommended import TO_FETCH, known_network, recommended, seconds_for
+
+if TYPE_CHECKING:
+    from asterism.images import ImageSource
+    from asterism.images.listing import Listed
+
+SMALL_SIDE = 64  # pixels: grey images up to this are digits, letters, faces, not photographs
+PEEKED = 200  # files of a folder that are looked at
+# JULE merges neighbours, 10 of each image in small groups: a group must have more than those.
+JULE_GROUP, JULE_MOST = 20, 20_000
+WEIGHTLESS = "hog-color"  # the features of photographs where no network's weights can be had
+# Where groups are small the paper merges a fifth of the clusters a period instead of nine tenths (its faces): more
+# periods, so for sets that do not take hours. Trials, one seed each: UMist .675 → .791, 20 of CMU-PIE's .914 → 1.000.
+SMALL_GROUP, SLOWLY, SLOW_MOST = 100, "unroll_rate=0.2", 5_000
+# Seconds of one processor for each image of 28×28 pixels, of the recorded runs (MNIST, USPS, CMU-PIE, within a factor
+# of two): a period of JULE's training and merging, DBC's whole training. They hardly fall with more threads.
+JULE_SECONDS, SLOW_SECONDS, DBC_SECONDS = 0.1, 0.2, 0.04
+TRAINED_SIDE, LEAST_AREA = 28, 0.5
+PATIENCE = 1800.0  # seconds of training that nobody has asked for
+HALF_PRECISION = "bf16-mixed"
+WORTH_HALVING = 60.0  # seconds of a feature pass from which half precision is worth its rounding
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method, its settings as ``--set`` spells them, and why, in a clause.
+
+    Attributes
+    ----------
+    method : str
+    settings : tuple of str
+    reason : str
+    seconds : float or None
+        About how long the features, or the training, will take on the processor; None where that is seconds.
+    """
+
+    method: str
+    settings: tuple[str, ...]
+    reason: str
+    seconds: float | None = None
+
+    @property
+    def line(self) -> str:
+        """The choice in one line."""
+        takes = f"; this takes {about(self.seconds)} without a GPU" if self.seconds and self.seconds >= 10 else ""
+        return f"auto: {self.method}, because {self.reason}{takes}; another with --method"
+
+
+VECTORS = Choice("diffusion", (), "these are vectors")
+
+
+def choose(
+    images: str,
+    color: str | None = None,
+    layout: str | None = None,
+    n_clusters: int | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> Choice:
+    """What suits images.
+
+    Photographs and vectors get diffusion maps: photographs on the features of the best network of
+    `asterism.networks.recommended` that is here; where none is, DINOv2-S is fetched, and where it cannot be had,
+    histograms of gradients and colours serve. Small grey images get a network that is learnt from them, unless that
+    takes more than half an hour: then diffusion maps of their pixels.
+
+    Parameters
+    ----------
+    images : str
+        As ``asterism cluster`` takes them.
+    color, layout, n_clusters
+        As ``asterism cluster`` takes them.
+    say : callable, optional
+        Is told, in a line, that weights are about to be fetched.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    InputError, MissingDataError
+        If the images cannot be opened.
+
+    Examples
+    --------
+    >>> from asterism.methods.choosing import choose
+    >>> choose("photos/").line  # doctest: +SKIP
+    """
+    channels, side, n = _look(images, layout)
+    channels = channels if color is None else 3 if color == "rgb" else 1
+    if side == 1:
+        return VECTORS
+    if channels == 1 and side <= SMALL_SIDE:
+        return _for_small(n, side, n_clusters)
+    return _for_photographs(n, say)
+
+
+def _for_small(n: int, side: int, n_clusters: int | None) -> Choice:
+    """For n grey images of at most `SMALL_SIDE` pixels."""
+    small = f"the images are grey and at most {SMALL_SIDE} pixels a side"
+    area = max(LEAST_AREA, (side / TRAINED_SIDE) ** 2)
+    trained = Choice("dbc", (), small, DBC_SECONDS * n * area)
+    if n_clusters is not None and n <= JULE_MOST and n >= JULE_GROUP * n_clusters:
+        slowly = n < SMALL_GROUP * n_clusters and n <= SLOW_MOST
+        seconds = (SLOW_SECONDS if slowly else JULE_SECONDS) * n * area
+        trained = Choice("jule", (SLOWLY,) if slowly else (), f"{small}, {JULE_GROUP} a group or more", seconds)
+    if trained.seconds is None or trained.seconds <= PATIENCE:
+        return trained
+    why = f"{small}, and {trained.method}, which learns from them, would train {about(trained.seconds)}"
+    return Choice("diffusion", ("backbone.name=pixels",), f"{why} (better groups: --method {trained.method})")
+
+
+def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:
+    """For n photographs: with the best network that is here, else the one that is fetched, else none."""
+    network, why = known_network(), "are here"
+    if network is None:
+        try:
+            fetch_network(TO_FETCH, say)
+        except MissingDataError as error:
+            better = f"much better groups: {_how_to_have(TO_FETCH)}"
+            reason = f"these are photographs, and no weights of a network could be had: {error} ({better})"
+            return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason)
+        network, why = TO_FETCH, "were fetched"
+    reason = f"these are photographs and the weights of {network} {why}"
+    return Choice("diffusion", (f"backbone.name={network}",), reason, seconds_for(network, n))
+
+
+def fetch_network(name: str, say: Callable[[str], None] | None = None) -> Path:
+    """Fetch the weights of a recommended network; on a terminal a bar shows how much has come.
+
+    Raises
+    ------
+    MissingDataError
+        If fetching is not permitted, or nobody answers within seconds; the message is short.
+    """
+    known = recommended(name)
+    try:
+        check_online()
+    except OSError as error:
+        raise MissingDataError(str(error)) from error
+    if say is not None and known is not None:
+        say(f"auto: fetching {name} ({known.megabytes} MB, {known.licence}), once; --offline does without")
+    from asterism.networks import weights
+
+    try:
+        return weights.fetched(name)
+    except MissingDataError as error:
+        raise MissingDataError(f"{name} cannot be fetched ({error.__cause__})") from error
+
+
+def _how_to_have(name: str) -> str:
+    known = recommended(name)
+    return f"let {known.megabytes if known else '?'} MB be fetched, or see asterism backbones"
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 numbers faster than float32 (AVX-512 BF16 or AMX)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def suitable_precision(choice: Choice) -> str | None:
+    """``"bf16-mixed"`` where it halves a feature pass of a minute or more on this processor; else None.
+
+    Features then have rounding errors of about a hundredth of their size.
+    """
+    network = dict(one.split("=") for one in choice.settings).get("backbone.name")
+    known = network is not None and recommended(network) is not None
+    worth = choice.seconds is not None and choice.seconds >= WORTH_HALVING
+    return HALF_PRECISION if known and worth and has_fast_bfloat16() else None
+
+
+def about(seconds: float) -> str:
+    """A duration as one says it: "about 40 s", "about 2 min", "about 3 h"."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 90 * 60 else f"about {round(seconds / 3600)} h"
+
+
+def _look(images: str, layout: str | None) -> tuple[int, int, int]:
+    """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
+    from asterism.images import named_sets, open_images
+    from asterism.images.paths import list_images
+    from asterism.images.shard_names import is_shards
+
+    folder = os.path.expanduser(images)
+    if images.startswith("data:"):
+        found = next((one.path for one in named_sets() if f"data:{one.name}" == images), None)
+        folder = str(found) if found is not None else ""
+    listing = None if not folder or is_shards(folder) else list_images(folder)
+    if listing is None:
+        source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
+        channels, height, width = source.shape
+        pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
+        grey = channels == 3 and not _has_color(pixels)  # stored in colour
+        return 1 if grey else channels, max(height, width), len(source)
+    return _look_into(listing.files)
+
+
+def _look_into(files: list[Listed]) -> tuple[int, int, int]:
+    from asterism.images.decode import Unreadable, decode, read_header
+
+    step = -(-len(files) // PEEKED) or 1
+    sides, grey = [0], True
+    for file in files[::step]:
+        try:
+            header = read_header(file.path)
+            sides.append(max(header.size))
+            if grey and not header.is_grey:  # photographs end this at the first
+                grey = sides[-1] <= SMALL_SIDE and not _has_color(decode(file.path))
+        except Unreadable:
+            continue
+    return (1 if grey else 3), max(sides), len(files)
+
+
+def _has_color(pixels: Any) -> bool:
+    """Whether channels, the last axis, differ anywhere."""
+    return bool((pixels != pixels[..., :1]).any())
