@@ -301,7 +301,7 @@ def test_loading_runs_nothing_from_the_folder(digits, tmp_path):
     small("kmeans", run_dir=tmp_path).fit(digits[0][:60])
     text = (tmp_path / "run.json").read_text()
     (tmp_path / "run.json").write_text(text.replace('"KMeans"', '"os.system"'))
-    with pytest.raises(AsterismError, match="unknown parameter class 'os.system'"):
+    with pytest.raises(AsterismError, match="unknown class 'os.system'"):
         load(tmp_path)
 
 
