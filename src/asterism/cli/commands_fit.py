@@ -49,6 +49,10 @@ def cluster(
     copy: Annotated[bool, Opt("--copy/--link", help="Export copies, or symbolic links.")] = False,
     device: Annotated[str | None, Opt(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]")] = None,
     precision: Annotated[str | None, Opt(help="32-true, 16-mixed, bf16-mixed ...  [default: 32-true]")] = None,
+    outliers: Annotated[bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).")] = False,
+    drop_duplicates: Annotated[
+        bool, Opt("--drop-duplicates", help="Count copies of a picture once; they get its group.")
+    ] = False,
     resume: Annotated[bool, Opt("--resume", help="Go on with the unfinished run in --out.")] = False,
     overwrite: Annotated[bool, Opt("--overwrite", help="Replace the run in --out, the groups in --export.")] = False,
     no_report: Annotated[bool, Opt("--no-report", help="Write no report.html.")] = False,
@@ -82,6 +86,8 @@ def cluster(
             copy=copy,
             device=device,
             precision=precision,
+            outliers=outliers,
+            drop_duplicates=drop_duplicates,
             resume=resume,
             overwrite=overwrite,
             report=not no_report,

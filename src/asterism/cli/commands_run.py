@@ -41,21 +41,28 @@ def predict(
     ] = None,
     layout: Layout = None,
     strict: Strict = False,
+    outliers: Annotated[
+        bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).  [default: as in the run]")
+    ] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images, open_run
+    from asterism.cli.runs import open_new_images, open_run, refusing
     from asterism.runs import is_labels, write_labels
 
     fitted = open_run(run, device)
     clusterer = fitted.clusterer
     check_writable(out, is_labels, overwrite)
+    refuses = refusing(clusterer, outliers)
     source = open_new_images(fitted, images, layout, strict, features)
-    labels, confidence = clusterer.predict_with_confidence(source)
-    write_labels(out, source.names, labels, confidence)
-    say(f"{counted(len(labels), 'image')} in {counted(len(set(labels.tolist())), 'group')}: {out}")
+    labels, confidence = clusterer.predict_with_confidence(source, **refuses)
+    more = bool(refuses)
+    write_labels(out, source.names, labels, confidence, more=more)
+    refused = f", {counted(int((labels < 0).sum()), 'image')} in none" if more else ""
+    groups = counted(len(set(labels[labels >= 0].tolist())), "group")
+    say(f"{counted(len(labels), 'image')} in {groups}{refused}: {out}")
 
 
 def embed(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "export.csv"
 HEADER = ("file", "cluster", "path")
-_OURS = re.compile(r"(?:cluster-\d+|group-\d+(?:/group-\d+-\d+)?)/(?!\.{1,2}$)[^/\0]+")
+NONE = "none"  # the folder of images that belong nowhere
+_OURS = re.compile(r"(?:none|cluster-\d+|group-\d+(?:/group-\d+-\d+)?)/(?!\.{1,2}$)[^/\0]+")
 LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
@@ -151,7 +152,7 @@ def _write(
 def _folders(labels: np.ndarray) -> list[str]:
     """Folder of each image, by its group."""
     width = max(3, len(str(labels.max())))
-    return [f"cluster-{group:0{width}d}" for group in labels.tolist()]
+    return [NONE if group < 0 else f"cluster-{group:0{width}d}" for group in labels.tolist()]
 
 
 def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:

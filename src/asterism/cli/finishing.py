@@ -110,7 +110,7 @@ def write_page(
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:
     """Say what came out, in a few lines."""
     found, content = run.clusterer.labels_, run.content
-    sizes = np.sort(np.bincount(found, minlength=run.clusterer.n_clusters))[::-1]
+    sizes = np.sort(np.bincount(found[found >= 0], minlength=run.clusterer.n_clusters))[::-1]
     source = source_words(content["images"]["origin"])
     say(
         f"{method_name(content)} on {source}: {counted(len(found), 'image')} in {counted(len(sizes), 'group')}, "
@@ -123,12 +123,27 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
     stability = getattr(run.clusterer, "stability_", None)
     if stability is not None and np.isfinite(stability):
         say(f"stable  {stability_words(float(stability))}")
+    _say_of_copies(run)
     if labels is not None:
         values = scored(labels[0], found)
-        say("scores  " + "  ".join(f"{name} {values[name]:.3f}" for name in SCORES))
+        left = f"  (without {counted(values['n_outliers'], 'outlier')})" if "n_outliers" in values else ""
+        say("scores  " + "  ".join(f"{name} {values[name]:.3f}" for name in SCORES) + left)
     if content.get("skipped"):
         say(f"skipped {counted(len(content['skipped']), 'file')}, listed in {run.folder.path / 'run.json'}")
     if (run.folder.path / "report.html").is_file():
         say(f"report  {run.folder.path / 'report.html'}")
     if export is not None:
         say(f"groups  {export}")
+
+
+def _say_of_copies(run: FittedRun) -> None:
+    """Say how many images belong nowhere, and how many are copies."""
+    outliers = int((run.clusterer.labels_ < 0).sum())
+    if outliers:
+        say(f"none    {counted(outliers, 'image')} in no group: label -1")
+    copies = getattr(run.clusterer, "duplicate_of_", np.zeros(0, dtype=np.int64))
+    n = int((copies != np.arange(len(copies))).sum())
+    if n:
+        are = "is a copy of another" if n == 1 else "are copies of others"
+        left = "" if run.content["params"].get("drop_duplicates") else "; counted once with --drop-duplicates"
+        say(f"copies  {counted(n, 'image')} {are}: duplicate_of in {run.folder.labels_path}{left}")

@@ -23,6 +23,7 @@ from asterism.cli.request import Request
 from asterism.cli.runs import FittedRun, Labels, known_labels, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import list_skipped, note
+from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError, RunError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
@@ -68,7 +69,7 @@ def cluster_images(request: Request) -> None:
         raise typer.BadParameter(
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
-    request = settled(numbered(request))
+    request = _with_switches(settled(numbered(request)))
     folder = RunFolder(request.out or _default_folder(request))
     check_writable(folder.path)
     content = folder.look()
@@ -111,6 +112,12 @@ def cluster_images(request: Request) -> None:
         except KeyboardInterrupt as interrupt:
             how = f"the fit is done; what is missing is written by: {_resume_command(folder)}"
             raise Interrupted(f"{str(interrupt) or 'interrupted'}; {how}") from None
+
+
+def _with_switches(request: Request) -> Request:
+    """The request with ``--outliers`` and ``--drop-duplicates`` as settings."""
+    asked = {f"outliers={ALPHA}": request.outliers, "drop_duplicates=true": request.drop_duplicates}
+    return replace(request, settings=[*[name for name, on in asked.items() if on], *request.settings])
 
 
 def is_main_process() -> bool:

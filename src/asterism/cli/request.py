@@ -29,6 +29,8 @@ class Request:
     copy: bool = False
     device: str | None = None
     precision: str | None = None
+    outliers: bool = False
+    drop_duplicates: bool = False
     resume: bool = False
     overwrite: bool = False
     report: bool = True

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from asterism.cli.text import list_skipped, note
+from asterism.clustering.outliers import ALPHA
 from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
@@ -200,6 +201,22 @@ def open_new_images(
         raise InputError(f"{images} holds {found}; {run.folder.path} was made from {needed}: give such")
     list_skipped(opened.skipped)
     return opened
+
+
+def refusing(clusterer: ImageClusterer, asked: bool) -> dict[str, Any]:
+    """What `predict_with_confidence` is told of images that belong nowhere.
+
+    Raises
+    ------
+    InputError
+        If that is asked of a method that cannot tell.
+    """
+    if not hasattr(clusterer, "outliers"):
+        if asked:
+            raise InputError(f"{type(clusterer).__name__} cannot tell what belongs nowhere; --method diffusion can")
+        return {}
+    alpha = clusterer.outliers if clusterer.outliers is not None else ALPHA if asked else None
+    return {} if alpha is None else {"outliers": alpha}
 
 
 def _described(channels: int, height: int, width: int) -> str:

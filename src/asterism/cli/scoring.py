@@ -11,7 +11,9 @@ from asterism.metrics import scores
 
 
 def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """All scores of groups against known classes; images without one (−1) are left out.
+    """All scores of groups against known classes; images without one (−1), or in no group (−1), are left out.
+
+    How many are in no group stands as ``n_outliers``, where there are any.
 
     Raises
     ------
@@ -20,4 +22,8 @@ def scored(y: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """
     if len(y) != len(labels):
         raise InputError(f"{len(y)} labels for {len(labels)} images: the images have changed since the run was made")
-    return scores(y[y >= 0], labels[y >= 0])
+    scored = (y >= 0) & (labels >= 0)
+    if not scored.any():
+        raise InputError("no image has both a known class and a group: there is nothing to score")
+    outliers = int((labels < 0).sum())
+    return scores(y[scored], labels[scored]) | ({"n_outliers": outliers} if outliers else {})

@@ -220,13 +220,18 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _feature_blocks(self, images: ImageSource) -> Iterator[tuple[slice, torch.Tensor]]:
         """Features of the images, some thousands at once: which, and their features (B, D)."""
+        for places, part in self._image_blocks(images):
+            yield places, self._features(part)
+
+    def _image_blocks(self, images: ImageSource) -> Iterator[tuple[slice, ImageSource]]:
+        """The images, some thousands at once: which, and a source of them."""
         n_at_once = min(LARGEST_BLOCK, max(16, BLOCK_NUMBERS // math.prod(images.shape)))
         n_at_once -= n_at_once % MOST_ROWS if n_at_once > MOST_ROWS else 0  # whole batches
         with ProgressBars(int(self.verbose)) as progress:
             progress.start("images", len(images), unit="images")
             for start in range(0, len(images), n_at_once):
                 part = images.part(start, start + n_at_once)
-                yield slice(start, start + len(part)), self._features(part)
+                yield slice(start, start + len(part)), part
                 progress.advance("images", by=len(part))
             progress.finish("images", len(images))
 

@@ -112,7 +112,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
 
     def _tell_of_empty(self, images: ImageSource) -> None:
         """Warn of groups that are empty, or that copies of one image had to fill."""
-        wanted, found = self._number_wanted(), len(np.unique(self.labels_))
+        wanted, found = self._number_wanted(), len(np.unique(self.labels_[self.labels_ >= 0]))
         if wanted is None:
             return
         distinct, empty = count_distinct(images, wanted), wanted - found
@@ -245,6 +245,8 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         return self._cut(n_clusters, lambda: self._rows(X, layout))
 
     def _cut(self, n_clusters: int, rows: Callable[[], np.ndarray]) -> np.ndarray:
+        if (self.labels_ < 0).any():
+            raise InputError("images in no group cannot be cut into groups; cut a run that was made without outliers")
         history = getattr(self, "linkage_matrix_", None)
         return nested_groups(self.labels_, n_clusters, self.cluster_centers_, rows, history, self.seed_)
 
@@ -289,13 +291,21 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
     def _check_restored(self) -> None:
         super()._check_restored()
         labels, confidence, centers = self.labels_, self.confidence_, self.cluster_centers_
-        if labels.dtype != np.int64 or labels.ndim != 1 or labels.min(initial=0) < 0:
-            raise ValueError("its labels are not integers >= 0, one an image")
+        lowest = 0 if getattr(self, "outliers", None) is None else -1
+        if labels.dtype != np.int64 or labels.ndim != 1 or labels.min(initial=0) < lowest:
+            raise ValueError(f"its labels are not integers >= {lowest}, one an image")
         n_groups = max(self.n_clusters, len(centers))
         if centers.dtype != np.float32 or centers.ndim != 2 or labels.max(initial=0) >= n_groups:
             raise ValueError("its labels and centres do not belong together")
         if confidence.dtype != np.float32 or confidence.shape != labels.shape:
             raise ValueError("its confidence is not one number an image")
+        copies = getattr(self, "duplicate_of_", np.arange(len(labels)))
+        if (
+            copies.dtype != np.int64
+            or copies.shape != labels.shape
+            or not ((copies >= 0) & (copies < len(copies))).all()
+        ):
+            raise ValueError("its copies are not one an image")
         if self._about.get("n", len(labels)) != len(labels):
             raise ValueError(f"it has {len(labels)} labels for {self._about['n']} images")
         with torch.no_grad():
@@ -306,5 +316,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
 
     def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
         if names is not None:
-            write_labels(folder.labels_path, names, self.labels_, self.confidence_)
+            copies = getattr(self, "duplicate_of_", None)
+            more = copies is not None or getattr(self, "outliers", None) is not None
+            write_labels(folder.labels_path, names, self.labels_, self.confidence_, copies, more)
         super()._write_results(folder, names)

@@ -19,6 +19,7 @@ def confusion(material: Material) -> Section | None:
     if material.classes is None:
         return None
     rows = ordered_clusters(material)
+    rows = rows[rows != (-1 if material.none is None else material.none)]
     counts = material.counts[rows]  # (k, classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     as_table = max(counts.shape) <= LARGEST_TABLE
@@ -35,8 +36,8 @@ def confusion(material: Material) -> Section | None:
         if as_table
         else [],
         "per_class": per_class(material),
-        "n_left": int((material.matched < 0).sum()),
-        "k": material.k,
+        "n_left": int((material.matched[rows] < 0).sum()),
+        "k": len(rows),
     }
     at = np.argwhere(counts)
     data = None
@@ -101,7 +102,7 @@ def mistakes(material: Material) -> Section | None:
     values = {
         "pictures": pictures,
         "n_wrong": grouped(len(wrong)),
-        "share": f"{100 * len(wrong) / material.known.sum():.1f} %",
+        "share": f"{100 * len(wrong) / material.scored.sum():.1f} %",
         "lowest": f"{material.confidence[chosen[-1]]:.2f}",
         "n_shown": len(chosen),
     }

@@ -30,6 +30,9 @@ asterism.className = (one) => {
   return /^\d+$/.test(name) ? `class ${name}` : name;
 };
 
+/** A group in words: the last one may be of images that are in none. */
+asterism.groupName = (one) => (one === asterism.shared.none ? "no group" : `group ${one}`);
+
 asterism.whenThemeChanges = (action) =>
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
 

@@ -13,7 +13,7 @@ asterism.draw.gallery = (section, data, sprites) => {
   }
 
   const lines = (i, cluster) => [
-    `group ${cluster}`,
+    asterism.groupName(cluster),
     `confidence ${data.confidence[i].toFixed(3)}`,
     ...(data.classes ? [className(data.classes[i])] : []),
   ];
@@ -30,7 +30,7 @@ asterism.draw.gallery = (section, data, sprites) => {
     if (!length) return null;
     const indices = Array.from({ length }, (_, i) => first + i);
     const shown = sprites
-      ? element("div", { class: "pictures", tabindex: 0, role: "group", "aria-label": `${title} of group ${cluster}` },
+      ? element("div", { class: "pictures", tabindex: 0, role: "group", "aria-label": `${title} of ${asterism.groupName(cluster)}` },
           ...indices.map((i) => picture(i, cluster)))
       : element("ol", { class: "names" }, ...indices.map((i) =>
           element("li", {}, element("bdi", {}, data.names[i]), element("small", {}, data.confidence[i].toFixed(3)))));
@@ -49,7 +49,7 @@ asterism.draw.gallery = (section, data, sprites) => {
     const { cluster } = card;
     const name = standsFor[cluster] >= 0 ? element("bdi", { class: "class" }, className(standsFor[cluster])) : null;
     const heading = element("h3", {},
-      element("i", { class: "swatch", style: { background: colors[cluster] } }), `Group ${cluster}`, name);
+      element("i", { class: "swatch", style: { background: colors[cluster] } }), cluster === asterism.shared.none ? "No group" : `Group ${cluster}`, name);
     const facts = element("p", { class: "numbers" },
       `${asterism.count(sizes[cluster])} ${sizes[cluster] === 1 ? "image" : "images"}`,
       ...(sizes[cluster] ? [spread(card), element("span", {}, `confidence ${card.confidence.toFixed(3)}`)] : []));

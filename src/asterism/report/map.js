@@ -72,7 +72,7 @@ asterism.draw.map = (section, data, sprites) => {
   /* ---------------------------------------------------------------- pointing and highlighting */
 
   const lines = (i) => [
-    `group ${modes.clusters.name(data.clusters[i])}`,
+    data.clusters[i] === asterism.shared.none ? "no group" : `group ${modes.clusters.name(data.clusters[i])}`,
     `confidence ${data.confidence[i].toFixed(3)}`,
     ...(data.classes ? [modes.classes.name(modes.classes.of(i)) + (modes.wrong.of(i) === 1 ? ", put elsewhere" : "")] : []),
   ];

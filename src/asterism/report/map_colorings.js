@@ -2,7 +2,7 @@
 
 /** Colourings by name: group `of` a point, `colors`, `name` and `counts` of the groups, `middles` at which names stand. */
 asterism.mapColorings = (data, x, y) => {
-  const { colors, classNames, classColors, standsFor, sizes } = asterism.shared;
+  const { colors, classNames, classColors, standsFor, sizes, none } = asterism.shared;
   const n = x.length;
   const MOST_NAMES = 60; // more cannot be read on a map
 
@@ -28,9 +28,10 @@ asterism.mapColorings = (data, x, y) => {
 
   const { className } = asterism;
   const clusterOf = (i) => data.clusters[i];
-  const clusterName = (one) => (standsFor[one] >= 0 ? `${one} · ${className(standsFor[one])}` : String(one));
+  const short = (one) => (one === none ? "none" : String(one));
+  const clusterName = (one) => (standsFor[one] >= 0 ? `${one} · ${className(standsFor[one])}` : short(one));
   const clusters = {
-    of: clusterOf, colors, name: clusterName, short: String, counts: sizes, middles: middles(sizes.length, clusterOf),
+    of: clusterOf, colors, name: clusterName, short, counts: sizes, middles: middles(sizes.length, clusterOf),
   };
   const confidence = asterism.ramp((i) => data.confidence[i]);
   if (!data.classes) return { clusters, confidence };
@@ -38,9 +39,10 @@ asterism.mapColorings = (data, x, y) => {
   const nowhere = classNames.length; // the group of images whose class is not known, where there are any
   const whole = data.classes.every((one) => one >= 0);
   const classOf = (i) => (data.classes[i] < 0 ? nowhere : data.classes[i]);
-  const wrong = (i) => (classOf(i) === nowhere ? 2 : Number(standsFor[clusterOf(i)] !== classOf(i)));
+  const unscored = (i) => data.classes[i] < 0 || clusterOf(i) === none;
+  const wrong = (i) => (unscored(i) ? 2 : Number(standsFor[clusterOf(i)] !== classOf(i)));
   const [names, shades] = whole ? [classNames, classColors] : [[...classNames, "?"], [...classColors, "#7b8794"]];
-  const verdicts = ["right", "wrong", "not known"].slice(0, whole ? 2 : 3);
+  const verdicts = ["right", "wrong", whole ? "in no group" : "not known"].slice(0, whole && none === null ? 2 : 3);
   return {
     clusters,
     confidence,

@@ -20,7 +20,7 @@ from asterism.images.open import reopen
 from asterism.methods import load_with_content
 from asterism.metrics import match_clusters, scores
 from asterism.report.kept import Kept, read_kept
-from asterism.report.palette import palette
+from asterism.report.palette import GREY, palette
 from asterism.report.sprites import Sprites, make_sprites
 from asterism.report.words import grouped, shortened
 from asterism.runs import RunFolder
@@ -39,6 +39,9 @@ class Material:
     names : list of str
         N names of images.
     clusters : ndarray of shape (N,), int64
+        Images that belong nowhere are a group of their own, the last one: `none`.
+    none : int or None
+        Their group; None where there are no such images.
     confidence : ndarray of shape (N,), float32
     images : ImageSource or None
         None where they could not be had.
@@ -60,6 +63,7 @@ class Material:
     names: list[str]
     clusters: np.ndarray
     confidence: np.ndarray
+    none: int | None = None
     images: ImageSource | None = None
     are_own: bool = False
     kept: Kept | None = None
@@ -75,7 +79,7 @@ class Material:
 
     @cached_property
     def k(self) -> int:
-        """How many clusters there are, empty ones too."""
+        """How many clusters there are, empty ones too, and `none`."""
         return max(len(self.estimator.cluster_centers_), int(self.clusters.max()) + 1)
 
     @property
@@ -114,16 +118,23 @@ class Material:
         return np.zeros(self.n, dtype=bool) if self.classes is None else self.classes >= 0
 
     @cached_property
+    def scored(self) -> np.ndarray:
+        """Whether each image's class is known, and it is in a group, (N,)."""
+        return self.known if self.none is None else self.known & (self.clusters != self.none)
+
+    @cached_property
     def scores(self) -> dict[str, float]:
         """Every score against the known classes; empty without."""
-        return {} if self.classes is None else scores(self.classes[self.known], self.clusters[self.known])
+        if not self.scored.any():
+            return {}
+        return scores(self.classes[self.scored], self.clusters[self.scored])  # type: ignore[index]
 
     @cached_property
     def matched(self) -> np.ndarray:
         """Class of each cluster by the Hungarian method, (k,); −1 for a cluster left without one."""
         found = np.full(self.k, -1)
-        if self.classes is not None:
-            for cluster, of_class in match_clusters(self.classes[self.known], self.clusters[self.known]).items():
+        if self.classes is not None and self.scored.any():
+            for cluster, of_class in match_clusters(self.classes[self.scored], self.clusters[self.scored]).items():
                 found[cluster] = of_class
         return found
 
@@ -136,14 +147,15 @@ class Material:
         if self.classes is None:
             return self.matched
         commonest = np.where(self.counts.any(1), self.counts.argmax(1), -1)
-        return np.where(self.matched >= 0, self.matched, commonest)
+        found = np.where(self.matched >= 0, self.matched, commonest)
+        return found if self.none is None else np.where(np.arange(self.k) == self.none, -1, found)
 
     @cached_property
     def wrong(self) -> np.ndarray:
         """Whether each image lies in a cluster that stands for another class, (N,); all False without labels."""
         if self.classes is None:
             return np.zeros(self.n, dtype=bool)
-        return self.known & (self.stands_for[self.clusters] != self.classes)
+        return self.scored & (self.stands_for[self.clusters] != self.classes)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -151,13 +163,13 @@ class Material:
         n_classes = len(self.class_names)
         if self.classes is None:
             return np.zeros((self.k, 0), dtype=np.int64)
-        together = self.clusters[self.known] * n_classes + self.classes[self.known]
+        together = self.clusters[self.scored] * n_classes + self.classes[self.scored]
         return np.bincount(together, minlength=self.k * n_classes).reshape(self.k, n_classes)
 
     @cached_property
     def colors(self) -> list[str]:
         """Colour of each cluster."""
-        return palette(self.k)
+        return palette(self.k) if self.none is None else [*palette(self.k - 1), GREY]
 
     @cached_property
     def class_colors(self) -> list[str]:
@@ -165,6 +177,10 @@ class Material:
         owners = {int(of_class): cluster for cluster, of_class in enumerate(self.matched) if of_class >= 0}
         spare = iter(palette(self.k + len(self.class_names))[self.k :])
         return [self.colors[owners[one]] if one in owners else next(spare) for one in range(len(self.class_names))]
+
+    def words_of(self, cluster: int) -> str:
+        """What a cluster is called."""
+        return "No group" if cluster == self.none else f"Group {cluster}"
 
     def class_of_cluster(self, cluster: int) -> str | None:
         """Name of the class that a cluster stands for."""
@@ -197,8 +213,9 @@ def gather(
         content,
         estimator,
         names=names or [str(i) for i in range(n)],
-        clusters=estimator.labels_,
+        clusters=np.where(estimator.labels_ < 0, estimator.n_clusters, estimator.labels_),
         confidence=np.nan_to_num(estimator.confidence_),
+        none=estimator.n_clusters if (estimator.labels_ < 0).any() else None,
         kept=kept,
     )
     found = _find_images(material, images)

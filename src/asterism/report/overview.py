@@ -25,10 +25,10 @@ MOST_BARS = 120  # more clusters than this are drawn as one outline of the sorte
 
 def headline(material: Material) -> dict[str, Any]:
     """What stands above all sections: title, facts, scores, warnings."""
-    content = material.content
+    content, n_groups = material.content, material.k - (material.none is not None)
     facts = [
         ("Images", grouped(material.n)),
-        ("Groups", grouped(material.k)),
+        ("Groups", grouped(n_groups)),
         ("Method", content["method"]),
         ("Size", _shape(material)),
         ("Time", duration(float(content["seconds"]))),
@@ -36,12 +36,16 @@ def headline(material: Material) -> dict[str, Any]:
     ]
     stability = getattr(material.estimator, "stability_", None)
     warnings = [without_home(one) for one in material.warnings]
+    if material.none is not None:
+        facts.append(("In no group", grouped(int(material.sizes[-1]))))
+        if material.scores:
+            warnings.append("Images in no group are left out of the scores.")
     if stability is not None and np.isfinite(stability):
         facts.append(("Stability", f"{float(stability):.2f}"))
         if stability < WEAK:
             warnings.append(f"Stability {stability_words(float(stability))}.")
     return {
-        "title": f"{counted(material.n, 'image')} in {counted(material.k, 'group')}",
+        "title": f"{counted(material.n, 'image')} in {counted(n_groups, 'group')}",
         "source": shortened(without_home(source_words(content["images"].get("origin")))),
         "facts": facts,
         "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
@@ -51,7 +55,8 @@ def headline(material: Material) -> dict[str, Any]:
 
 def sizes(material: Material) -> Section:
     """How many images each cluster holds."""
-    largest = int(material.sizes.max())
+    of_groups = material.sizes if material.none is None else material.sizes[:-1]
+    largest = max(1, int(of_groups.max()))
     bars = [
         {
             "cluster": cluster,
@@ -61,6 +66,7 @@ def sizes(material: Material) -> Section:
             "name": material.class_of_cluster(cluster),
         }
         for cluster, count in enumerate(material.sizes)
+        if cluster != material.none
     ]
     many = material.k > MOST_BARS
     values = {
@@ -68,9 +74,9 @@ def sizes(material: Material) -> Section:
         "outline": _outline(sorted((bar["share"] for bar in bars), reverse=True)) if many else None,
         "numbered": material.k <= 40,
         "largest": grouped(largest),
-        "smallest": grouped(int(material.sizes.min())),
-        "median": short(float(np.median(material.sizes))),
-        "n_empty": int((material.sizes == 0).sum()),
+        "smallest": grouped(int(of_groups.min())),
+        "median": short(float(np.median(of_groups))),
+        "n_empty": int((of_groups == 0).sum()),
     }
     return Section("sizes", "Sizes", values)
 

@@ -18,6 +18,7 @@ from asterism.images import ImageSource
 from asterism.images.again import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.components import components
+from asterism.report.copies import copies
 from asterism.report.curves import training
 from asterism.report.embed import chosen_for_map, morton_order
 from asterism.report.filters import filters
@@ -27,6 +28,7 @@ from asterism.report.kept import Kept, Stack, keep
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
+from asterism.report.outliers import outliers
 from asterism.report.overview import headline, sizes
 from asterism.report.reconstructions import reconstructions
 from asterism.report.reproduce import reproduce
@@ -46,6 +48,8 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     filters,
     confusion,
     mistakes,
+    outliers,
+    copies,
     reproduce,
 ]
 
@@ -155,6 +159,7 @@ def _shared(material: Material) -> dict[str, Any]:
     """What several scripts need: clusters and classes with their colours."""
     return {
         "sizes": material.sizes.tolist(),
+        "none": material.none,
         "colors": material.colors,
         "standsFor": material.stands_for.tolist(),
         "classNames": material.class_names,

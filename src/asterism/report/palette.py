@@ -11,6 +11,7 @@ FIRST = (
 )  # fmt: skip
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 LIGHTNESS = (0.62, 0.74, 0.54)
+GREY = "#7b8794"  # of images in no group
 
 
 def palette(n: int) -> list[str]:

@@ -32,6 +32,7 @@ PASSING = (".lock", ".partial-")  # beginnings of names that a kill may leave be
 LARGEST_HISTORY = 2**28  # bytes
 LONGEST_ROW = 2**15  # bytes of labels.csv
 TABLE = ("path", "cluster", "confidence")
+MORE = ("duplicate_of", "outlier")  # columns of a table for which copies or outliers were looked for
 
 
 class RunFolder:
@@ -237,9 +238,9 @@ class RunFolder:
                 raise ValueError("it is missing or too large")
             with open(path, encoding="utf-8", newline="") as file:
                 rows = itertools.islice(csv.reader(file), len(expected) + 2)
-                if tuple(next(rows, ())) != TABLE:
+                if tuple(next(rows, ())) not in (TABLE, TABLE + MORE):
                     raise ValueError(f"its columns are not {', '.join(TABLE)}")
-                pairs = [(csv_plain(name), int(group)) for name, group, _ in rows]
+                pairs = [(csv_plain(name), int(group)) for name, group, _, *_more in rows]
             if [group for _, group in pairs] != expected:
                 raise ValueError("its groups are not those of the run: it was changed")
         except (OSError, ValueError, csv.Error) as error:
@@ -268,15 +269,42 @@ def claim(stem: Path) -> RunFolder:
     raise StorageError(f"no number is free for {stem}")
 
 
-def write_labels(path: Path, names: Iterable[str], labels: np.ndarray, confidence: np.ndarray) -> None:
-    """Write ``path,cluster,confidence``, one line an image: N names, ``labels`` (N,), ``confidence`` (N,) in [0, 1]."""
-    rows = zip(names, labels.tolist(), confidence.tolist(), strict=True)
-    write_csv(path, TABLE, ([csv_safe(name), label, f"{certain:.6g}"] for name, label, certain in rows))
+def write_labels(
+    path: Path,
+    names: Iterable[str],
+    labels: np.ndarray,
+    confidence: np.ndarray,
+    duplicate_of: np.ndarray | None = None,
+    more: bool = False,
+) -> None:
+    """Write ``path,cluster,confidence``, one line an image.
+
+    Parameters
+    ----------
+    path : Path
+    names : iterable of str
+        N.
+    labels, confidence : ndarrays of shape (N,)
+        −1 is the label of what belongs nowhere; confidence in [0, 1].
+    duplicate_of : int64 ndarray of shape (N,), optional
+        The image that each is a copy of; its own number for one that is none.
+    more : bool, default=False
+        Write the columns ``duplicate_of``, a name or nothing, and ``outlier``, 1 or 0, too.
+    """
+    if not more:
+        rows = zip(names, labels.tolist(), confidence.tolist(), strict=True)
+        write_csv(path, TABLE, ([csv_safe(name), label, f"{certain:.6g}"] for name, label, certain in rows))
+        return
+    names = [csv_safe(name) for name in names]
+    of = range(len(names)) if duplicate_of is None else duplicate_of.tolist()
+    full = enumerate(zip(names, labels.tolist(), confidence.tolist(), of, strict=True))
+    lines = ([one, y, f"{p:.6g}", "" if kept == i else names[kept], int(y < 0)] for i, (one, y, p, kept) in full)
+    write_csv(path, TABLE + MORE, lines)
 
 
 def is_labels(path: Path) -> bool:
     """Whether a file looks as `write_labels` writes it."""
-    return has_header(path, TABLE)
+    return has_header(path, TABLE) or has_header(path, TABLE + MORE)
 
 
 def has_header(path: Path, columns: Iterable[str]) -> bool:

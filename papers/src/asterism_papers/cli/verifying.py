@@ -42,6 +42,10 @@ def verify_run(
     encoder = runtime.place(fitted.estimator.encoder_)
     if tune:
         labels = torch.as_tensor(fitted.clusterer.labels_).long()
+        if (labels < 0).any():
+            raise InputError(
+                f"{folder} has images in no group, which --fine-tune cannot learn; make it without outliers"
+            )
         encoder = fine_tuned(encoder, _own_images(fitted), labels, Run(runtime, seed), training)
     found = asdict(verify(encoder, shape, lfw, runtime, face))
     about = {"lfw": str(lfw), "fine_tuned": training.get_params() if tune else None, "face": face, "seed": seed}

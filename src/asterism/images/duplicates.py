@@ -1,0 +1,202 @@
+"""Copies of pictures: the same one again, resized, stored anew as JPEG, a little brighter, or cut by a few per cent.
+
+Pictures whose coarse shapes agree, their lowest cosine frequencies, are laid over each other as well as shift and
+stretch can, and are copies where little is left between them. So another view of a thing is no copy of it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import torch
+from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
+
+from asterism.images.decode import Unreadable, read_header
+from asterism.images.paths import list_images
+from asterism.images.shards import is_shards
+from asterism.images.source import ImageSource
+
+SIDE = 56  # pixels of the pictures that are compared
+COARSE, FREQUENCIES = 28, 8  # pixels, and cosine frequencies a side, of the shape that finds candidates
+CANDIDATES = 16  # pictures of the most similar shape that each is compared with …
+ALIKE = 0.88  # … if the cosine between the two shapes is this
+STEPS, FINE_STEPS = 5, 2  # of the search for shift and stretch, in small pictures and in those of 56 pixels
+SHIFT, STRETCH = 0.07, 0.09  # the most, in halves of a side and as a ratio: cuts of 5 %
+GAIN, OFFSET = 0.15, 0.1  # the most by which one is brighter
+ROUGHLY = 0.9  # correlation in small pictures below which two are no copies
+SAME = 0.975  # correlation of two copies, laid over each other
+FLAT = 0.01  # deviation of the pixels up to which a picture shows nothing that could be compared
+ROWS = 256  # pictures, and pairs, at once
+
+
+def duplicates(images: ImageSource) -> np.ndarray:
+    """Which images are copies of others.
+
+    Parameters
+    ----------
+    images : ImageSource
+        N pictures; of vectors only equal ones are copies.
+
+    Returns
+    -------
+    ndarray of shape (N,), int64
+        Of a copy the index of the image that is to be kept, of every other image its own. Each copy is one of the kept
+        image itself: where b is like a and like c, but a not like c, the three are no group unless b is kept. Kept is
+        the largest file in pixels, where the images are files, else the first.
+
+    Notes
+    -----
+    O(N²·64) operations for the candidates, N·63 kB of memory.
+    """
+    n = len(images)
+    if n < 2:
+        return np.arange(n)
+    if images.is_table:
+        return _equal(images)
+    pictures = _pictures(images)
+    likely = _candidates(pictures)
+    if not len(likely):
+        return np.arange(n)
+    pairs = likely[torch.cat([_are_copies(pictures, part) for part in likely.split(ROWS)])].numpy()
+    return stars(n, pairs, _areas(images, np.unique(pairs)))
+
+
+def stars(n: int, pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Groups without chains: the largest image that is in none yet takes those that it makes a pair with.
+
+    Parameters
+    ----------
+    n : int
+        Number of images, N.
+    pairs : int64 ndarray of shape (P, 2)
+        Images that are alike.
+    areas : ndarray of shape (N,)
+        Of equal ones the first is kept.
+
+    Returns
+    -------
+    ndarray of shape (N,), int64
+        The kept image of each.
+    """
+    partners: dict[int, set[int]] = {}
+    for first, second in pairs.tolist():
+        partners.setdefault(first, set()).add(second)
+        partners.setdefault(second, set()).add(first)
+    kept = np.full(n, -1)
+    for image in sorted(partners, key=lambda one: (-areas[one], one)):
+        if kept[image] < 0:
+            kept[image] = image
+            for other in partners[image]:
+                kept[other] = image if kept[other] < 0 else kept[other]
+    return np.where(kept < 0, np.arange(n), kept)
+
+
+def _equal(images: ImageSource) -> np.ndarray:
+    """The first of the images with the same numbers as each."""
+    first: dict[bytes, int] = {}
+    rows = (images.pixels[i].contiguous().numpy().tobytes() for i in range(len(images)))
+    return np.array([first.setdefault(row, i) for i, row in enumerate(rows)], dtype=np.int64)
+
+
+def _pictures(images: ImageSource) -> torch.Tensor:
+    """All images as (N, C, 56, 56), in units of `batch`: 1 is white."""
+    made = []
+    for start in range(0, len(images), ROWS):
+        batch = images.batch(slice(start, start + ROWS)).float().cpu()
+        made.append(interpolate(batch, size=(SIDE, SIDE), mode="bilinear", antialias=True).half())
+    return torch.cat(made)
+
+
+def _candidates(pictures: torch.Tensor) -> torch.Tensor:
+    """Pairs (P, 2) of pictures of like shape, each once."""
+    found = [torch.zeros(0, 2, dtype=torch.long)]
+    shapes = torch.cat([_shapes(part.float()) for part in pictures.split(ROWS)])
+    for start in range(0, len(shapes), ROWS):
+        likeness = shapes[start : start + ROWS] @ shapes.T
+        rows = torch.arange(start, start + len(likeness))
+        likeness[torch.arange(len(rows)), rows] = -1
+        best, others = likeness.topk(min(CANDIDATES, len(shapes) - 1), dim=1)
+        chosen = best >= ALIKE
+        found.append(torch.stack([rows[:, None].expand_as(others)[chosen], others[chosen]], 1).sort(1).values)
+    return torch.cat(found).unique(dim=0)
+
+
+def _shapes(pictures: torch.Tensor) -> torch.Tensor:
+    """The lowest cosine frequencies of grey pictures, (B, 63), length 1; 0 for a picture that shows nothing."""
+    grey = interpolate(pictures.mean(1, keepdim=True), size=(COARSE, COARSE), mode="bilinear", antialias=True)[:, 0]
+    places = (torch.arange(COARSE) + 0.5) * math.pi / COARSE
+    waves = torch.cos(torch.arange(FREQUENCIES)[:, None] * places)
+    found = (waves @ grey @ waves.T).flatten(1)[:, 1:]
+    return normalize(found) * (grey.flatten(1).std(1, keepdim=True) > FLAT)
+
+
+def _are_copies(pictures: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Whether pictures are copies, (P,) of pairs (P, 2): one of the two is a cut of the other."""
+    first, second = pictures[pairs[:, 0]].float(), pictures[pairs[:, 1]].float()
+    found = _likeness(first, second) >= SAME
+    rest = ~found
+    if rest.any():
+        found[rest] = _likeness(second[rest], first[rest]) >= SAME
+    return found
+
+
+def _likeness(whole: torch.Tensor, cut: torch.Tensor) -> torch.Tensor:
+    """Correlation (P,) of pictures (P, C, 56, 56) with the best part of the whole ones; −1 where that is no cut."""
+    small, part = (interpolate(one.mean(1, keepdim=True), scale_factor=0.5, mode="area") for one in (whole, cut))
+    theta = torch.eye(2, 3).expand(len(cut), 2, 3).clone()
+    found, parts = _laid_over(small, part, theta, STEPS)
+    likely = found >= ROUGHLY
+    if not likely.any():
+        return torch.full_like(found, -1)
+    found[likely], parts[likely] = _laid_over(whole[likely], cut[likely], parts[likely], FINE_STEPS)
+    moved = (parts[:, :, 2].abs() <= SHIFT).all(1) & ((parts[:, [0, 1], [0, 1]] - 1).abs() <= STRETCH).all(1)
+    return torch.where(moved & likely, found, -1.0)
+
+
+def _laid_over(
+    whole: torch.Tensor, cut: torch.Tensor, theta: torch.Tensor, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Correlation (P,) of pictures (P, C, H, H) with parts (P, 2, 3) of the whole ones, and the best of those parts.
+
+    Gauss-Newton steps for the shift and stretch of each axis, gain and offset that leave the least squared difference
+    (Lucas and Kanade 1981); −1 where gain or offset are no copy's.
+    """
+    theta, side = theta.clone(), cut.shape[-1]
+    places = (2 * torch.arange(side) + 1) / side - 1
+    y, x = (axis.expand(side, side) for axis in (places[:, None], places[None]))
+    for _ in range(steps):
+        laid = _laid(whole, theta)
+        across = torch.gradient(laid, spacing=2 / side, dim=3)[0]
+        down = torch.gradient(laid, spacing=2 / side, dim=2)[0]
+        slopes = [across * x, across, down * y, down, laid, torch.ones_like(laid)]
+        A = torch.stack([one.flatten(1) for one in slopes], 2)  # (P, CHW, 6)
+        normal = A.mT @ A + 1e-4 * torch.eye(6)
+        step = torch.linalg.solve(normal, (A.mT @ (cut - laid).flatten(1)[..., None]))[..., 0]
+        theta[:, [0, 0, 1, 1], [0, 2, 1, 2]] += step[:, :4].clamp(-0.1, 0.1)
+    a, b = (one.flatten(1) for one in (_laid(whole, theta), cut))
+    gain = b.std(1) / a.std(1).clamp_min(1e-6)
+    bright = ((gain - 1).abs() <= GAIN) & ((b.mean(1) - a.mean(1)).abs() <= OFFSET)
+    a, b = (normalize(one - one.mean(1, keepdim=True)) for one in (a, b))
+    return torch.where(bright, (a * b).sum(1), -1.0), theta
+
+
+def _laid(whole: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    grid = affine_grid(theta, list(whole.shape), align_corners=False)
+    return grid_sample(whole, grid, padding_mode="border", align_corners=False)
+
+
+def _areas(images: ImageSource, asked: np.ndarray) -> np.ndarray:
+    """Pixels of the files of the images asked for, (N,); 0 of all others, and of images that are no files."""
+    areas, source = np.zeros(len(images)), images.origin.get("source")
+    if not len(asked) or source is None or (isinstance(source, str) and is_shards(source)):
+        return areas
+    listing = list_images(source)
+    paths = {} if listing is None else {file.name: os.fspath(file.path) for file in listing.files}
+    for image in asked.tolist():
+        try:
+            areas[image] = math.prod(read_header(paths[images.names[image]]).size)
+        except (KeyError, OSError, Unreadable):
+            continue
+    return areas
