@@ -33,7 +33,7 @@ class Backbone(Parameters):
     Parameters
     ----------
     name : str, optional
-        A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` …), of timm (DINOv2:
+        A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` and so on), of timm (DINOv2:
         ``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or
         ``hf:FOLDER``) and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were
         computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. By
