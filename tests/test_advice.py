@@ -262,3 +262,9 @@ def test_auto_fetches_a_small_network_or_does_without(monkeypatch, tmp_path):
 )
 def test_durations_are_rough(seconds, said):
     assert about(seconds) == said
+
+
+def test_noise_has_no_number_of_groups_that_is_told_as_if_it_had():
+    assert suggest_k(np.random.default_rng(0).normal(size=(300, 8))).sentence.startswith(
+        "unsure: two halves agree on no"
+    )

@@ -81,6 +81,11 @@ class Advice:
         """What may be said, in one sentence."""
         seen = ", ".join(f"{k} with {size} neighbours" for size, k in self.answers.items())
         seen += "" if self.agreed is None else f"; two halves agree best on {self.agreed}"
+        if self.agreed is None:
+            return (
+                f"unsure: between {self.low} and {self.high}, or no groups at all, for two halves agree on no number; "
+                f"k = {self.k} is the middle ({seen})."
+            )
         if len(self.answers) == 1:
             return f"unsure: k = {self.k} from a single view ({seen}); groups so small show in no larger one."
         if self.low == self.high:
