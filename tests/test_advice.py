@@ -265,6 +265,5 @@ def test_durations_are_rough(seconds, said):
 
 
 def test_noise_has_no_number_of_groups_that_is_told_as_if_it_had():
-    assert suggest_k(np.random.default_rng(0).normal(size=(300, 8))).sentence.startswith(
-        "unsure: two halves agree on no"
-    )
+    said = suggest_k(np.random.default_rng(0).normal(size=(300, 8))).sentence
+    assert said.startswith("unsure") and "two halves agree on no number" in said
