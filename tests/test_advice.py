@@ -213,7 +213,7 @@ def test_auto_trains_at_most_half_an_hour_unasked(monkeypatch, n, k, method, sec
     if method == "jule":
         assert "takes about 30 min without a GPU" in chosen.line
     else:
-        assert chosen.settings == ("backbone.name=pixels",)
+        assert chosen.settings == ("backbone.name=hog-color",)
         assert "jule, which learns from them, would train about 32 min (better groups: --method jule)" in chosen.line
 
 
