@@ -34,7 +34,7 @@ def settled(request: Request) -> Request:
     if precision is None and not request.settings and (precision := choosing.suitable_precision(chosen)):
         lines[1] = replace(chosen, seconds=(chosen.seconds or 0) / 2).line
         lines.append(
-            f"auto: --precision {precision}, twice as fast on this processor; exactly with --precision 32-true"
+            f"auto: --precision {precision}, about twice as fast on this processor; exactly with --precision 32-true"
         )
     text = "\n".join(filter(None, lines))
     settings = [*chosen.settings, *request.settings]
