@@ -31,9 +31,10 @@ settings.load_profile("same")
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing is written to, or found in, the developer's own cache folder."""
+    """Nothing is written to, or found in, the developer's own cache folder, and nothing is fetched from the network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASTERISM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ASTERISM_OFFLINE", "1")
         yield
 
 

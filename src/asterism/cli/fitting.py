@@ -105,8 +105,9 @@ def cluster_images(request: Request) -> None:
             plan.estimator.set_params(run_dir=str(folder.path))
         plan.estimator._overwrite = request.overwrite
         plan.estimator.fit(images)
-    if is_main_process():
-        _go_on_alone()
+    is_main = is_main_process()
+    _go_on_alone()  # the others too: a process that ends within its group may be aborted by the group's threads
+    if is_main:
         try:
             finish(FittedRun(folder, plan.estimator._content, plan.estimator), request, images, labels)
         except KeyboardInterrupt as interrupt:
