@@ -416,6 +416,7 @@ def test_absent_sets_say_what_to_put_where(nowhere):
 
 
 def test_sets_are_fetched_once(nowhere, monkeypatch, capsys):
+    monkeypatch.delenv("ASTERISM_OFFLINE")
     calls = []
 
     def fake(folder, train, download):
@@ -437,6 +438,7 @@ def test_sets_are_fetched_once(nowhere, monkeypatch, capsys):
 
 
 def test_no_network_is_one_line(nowhere, monkeypatch):
+    monkeypatch.delenv("ASTERISM_OFFLINE")
     def fake(folder, train, download):
         raise RuntimeError("Error downloading\n x.gz:\nTried https://…")
 
