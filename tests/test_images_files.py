@@ -439,6 +439,7 @@ def test_sets_are_fetched_once(nowhere, monkeypatch, capsys):
 
 def test_no_network_is_one_line(nowhere, monkeypatch):
     monkeypatch.delenv("ASTERISM_OFFLINE")
+
     def fake(folder, train, download):
         raise RuntimeError("Error downloading\n x.gz:\nTried https://…")
 
