@@ -20,7 +20,7 @@ from asterism.images import open_images
 from asterism.methods.jule_settings import TripletTraining
 from asterism.methods.soft_clusterer import SoftAssignment
 from asterism.networks import FullyConvolutionalAutoEncoder
-from asterism.networks.conv import build_conv
+from asterism.networks.jule_net import build_conv
 from asterism.runtime import Runtime, hardware, versions
 from asterism.training import Run, Training, train_epoch
 from asterism.training.autoencoder import euclidean_loss

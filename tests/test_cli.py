@@ -21,7 +21,7 @@ from asterism.methods.registry import METHODS, find_method
 
 # So little training that a run takes a moment; slow rates, so that no recipe of the methods' can spoil it.
 TINY = [
-    *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "first_groups.n_init=2"),
+    *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "cluster_initialisation.n_init=2"),
     *("--set", "autoencoder.training.n_epochs=1", "--set", "autoencoder.training.lr=0.001"),
 ]
 
@@ -236,7 +236,7 @@ def test_the_demo_replaces_only_a_demo(tmp_path, monkeypatch, fitted):
 
     monkeypatch.setattr(asterism.report, "write_report", write_report)
     monkeypatch.chdir(tmp_path)
-    fast = [*TINY, "--set", "augmentation=none", "--set", "first_groups.rounds=0"]
+    fast = [*TINY, "--set", "augmentation=none", "--set", "cluster_initialisation.rounds=0"]
     for _ in range(2):
         result = run("demo", *fast)
     assert "% of the digits lie in the group of their class" in result.stdout

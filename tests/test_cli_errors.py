@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import asterism
-from asterism.cli.exits import as_typed, described
+from asterism.cli.errors import as_typed, described
 from asterism.cli.text import safe
 from asterism.errors import InputError, MissingDataError
 from test_cli import TINY, run

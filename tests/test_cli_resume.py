@@ -14,7 +14,7 @@ import asterism.training.run
 from test_cli import run
 
 TINY = [
-    *("--set", "training.n_epochs=4", "--set", "training.lr=0.01", "--set", "first_groups.n_init=2"),
+    *("--set", "training.n_epochs=4", "--set", "training.lr=0.01", "--set", "cluster_initialisation.n_init=2"),
     *("--set", "autoencoder.training.n_epochs=3", "--set", "autoencoder.training.lr=0.001"),
 ]
 
@@ -145,12 +145,12 @@ def test_ctrl_c_leaves_a_run_that_can_go_on(images, whole, tmp_path, interruptib
 
 
 def test_ctrl_c_before_the_run_began(images, tmp_path, monkeypatch):
-    import asterism.cli.fitting
+    import asterism.cli.cluster
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asterism.cli.fitting, "open_images", interrupt)
+    monkeypatch.setattr(asterism.cli.cluster, "open_images", interrupt)
     result = run("cluster", images, "-k", 4, "--out", tmp_path / "r", code=130)
     assert "before the run began" in result.stderr and not (tmp_path / "r").exists()
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.conv import ConvNetwork, build_conv, conv_blocks
+from asterism.networks.jule_net import ConvNetwork, build_conv, conv_blocks
 
 # docs/papers/jule.md: input, output of the last block.
 MAPS = {

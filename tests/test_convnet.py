@@ -7,8 +7,8 @@ import torch
 from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
+from asterism.networks.alexnet_vgg import Dropout, seed_dropout
 from asterism.networks.convnet import ConvNet
-from asterism.networks.convolutional import Dropout, seed_dropout
 from asterism.networks.sobel import Front, sobel
 from asterism.networks.vgg import vgg16_layers
 

@@ -45,8 +45,8 @@ from asterism import (
 from asterism.errors import AsterismError, DivergenceError, InputError, NotFittedError, RunError
 from asterism.features.extract import _rows_at_once
 from asterism.methods import KNOWN_CLASSES
+from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.deepcluster import Whitening
-from asterism.methods.first_groups import FirstGroups
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import Parameters
 
@@ -57,7 +57,9 @@ SAE_SHORT = SAE((16, 8), training=Training(n_epochs=6, optimizer="adam"), layer_
 CHECKED = [
     FCAE(training=SHORT),
     SAE((16, 8), training=SHORT, layer_training=SHORT),
-    DBC(3, autoencoder=FCAE_SHORT, first_groups=FirstGroups(rounds=2), training=SHORT, device="cpu"),
+    DBC(
+        3, autoencoder=FCAE_SHORT, cluster_initialisation=ClusterInitialisation(rounds=2), training=SHORT, device="cpu"
+    ),
     DEC(3, autoencoder=SAE_SHORT, training=SHORT, n_init=5, device="cpu"),
     FCAEKMeans(3, autoencoder=FCAE_SHORT),
     DAEKMeans(3, autoencoder=SAE_SHORT),
@@ -116,8 +118,8 @@ def small(method, k=10, **params):
         made.set_params(autoencoder=autoencoder)
     if "network" in names and isinstance(made.resolved("network"), ConvNet):
         made.set_params(network=ConvNet(width=0.05))
-    if "first_groups" in names:
-        made.set_params(first_groups=FirstGroups(rounds=2))
+    if "cluster_initialisation" in names:
+        made.set_params(cluster_initialisation=ClusterInitialisation(rounds=2))
     if "n_partitions" in names:
         made.set_params(n_partitions=5)
     if method == "nmf-d":
@@ -283,7 +285,7 @@ def test_resume_refuses_other_images_and_parameters(digits, tmp_path, monkeypatc
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asterism.methods.first_groups.Merger", stop)
+    monkeypatch.setattr("asterism.methods.cluster_initialisation.Merger", stop)
     with pytest.raises(KeyboardInterrupt):
         small("dbc", run_dir=tmp_path).fit(X)
     monkeypatch.undo()

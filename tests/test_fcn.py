@@ -10,7 +10,7 @@ from asterism import CNN, FCN, PCACNN, Backbone, ImageSource, Training, load
 from asterism.errors import InputError
 from asterism.methods.fcn import n_bases
 from asterism.networks.backbones import PretrainedNetwork
-from asterism.networks.tuning import cut
+from asterism.networks.freezing import cut
 from asterism.training import Run
 
 SIDE = 16

@@ -18,7 +18,7 @@ from asterism.images import open_images
 from asterism.methods import jule_steps
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
 from asterism.methods.jule_steps import principal_map
-from asterism.networks.conv import build_conv
+from asterism.networks.jule_net import build_conv
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training import run as run_module

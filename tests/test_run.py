@@ -90,7 +90,7 @@ def test_once_computes_once(tmp_path, runtime):
         return {"centers": torch.arange(4.0)}
 
     for _ in range(2):
-        assert torch.equal(Run(runtime, 0, tmp_path).once("k-means", compute)["centers"], torch.arange(4.0))
+        assert torch.equal(Run(runtime, 0, tmp_path).cached("k-means", compute)["centers"], torch.arange(4.0))
     assert len(calls) == 1
 
 

@@ -119,7 +119,7 @@ def test_the_command_line_tells_it_first_too(photos, monkeypatch, tmp_path, mach
 
     give(machine, "squeezenet1_1")
     monkeypatch.delenv("ASTERISM_OFFLINE")
-    monkeypatch.setattr("asterism.cli.fitting.open_images", decoded)
+    monkeypatch.setattr("asterism.cli.cluster.open_images", decoded)
     command = ["cluster", str(photos), "-k", "2", "--method", "fcn", "--set", "backbone.name=resnet18"]
     done = CliRunner().invoke(app, ["--offline", *command, "--out", str(tmp_path / "run")])
     monkeypatch.delenv("ASTERISM_OFFLINE")

@@ -20,7 +20,7 @@ from asterism_papers.evaluation import bench, printing, protocol, records, runs
 from asterism_papers.evaluation.bench import run_tables
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.records import _completed, recorded
-from asterism_papers.evaluation.stock import list_tables
+from asterism_papers.evaluation.status import list_tables
 from asterism_papers.evaluation.table import Entry, Panel, Table
 from asterism_papers.evaluation.tables import TABLES
 
@@ -31,9 +31,9 @@ TINY = {
     "autoencoder.training.n_epochs": 2,
     "autoencoder.n_features": 6,
     "autoencoder.max_unexplained": 1.0,
-    "first_groups.method": "k-means",
-    "first_groups.n_init": 2,
-    "first_groups.rounds": 0,
+    "cluster_initialisation.method": "k-means",
+    "cluster_initialisation.n_init": 2,
+    "cluster_initialisation.rounds": 0,
 }
 
 

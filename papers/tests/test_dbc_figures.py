@@ -33,7 +33,7 @@ def test_a_row_holds_what_the_figures_speak_of(tmp_path, method):
     data = load_digits(n_class=4)
     images = replace(open_images((data.images[:120] / 16).astype(np.float32)), labels=data.target[:120])
     short = {"autoencoder.training.n_epochs": 1, "autoencoder.n_features": 12}
-    short |= {"n_init": 2} if method == "fcae-kmeans" else {"training.n_epochs": 1, "first_groups.rounds": 0}
+    short |= {"n_init": 2} if method == "fcae-kmeans" else {"training.n_epochs": 1, "cluster_initialisation.rounds": 0}
     task = Task(TABLES["dbc-fig4"], "digits", Entry(method, "x", params=short), 0)
     row = figures_of_dbc(task, images, tmp_path / "run", Setting("cpu"))
     found, model = row["scores"], runs.load(tmp_path / "run")

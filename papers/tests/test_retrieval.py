@@ -13,7 +13,7 @@ from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.runtime import Runtime
 from asterism.training import Run
-from asterism_papers.transfer.parts import searchable
+from asterism_papers.transfer.backbone import searchable
 from asterism_papers.transfer.retrieval import (
     average_precision,
     fit_whitening,

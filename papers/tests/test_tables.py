@@ -12,7 +12,7 @@ from asterism.external import is_external, missing_external
 from asterism.images import named_sets
 from asterism.methods import METHODS, agglomerative
 from asterism.parameters import set_dotted
-from asterism_papers.evaluation.guests import guest
+from asterism_papers.evaluation.external_estimators import external_estimator
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Task
 from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
@@ -84,7 +84,7 @@ def test_each_declaration_can_run(table):
         assert "," not in entry.variant and "=" not in entry.variant  # --only splits at them
         if is_external(entry.class_name):
             if not missing_external(entry.class_name):
-                guest(entry, table.datasets[0], 10, 0)
+                external_estimator(entry, table.datasets[0], 10, 0)
             continue
         Task(table, table.datasets[0], entry, 0).estimator(10).check()
 
@@ -97,8 +97,8 @@ def test_papers_rows_of_ours_are_run_in_both_recipes(name):
         assert [one.variant for one in table.entries if one.method == method] == [AS_PAPER, AUGMENTED, *ours]
     plain = Task(table, "", next(e for e in table.entries if e.method == "dbc" and e.variant == AS_PAPER), 0).params
     assert plain["augmentation"] == "none"
-    assert plain["first_groups"]["params"]["method"] == "k-means"  # Algorithm 1, line 3
-    assert plain["first_groups"]["params"]["rounds"] == 0
+    assert plain["cluster_initialisation"]["params"]["method"] == "k-means"  # Algorithm 1, line 3
+    assert plain["cluster_initialisation"]["params"]["rounds"] == 0
     assert plain["autoencoder"]["params"]["augmentation"] == "none"
     both = Task(table, "", next(e for e in table.entries if e.method == "dbc" and e.variant == AUGMENTED), 0).params
     assert both["augmentation"]["class"] == both["autoencoder"]["params"]["augmentation"]["class"] == "Augmentation"

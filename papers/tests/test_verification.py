@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from asterism import JULE, ImageSource
 from asterism.cli import app
 from asterism.errors import InputError, MissingDataError
-from asterism.networks.conv import build_conv
+from asterism.networks.jule_net import build_conv
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism_papers.evaluation import protocol, verification

@@ -12,15 +12,15 @@ from asterism import ConvNet, DeepCluster, ImageSource, Training
 from asterism.cli.app import app
 from asterism.errors import InputError, MissingDataError
 from asterism.networks.backbones import PretrainedNetwork
-from asterism.networks.conv import build_conv
 from asterism.networks.fcae import FullyConvolutionalAutoEncoder
+from asterism.networks.jule_net import build_conv
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.transfer import fine_tune as tuning
+from asterism_papers.transfer.backbone import input_shape, parts_of
 from asterism_papers.transfer.classify import ClassificationTuning, classifier_of, classify, masked_loss, random_crop
 from asterism_papers.transfer.fine_tune import prefetched
-from asterism_papers.transfer.parts import input_shape, parts_of
 from asterism_papers.transfer.voc import open_voc, read_annotation
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
 from voc_like import CLASSES, make_voc

@@ -64,7 +64,7 @@ def external_class(path: str) -> type:
 
 
 def missing_external(class_name: str) -> str:
-    """Why a class cannot run here, with the pip command; empty where it can, or is no guest."""
+    """Why a class cannot run here, with the pip command; empty where it can, or is one of our own."""
     if is_external(class_name):
         try:
             external_class(class_name)

@@ -22,6 +22,8 @@ from asterism import plugins
 from asterism.errors import InputError
 
 LARGEST = 2**31 - 1  # integer that a parameter without an upper bound may be: more of anything fits no machine
+# Words of runs that were made before these were renamed.
+EARLIER_NAMES = {"FirstGroups": "ClusterInitialisation", "first_groups": "cluster_initialisation"}
 DEEPEST = 20  # levels of a parameter that is read from a file; ours have four
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -230,16 +232,17 @@ def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0)
     if isinstance(value, dict) and set(value) == {"class", "params"}:
         if not isinstance(value["class"], str) or not isinstance(value["params"], dict):
             raise InputError("a parameter object has no name of a class, or no parameters; was the file changed?")
-        if value["class"] not in known:
+        named = EARLIER_NAMES.get(value["class"], value["class"])
+        if named not in known:
             lacking = plugins.without_papers()
             more = f", or with {lacking}" if lacking else "?"
             raise InputError(f"unknown class {shown(value['class'])}; was it written by a newer version{more}")
-        cls = known[value["class"]]
+        cls, given = known[named], {str(EARLIER_NAMES.get(name, name)): one for name, one in value["params"].items()}
         accepted = set(inspect.signature(cls.__init__).parameters) - {"self"}
-        unknown = set(value["params"]) - accepted
+        unknown = set(given) - accepted
         if unknown:
             raise InputError(f"{value['class']} has no parameter {', '.join(sorted(map(shown, unknown)))}")
-        return cls(**{name: from_json(one, known, depth + 1) for name, one in value["params"].items()})
+        return cls(**{name: from_json(one, known, depth + 1) for name, one in given.items()})
     if isinstance(value, list):
         return [from_json(one, known, depth + 1) for one in value]
     return value

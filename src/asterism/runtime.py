@@ -79,7 +79,7 @@ class Runtime:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
 
-    def share(self, indices: torch.Tensor) -> torch.Tensor:
+    def shard(self, indices: torch.Tensor) -> torch.Tensor:
         """This rank's part of a batch of indices: every world_size-th one."""
         return indices[self.rank :: self.world_size]
 

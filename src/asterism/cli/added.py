@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from asterism import plugins
-from asterism.cli.exits import guarded
+from asterism.cli.errors import guarded
 from asterism.errors import MissingDependencyError
 
 OF_PAPERS = (

@@ -18,7 +18,7 @@ from asterism.cli import (
     commands_transfer,
 )
 from asterism.cli.added import Commands
-from asterism.cli.exits import guarded, terminate_softly
+from asterism.cli.errors import guarded, terminate_softly
 from asterism.cli.text import say
 from asterism.images.locations import OFFLINE
 
@@ -81,7 +81,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the program ``asterism``; leaves with an exit code, see `asterism.cli.exits`."""
+    """Entry point of the program ``asterism``; leaves with an exit code, see `asterism.cli.errors`."""
     terminate_softly()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a letter gets its number
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -28,7 +28,7 @@ def filters(
 
     Writes first-layer.png, and for each layer LAYER-ascent.png and LAYER-strongest.png, a row a filter.
     """
-    from asterism.cli.seeing import draw_filters
+    from asterism.cli.feature_visualisation import draw_filters
 
     for path in draw_filters(run, images, out or run / "filters", layers, n, steps, device):
         say(str(path))

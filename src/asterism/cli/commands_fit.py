@@ -63,7 +63,7 @@ def cluster(
     Learns features and groups together. A run that was interrupted or killed goes on with:
     asterism cluster --resume --out RUN
     """
-    from asterism.cli.fitting import cluster_images
+    from asterism.cli.cluster import cluster_images
     from asterism.cli.request import Request
 
     cluster_images(

@@ -131,9 +131,9 @@ def report(
     out: Annotated[Path | None, Opt(help="The page, FILE.html.  [default: RUN/report.html]")] = None,
 ) -> None:
     """Write the page of a run anew."""
-    from asterism.cli.finishing import write_page
     from asterism.cli.outputs import check_page
     from asterism.cli.runs import open_run
+    from asterism.cli.summary import write_page
 
     fitted = open_run(run, images=images)
     page = check_page(fitted.folder.path, out)
@@ -162,8 +162,8 @@ def export(
             export_groups(recorded.groups, recorded.names, folder, files, None, copy),
         )
     else:
-        from asterism.cli.finishing import export_run
         from asterism.cli.runs import open_run
+        from asterism.cli.summary import export_run
 
         fitted = open_run(run, images=images)
         check_export(folder, fitted.origin.get("source"), overwrite)

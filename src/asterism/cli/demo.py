@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from asterism.cli.fitting import cluster_images
+from asterism.cli.cluster import cluster_images
 from asterism.cli.request import Request
 from asterism.cli.runs import open_run
 from asterism.cli.scoring import scored

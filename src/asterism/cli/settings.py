@@ -12,7 +12,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from asterism.cli.exits import OPTION_OF
+from asterism.cli.errors import OPTION_OF
 from asterism.errors import InputError
 from asterism.parameters import Parameters, honours, shown
 

@@ -65,7 +65,7 @@ def extract(
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
-    n_mine, filled, rows = len(runtime.share(torch.arange(len(images)))), 0, np.zeros((0, 0), np.float32)
+    n_mine, filled, rows = len(runtime.shard(torch.arange(len(images)))), 0, np.zeros((0, 0), np.float32)
     for indices, features in feature_batches(network, images, runtime, forward):
         if not filled:
             rows = feature_array((n_mine, *features.shape[1:]))
@@ -98,7 +98,7 @@ def store_features(
 
     Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
     """
-    n_mine = len(runtime.share(torch.arange(len(images))))
+    n_mine = len(runtime.shard(torch.arange(len(images))))
     store: FeatureStore | None = None
     for _, features in feature_batches(network, images, runtime):
         store = store or FeatureStore(n_mine, features.shape[1], device or runtime.device, folder)
@@ -138,7 +138,7 @@ def feature_batches(
     network.eval()
     runtime.same_buffers(network)  # one network for all images, the one that is saved
     try:
-        for indices in runtime.share(torch.arange(len(images)) if only is None else only).split(batch_size):
+        for indices in runtime.shard(torch.arange(len(images)) if only is None else only).split(batch_size):
             if not len(indices):  # none is wanted
                 return
             filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])

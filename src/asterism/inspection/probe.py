@@ -21,7 +21,7 @@ from asterism.errors import InputError
 from asterism.features import extract
 from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
-from asterism.networks.convolutional import Body
+from asterism.networks.alexnet_vgg import Body
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from asterism.clustering.linkage import GraphAgglomerativeClustering
 from asterism.errors import InputError
-from asterism.methods.vectors import VectorClusterer
+from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Interval
 
 MAX_SAMPLES = 30_000  # of AC-Link, which holds all distances twice: 7 GB

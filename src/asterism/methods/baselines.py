@@ -14,7 +14,7 @@ from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features.extract import extract_store
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
-from asterism.methods.vectors import pixels_of
+from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
@@ -47,7 +47,7 @@ class CentroidClusterer(ImageClusterer):
             found = kmeans(features.rows(), self.n_clusters, n_init=self.n_init, random_state=random_state)
             return {"centers": torch.as_tensor(found.centers).float().cpu()}
 
-        centers = run.once("k-means", compute)["centers"]
+        centers = run.cached("k-means", compute)["centers"]
         labels, distances = assign(features.rows(), centers)
         middle = centers.double() - centers.mean(0, dtype=torch.float64)
         least = LEAST_SPREAD * float(middle.square().sum(1).mean())

@@ -55,7 +55,7 @@ class CNN(PretrainedClusterer):
         self.verbose = verbose
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:
-        found = run.once("representation", lambda: dict(self._reduced(normalize(features), run).named_buffers()))
+        found = run.cached("representation", lambda: dict(self._reduced(normalize(features), run).named_buffers()))
         return self.REPRESENTATION(**found)
 
     def _reduced(self, X: torch.Tensor, run: Run) -> Representation:

@@ -17,7 +17,7 @@ from asterism.clustering.soft import boosted_targets
 from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import FCAE, AutoEncoder
-from asterism.methods.first_groups import FirstGroups
+from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.jule_steps import few_images
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
@@ -53,13 +53,13 @@ class DBC(SoftClusterer):
     augmentation : Augmentation, "none" or None, default=None
         Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. None
         is ``"none"``, as in the paper: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it),
-        from k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``first_groups`` have their own: that of their
-        classes where a cluster has 100 images on average, else ``"none"``: with few images of each, views of one object
-        say, it takes away by what they differ.
-    first_groups : FirstGroups, optional
+        from k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own: that
+        of their classes where a cluster has 100 images on average, else ``"none"``: with few images of each, views of
+        one object say, it takes away by what they differ.
+    cluster_initialisation : ClusterInitialisation, optional
         How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such groups
-        before its own scores are the target. Default ``DBC.DEFAULTS["first_groups"]``, which is ours: linkage, learnt
-        three times; the paper is ``FirstGroups("k-means", rounds=0)``.
+        before its own scores are the target. Default ``DBC.DEFAULTS["cluster_initialisation"]``, which is ours:
+        linkage, learnt three times; the paper is ``ClusterInitialisation("k-means", rounds=0)``.
     tol : float, default=0.0
         Stop when at most this share of hard assignments changed in an epoch; 0 as in Algorithm 2, line 14.
     device : str, default="auto"
@@ -92,7 +92,7 @@ class DBC(SoftClusterer):
         "autoencoder": FCAE(),
         "training": DBC_TRAINING,
         "augmentation": "none",
-        "first_groups": FirstGroups(),
+        "cluster_initialisation": ClusterInitialisation(),
     }
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(int, 1, None)],
@@ -102,7 +102,7 @@ class DBC(SoftClusterer):
         "autoencoder": [AutoEncoder, None],
         "training": [Training, None],
         "augmentation": [Augmentation, {"none"}, None],
-        "first_groups": [FirstGroups, None],
+        "cluster_initialisation": [ClusterInitialisation, None],
         "tol": [Interval(float, 0, 1)],
         **COMPUTING,
     }
@@ -117,7 +117,7 @@ class DBC(SoftClusterer):
         autoencoder: AutoEncoder | None = None,
         training: Training | None = None,
         augmentation: Augmentation | str | None = None,
-        first_groups: FirstGroups | None = None,
+        cluster_initialisation: ClusterInitialisation | None = None,
         tol: float = 0.0,
         device: str = "auto",
         precision: str = "32-true",
@@ -132,7 +132,7 @@ class DBC(SoftClusterer):
         self.autoencoder = autoencoder
         self.training = training
         self.augmentation = augmentation
-        self.first_groups = first_groups
+        self.cluster_initialisation = cluster_initialisation
         self.tol = tol
         self.device = device
         self.precision = precision
@@ -140,14 +140,14 @@ class DBC(SoftClusterer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _recipe(self, n_images: int) -> tuple[AutoEncoder, FirstGroups]:
+    def _recipe(self, n_images: int) -> tuple[AutoEncoder, ClusterInitialisation]:
         autoencoder, first = super()._recipe(n_images)
         if not few_images(n_images, self.n_clusters):
             return autoencoder, first
         return _unchanged(autoencoder), _unchanged(first)
 
-    def _first_groups(self) -> FirstGroups:
-        return self.resolved("first_groups")
+    def _first_groups(self) -> ClusterInitialisation:
+        return self.resolved("cluster_initialisation")
 
     def _targets(self, scores: torch.Tensor) -> torch.Tensor:
         return boosted_targets(scores, self.boost, self.balance)

@@ -14,7 +14,7 @@ from asterism.clustering.soft import boosted_targets
 from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import SAE, AutoEncoder
-from asterism.methods.first_groups import FirstGroups
+from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
 from asterism.training import Training
@@ -94,8 +94,8 @@ class DEC(SoftClusterer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _first_groups(self) -> FirstGroups:
-        return FirstGroups("k-means", n_init=self.n_init, rounds=0)
+    def _first_groups(self) -> ClusterInitialisation:
+        return ClusterInitialisation("k-means", n_init=self.n_init, rounds=0)
 
     def _targets(self, scores: torch.Tensor) -> torch.Tensor:
         return boosted_targets(scores, boost=2.0, balance="soft")

@@ -26,8 +26,8 @@ from asterism.features.store import FeatureStore
 from asterism.images import Augmentation, ImageSource
 from asterism.images.crops import Crops
 from asterism.methods.autoencoders import resolve_augmentation
+from asterism.networks.alexnet_vgg import Body
 from asterism.networks.convnet import ConvNet
-from asterism.networks.convolutional import Body
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine
@@ -223,7 +223,7 @@ class DeepCluster(ImageClusterer):
         state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}
         for t in run.rounds("deepcluster", training.n_epochs, **state):
             found = self._cluster(body, resident, run, t)  # eq. (2)
-            run.observe(found.labels)
+            run.callback(found.labels)
             loss = train_on_pseudo_labels(  # eq. (1)
                 body,
                 resident,

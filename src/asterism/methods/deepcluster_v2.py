@@ -21,8 +21,8 @@ from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.images.crops import Crops
+from asterism.networks.alexnet_vgg import Body, seed_dropout
 from asterism.networks.convnet import ConvNet
-from asterism.networks.convolutional import Body, seed_dropout
 from asterism.networks.initialise import build
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run, Training, train_epoch
@@ -207,7 +207,7 @@ class DeepClusterV2(ImageClusterer):
             if t == 0 or self.memory == "pass":
                 bank[:] = extract(model, resident, run.runtime)
             found = [self._cluster(bank[h % N_LARGE], run, t, h) for h in range(self.n_heads)]
-            run.observe(found[0].labels)
+            run.callback(found[0].labels)
             seed_dropout(model, run.generator("dropout", t, run.runtime.rank).initial_seed(), run.runtime.device)
             model.train()
             loss = self._train(wrapped, stepping, resident, bank, found, training, run, t)
@@ -220,7 +220,7 @@ class DeepClusterV2(ImageClusterer):
         """Spherical k-means from random rows; emptied centroids stay where they are (docs/papers/deepcluster.md)."""
         first = torch.randperm(len(vectors), generator=run.generator("clusters", t, head))[: self.n_clusters]
         found = kmeans(
-            run.runtime.share(vectors),
+            run.runtime.shard(vectors),
             self.n_clusters,
             init=vectors[first],
             max_iter=KMEANS_ITERATIONS,

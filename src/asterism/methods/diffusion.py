@@ -180,7 +180,7 @@ class Diffusion(PretrainedClusterer):
             positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
             return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
 
-        learnt = DiffusionMap(**run.once("map", compute))
+        learnt = DiffusionMap(**run.cached("map", compute))
         self._found |= self._distances(features, counted, learnt, run)
         return learnt
 
@@ -189,7 +189,7 @@ class Diffusion(PretrainedClusterer):
         are_few = not images.is_table and min(images.shape[1:]) >= SMALLEST_PICTURE and len(images) <= MOST_PICTURES
         if not (self.drop_duplicates or are_few):
             return {}
-        copies = run.once("copies", lambda: {"of": torch.from_numpy(duplicates(images))})["of"].numpy()
+        copies = run.cached("copies", lambda: {"of": torch.from_numpy(duplicates(images))})["of"].numpy()
         n_kept = len(np.unique(copies))
         if self.drop_duplicates and n_kept < self.n_clusters:
             raise InputError(
@@ -223,7 +223,7 @@ class Diffusion(PretrainedClusterer):
             own = neighbor_distance(reference, reference, np.arange(len(chosen)))
             return {"reference": reference, "typical_distance": torch.from_numpy(typical(own))}
 
-        found = {name: value.numpy() for name, value in run.once("reference", compute).items()}
+        found = {name: value.numpy() for name, value in run.cached("reference", compute).items()}
         if self.outliers is not None:
             places = np.full(len(features), -1)
             places[chosen.numpy()] = np.arange(len(chosen))
@@ -243,7 +243,7 @@ class Diffusion(PretrainedClusterer):
         def measure() -> dict[str, torch.Tensor]:
             return {"stability": torch.tensor(stability(rows, self.n_clusters, run.random_state("halves")))}
 
-        fitted.attributes["stability"] = run.once("stability", measure)["stability"].numpy()
+        fitted.attributes["stability"] = run.cached("stability", measure)["stability"].numpy()
         fitted.attributes |= self._found
         del self._found
         if self.outliers is not None:

@@ -22,7 +22,7 @@ from asterism.images import ImageSource
 from asterism.images.pack import memory_budget
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.networks import Backbone
-from asterism.networks.tuning import Cut, cut
+from asterism.networks.freezing import Cut, cut
 from asterism.parameters import Interval
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
@@ -186,7 +186,7 @@ class FCN(PretrainedClusterer):
             W, H = initialise(X, L, "nndsvda", run.random_state("start"))
             return _kept(factorise(X, W, H, self._penalty, n_iter=N_ITER), self._penalty)
 
-        found = run.once("factors", factors)
+        found = run.cached("factors", factors)
         if self.fine_tune:
             found = self._tune(found, X, network, images, run, signed)
         l1 = torch.tensor(self.l1)
@@ -235,7 +235,7 @@ class FCN(PretrainedClusterer):
             H = coefficients(X, bases.W, l1=self.l1, ridge=bases.ridge, n_iter=N_AGAIN)
             return _kept(factorise(X, bases.W, H, self._penalty, n_iter=N_AGAIN), self._penalty)
 
-        return run.once("factors-tuned", factors)
+        return run.cached("factors-tuned", factors)
 
     def _pass(
         self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None

@@ -27,7 +27,7 @@ from asterism.methods.jule_steps import (
     neighbors_for,
     principal_map,
 )
-from asterism.networks.conv import ConvNetwork, build_conv
+from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run, train_epoch
@@ -189,7 +189,7 @@ class JULE(ImageClusterer):
             found = from_main(run, lambda: merger.initial(features), empty)
             return {**found, "map": principal_map(features)}
 
-        found = run.once("initial", compute)
+        found = run.cached("initial", compute)
         targets = merge_schedule(int(found["labels"].max()) + 1, self.n_clusters, self.unroll_rate) or [self.n_clusters]
         labels = torch.zeros((len(targets) + 1, n), dtype=torch.int64)
         maps = torch.zeros((len(targets) + 1, n, MAP_DIMENSIONS))
@@ -226,7 +226,7 @@ class JULE(ImageClusterer):
                 self._end_period(network, images, run, stages, period)
             now = labels[period + (epoch == training.n_epochs - 1)]
             run.record(n_clusters=int(now.max()) + 1)
-            run.observe(now)
+            run.callback(now)
 
     def _end_period(
         self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], period: int
@@ -261,7 +261,7 @@ class JULE(ImageClusterer):
         def compute() -> dict[str, torch.Tensor]:
             return from_main(run, lambda: self._merger(run, n).merge_anew(features, kept), empty)
 
-        found = run.once("rc", compute)
+        found = run.cached("rc", compute)
         labels = found["labels"] if kept is None else kept
         attributes = {
             "sf_labels": sf_labels,

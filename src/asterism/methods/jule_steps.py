@@ -16,7 +16,7 @@ from asterism.clustering.neighbor_voting import neighbor_weights
 from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import MergeRule
-from asterism.networks.conv import ConvNetwork
+from asterism.networks.jule_net import ConvNetwork
 from asterism.training import Run
 
 N_NEIGHBORS = 20  # K_s of Table 2

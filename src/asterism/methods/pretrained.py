@@ -103,10 +103,10 @@ class PretrainedClusterer(ImageClusterer):
         if self._tunes:
             features = self._pass(network, images, run.runtime, run.progress)
         codes = represent(representation, features, run.runtime)  # (N, D)
-        found = run.once("groups", lambda: self._grouped(codes, run.random_state("groups")))
+        found = run.cached("groups", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
-        run.observe(found["labels"])
+        run.callback(found["labels"])
         labels = found["labels"].split(SCORE_ROWS)
         scores = [
             self._scores(part).gather(1, own[:, None])[:, 0]

@@ -89,7 +89,7 @@ _PARTS = (  # what methods are made of
     "asterism.networks.convnet:ConvNet",
     "asterism.methods.autoencoders:FCAE",
     "asterism.methods.autoencoders:SAE",
-    "asterism.methods.first_groups:FirstGroups",
+    "asterism.methods.cluster_initialisation:ClusterInitialisation",
     "asterism.methods.jule_settings:ConvSettings",
     "asterism.methods.jule_settings:MergeRule",
     "asterism.methods.jule_settings:TripletTraining",

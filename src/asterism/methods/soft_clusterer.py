@@ -19,7 +19,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
-from asterism.methods.first_groups import FirstGroups
+from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.networks.initialise import build
 from asterism.training import Run, Training, train_epoch
 
@@ -56,11 +56,11 @@ class SoftClusterer(ImageClusterer):
     autoencoder: AutoEncoder | None
     training: Training | None
 
-    def _recipe(self, n_images: int) -> tuple[AutoEncoder, FirstGroups]:
+    def _recipe(self, n_images: int) -> tuple[AutoEncoder, ClusterInitialisation]:
         """The auto-encoder, and what groups its features, for so many images."""
         return self.resolved("autoencoder"), self._first_groups()
 
-    def _first_groups(self) -> FirstGroups:
+    def _first_groups(self) -> ClusterInitialisation:
         """How the features of the auto-encoder are grouped."""
         raise NotImplementedError
 
@@ -88,8 +88,8 @@ class SoftClusterer(ImageClusterer):
             examples=examples,
         )
 
-    def _group(self, encoder: nn.Module, images: ImageSource, first: FirstGroups, run: Run) -> torch.Tensor:
-        """Centers (k, D) to start from. Where `FirstGroups` says so, the encoder learns groups first; papers: none."""
+    def _group(self, encoder: nn.Module, images: ImageSource, first: ClusterInitialisation, run: Run) -> torch.Tensor:
+        """Centers (k, D) to start from. The encoder may learn groups first, if ``first`` says so."""
         training, augmentation = self.resolved("training"), resolve_augmentation(first)
         for phase, n_groups in enumerate(first.learnt(len(images), self.n_clusters)):
             stage = f"groups-{phase}"
@@ -117,7 +117,7 @@ class SoftClusterer(ImageClusterer):
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
             run.record(changed=changed, **_score_figures(scores))
-            run.observe(assigned)
+            run.callback(assigned)
             if changed <= self.tol * len(images):  # 14. the hard assignments rest
                 run.finish_stage()
                 continue

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
-from asterism.methods.vectors import VectorClusterer
+from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Interval
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asterism.networks.convolutional import Convolution, unstarved
+from asterism.networks.alexnet_vgg import Convolution, unstarved
 
 POOL = (3, 2)
 

@@ -9,9 +9,9 @@ import torch
 from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
-from asterism.networks.convolutional import Body, ConvolutionalBody
+from asterism.networks.alexnet_vgg import Body, ConvolutionalBody
 from asterism.networks.initialise import build, gaussian_weights
-from asterism.networks.untrained import TorchvisionBody
+from asterism.networks.torchvision_net import TorchvisionBody
 from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters
 

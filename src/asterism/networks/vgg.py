@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asterism.networks.convolutional import Convolution, unstarved
+from asterism.networks.alexnet_vgg import Convolution, unstarved
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # filters and convolutions of each stage
 

@@ -7,7 +7,7 @@ import torch
 
 from asterism.images import ImageSource
 from asterism.inspection.filters import first_layer
-from asterism.networks.convolutional import ConvolutionalBody
+from asterism.networks.alexnet_vgg import ConvolutionalBody
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.sprites import make_sprites

@@ -140,7 +140,7 @@ def minibatches(
         raise InputError(f"{len(order)} images are too few for {run.runtime.world_size} processes: start fewer")
     n_batches = min(-(-len(order) // batch_size), max(1, len(order) // least))
     for chunk in order.tensor_split(n_batches):
-        indices = run.runtime.share(chunk)
+        indices = run.runtime.shard(chunk)
         yield indices, images.batch(indices, run.runtime.device)
 
 

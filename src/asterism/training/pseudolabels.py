@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.images import Augmentation, ImageSource
-from asterism.networks.convolutional import seed_dropout
+from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.training.epoch import Training, train_epoch
 from asterism.training.run import Run

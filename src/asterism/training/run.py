@@ -123,12 +123,12 @@ class Run:
         """Numbers of this round for the history (plain JSON values)."""
         self._recorded.update(values)
 
-    def observe(self, labels: np.ndarray | torch.Tensor) -> None:
+    def callback(self, labels: np.ndarray | torch.Tensor) -> None:
         """Show a round's labels (N,) to whoever watches (`ImageClusterer.on_round`) and record what is said of them."""
         if self.observer is not None:
             self.record(**self.observer(np.array(labels)))
 
-    def once(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def cached(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Compute a dict of tensors, or take what an earlier life of this run computed."""
         path, saved = self._checkpoint(stage), self._read(stage)
         if saved is not None:

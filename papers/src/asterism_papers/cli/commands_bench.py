@@ -44,16 +44,16 @@ def bench(
 
     from asterism_papers.cli.selection import parse_only, parse_seeds
     from asterism_papers.evaluation import bench as benchmark
-    from asterism_papers.evaluation.guests import guest_entry
+    from asterism_papers.evaluation.external_estimators import external_entry
     from asterism_papers.evaluation.printing import format_table
 
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     if list_:
-        from asterism_papers.cli.stock_text import stock_text
-        from asterism_papers.evaluation.stock import list_tables
+        from asterism_papers.cli.status_text import status_text
+        from asterism_papers.evaluation.status import list_tables
 
         listed = list_tables(tables or (), seeds=chosen_seeds or benchmark.DEFAULT_SEEDS, results_dir=out)
-        say(dumps(listed) if json else stock_text(listed, by_set=bool(tables)))
+        say(dumps(listed) if json else status_text(listed, by_set=bool(tables)))
         return
     if write:
         from asterism_papers.evaluation.results import write_results
@@ -72,7 +72,7 @@ def bench(
         seeds=chosen_seeds,
         show=show,
         results_dir=out,
-        guests=() if method is None else [guest_entry(method, settings or [])],
+        external=() if method is None else [external_entry(method, settings or [])],
         device=device,
         verbose=0 if quiet else 1,
         echo=(lambda line: None) if quiet else note,

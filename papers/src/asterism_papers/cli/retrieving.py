@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from asterism.cli.fitting import parse_size
+from asterism.cli.cluster import parse_size
 from asterism.cli.probing import with_classes
 from asterism.cli.runs import known_labels, open_run
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
 from asterism.images.catalogue import PREFIX
-from asterism.networks.convolutional import Body
+from asterism.networks.alexnet_vgg import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars, decoding_bar
+from asterism_papers.transfer.backbone import searchable
 from asterism_papers.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
-from asterism_papers.transfer.parts import searchable
 from asterism_papers.transfer.retrieval import fit_whitening, retrieval, rmac
 
 SIDE = 224  # pixels that photos of objects are searched at

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asterism.cli.exits import Interrupted
+from asterism.cli.errors import Interrupted
 from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note

@@ -16,7 +16,7 @@ from asterism.errors import InputError, MissingDataError
 from asterism.external import is_external, missing_external
 from asterism.machine import launch
 from asterism_papers.evaluation import protocol, records, runs
-from asterism_papers.evaluation.choice import Only, datasets_of, entries_of
+from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table
 from asterism_papers.evaluation.tables import TABLES, find_tables
@@ -36,7 +36,7 @@ def run_tables(
     seeds: Sequence[int] | None = None,
     show: bool = False,
     results_dir: str | os.PathLike[str] | None = None,
-    guests: Sequence[Entry] = (),
+    external: Sequence[Entry] = (),
     device: str = "auto",
     verbose: int = 0,
     echo: Callable[[str], None] = _silent,
@@ -46,7 +46,7 @@ def run_tables(
     Parameters
     ----------
     names : iterable of str
-        Tables, see `asterism_papers.evaluation.stock.list_tables`.
+        Tables, see `asterism_papers.evaluation.status.list_tables`.
     only : mapping, optional
         ``{"dataset": "usps", "method": "dbc", "variant": "augmentation"}``: any of the three; a variant is chosen by a
         part of its name.
@@ -56,8 +56,9 @@ def run_tables(
         Run nothing.
     results_dir : path, optional
         Default `default_results_dir`. Each table is a file there, and ``runs`` holds what is not finished.
-    guests : sequence of Entry
-        Classes of other libraries, of `asterism_papers.evaluation.guests.guest_entry`: run these and nothing else.
+    external : sequence of Entry
+        Classes of other libraries, of `asterism_papers.evaluation.external_estimators.external_entry`: run these and
+        nothing else.
     device : str
     verbose : int
         See `Runtime` and `DBC`.
@@ -72,14 +73,14 @@ def run_tables(
     Raises
     ------
     InputError
-        For an unknown table, a choice that fits nothing, or a table that takes no guests.
+        For an unknown table, a choice that fits nothing, or a table that takes no external.
     StorageError
         If the results cannot be written.
     """
     tables = find_tables(names)
     only = dict(only or {})
-    if guests:
-        tables = [_with_guests(table, guests) for table in tables]
+    if external:
+        tables = [_with_external(table, external) for table in tables]
     _check_only(tables, only)
     if launch().world_size > 1:
         raise InputError("bench runs in one process; start it without torchrun")
@@ -105,11 +106,11 @@ def default_results_dir() -> Path:
 # ---------------------------------------------------------------- what to run
 
 
-def _with_guests(table: Table, guests: Sequence[Entry]) -> Table:
-    if not table.guests:
-        able = ", ".join(one.name for one in TABLES.values() if one.guests)
+def _with_external(table: Table, external: Sequence[Entry]) -> Table:
+    if not table.external:
+        able = ", ".join(one.name for one in TABLES.values() if one.external)
         raise InputError(f"{table.name} takes no other methods, its rows are more than a clustering; {able} do")
-    return replace(table, entries=tuple(guests))
+    return replace(table, entries=tuple(external))
 
 
 def _check_only(tables: list[Table], only: Only) -> None:

@@ -14,12 +14,12 @@ from asterism.external import is_external, pixel_vectors
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods import JULE, load
-from asterism.networks.conv import ConvNetwork
+from asterism.networks.jule_net import ConvNetwork
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
 from asterism_papers.evaluation import protocol, runs
-from asterism_papers.evaluation.guests import guest
+from asterism_papers.evaluation.external_estimators import external_estimator
 from asterism_papers.evaluation.jule_runs import kept_run
 from asterism_papers.evaluation.protocol import Row, Setting, Task
 from asterism_papers.evaluation.table import Entry
@@ -54,7 +54,7 @@ class Embedded:
         train = protocol.shuffled(images, task.seed)
         test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
         if is_external(task.entry.class_name):
-            row, places, found = self._by_guest(task, train, test, setting)
+            row, places, found = self._by_external(task, train, test, setting)
         elif task.entry.method == NARROWED:
             row, places, found = self._narrowed(task, images, test, folder, setting)
         else:
@@ -69,12 +69,12 @@ class Embedded:
         row["protocol"] |= {"test images": len(test), "dimensions": places.shape[1]}
         return row
 
-    def _by_guest(
+    def _by_external(
         self, task: Task, train: ImageSource, test: ImageSource, setting: Setting
     ) -> tuple[Row, np.ndarray, np.ndarray]:
         """The row, and the places of the training and of the test part."""
         pixels, test_pixels = pixel_vectors(train), pixel_vectors(test)
-        method = guest(task.entry, task.dataset, 0, task.seed)
+        method = external_estimator(task.entry, task.dataset, 0, task.seed)
         with torch.random.fork_rng():
             began = time.monotonic()
             if LABELLED in task.entry.variant:

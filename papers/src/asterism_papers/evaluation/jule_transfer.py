@@ -18,7 +18,7 @@ from asterism.images import ImageSource, open_images
 from asterism.methods import JULE, load
 from asterism.methods.jule_steps import Merger, mean_image, neighbors_for
 from asterism.metrics import scores
-from asterism.networks.conv import ConvNetwork
+from asterism.networks.jule_net import ConvNetwork
 from asterism.networks.pixels import Pixels
 from asterism.runs import RunFolder
 from asterism.runtime import Runtime

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from asterism.images import named_sets
 from asterism_papers.evaluation.bench import DEFAULT_SEEDS
-from asterism_papers.evaluation.choice import Only, datasets_of, entries_of
-from asterism_papers.evaluation.claims import HEADER, tested_claims
-from asterism_papers.evaluation.guests import recorded_guests
+from asterism_papers.evaluation.external_estimators import recorded_external
+from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
+from asterism_papers.evaluation.hypotheses import HEADER, tested_claims
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.records import variant_of
 from asterism_papers.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Entry, Table
@@ -37,7 +37,7 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     """
     (table,), only = find_tables([name]), dict(only or {})
     mine = [row for row in rows if row["table"] == table.record]
-    table = replace(table, entries=(*table.entries, *recorded_guests(table.entries, mine)))
+    table = replace(table, entries=(*table.entries, *recorded_external(table.entries, mine)))
     current = [row for row in mine if row.get("current", True)]
     show = {"scores": _scores_blocks, "curves": _curves_blocks, "histogram": _histogram_blocks}[table.shows]
     sets = list(dict.fromkeys([*datasets_of(table, only), *(row["dataset"] for row in mine)]))

@@ -21,7 +21,7 @@ from asterism.images import ImageSource, open_images
 from asterism.methods import METHODS
 from asterism.parameters import Parameters, set_dotted, to_json
 from asterism.runtime import Runtime, derived_seed, hardware, versions
-from asterism_papers.evaluation.guests import guest
+from asterism_papers.evaluation.external_estimators import external_estimator
 from asterism_papers.evaluation.table import Entry, Table
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ class Task:
     def params(self) -> dict[str, Any]:
         """Every parameter that decides the result, the class's defaults filled in; ``n_clusters`` may be "classes"."""
         if is_external(self.entry.class_name):
-            return external_params(guest(self.entry, self.dataset, 2, self.seed), self.entry.n_clusters)
+            return external_params(external_estimator(self.entry, self.dataset, 2, self.seed), self.entry.n_clusters)
         return {**resolved_params(self.estimator()), "n_clusters": self.entry.n_clusters}
 
     @property

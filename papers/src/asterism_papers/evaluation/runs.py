@@ -26,7 +26,7 @@ from asterism.methods import load
 from asterism.metrics import scores
 from asterism.runs import RunFolder
 from asterism.runtime import Runtime
-from asterism_papers.evaluation.guests import guest
+from asterism_papers.evaluation.external_estimators import external_estimator
 from asterism_papers.evaluation.protocol import Row, Setting, Task, row_of, shuffled
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table
 
@@ -54,7 +54,7 @@ def perform(task: Task, images: ImageSource, folder: Path, setting: Setting) -> 
         The row of ``papers/results``.
     """
     if is_external(task.entry.class_name):
-        return run_guest(task, images, setting)
+        return run_external(task, images, setting)
     ordered = shuffled(images, task.seed)
     labels = np.asarray(ordered.labels)
     n_classes = len(np.unique(labels))
@@ -139,7 +139,7 @@ def _rounded(value: Any) -> Any:
 # ---------------------------------------------------------------- classes of other libraries
 
 
-def run_guest(task: Task, images: ImageSource, setting: Setting) -> Row:
+def run_external(task: Task, images: ImageSource, setting: Setting) -> Row:
     """Fit a class of another library to the pixels, and give the row of ``papers/results``.
 
     Parameters
@@ -157,7 +157,7 @@ def run_guest(task: Task, images: ImageSource, setting: Setting) -> Row:
     ordered = shuffled(images, task.seed)
     labels = np.asarray(ordered.labels)
     n_classes = len(np.unique(labels))
-    estimator = guest(task.entry, task.dataset, _number(task.entry, n_classes), task.seed)
+    estimator = external_estimator(task.entry, task.dataset, _number(task.entry, n_classes), task.seed)
     if "device" in estimator.get_params(deep=False):
         estimator.set_params(device=str(Runtime(setting.device).device))
     pixels = pixel_vectors(ordered)

@@ -153,10 +153,10 @@ class Table:
     perform : callable, optional
         ``perform(task, images, folder, setting)`` → row, where a run is more than a fit to the whole set
         (`asterism_papers.evaluation.runs.perform`): a split, features of another run, a probe.
-    guests : bool
+    external : bool
         Whether classes of other libraries can be put into it: its rows are clusterings of a set of vectors.
     claims : tuple of Claim
-        Printed below the scores: whether they hold in the recorded runs (`asterism_papers.evaluation.claims`).
+        Printed below the scores: whether they hold in the recorded runs (`asterism_papers.evaluation.hypotheses`).
     runs_of : str
         Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
@@ -174,7 +174,7 @@ class Table:
     notes: tuple[str, ...] = ()
     perform: Callable[..., dict[str, Any]] | None = None
     photo_side: int | None = None
-    guests: bool = False
+    external: bool = False
     claims: tuple[Claim, ...] = ()
     runs_of: str = ""
 

@@ -12,13 +12,13 @@ _NO_AUGMENTATION = {"autoencoder.augmentation": "none"}
 _BOTH_STAGES = {"autoencoder.augmentation": Augmentation(), "augmentation": Augmentation()}
 _NEITHER_STAGE = {**_NO_AUGMENTATION, "augmentation": "none"}
 # From linkage, Algorithm 2 itself has the images as they are in either row.
-_UNCHANGED = {**_NEITHER_STAGE, "first_groups.augmentation": "none"}
-_BEFORE = {"autoencoder.augmentation": Augmentation(), "first_groups.augmentation": Augmentation()}
+_UNCHANGED = {**_NEITHER_STAGE, "cluster_initialisation.augmentation": "none"}
+_BEFORE = {"autoencoder.augmentation": Augmentation(), "cluster_initialisation.augmentation": Augmentation()}
 # Algorithm 1's start, with the schedule that was found for it: from k-means, whole passes over MNIST's 70 000 images
 # harden the target too fast (docs/methods/dbc.md).
 _FROM_KMEANS = {
-    "first_groups.method": "k-means",
-    "first_groups.rounds": 0,
+    "cluster_initialisation.method": "k-means",
+    "cluster_initialisation.rounds": 0,
     "training.lr": 0.1,
     "training.n_epochs": 60,
     "training.max_steps": 48,
@@ -167,7 +167,7 @@ DBC_TABLES = (
         (_KMS, _DAE_KMS, _AEC, _IEC, _DCN, _DEC, *_OURS_OF_DBC),
         also=("mnist-test",),
         notes=_DBC_NOTE,
-        guests=True,
+        external=True,
         claims=_CLAIMS,
     ),
     Table(
@@ -176,7 +176,7 @@ DBC_TABLES = (
         ("usps",),
         (_KMS, _AEC, _IEC, *_OURS_OF_DBC),
         notes=_DBC_NOTE,
-        guests=True,
+        external=True,
         claims=_CLAIMS,
     ),
     Table(
@@ -185,7 +185,7 @@ DBC_TABLES = (
         ("coil20",),
         (_KMS, _DEN, *_OURS_OF_DBC),
         notes=(*_DBC_NOTE, _DEEP_NOTE),
-        guests=True,
+        external=True,
         claims=_CLAIMS,
     ),
     Table(
@@ -194,7 +194,7 @@ DBC_TABLES = (
         ("coil100-128", "coil100"),
         (_KMS, _IEC, *_OURS_OF_DBC),
         notes=(*_DBC_NOTE, _DEEP_NOTE),
-        guests=True,
+        external=True,
         claims=_CLAIMS,
     ),
     Table(

@@ -109,7 +109,7 @@ JULE_TABLES = (
         preprocessing=_PIXELS,
         notes=_NOTES,
         perform=on_images,
-        guests=True,
+        external=True,
         claims=_CLAIMS,
     ),
     Table(
@@ -122,7 +122,7 @@ JULE_TABLES = (
         preprocessing=_PIXELS,
         notes=_NOTES,
         perform=on_images,
-        guests=True,
+        external=True,
         claims=_CLAIMS,
         runs_of="jule-3",
     ),
@@ -136,7 +136,7 @@ JULE_TABLES = (
         preprocessing="features of jule",
         notes=_ON_FEATURES_NOTES,
         perform=OnFeatures(_RC),
-        guests=True,
+        external=True,
     ),
     Table(
         "jule-11",
@@ -148,7 +148,7 @@ JULE_TABLES = (
         preprocessing="features of jule",
         notes=_ON_FEATURES_NOTES,
         perform=OnFeatures(_RC),
-        guests=True,
+        external=True,
         runs_of="jule-4",
     ),
     Table(

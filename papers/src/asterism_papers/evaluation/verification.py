@@ -13,7 +13,7 @@ import torch
 from asterism.errors import MissingDataError
 from asterism.images import ImageSource, named_sets
 from asterism.methods import JULE, load
-from asterism.networks.conv import build_conv
+from asterism.networks.jule_net import build_conv
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism.training.progress import ProgressBars

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asterism.methods.vectors import VectorClusterer
+from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Interval
 from asterism_papers.clustering.ensemble import infinite_ensemble
 

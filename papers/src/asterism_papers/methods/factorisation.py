@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asterism.clustering.kmeans import kmeans
-from asterism.methods.vectors import VectorClusterer
+from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Each, Interval
 from asterism_papers.clustering.nmf_deep import deep_semi_nmf
 from asterism_papers.clustering.nmf_graph import graph_nmf

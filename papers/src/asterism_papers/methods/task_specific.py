@@ -20,7 +20,7 @@ from asterism.clustering.kmeans import kmeans
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
-from asterism.methods.vectors import pixels_of
+from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval
 from asterism.training import Run, Training, train_epoch
@@ -136,7 +136,7 @@ class TaskSpecificClustering(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         pixels, coder = pixels_of(images, self.center, self.normalise), self._coder(images.shape)
-        start = run.once("start", lambda: self._start(pixels, coder, images, run))
+        start = run.cached("start", lambda: self._start(pixels, coder, images, run))
         coder.load_state_dict({name: start[name] for name in ("W", "S", "theta")})
         head = nn.utils.skip_init(nn.Linear, self.n_atoms, self.n_clusters)
         head.load_state_dict({name: start[name] for name in ("weight", "bias")})
@@ -188,7 +188,7 @@ class TaskSpecificClustering(ImageClusterer):
                 return entropy_loss(logits[: len(batch)]) + self.graph_weight * apart.square().sum(1).mean()
 
             run.record(loss=train_epoch(resident, loss_of, optimizer, training, run, ("network", epoch)))
-            run.observe(extract(model, resident, run.runtime, lambda batch: model(batch)[1]).argmax(1))
+            run.callback(extract(model, resident, run.runtime, lambda batch: model(batch)[1]).argmax(1))
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities (N, k) of codes (N, p)."""

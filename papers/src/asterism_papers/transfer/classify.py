@@ -17,11 +17,11 @@ from PIL import Image
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.networks.convolutional import Dropout
+from asterism.networks.alexnet_vgg import Dropout
 from asterism.parameters import Interval
 from asterism.training import Run
+from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
-from asterism_papers.transfer.parts import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.voc import VocImages, check_classes
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
 

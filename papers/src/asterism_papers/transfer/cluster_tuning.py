@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.images import ImageSource
-from asterism.networks.conv import ConvNetwork, build_conv
+from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.training import Run, Training, train_epoch
 from asterism.training.pseudolabels import new_head
 

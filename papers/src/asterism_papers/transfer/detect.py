@@ -19,9 +19,9 @@ from torch import nn
 from asterism.errors import InputError
 from asterism.parameters import Interval
 from asterism.training import Run
+from asterism_papers.transfer.backbone import input_shape
 from asterism_papers.transfer.detector import Detector, detector_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
-from asterism_papers.transfer.parts import input_shape
 from asterism_papers.transfer.proposals import Proposals, proposals_of
 from asterism_papers.transfer.voc import Thing, VocImages, check_classes
 from asterism_papers.transfer.voc_scores import Detections, Truth, detection_precisions

@@ -12,10 +12,10 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from asterism.networks.convolutional import Dropout
+from asterism.networks.alexnet_vgg import Dropout
 from asterism.networks.initialise import build, gaussian_weights
+from asterism_papers.transfer.backbone import Parts, free, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning
-from asterism_papers.transfer.parts import Parts, free, parts_of
 
 BOXES, OBJECTS = 64, 0.25  # boxes of an image that are learnt from, and the share of objects among them
 OBJECT, LEAST = 0.5, 0.1  # overlaps that make a box an object, and a given box background

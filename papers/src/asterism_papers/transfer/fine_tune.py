@@ -14,11 +14,11 @@ from torch import nn
 
 from asterism.errors import DivergenceError, InputError
 from asterism.machine import available_cores
-from asterism.networks.convolutional import seed_dropout
+from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.parameters import Interval, Parameters
 from asterism.runtime import derived_seed
 from asterism.training import Run
-from asterism_papers.transfer.parts import LEARN
+from asterism_papers.transfer.backbone import LEARN
 
 STEPS_A_ROUND = 50  # between two looks at the clock for a checkpoint
 AHEAD = 2  # batches that are decoded while one is learnt from

@@ -17,12 +17,12 @@ from torch import nn
 from torchvision.models.segmentation.fcn import FCNHead
 
 from asterism.errors import InputError
-from asterism.networks.convolutional import Dropout
+from asterism.networks.alexnet_vgg import Dropout
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.parameters import Interval
 from asterism.training import Run
+from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
-from asterism_papers.transfer.parts import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.voc import VocImages
 from asterism_papers.transfer.voc_scores import VOID, Confusion
 

@@ -16,11 +16,11 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from asterism.errors import InputError
+from asterism.networks.alexnet_vgg import Body, ConvolutionalBody
 from asterism.networks.backbones import PASSING, Preparation, PretrainedNetwork
-from asterism.networks.conv import ConvNetwork
-from asterism.networks.convolutional import Body, ConvolutionalBody
 from asterism.networks.fcae import Encoder
-from asterism.networks.untrained import TorchvisionBody
+from asterism.networks.jule_net import ConvNetwork
+from asterism.networks.torchvision_net import TorchvisionBody
 
 
 @dataclass

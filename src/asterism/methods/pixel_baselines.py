@@ -92,7 +92,7 @@ class VectorClusterer(ImageClusterer):
             labels = np.unique(found["labels"], return_inverse=True)[1]  # a cluster may be empty
             return {name: torch.from_numpy(value) for name, value in {**found, "labels": labels}.items()}
 
-        kept = run.once("clusters", find)
+        kept = run.cached("clusters", find)
         labels = kept.pop("labels")
         centers = cluster_means(features, labels)
         indices, distances = knn(features, N_VOTES)

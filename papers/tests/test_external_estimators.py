@@ -15,7 +15,7 @@ from asterism.external import external_class, missing_external, plain
 from asterism.images import open_images
 from asterism_papers.evaluation import protocol, records, runs
 from asterism_papers.evaluation.bench import run_tables
-from asterism_papers.evaluation.guests import guest, guest_entry, recorded_guests
+from asterism_papers.evaluation.external_estimators import external_entry, external_estimator, recorded_external
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Setting, Task
 from asterism_papers.evaluation.records import recorded
@@ -37,7 +37,7 @@ def digits(monkeypatch):
 
 def bench(tmp_path, entry=None, **options):
     given = [] if entry is None else [entry]
-    return run_tables(["dbc-4"], guests=given, seeds=[0], results_dir=tmp_path, **options)
+    return run_tables(["dbc-4"], external=given, seeds=[0], results_dir=tmp_path, **options)
 
 
 # ---------------------------------------------------------------- by its path
@@ -45,11 +45,13 @@ def bench(tmp_path, entry=None, **options):
 
 def test_a_class_is_found_by_its_path():
     assert external_class(BIRCH) is Birch
-    entry = guest_entry("sklearn.cluster:Birch", ["threshold=0.1", "branching_factor=20"])
+    entry = external_entry("sklearn.cluster:Birch", ["threshold=0.1", "branching_factor=20"])
     assert (entry.method, entry.variant) == (BIRCH, "threshold 0.1 branching_factor 20")
     assert entry.params == {"threshold": 0.1, "branching_factor": 20}
-    assert guest_entry(BIRCH).variant == "its defaults"
-    assert guest_entry("sklearn.cluster.AgglomerativeClustering", ["linkage=average"]).params == {"linkage": "average"}
+    assert external_entry(BIRCH).variant == "its defaults"
+    assert external_entry("sklearn.cluster.AgglomerativeClustering", ["linkage=average"]).params == {
+        "linkage": "average"
+    }
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_class_is_found_by_its_path():
 )
 def test_what_cannot_be_used_is_one_clear_line(path, settings, message):
     with pytest.raises(InputError, match=message):
-        guest_entry(path, settings)
+        external_entry(path, settings)
 
 
 def test_a_package_that_is_absent_is_named_with_its_command(monkeypatch):
@@ -85,19 +87,24 @@ def test_a_package_that_lacks_another_says_which(monkeypatch, tmp_path):
 
 
 def test_number_of_clusters_and_seed_go_where_they_are_taken():
-    assert guest(Entry(BIRCH, "b"), "usps", 7, 3).n_clusters == 7
-    kmeans = guest(Entry("sklearn.cluster.KMeans", "k"), "usps", 7, 3)
+    assert external_estimator(Entry(BIRCH, "b"), "usps", 7, 3).n_clusters == 7
+    kmeans = external_estimator(Entry("sklearn.cluster.KMeans", "k"), "usps", 7, 3)
     assert (kmeans.n_clusters, kmeans.random_state) == (7, 3)
-    assert guest(Entry("sklearn.mixture.GaussianMixture", "g"), "usps", 7, 3).n_components == 7
-    assert guest(Entry("sklearn.cluster.DBSCAN", "d", params={"eps": 2.0}), "usps", 7, 3).eps == 2.0
-    assert guest(Entry("sklearn.decomposition.PCA", "p", params={"n_components": 2}), "usps", 7, 3).n_components == 2
+    assert external_estimator(Entry("sklearn.mixture.GaussianMixture", "g"), "usps", 7, 3).n_components == 7
+    assert external_estimator(Entry("sklearn.cluster.DBSCAN", "d", params={"eps": 2.0}), "usps", 7, 3).eps == 2.0
+    assert (
+        external_estimator(
+            Entry("sklearn.decomposition.PCA", "p", params={"n_components": 2}), "usps", 7, 3
+        ).n_components
+        == 2
+    )
 
 
 # ---------------------------------------------------------------- in a table
 
 
 def test_its_row_is_what_the_class_itself_gives(digits, tmp_path):
-    (row,) = bench(tmp_path, guest_entry(BIRCH, ["threshold=0.3"]))
+    (row,) = bench(tmp_path, external_entry(BIRCH, ["threshold=0.3"]))
     ordered = protocol.shuffled(digits, 0)
     pixels = ordered.pixels.numpy().reshape(120, -1)
     wanted = Birch(n_clusters=4, threshold=0.3).fit_predict(pixels)
@@ -110,9 +117,9 @@ def test_its_row_is_what_the_class_itself_gives(digits, tmp_path):
 
 
 def test_it_is_printed_beside_the_methods_and_not_run_again(digits, tmp_path):
-    bench(tmp_path, guest_entry(BIRCH, ["threshold=0.3"]))
+    bench(tmp_path, external_entry(BIRCH, ["threshold=0.3"]))
     said = []
-    rows = bench(tmp_path, guest_entry(BIRCH, ["threshold=0.3"]), echo=said.append)
+    rows = bench(tmp_path, external_entry(BIRCH, ["threshold=0.3"]), echo=said.append)
     assert said == [f"dbc-4 usps {BIRCH} (threshold 0.3) seed 0: recorded already"]
     assert len(rows) == 1
     (line,) = [one for one in format_table("dbc-4", rows).split("\n") if BIRCH in one]
@@ -123,11 +130,11 @@ def test_it_is_printed_beside_the_methods_and_not_run_again(digits, tmp_path):
 
 def test_what_it_says_of_its_own_settings_is_a_line(digits, tmp_path):
     with pytest.raises(InputError, match="sklearn.cluster.KMeans: .*n_init"):
-        bench(tmp_path, guest_entry("sklearn.cluster.KMeans", ["n_init=-5"]))
+        bench(tmp_path, external_entry("sklearn.cluster.KMeans", ["n_init=-5"]))
 
 
 def test_a_clusterer_that_finds_its_own_number(digits, tmp_path):
-    (row,) = bench(tmp_path, guest_entry("sklearn.cluster.DBSCAN", ["eps=1.0"]))
+    (row,) = bench(tmp_path, external_entry("sklearn.cluster.DBSCAN", ["eps=1.0"]))
     assert row["scores"]["n_clusters"] >= 1
 
 
@@ -135,9 +142,9 @@ def test_features_of_jule_can_be_clustered_too(digits, tmp_path):
     from asterism_papers.evaluation import jule_runs
 
     rc = Entry("jule", "OURS-RC", "v", {"training.n_epochs": 1, "network.n_features": 8, "result": "rc"})
-    entry = guest_entry("sklearn.cluster.AgglomerativeClustering")
+    entry = external_entry("sklearn.cluster.AgglomerativeClustering")
     task = Task(TABLES["jule-4"], "digits", entry, 0)
-    row = jule_runs.OnFeatures(rc)(task, digits, tmp_path / "guest", Setting("cpu"))
+    row = jule_runs.OnFeatures(rc)(task, digits, tmp_path / "external", Setting("cpu"))
     features = runs.load(next(tmp_path.glob("kept-jule-*"))).embedding_[
         np.random.default_rng(protocol.derived_seed(0, ("order of the images",))).permutation(120)
     ]
@@ -147,7 +154,7 @@ def test_features_of_jule_can_be_clustered_too(digits, tmp_path):
 
 def test_a_table_of_more_than_clusterings_takes_none(tmp_path):
     with pytest.raises(InputError, match="deepcluster-1 takes no other methods.*dbc-3, dbc-4"):
-        run_tables(["deepcluster-1"], guests=[guest_entry(BIRCH)], results_dir=tmp_path)
+        run_tables(["deepcluster-1"], external=[external_entry(BIRCH)], results_dir=tmp_path)
 
 
 def test_torchs_generator_is_put_back(digits, tmp_path, monkeypatch):
@@ -160,7 +167,7 @@ def test_torchs_generator_is_put_back(digits, tmp_path, monkeypatch):
     module.Seeding = Seeding
     monkeypatch.setitem(sys.modules, "seeding_guest", module)
     before = torch.random.get_rng_state()
-    bench(tmp_path, guest_entry("seeding_guest.Seeding"))
+    bench(tmp_path, external_entry("seeding_guest.Seeding"))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -189,9 +196,9 @@ def test_a_row_of_a_declared_guest_is_judged_by_the_entrys_own_settings(tmp_path
 
 def test_rows_of_a_declared_guest_are_no_guests_by_hand():
     row = {"method": BIRCH, "protocol": {"variant": "v"}}
-    assert recorded_guests([], [row, row]) == (Entry(BIRCH, BIRCH, "v"),)
-    assert recorded_guests([Entry(BIRCH, "x", "v")], [row]) == ()
-    assert recorded_guests([], [{"method": "dbc", "protocol": {"variant": "v"}}]) == ()
+    assert recorded_external([], [row, row]) == (Entry(BIRCH, BIRCH, "v"),)
+    assert recorded_external([Entry(BIRCH, "x", "v")], [row]) == ()
+    assert recorded_external([], [{"method": "dbc", "protocol": {"variant": "v"}}]) == ()
 
 
 def test_the_papers_peers_are_clustpys():
@@ -205,9 +212,9 @@ def test_the_papers_peers_are_clustpys():
 def test_clustpys_classes_run(digits, tmp_path, name):
     pytest.importorskip("clustpy", reason="ClustPy is not installed: pip install 'asterism-clustering[peers]'")
     short = [f"{one}=1" for one in ("pretrain_epochs", *([] if name == "DEN" else ["clustering_epochs"]))]
-    (row,) = bench(tmp_path, guest_entry(f"clustpy.deep.{name}", short), device="cpu")
+    (row,) = bench(tmp_path, external_entry(f"clustpy.deep.{name}", short), device="cpu")
     assert row["scores"]["n_clusters"] <= 4 and row["versions"]["clustpy"]
-    again = Task(TABLES["dbc-4"], "usps", guest_entry(f"clustpy.deep.{name}", short), 0)
+    again = Task(TABLES["dbc-4"], "usps", external_entry(f"clustpy.deep.{name}", short), 0)
     assert runs.perform(again, digits, tmp_path / "again", Setting("cpu"))["scores"] == row["scores"]
 
 

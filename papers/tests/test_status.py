@@ -8,11 +8,11 @@ import pytest
 
 from asterism.cli.app import app
 from asterism.errors import InputError
-from asterism_papers.cli.stock_text import WIDTH, duration, stock_text
-from asterism_papers.evaluation import stock
+from asterism_papers.cli.status_text import WIDTH, duration, status_text
+from asterism_papers.evaluation import status
 from asterism_papers.evaluation.pictures import PICTURES
 from asterism_papers.evaluation.protocol import Task
-from asterism_papers.evaluation.stock import Rates, list_tables
+from asterism_papers.evaluation.status import Rates, list_tables
 from asterism_papers.evaluation.table import Entry
 from asterism_papers.evaluation.tables import TABLES, find_tables
 
@@ -105,7 +105,7 @@ def test_same_variant_first_then_same_method_then_in_proportion_to_the_pixels():
 def test_a_recorded_size_counts_before_the_papers():
     small = row("dbc", "coil100", "7200 images, 32x32x3", seconds=32 * 32.0)
     assert Rates([small]).seconds(Entry("dbc", "DBC"), "coil100-128") == pytest.approx(128 * 128.0)
-    assert stock._pixels([])["coil100"] == 7200 * 128 * 128 * 3
+    assert status._pixels([])["coil100"] == 7200 * 128 * 128 * 3
 
 
 # ---------------------------------------------------------------- text
@@ -115,7 +115,7 @@ def test_a_recorded_size_counts_before_the_papers():
 def test_the_whole_list_is_readable_in_120_columns(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("ASTERISM_DATA", folder)  # its path is shown, whole: it can be copied
     record(tmp_path, row())
-    text = stock_text(list_tables(results_dir=tmp_path))
+    text = status_text(list_tables(results_dir=tmp_path))
     assert not [line for line in text.split("\n") if len(line) > WIDTH and len(line.split()) > 1]
     assert f"{folder.rstrip('/')}/usps.npz" in text
     words = text.split()
@@ -126,9 +126,9 @@ def test_the_whole_list_is_readable_in_120_columns(tmp_path, monkeypatch, folder
 
 
 def test_figures_without_numbers_say_how_they_are_drawn(tmp_path):
-    text = stock_text(list_tables(results_dir=tmp_path))
+    text = status_text(list_tables(results_dir=tmp_path))
     assert all(name in text for name in PICTURES) and "asterism filters RUN" in text
-    assert "PICTURE" not in stock_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
+    assert "PICTURE" not in status_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
     with pytest.raises(InputError, match="dbc-fig5 is a picture: asterism cluster .*report.html"):
         find_tables(["dbc-fig5"])
     commands = {word for one in PICTURES.values() for command in one.commands for word in command.split()[1:2]}
@@ -137,7 +137,7 @@ def test_figures_without_numbers_say_how_they_are_drawn(tmp_path):
 
 def test_sets_that_are_not_here_stand_below_with_their_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("ASTERISM_DATA", str(tmp_path / "none"))
-    text = " ".join(stock_text(list_tables(["dbc-4", "dbc-5"], results_dir=tmp_path)).split())
+    text = " ".join(status_text(list_tables(["dbc-4", "dbc-5"], results_dir=tmp_path)).split())
     assert "* data:usps is not here: from https://cs.nyu.edu" in text
     assert "Wanted by dbc-4." in text
     dbc_4 = text[text.index("dbc-4 usps*") :].split()
@@ -148,13 +148,13 @@ def test_methods_whose_package_is_absent_stand_below(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "clustpy", None)  # as if it were not installed
     tables = list_tables(["dbc-5"], results_dir=tmp_path)
     assert list(tables[0]["not_installed"]) == ["den"]
-    assert "* method den: clustpy.deep.DEN is not installed: pip install 'asterism-" in stock_text(tables)
-    assert "not installed" not in stock_text(list_tables(["jule-6"], results_dir=tmp_path))
+    assert "* method den: clustpy.deep.DEN is not installed: pip install 'asterism-" in status_text(tables)
+    assert "not installed" not in status_text(list_tables(["jule-6"], results_dir=tmp_path))
 
 
 def test_by_set_names_the_methods_without_a_measured_cost(tmp_path):
     record(tmp_path, row(seconds=30.0))
-    text = stock_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
+    text = status_text(list_tables(["dbc-4"], results_dir=tmp_path), by_set=True)
     (line,) = [one for one in text.split("\n") if one.startswith("dbc-4")]
     assert "1 min + unknown" in line and line.endswith("aec iec fcae-kmeans dbc")
 

@@ -15,7 +15,7 @@ from asterism_papers.evaluation.table import Entry
 DEFAULTS = "its defaults"
 
 
-def guest_entry(path: str, settings: Sequence[str] = ()) -> Entry:
+def external_entry(path: str, settings: Sequence[str] = ()) -> Entry:
     """An entry for a class of another library, as ``bench --method PATH --set NAME=VALUE`` asks for it.
 
     Parameters
@@ -59,7 +59,7 @@ def _variant_of(params: Mapping[str, Any]) -> str:
     return re.sub("[,=]", ";", " ".join(words)) or DEFAULTS  # --only splits at , and =
 
 
-def recorded_guests(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
+def recorded_external(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
     """Entries for rows of classes that were put into a table by hand.
 
     Parameters
@@ -77,6 +77,6 @@ def recorded_guests(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]])
     return tuple(found.values())
 
 
-def guest(entry: Entry, dataset: str, n_clusters: int, seed: int) -> Any:
+def external_estimator(entry: Entry, dataset: str, n_clusters: int, seed: int) -> Any:
     """The unfitted class of an entry, with its settings, the number of clusters and the seed where it takes them."""
     return external(entry.class_name, entry.params_on(dataset), n_clusters, seed)

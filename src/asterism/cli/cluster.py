@@ -15,13 +15,13 @@ import typer
 
 from asterism.cli.advising import FOR_THE_EYE, numbered
 from asterism.cli.choosing import settled
-from asterism.cli.exits import Interrupted
+from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
-from asterism.cli.finishing import finish
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import Request
 from asterism.cli.runs import FittedRun, Labels, known_labels, open_run
 from asterism.cli.settings import apply_settings
+from asterism.cli.summary import finish
 from asterism.cli.text import list_skipped, note
 from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError, RunError

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.networks.convolutional import Body
+from asterism.networks.alexnet_vgg import Body
 from asterism.networks.sobel import Front
 
 SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers

@@ -19,7 +19,7 @@ from typing import Any
 from asterism.external import missing_external
 from asterism.images import named_sets
 from asterism_papers.evaluation.bench import DEFAULT_SEEDS, default_results_dir
-from asterism_papers.evaluation.choice import entries_of
+from asterism_papers.evaluation.filters import entries_of
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.records import recorded, variant_of
 from asterism_papers.evaluation.table import Entry, Table, papers

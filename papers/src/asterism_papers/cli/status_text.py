@@ -17,13 +17,13 @@ WIDTH = 120
 UNKNOWN = "unknown"
 
 
-def stock_text(listed: Sequence[dict[str, Any]], by_set: bool = False) -> str:
+def status_text(listed: Sequence[dict[str, Any]], by_set: bool = False) -> str:
     """What is recorded of some tables, what is missing, and what data lack.
 
     Parameters
     ----------
     listed : sequence of dict
-        From `asterism_papers.evaluation.stock.list_tables`.
+        From `asterism_papers.evaluation.status.list_tables`.
     by_set : bool, default=False
         A line for each set instead of one for each table.
     """

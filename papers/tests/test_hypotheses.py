@@ -2,8 +2,8 @@
 
 import pytest
 
-from asterism_papers.evaluation import claims
-from asterism_papers.evaluation.claims import HEADER
+from asterism_papers.evaluation import hypotheses
+from asterism_papers.evaluation.hypotheses import HEADER
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.table import METRIC_LABELS, Claim, Entry, Table
 from asterism_papers.evaluation.tables import TABLES
@@ -23,7 +23,7 @@ def table(*points, **more):
 
 def cells(rows, claim=None, **more):
     given = table(claim or Claim("RC against SF", RC, SF), **more)
-    return [dict(zip(HEADER, one, strict=True)) for one in claims.tested_claims(given, ["usps", "coil20"], rows)]
+    return [dict(zip(HEADER, one, strict=True)) for one in hypotheses.tested_claims(given, ["usps", "coil20"], rows)]
 
 
 def test_seeds_are_paired():
@@ -55,7 +55,7 @@ def test_the_papers_figures_say_what_is_expected():
     """On UMist SF is above RC in the paper; on COIL-20 both are 1."""
     both = [row(RC, 0, 0.8, "umist"), row(SF, 0, 0.9, "umist"), row(RC, 0, 1.0, "coil20"), row(SF, 0, 1.0, "coil20")]
     given = table(Claim("RC against SF", RC, SF))
-    found = claims.tested_claims(given, ["umist", "coil20"], both)
+    found = hypotheses.tested_claims(given, ["umist", "coil20"], both)
     assert [(one[3], one[-1]) for one in found] == [("−0.003", "holds"), ("+0.000", "holds")]
 
 

@@ -21,7 +21,7 @@ SMALLEST_GROUP = 10  # images of a cluster on average, below which no network le
 FEW_NEIGHBORS = 5  # K_s where a cluster has few images (docs/methods/dbc.md)
 
 
-class FirstGroups(Parameters):
+class ClusterInitialisation(Parameters):
     """How features are grouped before encoder and centers learn together.
 
     Parameters
@@ -43,8 +43,8 @@ class FirstGroups(Parameters):
     rounds : int, default=5
         Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
     augmentation : Augmentation, "none" or None, default=None
-        Of the images while groups are learnt. None is ``FirstGroups.DEFAULTS["augmentation"]``, in a DBC only where a
-        cluster has 100 images on average.
+        Of the images while groups are learnt. None is ``ClusterInitialisation.DEFAULTS["augmentation"]``, in a DBC only
+        where a cluster has 100 images on average.
     smallest : float, default=1/3
         Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
         odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
@@ -116,7 +116,7 @@ class FirstGroups(Parameters):
             empty = {"labels": torch.zeros(len(points), dtype=torch.int64)}
             return from_main(run, lambda: {"labels": self._merged(points, n_clusters, run)}, empty)
 
-        labels = run.once(stage, compute)["labels"]
+        labels = run.cached(stage, compute)["labels"]
         return labels, cluster_means(features, labels, n_clusters)
 
     def _merged(self, points: torch.Tensor, n_clusters: int, run: Run) -> torch.Tensor:
