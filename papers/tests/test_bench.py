@@ -16,6 +16,7 @@ from asterism import DBC, ImageSource, KMeans
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.machine import Launch
 from asterism.training import run as run_module
+from asterism.training.triplets import TripletLoss
 from asterism_papers.evaluation import bench, printing, protocol, records, runs
 from asterism_papers.evaluation.bench import run_tables
 from asterism_papers.evaluation.printing import format_table
@@ -436,6 +437,20 @@ def test_curves_of_runs_that_stopped_early_stay_where_they_were():
     assert [printing._at(rows, "acc", epoch) for epoch in (0, 1, 2, -1)] == ["0.200", "0.350", "0.450", "0.550"]
 
 
+def test_curves_of_a_panel_are_means_of_the_same_seeds():
+    rows = {
+        label: [{"seed": seed} for seed in seeds] for label, seeds in {"a": (0, 1, 2), "b": (1, 0), "c": ()}.items()
+    }
+    shared = printing._of_shared_seeds(rows)
+    assert {label: sorted(row["seed"] for row in some) for label, some in shared.items()} == {
+        "a": [0, 1],
+        "b": [0, 1],
+        "c": [],
+    }
+    apart = {"a": [{"seed": 0}, {"seed": 1}], "b": [{"seed": 1}]}
+    assert printing._of_shared_seeds(apart) == apart
+
+
 def test_the_histogram_is_printed_in_percent(tiny):
     rows = run_tables(["dbc-fig6"], seeds=[1, 0], results_dir=tiny.results)
     text = format_table("dbc-fig6", rows)
@@ -460,6 +475,8 @@ def test_a_nested_parameter_that_came_later_leaves_old_rows_valid_too():
     }
     other = {"part": {"class": "Other", "params": {"n": 4}}}
     assert _completed(other, usual)["part"] == other["part"]
+    known = {"part": {"class": "TripletLoss", "params": {"gamma": 4.0}}}  # not the default's class: its own defaults
+    assert _completed(known, usual)["part"]["params"] == {**TripletLoss().get_params(), "gamma": 4.0}
 
 
 def test_a_parameter_that_came_later_leaves_old_rows_valid_at_its_default(tiny, monkeypatch):
@@ -469,6 +486,8 @@ def test_a_parameter_that_came_later_leaves_old_rows_valid_at_its_default(tiny, 
     del row["params"]["center"]
     path.write_text(json.dumps(row) + "\n")
     assert [one["current"] for one in recorded(path)] == [True]
+    records.append(path, {**row, "params": {**row["params"], "center": False}})  # the same run, recorded since
+    assert [one["params"]["center"] for one in recorded(path)] == [False]
     table = TABLES["dbc-4"]
     entries = (Entry("kmeans", "KMS", params={"n_init": 2, "center": True}),)
     monkeypatch.setitem(TABLES, "dbc-4", Table("dbc-4", table.title, table.datasets, entries))

@@ -53,6 +53,7 @@ def test_two_results_and_features_of_one_run(digits, tmp_path, fits):
     assert len(fits) == 2  # ac-gdl alone
     assert row["protocol"]["images"] == protocol.describe("digits", digits)
     assert row["protocol"]["features"]["scores"] == rows[0]["scores"]
+    assert row["protocol"]["features"]["params"] == rows[0]["params"]
     kept = next(tmp_path.glob("kept-jule-*"))
     features = runs.load(kept).embedding_
     labels = np.asarray(protocol.shuffled(digits, 0).labels)

@@ -28,6 +28,9 @@ def bench(
     show: Annotated[bool, Opt("--show", help="Print from the recorded rows, run nothing.")] = False,
     json: Annotated[bool, Opt("--json", help="Print the rows as JSON.")] = False,
     list_: Annotated[bool, Opt("--list", help="What is recorded and what the rest costs; of TABLE by set.")] = False,
+    cells: Annotated[
+        bool, Opt("--cells", help="Count the figures that reach the papers', are near, below, or never ran.")
+    ] = False,
     write: Annotated[bool, Opt("--write", help="Make docs/results.md and the README's table from the rows.")] = False,
     out: Annotated[
         Path | None,
@@ -54,6 +57,12 @@ def bench(
 
         listed = list_tables(tables or (), seeds=chosen_seeds or benchmark.DEFAULT_SEEDS, results_dir=out)
         say(dumps(listed) if json else status_text(listed, by_set=bool(tables)))
+        return
+    if cells:
+        from asterism_papers.evaluation.cells import cells_text, count_cells
+
+        counts = count_cells(tables or (), results_dir=out)
+        say(dumps(counts) if json else cells_text(counts))
         return
     if write:
         from asterism_papers.evaluation.results import write_results

@@ -112,6 +112,8 @@ def neighbor_purity(features: np.ndarray, labels: np.ndarray, at: Sequence[int])
 def kept_run(task: Task, source: Entry, images: ImageSource, folder: Path, setting: Setting) -> tuple[Row, Path]:
     """The row of the run of JULE that a task needs, and its folder, which stays; fitted where it is absent.
 
+    The row names the task; its parameters are the task's where that is a row of JULE itself, else those of the run.
+
     Raises
     ------
     RunError
@@ -128,6 +130,7 @@ def kept_run(task: Task, source: Entry, images: ImageSource, folder: Path, setti
             raise RunError(f"another process is fitting {kept}; wait for it, or choose another set or seed")
         row = runs.perform(fitting, images, kept, setting)
     row |= {"table": task.table.record, "method": task.entry.method, "command": task.command}
-    row["params"] = {**task.params, "n_clusters": row["params"]["n_clusters"]}
+    if task.entry.class_name == "jule":
+        row["params"] = {**task.params, "n_clusters": row["params"]["n_clusters"]}
     row["protocol"]["variant"] = task.entry.variant
     return row, kept

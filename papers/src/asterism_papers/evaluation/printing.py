@@ -47,12 +47,12 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     here = [one for one in sets if any(row["dataset"] == one for row in mine) or not _absence(one)]
     blocks = [block for dataset in here or sets for block in show(table, dataset, current, only)]
     if found := tested_claims(table, here or sets, current):
-        blocks.append("Claims of the paper, seed by seed\n\n" + _grid(HEADER, found))
+        blocks.append("Claims of the paper, seed by seed\n\n" + grid(HEADER, found))
     notes = list(_notes(table, sets, mine, current, "\n".join(blocks)))
     return "\n\n".join([head, *blocks, "\n".join(notes)])
 
 
-def _grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Cells as an aligned Markdown table."""
     cells = [list(header), *map(list, lines)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
@@ -77,12 +77,12 @@ def _scores_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> l
             if entry.paper_row == paper_row and entry.fits(dataset):
                 lines += _entry_lines(table, dataset, entry, theirs, rows)
     metrics = [title for name in table.metrics for title in (f"{METRIC_LABELS[name]} paper", METRIC_LABELS[name])]
-    return [_grid(["set", "method", "variant", *metrics, "seeds", "seconds"], lines)] if lines else []
+    return [grid(["set", "method", "variant", *metrics, "seeds", "seconds"], lines)] if lines else []
 
 
 def _entry_lines(table: Table, dataset: str, entry: Entry, theirs: Row, rows: list[Row]) -> Iterator[list[str]]:
     """A line of ours; several where the set was recorded in several sizes."""
-    mine = _rows_of(dataset, entry, rows)
+    mine = rows_of(dataset, entry, rows)
     sizes = list(dict.fromkeys(row["protocol"]["images"] for row in mine)) or [""]
     label = entry.paper_row if entry.paper_row == entry.method else f"{entry.paper_row} ({entry.method})"
     for size in sizes:
@@ -92,7 +92,8 @@ def _entry_lines(table: Table, dataset: str, entry: Entry, theirs: Row, rows: li
         yield [name, label, entry.variant, *cells, str(len(chosen) or ""), _seconds(chosen)]
 
 
-def _rows_of(dataset: str, entry: Entry, rows: list[Row]) -> list[Row]:
+def rows_of(dataset: str, entry: Entry, rows: list[Row]) -> list[Row]:
+    """The rows of an entry on a set."""
     wanted = (dataset, entry.method, entry.variant)
     return [row for row in rows if (row["dataset"], row["method"], variant_of(row)) == wanted]
 
@@ -112,12 +113,13 @@ def score_cell(values: list[float], paper: float | None, lower_is_better: bool =
         return ""
     mean = statistics.fmean(values)
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    mark = "" if paper is None else _mark(round(mean, 3), paper, -1 if lower_is_better else 1)
+    mark = "" if paper is None else mark_of(values, paper, lower_is_better)
     return f"{mean:.3f}{spread} {mark}".rstrip()
 
 
-def _mark(found: float, paper: float, sign: int) -> str:
-    """Of a score with three digits, as many as the paper's figures have."""
+def mark_of(values: list[float], paper: float, lower_is_better: bool = False) -> str:
+    """How the mean of scores stands to the paper's figure, of three digits, as many as the papers print."""
+    found, sign = round(statistics.fmean(values), 3), -1 if lower_is_better else 1
     return REACHED if sign * found >= sign * paper else NEAR if sign * found >= sign * paper - CLOSE else BELOW
 
 
@@ -135,7 +137,8 @@ def _seconds(rows: list[Row]) -> str:
 def _curves_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> Iterator[str]:
     entries = {entry.variant: entry for entry in entries_of(table, only)}
     for panel in table.panels:
-        found = {label: _rows_of(dataset, entries[one], rows) for label, one in panel.curves if one in entries}
+        found = {label: rows_of(dataset, entries[one], rows) for label, one in panel.curves if one in entries}
+        found = _of_shared_seeds(found)
         for name in table.curves if any(found.values()) else ():
             longest = max(len(row["history"]["curves"][name]) for some in found.values() for row in some)
             epochs = [epoch for epoch in EPOCHS_SHOWN if epoch < longest - 1]
@@ -144,7 +147,16 @@ def _curves_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> I
                 for label, some in found.items()
             ]
             title = f"{dataset} · {panel.title} · {METRIC_LABELS.get(name, name.replace('_', ' '))} at epoch"
-            yield f"{title}\n\n{_grid(['', *map(str, epochs), 'end', 'seeds'], lines)}"
+            yield f"{title}\n\n{grid(['', *map(str, epochs), 'end', 'seeds'], lines)}"
+
+
+def _of_shared_seeds(found: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """The rows of the seeds that all recorded curves of a panel have, so that its means are of the same seeds; where
+    these are fewer than two, all rows, and the column of seeds says of how many each mean is.
+    """
+    seeds = [{row["seed"] for row in rows} for rows in found.values() if rows]
+    shared = set.intersection(*seeds) if seeds else set()
+    return {label: [row for row in rows if row["seed"] in shared or len(shared) < 2] for label, rows in found.items()}
 
 
 def _at(rows: list[Row], name: str, epoch: int) -> str:
@@ -155,14 +167,14 @@ def _at(rows: list[Row], name: str, epoch: int) -> str:
 
 def _histogram_blocks(table: Table, dataset: str, rows: list[Row], only: Only) -> Iterator[str]:
     for entry in entries_of(table, only):
-        for row in sorted(_rows_of(dataset, entry, rows), key=lambda row: row["seed"])[:1]:
+        for row in sorted(rows_of(dataset, entry, rows), key=lambda row: row["seed"])[:1]:
             rounds = row["history"]["curves"]["score_histogram"]
             epochs = sorted({epoch for epoch in (*EPOCHS_SHOWN, len(rounds) - 1) if 0 <= epoch < len(rounds)})
             n_bins = len(rounds[0]) // 2  # pairs of bins: ten columns
             bins = [f"{i / n_bins:g}–{(i + 1) / n_bins:g}" for i in range(n_bins)]
             lines = [[str(epoch), *_shares(rounds[epoch])] for epoch in epochs]
             title = f"{dataset} · {entry.variant} · seed {row['seed']} · % of the images by score of the first cluster"
-            yield f"{title}\n\n{_grid(['epoch', *bins], lines)}"
+            yield f"{title}\n\n{grid(['epoch', *bins], lines)}"
 
 
 def _shares(counts: list[int]) -> list[str]:
@@ -210,7 +222,7 @@ def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[st
         yield f"{dataset}: no run is recorded{_absence(dataset)}."
         return
     entries = [entry for entry in table.entries if entry.runs_on(dataset)]
-    seeds = [len({row["seed"] for row in _rows_of(dataset, entry, current)}) for entry in entries]
+    seeds = [len({row["seed"] for row in rows_of(dataset, entry, current)}) for entry in entries]
     few = sum(0 < n < len(DEFAULT_SEEDS) for n in seeds)
     lacking = {"not run yet": seeds.count(0), f"of fewer than {len(DEFAULT_SEEDS)} seeds": few}
     if any(lacking.values()):

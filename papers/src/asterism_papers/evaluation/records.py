@@ -11,6 +11,7 @@ from typing import Any
 from asterism.errors import StorageError
 from asterism.external import is_external, plain
 from asterism.methods import METHODS
+from asterism.methods.registry import KNOWN_CLASSES
 from asterism_papers.evaluation.protocol import Row, Task, resolved_params
 from asterism_papers.evaluation.table import Table
 from asterism_papers.evaluation.tables import TABLES
@@ -41,7 +42,8 @@ def append(path: Path, row: Row) -> None:
 def recorded(path: Path) -> list[Row]:
     """The rows of a file of results, of equal runs the last; each with ``current`` (see `bench.run_tables`).
 
-    Lines that a crash cut off are left out.
+    Runs are equal whose parameters are, those that came later at their defaults. Lines that a crash cut off are left
+    out.
     """
     table = TABLES.get(path.stem)
     entries = {(entry.method, entry.variant): entry for entry in table.entries} if table else {}
@@ -55,11 +57,12 @@ def recorded(path: Path) -> list[Row]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
-            identity = [row[key] for key in ("dataset", "method", "seed", "params")]
-            identity += [variant_of(row), row["protocol"]["images"]]
+            task = today(row["dataset"], row["method"], variant_of(row))
+            identity = [row[key] for key in ("dataset", "method", "seed")]
+            identity += [variant_of(row), row["protocol"]["images"], completed_params(row, task)]
         except (ValueError, KeyError, TypeError):
             continue
-        row["current"] = _is_current(row, today(row["dataset"], row["method"], variant_of(row)))
+        row["current"] = _is_current(row, task)
         latest[json.dumps(identity, sort_keys=True)] = row
     return list(latest.values())
 
@@ -113,16 +116,24 @@ def _is_current(row: Row, task: Task | None) -> bool:
         return {**row["params"], **plain(task.entry.params_on(row["dataset"]))} == row["params"]
     wanted = task.params
     by_classes = {"n_clusters": "classes"} if wanted["n_clusters"] == "classes" else {}
-    found = {**row["params"], **by_classes}
-    return found == wanted or _completed(found, resolved_params(METHODS[task.entry.class_name]())) == wanted
+    return {**completed_params(row, task), **by_classes} == wanted
+
+
+def completed_params(row: Row, task: Task | None) -> dict[str, Any]:
+    """A row's parameters, and the defaults of those that came after it."""
+    if task is None or is_external(task.entry.class_name):
+        return row["params"]
+    return _completed(row["params"], resolved_params(METHODS[task.entry.class_name]()))
 
 
 def _completed(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with the defaults of those that they lack, nested objects of the same class too."""
+    """Parameters with the defaults of those that they lack; nested objects with those of their own class."""
     both = {**defaults, **params}
     for name, value in params.items():
-        usual = defaults.get(name)
-        if isinstance(value, dict) and isinstance(usual, dict) and value.get("class") == usual.get("class"):
+        if isinstance(value, dict) and value.keys() == {"class", "params"}:
+            usual, kind = defaults.get(name), value["class"]
+            if not isinstance(usual, dict) or usual["class"] != kind:
+                usual = {"params": resolved_params(KNOWN_CLASSES[kind](), top=False) if kind in KNOWN_CLASSES else {}}
             both[name] = {**value, "params": _completed(value["params"], usual["params"])}
     return both
 

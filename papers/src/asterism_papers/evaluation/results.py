@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from asterism.errors import MissingDataError
 from asterism.files import write_text
+from asterism_papers.evaluation.cells import cells_text, count_cells
 from asterism_papers.evaluation.embedding import NARROWED
 from asterism_papers.evaluation.printing import format_table, score_cell
 from asterism_papers.evaluation.protocol import Row
@@ -55,6 +56,12 @@ Every table and figure of the papers of which runs are recorded in `papers/resul
 it the mean ± standard deviation of ours over the seeds. This page is made by `asterism bench --write`; nothing in it is
 typed by hand. A line without a figure has not been run. The command below each table runs it again.
 """
+CELLS = """## How many of the papers' figures are reached
+
+A cell is a score of a row of ours on a set, where the paper prints one: its mean over the seeds reaches that, misses
+it by at most .01, or is below. All rows count, those of the papers' own ways too. Sets without runs are mostly such as
+are not given out. By `asterism bench --cells`.
+"""
 OVERVIEW = """## JULE and DBC at a glance
 
 ≥ reaches the paper's figure (in brackets), ≈ misses it by at most .01, < is below. Of an error, lower is better.
@@ -68,6 +75,8 @@ def results_page(results_dir: Path) -> str:
     overview = _as_table(line for _, line in _lines(tables, lambda line: line.method in OWN))
     if overview != COLUMNS:
         parts.append(f"{OVERVIEW}\n{overview}\n")
+    if tables:
+        parts.append(f"{CELLS}\n{cells_text(count_cells(results_dir=results_dir))}\n")
     for table, rows in tables:
         title, _, rest = format_table(table.name, rows, recorded=True).partition("\n\n")
         parts.append(f"## {title}\n\n{rest.replace(chr(10) + 'Source:', chr(10) * 2 + 'Source:')}\n")

@@ -1,0 +1,88 @@
+"""How the recorded rows stand to the papers, counted: the cells of the tables that a paper prints a figure for.
+
+A cell is one score of one row of ours on one set. It reaches the paper's figure, misses it by at most .01, or is below,
+as its mean over the recorded seeds is marked in the table; or it never ran.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from asterism_papers.evaluation.bench import default_results_dir
+from asterism_papers.evaluation.printing import BELOW, NEAR, REACHED, grid, mark_of, rows_of
+from asterism_papers.evaluation.protocol import Row
+from asterism_papers.evaluation.records import recorded
+from asterism_papers.evaluation.table import LOWER_IS_BETTER, Table
+from asterism_papers.evaluation.tables import TABLES, find_tables
+
+NEVER, NO_RUNS = "never ran", "sets without runs"
+COUNTED = {REACHED: "reaches", NEAR: "within .01", BELOW: "below", NEVER: NEVER, NO_RUNS: NO_RUNS}
+
+
+def count_cells(
+    names: Iterable[str] = (), *, results_dir: str | os.PathLike[str] | None = None
+) -> list[dict[str, Any]]:
+    """Count the cells of tables.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Tables; none: all in which a paper prints figures for rows of ours.
+    results_dir : path, optional
+        Default `asterism_papers.evaluation.bench.default_results_dir`.
+
+    Returns
+    -------
+    list of dict
+        For each table its ``name``, and the numbers of cells that ``reaches`` the paper, are ``within .01`` of it or
+        ``below``, that ``never ran`` on a set that others ran on, and those of ``sets without runs``, most of which
+        are not given out. What holds a number for each pair of images is not counted on sets that are too large for it.
+
+    Raises
+    ------
+    InputError
+        For an unknown table.
+    """
+    folder = default_results_dir() if results_dir is None else Path(results_dir)
+    counts = []
+    for table in find_tables(names) or TABLES.values():
+        rows = [row for row in recorded(folder / f"{table.record}.jsonl") if row["current"]]
+        found = list(_marks(table, rows))
+        if found:
+            counts.append({"name": table.name, **{title: found.count(mark) for mark, title in COUNTED.items()}})
+    return counts
+
+
+def cells_text(counts: list[dict[str, Any]]) -> str:
+    """What `count_cells` gives as an aligned table, with the sums below."""
+    total = {"name": "all", **{title: sum(one[title] for one in counts) for title in COUNTED.values()}}
+    lines = [[str(value) for value in one.values()] for one in [*counts, total]]
+    return grid(["table", *COUNTED.values()], lines)
+
+
+def _marks(table: Table, rows: list[Row]) -> Iterator[str]:
+    """Of each cell that the paper has a figure for."""
+    if table.shows != "scores":
+        return
+    run = {row["dataset"] for row in rows}
+    for dataset in dict.fromkeys((*table.datasets, *table.also, *sorted(run))):
+        printed = table.printed(dataset)
+        for entry in table.entries:
+            if entry.runs_on(dataset):
+                for metric, paper in printed.get(entry.paper_row, {}).items():
+                    if metric in table.metrics and paper is not None:
+                        yield from _of_row(rows_of(dataset, entry, rows), metric, paper) or [
+                            NEVER if dataset in run else NO_RUNS
+                        ]
+
+
+def _of_row(rows: list[Row], metric: str, paper: float) -> list[str]:
+    """A mark for each size of the images that a row ran with."""
+    sizes: dict[str, list[float]] = {}
+    for row in rows:
+        if metric in row["scores"]:
+            sizes.setdefault(row["protocol"]["images"], []).append(row["scores"][metric])
+    return [mark_of(values, paper, metric in LOWER_IS_BETTER) for values in sizes.values()]
