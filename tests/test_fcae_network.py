@@ -1,9 +1,11 @@
 """The FCAE against Table 2 of its paper, and the rule for other sizes."""
 
+import numpy as np
 import pytest
 import torch
 
 from asterism.networks import FullyConvolutionalAutoEncoder, fcae_blocks
+from asterism.networks.fcae import FEATURE_LAYERS, unpool
 from asterism.networks.initialise import build
 
 
@@ -111,3 +113,60 @@ def test_pixels_are_seen_from_their_ground_and_in_units_of_one():
     torch.testing.assert_close(network(others), 200 + 190 * made, atol=0.1, rtol=1e-3)
     network.measure(0.0, 0.7)  # near enough to 1
     assert network.loss_scale == 1
+
+
+def by_hand(maps, height, width, unpooling):
+    """Un-pooling of (B, C, h, w) numpy maps, written out value by value."""
+    found = np.zeros((*maps.shape[:2], height, width), maps.dtype)
+    for y in range(maps.shape[2]):
+        for x in range(maps.shape[3]):
+            if unpooling == "corner":
+                found[:, :, 2 * y, 2 * x] = maps[:, :, y, x]
+            else:
+                found[:, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2] = maps[:, :, y, x, None, None]
+    return found
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 4), (4, 7)])
+@pytest.mark.parametrize("unpooling", ["repeat", "corner"])
+def test_unpooling_without_switches_by_hand(unpooling, size):
+    maps = torch.rand(2, 3, size[0] // 2, size[1] // 2, requires_grad=True)
+    where = torch.zeros(maps.shape, dtype=torch.int64)
+    found = unpool(maps, where, torch.Size((2, 3, *size)), unpooling)
+    expected = by_hand(maps.detach().numpy(), *size, unpooling)
+    np.testing.assert_array_equal(found.detach().numpy(), expected)
+    weights = torch.rand(found.shape)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), maps)
+    places = torch.from_numpy(by_hand(np.ones(maps.shape, np.float32), *size, unpooling))
+    sums = torch.nn.functional.avg_pool2d(weights * places, 2) * 4
+    torch.testing.assert_close(gradient, sums)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 31, 45)])
+@pytest.mark.parametrize("unpooling", ["repeat", "corner"])
+def test_without_switches_a_decoder_knows_the_features_alone(unpooling, shape):
+    torch.manual_seed(0)
+    network = FullyConvolutionalAutoEncoder(shape, 6, unpooling, "linear").eval()
+    images, others = torch.rand(2, *shape), torch.rand(2, *shape)
+    features, switches = network.encoder.with_switches(images)
+    foreign = network.encoder.with_switches(others)[1]
+    made = network.decoder(features, switches)
+    assert made.shape == images.shape and torch.equal(made, network.decoder(features, foreign))
+    plain = FullyConvolutionalAutoEncoder(shape, 6).eval()
+    plain.load_state_dict({**plain.state_dict(), **network.state_dict()})  # the same layers, but for the last norm
+    features, switches = plain.encoder.with_switches(images)
+    foreign = plain.encoder.with_switches(others)[1]
+    assert not torch.equal(plain.decoder(features, switches), plain.decoder(features, foreign))
+
+
+def test_the_feature_layer_ends_as_it_is_told():
+    images = torch.rand(9, 1, 16, 16)
+    made = {kind: FullyConvolutionalAutoEncoder((1, 16, 16), 7, feature_layer=kind) for kind in FEATURE_LAYERS}
+    for network in made.values():
+        network.encoder.convolutions.load_state_dict(made["relu"].encoder.convolutions.state_dict())
+    found = {kind: network.encoder(images) for kind, network in made.items()}
+    normal = (found["linear"] - found["linear"].mean(0)) / (found["linear"].var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(found["bn"], normal, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found["relu"], normal.relu(), atol=1e-4, rtol=1e-3)
+    assert [len(network.encoder.feature_layers()) for network in made.values()] == [2, 2, 1]
+    assert set(made["relu"].state_dict()) == set(FullyConvolutionalAutoEncoder((1, 16, 16), 7).state_dict())

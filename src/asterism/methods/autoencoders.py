@@ -14,6 +14,7 @@ from torch import nn
 from asterism.estimator import COMPUTING, ImageEstimator
 from asterism.images import Augmentation, ImageSource
 from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
+from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
 from asterism.parameters import Each, Interval
@@ -144,6 +145,12 @@ class FCAE(AutoEncoder):
         Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of this
         share, or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and COIL-100 are
         below it; sets of few or large images are not. Vectors (1×1 images) are left as they are.
+    unpooling : {"switches", "repeat", "corner"}, default="switches"
+        Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the paper,
+        to all four places of its window, or to the first of them. The switches tell the decoder much of the image past
+        the features; the others, ours, leave it the features alone (docs/methods/dbc.md).
+    feature_layer : {"relu", "bn", "linear"}, default="relu"
+        What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing.
     device, precision : str
         See `Runtime`.
     run_dir : path, optional
@@ -167,6 +174,8 @@ class FCAE(AutoEncoder):
         "training": [Training, None],
         "augmentation": [Augmentation, {"none"}, None],
         "max_unexplained": [Interval(float, 0, 1, closed="right")],
+        "unpooling": [set(UNPOOLINGS)],
+        "feature_layer": [set(FEATURE_LAYERS)],
         **COMPUTING,
     }
 
@@ -177,6 +186,8 @@ class FCAE(AutoEncoder):
         training: Training | None = None,
         augmentation: Augmentation | str | None = None,
         max_unexplained: float = 0.25,
+        unpooling: str = "switches",
+        feature_layer: str = "relu",
         device: str = "auto",
         precision: str = "32-true",
         run_dir: Any = None,
@@ -187,6 +198,8 @@ class FCAE(AutoEncoder):
         self.training = training
         self.augmentation = augmentation
         self.max_unexplained = max_unexplained
+        self.unpooling = unpooling
+        self.feature_layer = feature_layer
         self.device = device
         self.precision = precision
         self.run_dir = run_dir
@@ -194,7 +207,7 @@ class FCAE(AutoEncoder):
         self.verbose = verbose
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
-        return FullyConvolutionalAutoEncoder(shape, self.n_features)
+        return FullyConvolutionalAutoEncoder(shape, self.n_features, self.unpooling, self.feature_layer)
 
     def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         self._measure(network, images)

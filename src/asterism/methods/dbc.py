@@ -18,6 +18,7 @@ from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import FCAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.methods.joint_training import JointTraining
 from asterism.methods.jule_steps import few_images
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
@@ -25,7 +26,7 @@ from asterism.training import Training
 
 # Optimiser, rate, epochs T and batch m_b are silent in the paper; docs/methods/dbc.md has what was tried. B = 128 is a
 # pass over 33 000 images: of MNIST's 70 000, whole passes cost twice the time for the same scores.
-DBC_TRAINING = Training(
+DBC_TRAINING = JointTraining(
     n_epochs=20, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9, schedule="cosine", max_steps=128
 )
 

@@ -15,6 +15,7 @@ from asterism.estimator import COMPUTING
 from asterism.images import Augmentation
 from asterism.methods.autoencoders import SAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.methods.joint_training import JointTraining
 from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
 from asterism.parameters import Interval
 from asterism.training import Training
@@ -51,7 +52,7 @@ class DEC(SoftClusterer):
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "autoencoder": SAE(),
-        "training": Training(n_epochs=60, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9),
+        "training": JointTraining(n_epochs=60, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9),
         "augmentation": "none",
     }
     _parameter_constraints: ClassVar[dict] = {

@@ -90,6 +90,7 @@ _PARTS = (  # what methods are made of
     "asterism.methods.autoencoders:FCAE",
     "asterism.methods.autoencoders:SAE",
     "asterism.methods.cluster_initialisation:ClusterInitialisation",
+    "asterism.methods.joint_training:JointTraining",
     "asterism.methods.jule_settings:ConvSettings",
     "asterism.methods.jule_settings:MergeRule",
     "asterism.methods.jule_settings:TripletTraining",

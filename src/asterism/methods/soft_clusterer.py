@@ -20,6 +20,8 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, resolve_augmentation
 from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.methods.joint_training import JointTraining, measure_batch_norm, soft_reset
+from asterism.networks.autoencoder import FeatureEncoder
 from asterism.networks.initialise import build
 from asterism.training import Run, Training, train_epoch
 
@@ -32,13 +34,15 @@ class SoftAssignment(nn.Module):
 
     Parameters
     ----------
-    encoder : nn.Module
+    encoder : FeatureEncoder
         f_θ.
     centers : torch.Tensor of shape (k, D)
         First μ.
     """
 
-    def __init__(self, encoder: nn.Module, centers: torch.Tensor) -> None:
+    encoder: FeatureEncoder
+
+    def __init__(self, encoder: FeatureEncoder, centers: torch.Tensor) -> None:
         super().__init__()
         self.encoder = encoder
         self.centers = nn.Parameter(centers.clone())
@@ -88,7 +92,9 @@ class SoftClusterer(ImageClusterer):
             examples=examples,
         )
 
-    def _group(self, encoder: nn.Module, images: ImageSource, first: ClusterInitialisation, run: Run) -> torch.Tensor:
+    def _group(
+        self, encoder: FeatureEncoder, images: ImageSource, first: ClusterInitialisation, run: Run
+    ) -> torch.Tensor:
         """Centers (k, D) to start from. The encoder may learn groups first, if ``first`` says so."""
         training, augmentation = self.resolved("training"), resolve_augmentation(first)
         for phase, n_groups in enumerate(first.learnt(len(images), self.n_clusters)):
@@ -102,29 +108,62 @@ class SoftClusterer(ImageClusterer):
                 key = (stage, epoch)
                 loss = train_epoch(images, loss_of, optimizer, training, run, key, augmentation, lr=training.lr)
                 run.record(loss=loss, n_groups=n_groups)
-        return first.find(extract(encoder, images, run.runtime), self.n_clusters, run)[1]
+        return self._centers(encoder, images, first, run)
+
+    def _centers(
+        self,
+        encoder: FeatureEncoder,
+        images: ImageSource,
+        first: ClusterInitialisation,
+        run: Run,
+        stage: str = "first-groups",
+    ) -> torch.Tensor:
+        """Means (k, D) of the k groups of the features, which are scaled to a spread of 1 if they are to be."""
+        features = extract(encoder, images, run.runtime)
+        labels, centers = first.find(features, self.n_clusters, run, stage)
+        if JointTraining.of(self.resolved("training")).distance_scale == "unit":
+            return centers
+        spread = float((features - centers[labels]).square().sum(1, dtype=torch.float64).mean()) ** 0.5
+        factor = 1 / max(spread, torch.finfo(torch.float32).tiny ** 0.5)
+        encoder.scale_features(factor)
+        return centers * factor
 
     def _learn_jointly(self, model: SoftAssignment, images: ImageSource, run: Run) -> torch.Tensor:
         """Algorithm 2, lines 6–15. Returns the last soft scores (N, k)."""
-        training, augmentation = self.resolved("training"), resolve_augmentation(self)
+        training, augmentation = JointTraining.of(self.resolved("training")), resolve_augmentation(self)
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
         assigned = torch.full((len(images),), -1)  # hard assignments of the round before
         state: dict[str, Any] = {"model": model, "optimizer": optimizer.optimizer, "assigned": assigned}
         for epoch in run.rounds("joint", training.n_epochs, **state):
+            if training.resets_at(epoch):
+                self._reset_softly(model, images, training, run, epoch)
+                optimizer.optimizer.state.clear()
             scores = extract(model, images, run.runtime)  # 7. S, in evaluation mode
             targets = self._targets(scores)  # 8. R
             changed = int((scores.argmax(1) != assigned).sum())
             assigned.copy_(scores.argmax(1))
             run.record(changed=changed, **_score_figures(scores))
             run.callback(assigned)
-            if changed <= self.tol * len(images):  # 14. the hard assignments rest
+            if changed <= self.tol * len(images) and not training.resets_after(epoch):  # 14. the hard assignments rest
                 run.finish_stage()
                 continue
             key = ("joint", epoch)  # 9.–13.
             loss = train_epoch(images, _loss_towards(targets, wrapped), optimizer, training, run, key, augmentation)
             run.record(loss=loss)
         return extract(model, images, run.runtime)
+
+    def _reset_softly(
+        self, model: SoftAssignment, images: ImageSource, training: JointTraining, run: Run, epoch: int
+    ) -> None:
+        """BRB (`JointTraining.reset_interval`): weights towards fresh ones, then groups and centers anew."""
+        autoencoder, first = self._recipe(len(images))
+        key = f"reset-{epoch}"
+        fresh = build(lambda: autoencoder._build(images.shape), run.generator(key)).encoder
+        soft_reset(model.encoder, fresh, training.reset_share)
+        measure_batch_norm(model.encoder, images, training.batch_size_for(len(images)), run, key)
+        with torch.no_grad():
+            model.centers.copy_(self._centers(model.encoder, images, first, run, key))
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")

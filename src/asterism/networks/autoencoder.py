@@ -1,6 +1,21 @@
 """What every auto-encoder network has."""
 
+import torch
 from torch import nn
+
+
+class FeatureEncoder(nn.Module):
+    """Images (B, C, H, W) → features (B, D), the first half of an auto-encoder."""
+
+    def feature_layers(self) -> list[nn.Module]:
+        """The layers that make the features of the maps before them, in order; the last scales all of them."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def scale_features(self, factor: float) -> None:
+        """Make all features ``factor`` > 0 times as large."""
+        for values in self.feature_layers()[-1].parameters():
+            values.mul_(factor)
 
 
 class AutoEncoderNetwork(nn.Module):
@@ -8,11 +23,10 @@ class AutoEncoderNetwork(nn.Module):
 
     Attributes
     ----------
-    encoder : nn.Module
-        Images (B, C, H, W) → features (B, D).
+    encoder : FeatureEncoder
     """
 
-    encoder: nn.Module
+    encoder: FeatureEncoder
 
     @property
     def loss_scale(self) -> float:

@@ -3,7 +3,8 @@ with fully convolutional auto-encoders", 2017, §3.1 and Table 2.
 
 Encoder: (convolution, batch norm, ReLU, max-pooling) × n, then one convolution as large as the map that is left, so
 that the feature layer is 1×1. The decoder is its mirror: transposed convolutions, and un-pooling that puts each value
-back where the paired max-pooling took it from (its *switches*).
+back where the paired max-pooling took it from (its *switches*). Other un-poolings need no switches, so that all that
+the decoder knows of an image stands in its features.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.autoencoder import AutoEncoderNetwork
+from asterism.networks.autoencoder import AutoEncoderNetwork, FeatureEncoder
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Block:
 def _pooled(kernel: int, padding: int, channels: int) -> Block:
     return Block((kernel, kernel), padding, channels, pool=True)
 
+
+UNPOOLINGS = ("switches", "repeat", "corner")
+FEATURE_LAYERS = ("relu", "bn", "linear")
 
 # Table 2, by image size: the blocks before the feature layer and the number of features.
 TABLE_2: dict[tuple[int, int], tuple[list[Block], int]] = {
@@ -109,21 +113,25 @@ class InputNormalisation(nn.Module):
         return (images - self.ground) * self.scale
 
 
-class Encoder(nn.Module):
+class Encoder(FeatureEncoder):
     """f_θ: images (B, C, H, W) → features (B, D). Batch norm and ReLU after every convolution.
 
     The paper does not name the activation. ReLU after each batch norm, the feature layer too, fits its Fig. 4
     ("the activations in the feature layer are very sparse") and Fig. 6 (first scores near 1/k) (docs/papers/dbc.md).
+    With ``feature_layer`` "bn" the features have no ReLU, with "linear" no batch norm either.
     """
 
-    def __init__(self, in_channels: int, blocks: list[Block]) -> None:
+    def __init__(self, in_channels: int, blocks: list[Block], feature_layer: str = "relu") -> None:
         super().__init__()
         widths = [in_channels, *(block.channels for block in blocks)]
         self.blocks = blocks
+        self.feature_layer = feature_layer
         self.convolutions = nn.ModuleList(
             nn.Conv2d(widths[i], block.channels, block.kernel, padding=block.padding) for i, block in enumerate(blocks)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(block.channels) for block in blocks)
+        if feature_layer == "linear":
+            self.norms[-1] = nn.Identity()
         self.seen = InputNormalisation()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -140,7 +148,7 @@ class Encoder(nn.Module):
 
     def layers(self, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, torch.Size] | None]]:
         """Output (B, channels, h, w) of each block, and its switches and the size before it if it pools."""
-        maps = self.seen(images)
+        maps, last = self.seen(images), self.blocks[-1]
         for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
             maps = normalise(convolve(maps))  # (B, channels, h, w)
             switch = None
@@ -149,21 +157,29 @@ class Encoder(nn.Module):
                 maps, where = F.max_pool2d(maps, 2, return_indices=True)
                 switch = (where, before)
             # ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
-            maps = F.relu(maps)
+            if block is not last or self.feature_layer == "relu":
+                maps = F.relu(maps)
             yield maps, switch
+
+    def feature_layers(self) -> list[nn.Module]:
+        """The last convolution, and its batch norm if it has one."""
+        norm = self.norms[-1]
+        return [self.convolutions[-1]] if isinstance(norm, nn.Identity) else [self.convolutions[-1], norm]
 
 
 class Decoder(nn.Module):
     """g_θ: features (B, D) and switches → images (B, C, H, W), the mirror of an `Encoder`.
 
     Batch norm and ReLU after every transposed convolution but the last, whose output is linear (the paper: batch norm
-    "except for the last output layer"; un-pooling with switches after Noh et al., the paper's [29]).
+    "except for the last output layer"; un-pooling with switches after Noh et al., the paper's [29]). Un-pooling by
+    "repeat" or "corner" takes nothing of the switches but the maps' sizes.
     """
 
-    def __init__(self, out_channels: int, blocks: list[Block]) -> None:
+    def __init__(self, out_channels: int, blocks: list[Block], unpooling: str = "switches") -> None:
         super().__init__()
         widths = [out_channels, *(block.channels for block in blocks)]
         self.blocks = blocks
+        self.unpooling = unpooling
         mirror = list(reversed(range(len(blocks))))
         self.deconvolutions = nn.ModuleList(
             nn.ConvTranspose2d(widths[i + 1], widths[i], blocks[i].kernel, padding=blocks[i].padding) for i in mirror
@@ -182,11 +198,40 @@ class Decoder(nn.Module):
         for i, deconvolve in enumerate(self.deconvolutions):
             if self.blocks[last - i].pool:
                 where, before = remaining.pop()
-                maps = F.max_unpool2d(maps, where, [2, 2], output_size=before)
+                maps = unpool(maps, where, before, self.unpooling)
             maps = deconvolve(maps)
             if i < last:
                 maps = F.relu(self.norms[i](maps), inplace=True)
             yield maps
+
+
+def unpool(maps: torch.Tensor, where: torch.Tensor, before: torch.Size, unpooling: str) -> torch.Tensor:
+    """Undo a 2×2 max-pooling.
+
+    Parameters
+    ----------
+    maps : torch.Tensor of shape (B, C, h, w)
+    where : int64 torch.Tensor of shape (B, C, h, w)
+        The switches: of each maximum, its place in the H×W map before the pooling.
+    before : torch.Size
+        (B, C, H, W), the size before the pooling; an odd H or W has one row or column that was not pooled.
+    unpooling : {"switches", "repeat", "corner"}
+        Where a value goes: back to its own place, to all four places of its window, or to the first of them. The other
+        places get 0.
+
+    Returns
+    -------
+    torch.Tensor of shape (B, C, H, W)
+    """
+    if unpooling == "switches":
+        return F.max_unpool2d(maps, where, [2, 2], output_size=before)
+    height, width = maps.shape[2:]
+    if unpooling == "repeat":
+        maps = F.interpolate(maps, scale_factor=2)
+        return F.pad(maps, (0, before[3] - 2 * width, 0, before[2] - 2 * height))
+    corners = maps.new_zeros(before)
+    corners[:, :, : 2 * height : 2, : 2 * width : 2] = maps
+    return corners
 
 
 class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
@@ -198,16 +243,26 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
         (C, H, W) of the images.
     n_features : int, optional
         D, see `fcae_blocks`.
+    unpooling : {"switches", "repeat", "corner"}, default="switches"
+        See `unpool`.
+    feature_layer : {"relu", "bn", "linear"}, default="relu"
+        What follows the feature layer's convolution: batch norm and ReLU, batch norm, or nothing.
     """
 
     encoder: Encoder
 
-    def __init__(self, shape: tuple[int, int, int], n_features: int | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        n_features: int | None = None,
+        unpooling: str = "switches",
+        feature_layer: str = "relu",
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         self.blocks = fcae_blocks(height, width, n_features)
-        self.encoder = Encoder(channels, self.blocks)
-        self.decoder = Decoder(channels, self.blocks)
+        self.encoder = Encoder(channels, self.blocks, feature_layer)
+        self.decoder = Decoder(channels, self.blocks, unpooling)
 
     @property
     def n_features(self) -> int:

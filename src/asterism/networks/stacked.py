@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.autoencoder import AutoEncoderNetwork
+from asterism.networks.autoencoder import AutoEncoderNetwork, FeatureEncoder
 
 DEC_WIDTHS = (500, 500, 2000, 10)
 
@@ -70,7 +70,7 @@ class LayerAutoEncoder(nn.Module):
         return F.relu(output) if self.rectified_output else output
 
 
-class PerceptronEncoder(nn.Module):
+class PerceptronEncoder(FeatureEncoder):
     """Images (B, C, H, W) → features (B, D) by linear layers, ReLU between them.
 
     Attributes
@@ -90,6 +90,10 @@ class PerceptronEncoder(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D)."""
         return self.hidden(images, len(self.layers))
+
+    def feature_layers(self) -> list[nn.Module]:
+        """The last linear layer."""
+        return [self.layers[-1]]
 
     def hidden(self, images: torch.Tensor, depth: int) -> torch.Tensor:
         """Output (B, width) of the first ``depth`` layers; of none, the scaled pixels."""

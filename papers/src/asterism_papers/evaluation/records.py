@@ -10,8 +10,7 @@ from typing import Any
 
 from asterism.errors import StorageError
 from asterism.external import is_external, plain
-from asterism.methods import METHODS
-from asterism.methods.registry import KNOWN_CLASSES
+from asterism.methods import KNOWN_CLASSES, METHODS
 from asterism_papers.evaluation.protocol import Row, Task, resolved_params
 from asterism_papers.evaluation.table import Table
 from asterism_papers.evaluation.tables import TABLES
@@ -127,15 +126,27 @@ def completed_params(row: Row, task: Task | None) -> dict[str, Any]:
 
 
 def _completed(params: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with the defaults of those that they lack; nested objects with those of their own class."""
+    """Parameters with the defaults of those that they lack; nested objects with those of their own class.
+
+    A nested object whose class has a subclass as default by now is one of that.
+    """
     both = {**defaults, **params}
     for name, value in params.items():
         if isinstance(value, dict) and value.keys() == {"class", "params"}:
             usual, kind = defaults.get(name), value["class"]
-            if not isinstance(usual, dict) or usual["class"] != kind:
-                usual = {"params": resolved_params(KNOWN_CLASSES[kind](), top=False) if kind in KNOWN_CLASSES else {}}
-            both[name] = {**value, "params": _completed(value["params"], usual["params"])}
+            if not isinstance(usual, dict) or not _is_a(usual["class"], kind):
+                made = resolved_params(KNOWN_CLASSES[kind](), top=False) if kind in KNOWN_CLASSES else {}
+                usual = {"class": kind, "params": made}
+            both[name] = {**usual, "params": _completed(value["params"], usual["params"])}
     return both
+
+
+def _is_a(name: str, other: str) -> bool:
+    """Whether the class of this name is the other one or a subclass of it."""
+    if name == other:
+        return True
+    both = name in KNOWN_CLASSES and other in KNOWN_CLASSES
+    return both and issubclass(KNOWN_CLASSES[name], KNOWN_CLASSES[other])
 
 
 def variant_of(row: Row) -> str:
