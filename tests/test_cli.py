@@ -230,9 +230,9 @@ def test_arrays_and_vectors(tmp_path):
 
 
 def test_the_demo_replaces_only_a_demo(tmp_path, monkeypatch, fitted):
-    def write_report(folder, *args, **more):  # the map of 1 797 images takes its time
-        (folder / "report.html").write_text("a page")
-        return folder / "report.html"
+    def write_report(fitted, *args, **more):  # the map of 1 797 images takes its time
+        (fitted.folder.path / "report.html").write_text("a page")
+        return fitted.folder.path / "report.html"
 
     monkeypatch.setattr(asterism.report, "write_report", write_report)
     monkeypatch.chdir(tmp_path)

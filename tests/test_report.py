@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,18 +16,20 @@ from PIL import Image
 import asterism
 from asterism import DBC, FCAE, ImageSource, KMeans, Training
 from asterism.errors import InputError, RunError
+from asterism.estimator.keeping import MOST_CARDS, shown_members
+from asterism.images.sprites import make_sprites
 from asterism.metrics import scores
 from asterism.report import write_report
 from asterism.report.agreement import confusion, mistakes, ordered_clusters, per_class
 from asterism.report.curves import training
-from asterism.report.embed import MAP_SAMPLE, MAP_WHOLE, chosen_for_map, embed, morton_order
-from asterism.report.gallery import MOST_CARDS, gallery, make_cards
+from asterism.report.embed import embed, morton_order
+from asterism.report.gallery import gallery
 from asterism.report.material import Material, gather
 from asterism.report.palette import palette
 from asterism.report.reproduce import flat_parameters, spelled
-from asterism.report.sprites import make_sprites
 from asterism.report.words import duration, grouped, short
 from asterism.runs import RunFolder
+from asterism.runs.pictures import MAP_SAMPLE, MAP_WHOLE, chosen_for_map
 
 HOSTILE = "</script><script>window.hacked = 1</script> \"quoted\" 'name' & <b>"
 SHORT = Training(n_epochs=2, batch_size=16, lr=0.001)
@@ -116,6 +119,7 @@ def test_page_lets_only_its_own_script_run_and_loads_nothing(dbc_run):
 def test_k_means_on_arrays_lacks_what_it_does_not_have(tmp_path):
     images, _ = blobs()
     run = kmeans_run(tmp_path / "run", images)
+    (run / "pictures.safetensors").unlink()
     without = write_report(run).read_text(encoding="utf-8")
     assert "the images could not be opened again" in without
     assert re.findall(r'<section id="(\w+)"', without) == ["sizes", "gallery", "reproduce"]
@@ -127,6 +131,7 @@ def test_k_means_on_arrays_lacks_what_it_does_not_have(tmp_path):
 def test_other_images_are_told(tmp_path):
     images, _ = blobs()
     run = kmeans_run(tmp_path / "run", images)
+    (run / "pictures.safetensors").unlink()
     other = write_report(run, asterism.open_images(255 - images)).read_text(encoding="utf-8")
     assert "not those that the run was made from (some changed)" in other and '<section id="map"' in other
     fewer = write_report(run, asterism.open_images(images[:7])).read_text(encoding="utf-8")
@@ -169,6 +174,78 @@ def test_a_page_stays_whole_when_its_images_do_not(folder_run, change):
     with pytest.warns(UserWarning, match=change):
         after = sections_of(write_report(run))
     assert after == before and 'class="sheet"' in after and 'id="map"' in after
+
+
+@pytest.mark.parametrize("how", ["run_dir", "save", "memory"])
+def test_a_run_made_in_python_keeps_its_pictures(tmp_path, how):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, image in enumerate(blobs()[0]):
+        Image.fromarray(image).save(photos / f"{i:02d}.png")
+    run = tmp_path / "run"
+    if how == "save":
+        KMeans(3, n_init=1, random_state=0).fit(photos).save(run)
+    else:
+        kmeans_run(run, photos if how == "run_dir" else blobs()[0])
+    photos.rename(tmp_path / "moved")
+    with pytest.warns(UserWarning, match="With the pictures and the map"):
+        page = write_report(run)
+    first = sections_of(page)
+    assert 'class="sheet"' in first and 'id="map"' in first and page.read_text().count("the images could not") == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert sections_of(write_report(run)) == first
+    if how == "run_dir":  # the same places as of a page that was made in time
+        with_images = write_report(run, tmp_path / "moved", path=tmp_path / "p.html")
+        assert map_of(sections_of(with_images)) == map_of(first)
+
+
+def test_a_saved_run_that_is_loaded_takes_its_pictures_along(folder_run, tmp_path):
+    run, photos = folder_run
+    photos.rename(tmp_path / "moved")
+    asterism.load(run).save(tmp_path / "again")
+    with pytest.warns(UserWarning, match="With the pictures and the map"):
+        assert 'class="sheet"' in sections_of(write_report(tmp_path / "again"))
+
+
+def test_features_that_would_take_long_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.estimator.keeping.PATIENCE", -1.0)
+    monkeypatch.setattr("asterism.estimator.keeping.SHARE", 0.0)
+    run = kmeans_run(tmp_path / "run", blobs()[0])
+    with pytest.warns(UserWarning, match="With the pictures"):
+        page = sections_of(write_report(run))
+    assert 'class="sheet"' in page and 'id="map"' not in page
+
+
+def map_of(page):
+    return re.search(r'class="data">(.*?)</script>', page[page.index('id="map"') :], re.DOTALL)[1]
+
+
+def test_the_page_takes_the_classes_that_the_run_was_told(folder_run, tmp_path):
+    run, photos = folder_run
+    rows = [f"{path.name},{'abc'[i % 3]}" for i, path in enumerate(sorted(photos.iterdir()))]
+    (tmp_path / "classes.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    RunFolder(run).update(labels=str(tmp_path / "classes.csv"))
+    assert 'id="confusion"' in sections_of(write_report(run))
+    RunFolder(run).update(labels=None)
+    assert 'id="confusion"' not in sections_of(write_report(run))
+    assert 'id="confusion"' in sections_of(write_report(run, labels=tmp_path / "classes.csv"))
+    RunFolder(run).update(labels=str(tmp_path / "gone.csv"))
+    with pytest.warns(UserWarning, match="going on without known classes") as told:
+        write_report(run)
+    assert len(told) == 1
+
+
+def test_what_has_changed_is_said_once(tmp_path):
+    images, kinds = blobs()
+    np.savez(tmp_path / "x.npz", images=images, labels=kinds)
+    run = kmeans_run(tmp_path / "run", tmp_path / "x.npz")
+    write_report(run)
+    images[5] = 9
+    np.savez(tmp_path / "x.npz", images=images, labels=kinds)
+    with pytest.warns(UserWarning, match="1 changed") as told:
+        page = write_report(run).read_text()
+    assert len(told) == 1 and "47 of 48 images is known" in page
 
 
 def test_images_that_lie_elsewhere_are_given(folder_run):
@@ -305,8 +382,8 @@ def test_large_sets_are_sampled_by_the_seed():
 
 
 def test_samples_are_told(monkeypatch, dbc_run, tmp_path):
-    monkeypatch.setattr("asterism.report.embed.MAP_WHOLE", 30)
-    monkeypatch.setattr("asterism.report.embed.MAP_SAMPLE", 20)
+    monkeypatch.setattr("asterism.runs.pictures.MAP_WHOLE", 30)
+    monkeypatch.setattr("asterism.runs.pictures.MAP_SAMPLE", 20)
     text = write_report(dbc_run, path=tmp_path / "page.html").read_text(encoding="utf-8")
     assert "20 of the 48 images, drawn at random" in text
 
@@ -348,19 +425,20 @@ def test_floats_outside_the_unit_range_are_stretched():
 def test_cards_hold_the_most_and_least_certain_once():
     clusters = np.array([0] * 50 + [1] * 5 + [3])
     confidence = np.linspace(0, 1, 56)
-    cards = make_cards(made_up(clusters, confidence=confidence))
-    assert [card.cluster for card in cards] == [0, 1, 2, 3]
+    cards = shown_members(clusters, confidence, 4)
+    assert [card.group for card in cards] == [0, 1, 2, 3]
     assert cards[0].certain.tolist() == list(range(49, 25, -1))
     assert cards[0].uncertain.tolist() == list(range(12))
     assert cards[1].certain.tolist() == [54, 53, 52, 51, 50] and len(cards[1].uncertain) == 0
-    assert len(cards[2].certain) == 0 and cards[2].histogram.sum() == 0
-    assert cards[3].histogram.tolist() == [0] * 19 + [1]
+    shown = gallery(made_up(clusters, confidence=confidence)).data["cards"]
+    assert len(cards[2].certain) == 0 and sum(shown[2]["histogram"]) == 0
+    assert shown[3]["histogram"] == [0] * 19 + [1]
 
 
 def test_very_many_clusters_show_the_largest_with_fewer_members():
     clusters = np.concatenate([np.repeat(np.arange(1200), 20), np.full(5, 1199)])
-    cards = make_cards(made_up(clusters))
-    assert len(cards) == MOST_CARDS and cards[-1].cluster == 1199
+    cards = shown_members(clusters, np.ones(len(clusters)), 1200)
+    assert len(cards) == MOST_CARDS and cards[-1].group == 1199
     assert len(cards[0].certain) == 6 and len(cards[0].uncertain) == 3
     assert gallery(made_up(clusters)).values["is_part"]
 

@@ -19,7 +19,6 @@ from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import Request
-from asterism.cli.runs import FittedRun, Labels, known_labels, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.summary import finish
 from asterism.cli.text import list_skipped, note
@@ -30,6 +29,7 @@ from asterism.images import ImageSource, open_images
 from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
+from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
 from asterism.runs import RunFolder, claim
 from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar

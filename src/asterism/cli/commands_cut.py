@@ -40,10 +40,10 @@ def cut(
     from asterism.cli.cutting import cut_run, is_cut, levels_of, nested_folders, shown_levels, summary, write_cut
     from asterism.cli.export import check_export
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_run
     from asterism.cli.summary import export_run
     from asterism.clustering.levels import named_level
     from asterism.files import expanded
+    from asterism.report.fitted import open_run
 
     if n_clusters is not None and level is not None:
         raise typer.BadParameter("a number of groups or a level: give one of them", param_hint="-k, --level")

@@ -49,7 +49,8 @@ def predict(
 ) -> None:
     """Put new images into the groups of a run."""
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images, open_run, refusing
+    from asterism.cli.runs import open_new_images, refusing
+    from asterism.report.fitted import open_run
     from asterism.runs import is_labels, write_labels
 
     fitted = open_run(run, device)
@@ -77,10 +78,11 @@ def embed(
     """Compute the learned features of images."""
     from asterism.cli.features import check_ending, is_features, names_path, write_features
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images, open_run
+    from asterism.cli.runs import open_new_images
+    from asterism.report.fitted import open_run
 
     check_ending(out)
-    fitted = open_run(run, device)
+    fitted = open_run(run, device, bar=True)
     for path in (out, names_path(out)):
         if path is not None:
             check_writable(path, is_features, overwrite)
@@ -109,9 +111,9 @@ def evaluate(
     if recorded is not None and y is not None:
         values = scored(y, recorded.groups)
     else:
-        from asterism.cli.runs import open_run
+        from asterism.report.fitted import open_run
 
-        fitted = open_run(run, images=images)
+        fitted = open_run(run, images=images, bar=True)
         found = fitted.labels(labels)
         if found is None:
             raise InputError(
@@ -132,12 +134,12 @@ def report(
 ) -> None:
     """Write the page of a run anew."""
     from asterism.cli.outputs import check_page
-    from asterism.cli.runs import open_run
     from asterism.cli.summary import write_page
+    from asterism.report.fitted import open_run
 
-    fitted = open_run(run, images=images)
+    fitted = open_run(run, images=images, bar=True)
     page = check_page(fitted.folder.path, out)
-    say(str(write_page(fitted, images, fitted.labels(labels), page)))
+    say(str(write_page(fitted, None, labels, page)))
 
 
 def export(
@@ -162,10 +164,10 @@ def export(
             export_groups(recorded.groups, recorded.names, folder, files, None, copy),
         )
     else:
-        from asterism.cli.runs import open_run
         from asterism.cli.summary import export_run
+        from asterism.report.fitted import open_run
 
-        fitted = open_run(run, images=images)
+        fitted = open_run(run, images=images, bar=True)
         check_export(folder, fitted.origin.get("source"), overwrite)
         n_images, missing = len(fitted.clusterer.labels_), export_run(fitted, folder, copy=copy)
     if missing:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from asterism.cli.runs import FittedRun
 from asterism.cli.text import aligned, counted
 from asterism.clustering.levels import Level, stable_levels
 from asterism.clustering.stability import stability_words
 from asterism.files import csv_safe, write_csv
+from asterism.report.fitted import FittedRun
 from asterism.runs.folder import has_header
 
 HEADER = ("path", "group", "run_group", "confidence")

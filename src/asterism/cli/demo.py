@@ -7,10 +7,10 @@ from pathlib import Path
 
 from asterism.cli.cluster import cluster_images
 from asterism.cli.request import Request
-from asterism.cli.runs import open_run
 from asterism.cli.scoring import scored
 from asterism.cli.text import say
 from asterism.errors import RunError
+from asterism.report.fitted import open_run
 from asterism.runs import RunFolder
 
 COMMAND = "asterism demo"

@@ -44,6 +44,7 @@ _NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
 _ADVICE = [
     (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
+    (r"pass those of the run as images", "give those of the run with --images"),
     (r"^strict=True and ", "--strict was given, and "),
     (r"open_images\([^,()]*, size=\((\d+), (\d+)\), color='(\w+)'\)", r"--size \1x\2 --color \3"),
     (r"pass layout='(\w+)' or layout='(\w+)' to open_images, or here", r"give --layout \1 or --layout \2"),

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from asterism.cli.runs import FittedRun, Labels, known_labels, open_new_images, open_run
+from asterism.cli.runs import open_new_images
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
 from asterism.inspection.probe import LinearProbe, knn_probe, linear_probe
+from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
 

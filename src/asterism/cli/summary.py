@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asterism.cli.export import check_export, export_groups, files_of
-from asterism.cli.runs import FittedRun, Labels
 from asterism.cli.scoring import scored
 from asterism.cli.text import counted, note, say
 from asterism.clustering.stability import stability_words
@@ -17,6 +16,7 @@ from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
 from asterism.images.options import source_words
 from asterism.methods.registry import method_name
+from asterism.report.fitted import FittedRun, Labels
 
 if TYPE_CHECKING:
     from asterism.cli.request import Request
@@ -47,7 +47,7 @@ def finish(
         run.content["labels"] = request.label_source  # a resumed run may be told later
         run.folder.write(run.content)
     if images is None:
-        labels = run.labels(request.labels)
+        run.bar, labels = not request.quiet, run.labels(request.labels)
     path, failure = run.folder.path, None
     if request.report and not (keep_report and (path / "report.html").is_file()):
         try:
@@ -97,14 +97,13 @@ def export_run(
 
 
 def write_page(
-    run: FittedRun, images: ImageSource | str | None, labels: Labels | None, path: Path | None = None
+    run: FittedRun, images: ImageSource | None, labels: Labels | str | None, path: Path | None = None
 ) -> Path:
     """Write the page; returns where it lies."""
     from asterism.report import write_report
 
-    y, label_names = labels or (None, None)
-    loaded = None if isinstance(images, str) else (run.estimator, run.content)  # else its origin is not what it was
-    return Path(write_report(run.folder.path, images, y, label_names, path=path, loaded=loaded))
+    y, label_names = labels if isinstance(labels, tuple) else (labels, None)
+    return Path(write_report(run, images, y, label_names, path=path))
 
 
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:

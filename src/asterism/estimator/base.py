@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,14 +24,15 @@ from asterism.estimator.opening import OpensImages
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
-from asterism.images import ImageSource, Skipped
+from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
 from asterism.parameters import Interval, Parameters, to_json
 from asterism.runs import RunFolder, RunRecord, agreed, limited
+from asterism.runs.pictures import hand_on
 from asterism.runtime import PRECISIONS, Runtime
 from asterism.training.checkpoint import load_state, save_state
-from asterism.training.progress import ProgressBars
+from asterism.training.progress import ProgressBars, decoding_bar
 from asterism.training.run import Run
 
 BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**12  # pixels, and images, that are looked at together by what is fitted
@@ -170,6 +172,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         if record is not None and runtime.is_main:
             run.write_history()
             self._write_results(record.folder, images.names)
+            self._keep_pictures(record.folder, images, runtime.world_size == 1)
             record.finish(self.fit_seconds_)
 
     def _check_needs(self, X: Any) -> None:
@@ -303,6 +306,9 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """Write what was fitted; `ImageClusterer` adds the table of images and groups."""
         save_state(folder.model_path, self._fitted_state())
 
+    def _keep_pictures(self, folder: RunFolder, images: ImageSource, alone: bool = True) -> None:
+        """Keep with the run what pages need of its images, which may be moved or changed later."""
+
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator as a run folder, which `asterism.load` reads.
 
@@ -330,7 +336,21 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             run.history = self.history_
             run.write_history()
             self._write_results(folder, names)
+            if (images := self._found_again()) is not None:
+                self._keep_pictures(folder, images)
+            elif self._names_in is not None:
+                hand_on(self._names_in.path, folder.path)
             record.finish(self.fit_seconds_)
+
+    def _found_again(self) -> ImageSource | None:
+        """The images fitted, if they are still where they were."""
+        origin = self._about["origin"]
+        if origin.get("source") is None:
+            return None
+        with suppress(AsterismError, OSError), decoding_bar(bool(self.verbose)) as progress:
+            images = reopen(origin, progress)
+            return images if images.fingerprint == self._about.get("fingerprint") else None
+        return None
 
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""

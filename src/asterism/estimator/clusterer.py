@@ -17,6 +17,7 @@ from asterism.clustering.nested import nested_groups
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
+from asterism.estimator.keeping import keep_pictures
 from asterism.images import ImageSource
 from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run
@@ -320,3 +321,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             more = copies is not None or getattr(self, "outliers", None) is not None
             write_labels(folder.labels_path, names, self.labels_, self.confidence_, copies, more)
         super()._write_results(folder, names)
+
+    def _keep_pictures(self, folder: RunFolder, images: ImageSource, alone: bool = True) -> None:
+        if self._about["fingerprint"] is not None and len(images) == len(self.labels_):
+            keep_pictures(self, images, folder.path, self._about["fingerprint"], alone)

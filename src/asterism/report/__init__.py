@@ -1,5 +1,14 @@
 """One self-contained HTML page a run: the map of its images, its groups, its training, and how to make it again."""
 
-from asterism.report.page import write_report
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asterism import lazy_names
+
+if TYPE_CHECKING:
+    from asterism.report.page import write_report
 
 __all__ = ["write_report"]
+
+__getattr__ = lazy_names(__name__, {"write_report": "asterism.report.page"})

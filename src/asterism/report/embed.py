@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import PCA
 
-MAP_WHOLE = 20_000  # so many images are all placed on the map …
-MAP_SAMPLE = 10_000  # … of more, so many at random
-PCA_DIM = 50
+from asterism.estimator.keeping import reduced
+
 PERPLEXITY = 30.0  # a tenth of the points where they are few: a group smaller than this collapses to a dot
 # Of 10 000 images 250 and 250 iterations on a grid of width 1 (openTSNE's) took 39 s, these 12 s, and both kept 51 % of
 # each image's 30 nearest among its 30 nearest on the map.
 EARLY_ITERATIONS, ITERATIONS = 100, 150
 FFT_FROM = 4000  # the interpolated gradient (FIt-SNE) costs seconds however few the points are
 GRID = {"ints_in_interval": 2, "min_num_intervals": 30}  # of that interpolation
-
-
-def chosen_for_map(n: int, seed: int) -> np.ndarray:
-    """Which images the map shows: all, or a sample that depends on the seed only; sorted indices."""
-    if n <= MAP_WHOLE:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, MAP_SAMPLE, replace=False))
 
 
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
@@ -44,21 +35,11 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     by interpolation, O(n log n) by a tree for few points. All on one thread: the result of several depends on their
     number, and threads that wait for each other make a busy machine a hundred times slower than one.
     """
-    features = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0, neginf=0.0)
-    points = _principal(features, PCA_DIM, seed)
+    points = reduced(features, seed).astype(np.float64)
+    points = np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))
     if len(points) >= 12 and float(points.std()) > 0:
         points = _tsne(points, seed)
     return _into_unit_square(points[:, :2])
-
-
-def _principal(features: np.ndarray, dim: int, seed: int) -> np.ndarray:
-    """Principal components (n, at least 2), padded with zeros where there are fewer."""
-    width = min(dim, *features.shape)
-    centred = features - features.mean(0)
-    points = np.zeros((len(features), max(2, width)))
-    if np.abs(centred).max(initial=0.0) > 0:
-        points[:, :width] = PCA(width, random_state=seed % 2**32).fit_transform(centred)
-    return points
 
 
 def _tsne(points: np.ndarray, seed: int) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from asterism.images import ImageSource
+from asterism.images.sprites import make_sprites
 from asterism.inspection.filters import first_layer
 from asterism.networks.alexnet_vgg import ConvolutionalBody
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 
 SHOWN = 96
 ENLARGED = 6  # times

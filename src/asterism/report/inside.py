@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from asterism.images import ImageSource
+from asterism.images.sprites import make_sprites
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 
 SIDE = 48  # pixels of a picture
 MAPS_SHOWN = 16  # of a layer

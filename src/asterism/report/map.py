@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from asterism.report.embed import chosen_for_map, embed, morton_order
+from asterism.estimator.keeping import map_side, reduced
+from asterism.report.embed import embed, morton_order
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.words import grouped, shortened
+from asterism.runs.pictures import chosen_for_map
 
 UNITS = 65535  # positions are whole numbers up to this: short in the page, finer than any screen
-THUMBNAIL, SMALL_THUMBNAIL = 48, 32  # pixels a side; the smaller where more than MANY points have one
-MANY = 10_000
 
 
 def map_(material: Material) -> Section | None:
@@ -31,7 +31,7 @@ def map_(material: Material) -> Section | None:
         "names": [shortened(material.names[i]) for i in shown],
         "classes": None if material.classes is None else material.classes[shown].tolist(),
     }
-    sprites = material.sprites(shown, THUMBNAIL if len(shown) <= MANY else SMALL_THUMBNAIL)
+    sprites = material.sprites(shown, map_side(len(shown)))
     values = {
         "n_shown": grouped(len(shown)),
         "n": grouped(material.n),
@@ -43,10 +43,14 @@ def map_(material: Material) -> Section | None:
 
 
 def _places(material: Material, shown: np.ndarray) -> np.ndarray | None:
-    """Where the images lie, (m, 2) in the unit square: as the run keeps it, else by a pass over the images."""
-    if material.kept is not None and np.array_equal(material.kept.shown, shown):
-        return material.kept.points
+    """Where the images lie, (m, 2) in the unit square: as the run keeps it, from features that it keeps, or from such
+    of a pass over the images."""
+    kept = material.kept if material.kept is not None and np.array_equal(material.kept.shown, shown) else None
+    if kept is not None and kept.points is not None:
+        return kept.points
+    if kept is not None and kept.features is not None:
+        return embed(kept.features, material.seed)
     if material.images is None:
         return None
     images = material.images if len(shown) == material.n else material.images.subset(shown)
-    return embed(material.estimator.map_features(images), material.seed)
+    return embed(reduced(material.estimator.map_features(images), material.seed), material.seed)

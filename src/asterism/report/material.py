@@ -7,23 +7,23 @@ import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from asterism.errors import AsterismError, InputError, RunError
-from asterism.estimator import ImageClusterer, ImageEstimator
-from asterism.images import ImageSource, open_images
-from asterism.images.again import find_again
+from asterism.estimator import ImageClusterer
+from asterism.estimator.keeping import shown_groups
+from asterism.images import ImageSource
 from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
-from asterism.methods import load_with_content
+from asterism.images.sprites import Sprites, make_sprites
 from asterism.metrics import match_clusters, scores
-from asterism.report.kept import Kept, read_kept
+from asterism.report.fitted import FittedRun, open_run, with_images
 from asterism.report.palette import GREY, palette
-from asterism.report.sprites import Sprites, make_sprites
 from asterism.report.words import grouped, shortened
-from asterism.runs import RunFolder
+from asterism.runs.pictures import Kept
+from asterism.training.progress import decoding_bar
 
 
 @dataclass
@@ -56,6 +56,8 @@ class Material:
     class_names : list of str
     warnings : list of str
         Told at the top of the page.
+    quiet : bool
+        Whether it was said already that the images have changed.
     """
 
     content: dict[str, Any]
@@ -71,6 +73,7 @@ class Material:
     classes: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    quiet: bool = False
 
     @property
     def n(self) -> int:
@@ -188,72 +191,69 @@ class Material:
         return None if of_class < 0 else self.class_names[of_class]
 
 
-def gather(
-    run: str | Path,
-    images: Any = None,
-    labels: Any = None,
-    label_names: Any = None,
-    loaded: tuple[ImageEstimator, dict[str, Any]] | None = None,
-) -> Material:
+def gather(run: str | Path | FittedRun, images: Any = None, labels: Any = None, label_names: Any = None) -> Material:
     """Read a run and find its images.
 
     Parameters and errors are those of `asterism.report.write_report`.
     """
-    estimator, content = loaded or load_with_content(RunFolder(run))
-    if not isinstance(estimator, ImageClusterer):
-        raise InputError(f"{run} holds a {content['method']}, which makes no groups; the page shows groups")
-    estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
-    n = len(estimator.labels_)
-    kept = read_kept(Path(run), n, content["images"].get("fingerprint"))
+    run = run if isinstance(run, FittedRun) else open_run(run)
+    if not isinstance(run.estimator, ImageClusterer):
+        raise InputError(
+            f"{run.folder.path} holds a run of {run.content['method']}, which makes no groups: there is nothing to show"
+        )
+    run.estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
+    clusters, confidence, _ = shown_groups(run.estimator)
     try:
-        names: list[str] | None = RunFolder(run).read_names(estimator.labels_)
+        names: list[str] | None = run.names
     except RunError:  # the source's own, or numbers
         names = None
     material = Material(
-        content,
-        estimator,
-        names=names or [str(i) for i in range(n)],
-        clusters=np.where(estimator.labels_ < 0, estimator.n_clusters, estimator.labels_),
-        confidence=np.nan_to_num(estimator.confidence_),
-        none=estimator.n_clusters if (estimator.labels_ < 0).any() else None,
-        kept=kept,
+        run.content,
+        run.estimator,
+        names=names or [str(i) for i in range(len(clusters))],
+        clusters=clusters,
+        confidence=confidence,
+        none=run.estimator.n_clusters if (run.estimator.labels_ < 0).any() else None,
+        kept=run.kept,
+        quiet=run.told,
     )
-    found = _find_images(material, images)
-    if found is not None and names is None and len(found) == n:
-        material.names = list(found.names)
-    if found is not None:
-        _take_images(material, found)
-    if labels is None and material.images is not None and material.images.labels is not None:
-        labels, label_names = material.images.labels, material.images.label_names
-    if labels is not None:
-        _set_classes(material, labels, label_names)
+    run = _with_images(material, run, images)
+    if run.source is not None and names is None and len(run.source) == material.n:
+        material.names = list(run.source.names)
+    if run.source is not None:
+        _take_images(material, run)
+    run.told = True  # it stands on the page
+    if isinstance(labels, (str, os.PathLike)) or (labels is None and (run.source or run.content.get("labels"))):
+        known = run.labels(None if labels is None else os.fsdecode(labels))
+        if known is not None:
+            _set_classes(material, known[0], known[1], gaps=True)
+    elif labels is not None:
+        _set_classes(material, labels, label_names, gaps=label_names is not None)
     return material
 
 
-def _find_images(material: Material, images: Any) -> ImageSource | None:
-    """What lies where the run's images came from, or what is given instead; None where it cannot be opened."""
-    origin = material.content["images"]["origin"]
+def _with_images(material: Material, run: FittedRun, images: Any) -> FittedRun:
+    """The run with what lies where its images came from, or with what is given instead, where that can be opened."""
     try:
-        if images is None:
-            return reopen(origin)
-        if isinstance(images, (str, os.PathLike)):
-            return reopen({**origin, "source": os.fsdecode(images)})
-        return open_images(images)
+        if images is not None:
+            run = with_images(run, images)
+        if run.source is None:
+            with decoding_bar(run.bar) as progress:
+                run.source = reopen(run.origin, progress)
     except (AsterismError, OSError) as error:
         _tell(material, f"the images could not be opened again: {error}")
-        return None
+    return run
 
 
-def _take_images(material: Material, found: ImageSource) -> None:
+def _take_images(material: Material, run: FittedRun) -> None:
     """Keep the run's images out of those found, if they are there; say what has changed."""
-    shape = tuple(material.estimator.image_shape_)
+    shape, found = tuple(material.estimator.image_shape_), cast(ImageSource, run.source)
     if found.shape != shape:
         _tell(material, f"the run was made from images of shape {shape} (channels, height, width), not {found.shape}")
         return
-    fingerprint = material.content["images"].get("fingerprint")
-    again = find_again(found, material.names, fingerprint, None if material.kept is None else material.kept.hashes)
+    again = run.found
     if again.same:
-        material.images, material.are_own = again.images, fingerprint is not None
+        material.images, material.are_own = again.images, run.fingerprint is not None
         if again.change:
             _warn(material, f"The images have changed since the run was made ({again.change}): its own are shown.")
         return
@@ -271,18 +271,20 @@ def _tell(material: Material, reason: str) -> None:
 
 
 def _warn(material: Material, text: str) -> None:
-    """Say it on the page, and at once."""
+    """Say it on the page, and at once if it was not said yet."""
     material.warnings.append(text)
-    warnings.warn(text, UserWarning, stacklevel=2)
+    if not material.quiet:
+        warnings.warn(text, UserWarning, stacklevel=2)
 
 
-def _set_classes(material: Material, labels: Any, label_names: Any) -> None:
+def _set_classes(material: Material, labels: Any, label_names: Any, gaps: bool) -> None:
+    """Take known classes; where there may be gaps, the label −1 is that of an image whose class is not known."""
     values = np.asarray(labels)
     if values.shape != (material.n,):
         raise InputError(f"labels have shape {values.shape}; the run has {material.n} images: give one label an image")
     names = None if label_names is None else [str(name) for name in label_names]
     known = np.ones(material.n, dtype=bool)
-    if names is not None and values.dtype.kind in "if":
+    if gaps and values.dtype.kind in "if":
         known = values != -1
     if not known.any():
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from asterism.estimator import ImageEstimator
+from asterism.estimator.keeping import on_cards, shown_members
 from asterism.files import expanded, write_text
 from asterism.images import ImageSource
 from asterism.images.again import pixel_hashes
@@ -20,11 +21,11 @@ from asterism.report.agreement import confusion, mistakes
 from asterism.report.components import components
 from asterism.report.copies import copies
 from asterism.report.curves import training
-from asterism.report.embed import chosen_for_map, morton_order
+from asterism.report.embed import morton_order
 from asterism.report.filters import filters
-from asterism.report.gallery import gallery, make_cards, members_of
+from asterism.report.fitted import FittedRun, open_run
+from asterism.report.gallery import gallery
 from asterism.report.inside import inside
-from asterism.report.kept import Kept, Stack, keep
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
@@ -33,6 +34,7 @@ from asterism.report.overview import headline, sizes
 from asterism.report.reconstructions import reconstructions
 from asterism.report.reproduce import reproduce
 from asterism.report.section import Section
+from asterism.runs.pictures import Kept, Stack, chosen_for_map, keep
 
 # The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
 # draws, ID*.js; on runs without its material the function returns None.
@@ -57,33 +59,30 @@ HERE = Path(__file__).parent
 
 
 def write_report(
-    run: str | Path,
+    run: str | Path | FittedRun,
     images: ImageSource | str | Path | None = None,
-    labels: np.ndarray | None = None,
-    label_names: list[str] | None = None,
+    labels: np.ndarray | str | Path | None = None,
+    label_names: Sequence[str] | None = None,
     *,
     path: str | Path | None = None,
-    loaded: tuple[ImageEstimator, dict[str, Any]] | None = None,
 ) -> Path:
     """Write the page of a finished run.
 
     Parameters
     ----------
-    run : path
-        The run folder.
+    run : path or FittedRun
+        The run folder, or the run where it is open already.
     images : ImageSource or whatever `asterism.open_images` takes, optional
         The images that were clustered; by default they are opened again from where they came. If they have changed or
-        are gone, the page has the map and the pictures that the run kept when its first page was made, and says so; a
-        run that keeps none has neither.
-    labels : array of shape (N,), optional
-        Known classes, for scoring only; by default the images' own.
+        are gone, the page has the map and the pictures that the run kept when it ended, and says so.
+    labels : array of shape (N,), "folders" or path, optional
+        Known classes, for scoring only: an array, the folders that the images lie in, or a CSV file ``path,label``. By
+        default those that the run was told of, else the images' own.
     label_names : list of str, optional
         What the classes 0, 1, … are called; where it is given, the label −1 is that of an image whose class is not
         known.
     path : path, optional
         Where to write; ``RUN/report.html`` by default.
-    loaded : (ImageEstimator, dict), optional
-        The run's estimator and the content of its ``run.json``, where they are at hand: they are not read again.
 
     Returns
     -------
@@ -104,12 +103,12 @@ def write_report(
     Cost: one feature pass over the images on the map (all up to 20 000, else 10 000 drawn at random), t-SNE of them
     (about half a minute for 10 000 on one core), thumbnails. The same run gives the same page.
     """
-    run = expanded(run)
-    material = gather(run, images, labels, label_names, loaded)
+    run = run if isinstance(run, FittedRun) else open_run(run)
+    material, folder = gather(run, images, labels, label_names), run.folder.path
     sections = [section for make in SECTIONS if (section := make(material)) is not None]
-    if material.are_own and material.kept is None:
-        _keep(run, material, sections)
-    target = run / "report.html" if path is None else expanded(path)
+    if material.kept is None or material.kept.points is None:
+        _keep(folder, material, sections)
+    target = folder / "report.html" if path is None else expanded(path)
     # what no encoding knows (half a surrogate pair in a class name, say) must not cost the page
     write_text(target, render(material, sections).encode("utf-8", "replace").decode("utf-8"))
     return target
@@ -117,18 +116,23 @@ def write_report(
 
 def _keep(run: Path, material: Material, sections: list[Section]) -> None:
     """Keep map and pictures with the run: images may be changed, moved or deleted later."""
-    if material.images is None or material.points is None:
+    if material.points is None:
+        return
+    if material.images is None and material.kept is not None:
+        keep(run, replace(material.kept, points=material.points))
+    if material.images is None or not material.are_own:
         return
     made = {one.id: one.sprites for one in sections}
     shown = chosen_for_map(material.n, material.seed)
     on_map = shown[morton_order(material.points)]
+    members = on_cards(shown_members(material.clusters, material.confidence, material.k))
     stacks = {
         name: Stack(indices, sprites)
-        for name, indices in (("gallery", members_of(make_cards(material))), ("map", on_map))
+        for name, indices in (("gallery", members), ("map", on_map))
         if (sprites := made.get(name)) is not None
     }
     fingerprint = str(material.content["images"]["fingerprint"])
-    keep(run, Kept(fingerprint, shown, material.points, pixel_hashes(material.images), stacks))
+    keep(run, Kept(fingerprint, shown, material.points, None, pixel_hashes(material.images), stacks))
 
 
 def render(material: Material, sections: list[Section]) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from asterism.images import ImageSource
+from asterism.images.sprites import make_sprites
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.sprites import make_sprites
 
 
 def reconstructions(material: Material) -> Section | None:

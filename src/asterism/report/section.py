@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from asterism.report.sprites import Sprites
+from asterism.images.sprites import Sprites
 
 
 @dataclass

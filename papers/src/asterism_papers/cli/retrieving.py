@@ -11,12 +11,12 @@ import numpy as np
 
 from asterism.cli.cluster import parse_size
 from asterism.cli.probing import with_classes
-from asterism.cli.runs import known_labels, open_run
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
 from asterism.images.catalogue import PREFIX
 from asterism.networks.alexnet_vgg import Body
+from asterism.report.fitted import known_labels, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars, decoding_bar

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
+from asterism.report.fitted import FittedRun, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism_papers.transfer.cluster_tuning import TUNING, fine_tuned

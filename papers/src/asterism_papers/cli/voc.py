@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from asterism.cli.errors import Interrupted
-from asterism.cli.runs import FittedRun, open_run
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
 from asterism.errors import InputError, RunError
 from asterism.files import exclusive, write_text
+from asterism.report.fitted import FittedRun, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars

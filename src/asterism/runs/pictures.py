@@ -1,9 +1,13 @@
-"""`Kept`: the map and the pictures of a page, kept with the run, so that the page stays whole without the images."""
+"""`Kept`: what a page is drawn from, kept with the run at its end, so that the page stays whole without the images.
+
+Thumbnails, the features that the map is drawn from (after the first page its places), and a hash of each image.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +19,21 @@ from safetensors.numpy import save_file
 
 from asterism.errors import StorageError
 from asterism.files import replacing
-from asterism.report.sprites import WEBP, Sprites, sprites_of
+from asterism.images.sprites import WEBP, Sprites, sprites_of
 
 FILE = "pictures.safetensors"
 LARGEST_FILE = 2**27  # bytes; twenty thousand photographs take about 25 MB
 LARGEST_SHEET = 2**13  # pixels a side
+WIDEST_FEATURES = 50  # numbers an image, of what the map is drawn from
+MAP_WHOLE = 20_000  # so many images are all placed on the map …
+MAP_SAMPLE = 10_000  # … of more, so many at random
+
+
+def chosen_for_map(n: int, seed: int) -> np.ndarray:
+    """Which images the map shows: all, or a sample that depends on the seed only; sorted indices."""
+    if n <= MAP_WHOLE:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, MAP_SAMPLE, replace=False))
 
 
 @dataclass
@@ -40,8 +54,10 @@ class Kept:
         Of the images that it was made from.
     shown : ndarray of shape (m,), int64
         Images on the map.
-    points : ndarray of shape (m, 2), float64
-        Their places in the unit square.
+    points : ndarray of shape (m, 2), float64, or None
+        Their places in the unit square; None before the first page.
+    features : ndarray of shape (m, d), float32, or None
+        What the places are computed from, with d up to 50; None where that would have taken long.
     hashes : ndarray of shape (N,), uint64, or None
         Of the pixels of each image.
     stacks : dict of str to Stack
@@ -50,7 +66,8 @@ class Kept:
 
     fingerprint: str
     shown: np.ndarray
-    points: np.ndarray
+    points: np.ndarray | None
+    features: np.ndarray | None
     hashes: np.ndarray | None
     stacks: dict[str, Stack]
 
@@ -84,9 +101,10 @@ class Kept:
 
 def keep(run: Path, kept: Kept) -> None:
     """Write what a run keeps; a run that cannot be written to keeps nothing."""
-    arrays: dict[str, np.ndarray] = {"shown": kept.shown.astype(np.int64), "points": kept.points.astype(np.float64)}
-    if kept.hashes is not None:
-        arrays["hashes"] = kept.hashes
+    arrays: dict[str, np.ndarray] = {"shown": kept.shown.astype(np.int64)}
+    for name in ("points", "features", "hashes"):
+        if (found := getattr(kept, name)) is not None:
+            arrays[name] = found
     for name, stack in kept.stacks.items():
         sheets = [base64.b64decode(sheet.partition(",")[2]) for sheet in stack.sprites.sheets]
         arrays[f"{name}.indices"] = stack.indices.astype(np.int64)
@@ -118,6 +136,15 @@ def read_kept(run: Path, n: int, fingerprint: str | None) -> Kept | None:
         return None
 
 
+def hand_on(run: Path, other: Path) -> None:
+    """Keep with another run what this one keeps, if it does."""
+    with suppress(OSError, StorageError):
+        if (run / FILE).is_symlink() or not (run / FILE).is_file() or (run / FILE).stat().st_size > LARGEST_FILE:
+            return
+        with replacing(other / FILE) as path:
+            shutil.copyfile(run / FILE, path)
+
+
 def _checked(arrays: dict[str, np.ndarray], n: int, fingerprint: str) -> Kept:
     """What was read, in type and range.
 
@@ -126,9 +153,16 @@ def _checked(arrays: dict[str, np.ndarray], n: int, fingerprint: str) -> Kept:
     KeyError, ValueError
         If it is not what `keep` writes.
     """
-    shown, points = _indices(arrays["shown"], n), arrays["points"]
-    if points.dtype != np.float64 or points.shape != (len(shown), 2) or not ((points >= 0) & (points <= 1)).all():
+    shown, points = _indices(arrays["shown"], n), arrays.get("points")
+    if points is not None and (points.dtype != np.float64 or points.shape != (len(shown), 2)):
         raise ValueError("points")
+    if points is not None and not ((points >= 0) & (points <= 1)).all():
+        raise ValueError("points")
+    features = arrays.get("features")
+    if features is not None and (features.dtype != np.float32 or features.ndim != 2 or len(features) != len(shown)):
+        raise ValueError("features")
+    if features is not None and not (0 < features.shape[1] <= WIDEST_FEATURES and np.isfinite(features).all()):
+        raise ValueError("features")
     hashes = arrays.get("hashes")
     if hashes is not None and (hashes.dtype != np.uint64 or hashes.shape != (n,)):
         raise ValueError("hashes")
@@ -145,7 +179,7 @@ def _checked(arrays: dict[str, np.ndarray], n: int, fingerprint: str) -> Kept:
         if len(parts) != -(-len(indices) // sprites.per_sheet) or not all(map(_is_sheet, parts)):
             raise ValueError(name)
         stacks[name] = Stack(indices, sprites)
-    return Kept(fingerprint, shown, points, hashes, stacks)
+    return Kept(fingerprint, shown, points, features, hashes, stacks)
 
 
 def _whole(array: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:

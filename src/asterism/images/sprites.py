@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.images import ImageSource
+from asterism.images.source import ImageSource
 
 SHEET_SIDE = 1024  # pixels; a sheet is what the browser decodes at once
 BLOCK = 16  # pixels; cells are whole blocks of the codec, so that no picture bleeds into its neighbour
