@@ -39,7 +39,8 @@ class NamedSet:
     split : int or None
         In an ``.npz``: 0 for the training part, 1 for the test part.
     parts : tuple of str
-        In a folder: the subfolders of classes that belong to it; empty where the classes lie directly in it.
+        In a folder: the subfolders of classes, or what its lists name, that belong to it; empty: the classes lie
+        directly in it.
     """
 
     name: str
@@ -104,6 +105,8 @@ _ORIGINS = {
     "flowers102": "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
     "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
     "ukbench": "https://archive.org/details/ukbench",
+    "mit67": "https://web.mit.edu/torralba/www/indoor.html (indoorCVPR_09.tar and both lists)",
+    "CUB_200_2011": "https://www.vision.caltech.edu/datasets/cub_200_2011 (CUB_200_2011.tgz, unpacked)",
     "imagenet": "https://image-net.org (ILSVRC 2012), on request",
     "yfcc100m": "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
     "oxford5k": "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
@@ -113,13 +116,15 @@ _ORIGINS = {
 }
 
 PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
-# Folders with annotations of their own (`asterism_papers.transfer.voc`); as a data set they are photos without classes.
+# Folders of more than images: annotations (`asterism_papers.transfer.voc`), lists (`asterism.images.split_lists`).
 LAYOUTS = {
     "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
     "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
     "yfcc100m": "*.jpg, in any folders",
     "oxford5k": "{jpg/*.jpg,gt_files/*_query.txt …}",
     "paris6k": "{jpg/*.jpg,gt_files/*_query.txt …}",
+    "mit67": "{Images/CLASS/*.jpg,TrainImages.txt,TestImages.txt}",
+    "CUB_200_2011": "{images/CLASS/*.jpg,images.txt,train_test_split.txt}",
 }
 
 _SETS = (
@@ -152,6 +157,12 @@ _SETS = (
     ),
     NamedSet("flowers102-test", 2_356, 89, "photos of flowers, test part", "flowers102", parts=("test",)),
     NamedSet("scene15", 2_130, 15, "photos of places, grey", "scene15"),
+    NamedSet("mit67", 6_700, 67, "photos of rooms, both parts", "mit67", parts=("train", "test")),
+    NamedSet("mit67-train", 5_360, 67, "photos of rooms, training part", "mit67", parts=("train",)),
+    NamedSet("mit67-test", 1_340, 67, "photos of rooms, test part", "mit67", parts=("test",)),
+    NamedSet("birds200", 11_788, 200, "photos of birds, both parts", "CUB_200_2011", parts=("train", "test")),
+    NamedSet("birds200-train", 5_994, 200, "photos of birds, training part", "CUB_200_2011", parts=("train",)),
+    NamedSet("birds200-test", 5_794, 200, "photos of birds, test part", "CUB_200_2011", parts=("test",)),
     NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
     NamedSet("imagenet-train", 1_281_167, 1000, "photos, training part", "imagenet", parts=("train",)),
     NamedSet("imagenet-val", 50_000, 1000, "photos, validation part", "imagenet", parts=("val",)),

@@ -13,12 +13,14 @@ from asterism.images.arrays import open_array
 from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_sets
 from asterism.images.fetch import fetch
 from asterism.images.files import open_npz
-from asterism.images.folder import open_folder
+from asterism.images.folder import open_folder, open_listed
 from asterism.images.labels import folder_labels
-from asterism.images.listing import natural_key
+from asterism.images.listing import list_files, natural_key
 from asterism.images.locations import cache_root
 from asterism.images.options import Options
+from asterism.images.paths import Listing
 from asterism.images.source import ImageSource
+from asterism.images.split_lists import IMAGES, listed_parts
 
 
 def open_named(name: str, options: Options) -> ImageSource:
@@ -55,6 +57,8 @@ def open_named(name: str, options: Options) -> ImageSource:
             fetch(path)
         except MissingDataError as error:
             raise MissingDataError(f"{PREFIX}{name} is not on this machine and {error}: {chosen.how_to_get}") from error
+    if chosen.file in IMAGES:
+        return _open_split(chosen, path, options)
     if path.is_dir():
         return _open_parts(chosen, path, options)
     return open_npz(str(path), options, PREFIX + name, chosen.split)
@@ -85,6 +89,25 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
     return replace(opened, labels=labels, label_names=classes)
+
+
+def _open_split(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
+    """The parts that a set's own lists name."""
+    called, root = f"folder {str(path)!r}", path / IMAGES[str(chosen.file)]
+    listed = listed_parts(path)
+    wanted = {name for part in chosen.parts for name in listed[part]}
+    files, skipped = list_files(str(root))
+    files = [file for file in files if file.name in wanted]
+    absent = sorted(wanted.difference(file.name for file in files))
+    if absent:
+        raise MissingDataError(
+            f"{len(absent)} images of {PREFIX}{chosen.name} are not in {str(root)!r}, as {absent[0]!r}"
+        )
+    skipped = [one for one in skipped if one.name in wanted]
+    opened, _ = open_listed(Listing(called, PREFIX + chosen.name, files, skipped), options)
+    number = {one: i for i, one in enumerate(sorted((one.name for one in _folders(root)), key=natural_key))}
+    labels = np.array([number[name.split("/")[0]] for name in opened.names], dtype=np.int64)
+    return replace(opened, labels=labels, label_names=list(number))
 
 
 def _folders(path: Path) -> list[Path]:

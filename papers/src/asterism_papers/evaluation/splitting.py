@@ -13,7 +13,9 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import LinearSVC
 
 from asterism.errors import InputError
-from asterism.images import ImageSource
+from asterism.images import ImageSource, named_sets
+from asterism.images.catalogue import PREFIX
+from asterism.images.split_lists import listed_parts
 from asterism.methods import load
 from asterism.methods.pretrained import PretrainedClusterer
 from asterism.metrics import scores
@@ -49,11 +51,25 @@ def whole(images: ImageSource, seed: int, variant: str) -> Parts:
     return np.arange(len(images)), np.arange(len(images))
 
 
+def by_lists(images: ImageSource, seed: int, variant: str) -> Parts:
+    """The parts that the data set's own lists name."""
+    path = next(one.path for one in named_sets() if one.name == images.origin["source"].removeprefix(PREFIX))
+    if path is None:
+        raise InputError(f"{images.origin['source']} is no longer on this machine")
+    train, test = (set(names) for names in listed_parts(path).values())
+    return (
+        np.flatnonzero([name in train for name in images.names]),
+        np.flatnonzero([name in test for name in images.names]),
+    )
+
+
 SPLITS: Mapping[str, Callable[[ImageSource, int, str], Parts]] = {
     "flowers102": in_folders,
     "mnist": mnist,
     "scene15": halves,
     "coil20": whole,
+    "mit67": by_lists,
+    "birds200": by_lists,
 }
 
 
