@@ -468,6 +468,46 @@ def test_class_folders_as_a_named_set(nowhere):
     assert reopen(test.origin).names == test.names
 
 
+@pytest.fixture(params=["mit67", "birds200"])
+def with_lists(nowhere, request):
+    """A set as its archive unpacks: two classes, an image of each in either part, and one in none."""
+    is_birds = request.param == "birds200"
+    root = nowhere / "data" / ("CUB_200_2011" if is_birds else "mit67")
+    names = ["002.b/0.png", "002.b/1.png", "010.a/2.png", "010.a/3.png"]
+    for i, name in enumerate([*names, "002.b/4.png"]):
+        file = root / ("images" if is_birds else "Images") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(file)
+    if is_birds:
+        (root / "images.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(names, 1)))
+        (root / "train_test_split.txt").write_text("1 1\n2 0\n3 1\n4 0\n")
+    else:
+        (root / "TrainImages.txt").write_text("002.b/0.png\r\n010.a/2.png\r\n")
+        (root / "TestImages.txt").write_text("002.b/1.png\n010.a/3.png")
+    return request.param, root
+
+
+def test_a_set_with_lists_has_the_parts_that_they_name(with_lists):
+    name, root = with_lists
+    test = open_images(f"data:{name}-test")
+    assert (test.names, test.labels.tolist()) == (["002.b/1.png", "010.a/3.png"], [0, 1])
+    assert test.pixels[:, 0, 0, 0].tolist() == [1, 3]
+    assert len(open_images(f"data:{name}")) == 4  # what no list names is no part of it
+    assert open_images(f"data:{name}-train").label_names == test.label_names == ["002.b", "010.a"]
+    assert reopen(test.origin).names == test.names
+
+
+def test_a_set_whose_lists_do_not_fit_is_refused(with_lists):
+    name, root = with_lists
+    next(root.glob("*mages/010.a/3.png")).unlink()
+    with pytest.raises(MissingDataError, match=rf"1 images of data:{name} are not in .*, as '010.a/3.png'"):
+        open_images(f"data:{name}")
+    for file in root.glob("*.txt"):
+        file.unlink()
+    with pytest.raises(MissingDataError, match="says which images are for training"):
+        open_images(f"data:{name}-train")
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
 def test_a_large_npz_is_unpacked_into_the_cache_and_mapped(tmp_path, monkeypatch, save, dtype):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.manifold import LocallyLinearEmbedding
 
 from asterism import Training
@@ -62,6 +63,19 @@ def test_the_svm_chooses_its_c_for_the_representation():
     found = [linear_svm(one / np.linalg.norm(one, axis=1, keepdims=True), labels) for one in (near, noisy)]
     assert found[0].best_params_["C"] > 1 and found[0].best_score_ > 0.9
     assert found[1].best_params_["C"] < found[0].best_params_["C"]
+
+
+def test_parts_are_those_of_the_lists(tmp_path, monkeypatch):
+    from asterism_papers.evaluation.splitting import SPLITS
+
+    monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
+    (tmp_path / "mit67" / "Images" / "attic").mkdir(parents=True)
+    for i in range(3):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "mit67" / "Images" / "attic" / f"{i}.png")
+    (tmp_path / "mit67" / "TrainImages.txt").write_text("attic/0.png\nattic/2.png\n")
+    (tmp_path / "mit67" / "TestImages.txt").write_text("attic/1.png\n")
+    learnt, grouped = SPLITS["mit67"](open_images("data:mit67"), 0, "")
+    assert (learnt.tolist(), grouped.tolist()) == ([0, 2], [1])
 
 
 def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos, tmp_path, monkeypatch):

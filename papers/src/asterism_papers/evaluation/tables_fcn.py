@@ -131,9 +131,9 @@ def _claims() -> Iterable[Claim]:
 
 def _claims_of_more() -> Iterable[Claim]:
     """Table 2's, where more images are learnt from; the paper's figures are of 1 020, and say that few are too few."""
-    cnn, nmf, *pairs = _MORE_DATA
+    cnn, nmf, *factorised = _MORE_DATA
     yield Claim(f"NMF against CNN, {MORE}", nmf, cnn)
-    for ots, ft, note in ((*pairs[:2], MORE), (*pairs[2:], f"{MORE} {STRONGER}")):
+    for note, ots, ft in zip((MORE, f"{MORE} {STRONGER}"), factorised[::2], factorised[1::2], strict=True):
         yield Claim(f"GSNMF against NMF, {note}", ots, nmf)
         yield Claim(f"fine-tuned against not, {note}", replace(ft, paper_row=""), replace(ots, paper_row=""))
 
