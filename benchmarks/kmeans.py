@@ -42,6 +42,7 @@ class Case:
 CASES = {
     "small": Case(70_000, 120, 10, 1, 15, 0.25),
     "restarts": Case(70_000, 120, 10, 20, 15, 0.25),
+    "middle": Case(20_000, 64, 100, 1, 15, 0.25),
     "large": Case(200_000, 256, 1000, 1, 10, 0.5),
     "noise": Case(200_000, 256, 1000, 1, 10, 0.0),  # the worst case: no clusters to find
 }
@@ -50,7 +51,7 @@ CASES = {
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=["small", "restarts", "large"], help=" ".join(CASES))
+    parser.add_argument("cases", nargs="*", default=["small", "restarts", "middle", "large"], help=" ".join(CASES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="append one line a case and program to this file")
