@@ -115,7 +115,7 @@ def test_networks_leave_the_global_generator_alone():
 
 
 def test_an_unknown_network_is_one_line():
-    with pytest.raises(InputError, match="network.architecture='alexnett' is neither"):
+    with pytest.raises(InputError, match="network.architecture='alexnett' is none of"):
         ConvNet("alexnett").construct((3, 32, 32))
 
 

@@ -17,7 +17,8 @@ from sklearn.metrics import normalized_mutual_info_score
 from asterism import ConvNet, Crops, DeepCluster, DeepClusterV2, Training, load
 from asterism.methods import deepcluster as module
 from asterism.methods.deepcluster import Whitening
-from asterism.methods.deepcluster_v2 import Embedding, MultiCrop, _rate, multi_head_loss
+from asterism.methods.deepcluster_settings import Assignment, ContrastiveStart, MultiCrop, Projection
+from asterism.methods.deepcluster_v2 import Embedding, _rate, multi_head_loss
 from asterism.training import run as run_module
 
 TINY = ConvNet(width=0.05, sobel=False)
@@ -44,7 +45,7 @@ def small(**params):
 
 
 def small_v2(**params):
-    settings = {"network": TINY, "training": SHORT, "hidden": 16, "n_dims": 8, "random_state": 0, "device": "cpu"}
+    settings = {"network": TINY, "training": SHORT, "projection": Projection(16, 8), "random_state": 0, "device": "cpu"}
     crops = MultiCrop(large=Crops(0.5, flip=False), small=Crops(0.3, 0.5, flip=False), n_small=1)
     return DeepClusterV2(12, **{"crops": crops, **settings, **params})
 
@@ -201,7 +202,7 @@ def test_the_rate_rises_and_falls():
 
 @pytest.mark.parametrize("memory", ["pass", "crops"])
 def test_what_is_clustered_comes_from_a_pass_or_from_the_last_crops(digits, memory):
-    model = small_v2(training=Training(n_epochs=2, lr=0.05, batch_size=64), memory=memory, n_heads=2)
+    model = small_v2(training=Training(n_epochs=2, lr=0.05, batch_size=64), assignment=Assignment(memory=memory), n_heads=2)
     seen = []
     original = model._cluster
     model._cluster = lambda vectors, *rest: (seen.append(vectors.clone()), original(vectors, *rest))[1]

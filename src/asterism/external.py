@@ -5,6 +5,7 @@ Whatever has scikit-learn's ``fit_predict`` can stand beside the methods; nothin
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
@@ -61,6 +62,25 @@ def external_class(path: str) -> type:
     if not inspect.isclass(cls):
         raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     return cls
+
+
+def read_call(text: str) -> tuple[str, dict[str, Any]]:
+    """``sklearn.cluster.Birch(threshold=0.1)`` → the path and the settings; nothing is run, values are literals.
+
+    Raises
+    ------
+    InputError
+        For anything else than a path with settings by name.
+    """
+    try:
+        call = ast.parse(text if text.endswith(")") else f"{text}()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or None in [one.arg for one in call.keywords]:
+            raise ValueError(text)
+        return ast.unparse(call.func), {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(
+            f"{text[:100]!r} is no class with settings; give its path, as in sklearn.cluster.Birch(threshold=0.1)"
+        ) from error
 
 
 def missing_external(class_name: str) -> str:

@@ -24,6 +24,11 @@ from asterism.errors import InputError
 LARGEST = 2**31 - 1  # integer that a parameter without an upper bound may be: more of anything fits no machine
 # Words of runs that were made before these were renamed.
 EARLIER_NAMES = {"FirstGroups": "ClusterInitialisation", "first_groups": "cluster_initialisation"}
+# Parameters that one class called otherwise, or that stand in a nested object now.
+MOVED = {
+    "DeepCluster": {"clustering": "clusterer"},
+    "DeepClusterV2": {"hidden": "projection.hidden", "n_dims": "projection.n_dims", "memory": "assignment.memory"},
+}
 DEEPEST = 20  # levels of a parameter that is read from a file; ours have four
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -99,7 +104,29 @@ class Each:
         return f"{self.n or ('any number of' if self.empty else 'one or more')} values, each {self.part}, as in 2,3"
 
 
-Constraint = Interval | Each | type | set | None
+class HasMethod:
+    """Any object with a method, of whatever library: ``HasMethod("fit_predict", "a clusterer with fit_predict")``.
+
+    Parameters
+    ----------
+    name : str
+        Of the method.
+    words : str
+        What it is called in messages.
+    """
+
+    def __init__(self, name: str, words: str) -> None:
+        self.name, self.words = name, words
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the value is such an object; a class is none."""
+        return not isinstance(value, type) and callable(getattr(value, self.name, None))
+
+    def __str__(self) -> str:
+        return self.words
+
+
+Constraint = Interval | Each | HasMethod | type | set | None
 
 
 def honours(cls: type, kind: type) -> bool:
@@ -118,7 +145,7 @@ def honours(cls: type, kind: type) -> bool:
 def _accepts(constraint: Constraint, value: Any) -> bool:
     if constraint is None:
         return value is None
-    if isinstance(constraint, (Interval, Each)):
+    if isinstance(constraint, (Interval, Each, HasMethod)):
         return constraint.accepts(value)
     if isinstance(constraint, set):
         return isinstance(value, str) and value in constraint
@@ -216,6 +243,8 @@ def to_json(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, BaseEstimator):  # another library's, which is never built from a file
+        return f"{type(value).__module__}.{' '.join(repr(value).split())}"
     raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
 
 
@@ -238,11 +267,14 @@ def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0)
             more = f", or with {lacking}" if lacking else "?"
             raise InputError(f"unknown class {shown(value['class'])}; was it written by a newer version{more}")
         cls, given = known[named], {str(EARLIER_NAMES.get(name, name)): one for name, one in value["params"].items()}
+        moved = {new: given.pop(old) for old, new in MOVED.get(named, {}).items() if old in given}
         accepted = set(inspect.signature(cls.__init__).parameters) - {"self"}
         unknown = set(given) - accepted
         if unknown:
             raise InputError(f"{value['class']} has no parameter {', '.join(sorted(map(shown, unknown)))}")
-        return cls(**{name: from_json(one, known, depth + 1) for name, one in given.items()})
+        made = cls(**{name: from_json(one, known, depth + 1) for name, one in given.items()})
+        set_dotted(made, moved)
+        return made
     if isinstance(value, list):
         return [from_json(one, known, depth + 1) for one in value]
     return value

@@ -14,7 +14,7 @@ from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
 from asterism.inspection.filters import ascend, first_layer, strongest
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.report.fitted import open_run
 from asterism.runtime import Runtime
 from asterism.training import Run

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.networks.sobel import sobel
 from asterism.training import Run
 

@@ -21,7 +21,8 @@ from asterism.errors import InputError
 from asterism.features import extract
 from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
+from asterism.networks.initialise import build
 from asterism.parameters import Interval, Parameters
 from asterism.training import Run
 
@@ -30,6 +31,7 @@ GRIDS = {"conv1": (10, (6, 6, 3)), "conv2": (6, (4, 4, 0)), "conv5": (6, (2, 2, 
 OTHER_GRID = (5, (3, 3, 1))  # conv3 and conv4
 ALEXNET_SIDES = {"conv1": 55, "conv2": 27, "conv3": 13, "conv4": 13, "conv5": 13}
 ALL = "features"  # what `transform` gives, probed as a layer
+POOLED = "pooled"  # the last layer's maps, averaged over their places: one space for a network before and after training
 MARGIN = 7 / 8  # side of the ten crops: 224 of 256
 STANDARDISED = 2048  # images that mean and deviation of each feature are taken from
 STEPS = 16  # an epoch at least, ours: a few hundred images in batches of 256 are learnt from in no time, and not well
@@ -54,6 +56,8 @@ class LinearProbe(Parameters):
     ten_crops : bool, default=False
         Train on random crops of 7/8 of the side and flips, and average the test images' probabilities over the
         corners, the centre and their mirror images. Every epoch then costs a forward pass.
+    hidden : int, default=0
+        Units of a hidden layer: an MLP instead of a linear classifier.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -62,6 +66,7 @@ class LinearProbe(Parameters):
         "lr": [Interval(float, 0, None, closed="neither")],
         "weight_decay": [Interval(float, 0, None), None],
         "ten_crops": [bool],
+        "hidden": [Interval(int, 0, None)],
     }
     CHOICES: ClassVar[tuple[float, ...]] = (1e-4, 1e-3, 1e-2)
 
@@ -72,12 +77,14 @@ class LinearProbe(Parameters):
         lr: float = 0.01,
         weight_decay: float | None = None,
         ten_crops: bool = False,
+        hidden: int = 0,
     ) -> None:
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.weight_decay = weight_decay
         self.ten_crops = ten_crops
+        self.hidden = hidden
 
     @property
     def decays(self) -> tuple[float, ...]:
@@ -117,16 +124,29 @@ def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
 
 
 def layers_of(encoder: nn.Module) -> tuple[str, ...]:
-    """What of an encoder can be probed: the layers whose maps are within reach, and its output, ``"features"``."""
+    """What of an encoder can be probed: its layers, the last one ``"pooled"``, and its output, ``"features"``."""
+    layers = body_of(encoder).layer_names
+    return (*layers, *([POOLED] if layers else []), ALL)
+
+
+def body_of(encoder: nn.Module) -> Body:
+    """The network within an encoder whose layers can be looked at; one without layers where there is none."""
     body = getattr(encoder, "body", encoder)
-    return (*(body.layer_names if isinstance(body, Body) else ()), ALL)
+    return body if isinstance(body, Body) else Body()
 
 
 def layer_features(encoder: nn.Module, images: torch.Tensor, layers: Sequence[str]) -> list[torch.Tensor]:
     """Features (B, D) of each of the layers, for images (B, C, H, W), by one pass through the convolutions."""
-    body, wanted = getattr(encoder, "body", encoder), [layer for layer in layers if layer != ALL]
-    maps = body.maps(images, wanted) if isinstance(body, Body) and wanted else {}
-    return [encoder(images) if layer == ALL else pooled(maps[layer], layer) for layer in layers]
+    body = body_of(encoder)
+    wanted = {name: body.layer_names[-1] if name == POOLED else name for name in layers if name != ALL}
+    maps = body.maps(images, wanted.values()) if wanted else {}
+
+    def of(name: str) -> torch.Tensor:
+        if name == ALL:
+            return encoder(images)
+        return maps[wanted[name]].mean((2, 3)) if name == POOLED else pooled(maps[name], name)
+
+    return [of(name) for name in layers]
 
 
 def linear_probe(
@@ -278,10 +298,12 @@ def cut(images: torch.Tensor, places: torch.Tensor, mirror: torch.Tensor) -> tor
 
 def _fit(
     features: _Features, labels: torch.Tensor, chosen: torch.Tensor, n_classes: int, settings: LinearProbe, run: Run
-) -> list[list[nn.Linear]]:
+) -> list[list[nn.Module]]:
     """Softmax regression by SGD with momentum 0.9 from weights of 0: a classifier for each layer and weight decay."""
     groups: list[dict] = []
-    classifiers = [[_zeros(width, n_classes) for _ in settings.decays] for width in features.widths]
+    classifiers = [
+        [_classifier(width, settings.hidden, n_classes, run) for _ in settings.decays] for width in features.widths
+    ]
     for width, some in zip(features.widths, classifiers, strict=True):
         for decay, one in zip(settings.decays, some, strict=True):
             groups.append({"params": list(one.parameters()), "weight_decay": decay, "lr": settings.lr * 1000 / width})
@@ -306,16 +328,20 @@ def _fit(
     return classifiers
 
 
-def _zeros(n_features: int, n_classes: int) -> nn.Linear:
-    classifier = nn.utils.skip_init(nn.Linear, n_features, n_classes)
-    nn.init.zeros_(classifier.weight)
-    nn.init.zeros_(classifier.bias)
-    return classifier
+def _classifier(n_features: int, hidden: int, n_classes: int, run: Run) -> nn.Module:
+    """A linear layer of zeros; with a hidden layer below, drawn as torch's own are."""
+    below: list[nn.Module] = []
+    if hidden:
+        below = [build(lambda: nn.Linear(n_features, hidden), run.generator("probe", "hidden")), nn.ReLU()]
+    last = nn.utils.skip_init(nn.Linear, hidden or n_features, n_classes)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*below, last)
 
 
 @torch.no_grad()
 def _accuracies(
-    features: _Features, indices: torch.Tensor, labels: torch.Tensor, classifiers: list[list[nn.Linear]]
+    features: _Features, indices: torch.Tensor, labels: torch.Tensor, classifiers: list[list[nn.Module]]
 ) -> list[list[float]]:
     """Share of images whose probabilities, averaged over their views, are highest for their class."""
     right = torch.zeros(len(classifiers), len(classifiers[0]))
@@ -334,13 +360,19 @@ def _accuracies(
     return (right / len(indices)).tolist()
 
 
-def knn_probe(encoder: nn.Module, train: ImageSource, test: ImageSource, run: Run, n_neighbors: int = 20) -> float:
+def knn_probe(
+    encoder: nn.Module, train: ImageSource, test: ImageSource, run: Run, n_neighbors: int = 20, layer: str = ALL
+) -> float:
     """Accuracy of the vote of the nearest training images by cosine, each with the weight exp(cosine / 0.07).
 
-    O(N_train·N_test·D) time.
+    In the features of ``layer`` (`layers_of`). O(N_train·N_test·D) time.
     """
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        return layer_features(encoder, images, [layer])[0]
+
     labels, test_labels = _labels(train, "training"), _labels(test, "test")
-    known, asked = (F.normalize(extract(encoder, one, run.runtime)) for one in (train, test))
+    known, asked = (F.normalize(extract(encoder, one, run.runtime, features)) for one in (train, test))
     found, squared = neighbors(asked, known, n_neighbors)  # (Q, K)
     weights = np.exp((1 - squared / 2) / TEMPERATURE)
     votes = np.zeros((len(test), int(max(labels.max(), test_labels.max())) + 1))

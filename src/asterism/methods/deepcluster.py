@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.base import clone
 from torch import nn
@@ -19,16 +20,19 @@ from asterism.clustering.centroids import cluster_means
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
+from asterism.errors import InputError
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.external import external, read_call
 from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.features.store import FeatureStore
 from asterism.images import Augmentation, ImageSource
 from asterism.images.crops import Crops
 from asterism.methods.autoencoders import resolve_augmentation
-from asterism.networks.alexnet_vgg import Body
+from asterism.methods.deepcluster_defaults import SizedDefaults
+from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import HasMethod, Interval, Parameters, shown
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
@@ -104,7 +108,7 @@ class Clustering:
         return len(self.centers)
 
 
-class DeepCluster(ImageClusterer):
+class DeepCluster(SizedDefaults, ImageClusterer):
     """Cluster the features, learn the clusters, again and again.
 
     Each round groups the network's features by k-means and trains the network to tell these groups apart. What is
@@ -119,8 +123,12 @@ class DeepCluster(ImageClusterer):
         Default AlexNet with batch norm behind a Sobel filter.
     whitening : Whitening, optional
         Default PCA to 256 dimensions, whitened, unit length.
-    clustering : {"kmeans", "pic"}, default="kmeans"
-        ``"pic"``: power iteration clustering, which finds the number of clusters itself.
+    clusterer : {"kmeans", "pic"}, str or clusterer, default="kmeans"
+        What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. Any
+        other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``,
+        ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"``
+        or ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters counts; images that it leaves out (−1) join
+        the nearest mean.
     reassign_every : float, optional
         Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
         the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no
@@ -166,7 +174,7 @@ class DeepCluster(ImageClusterer):
         "n_clusters": [Interval(int, 1, None)],
         "network": [ConvNet, None],
         "whitening": [Whitening, None],
-        "clustering": [{"kmeans", "pic"}],
+        "clusterer": [str, HasMethod("fit_predict", "a clusterer with fit_predict")],
         "reassign_every": [Interval(float, 0, None, closed="neither"), None],
         "sampler": [set(SAMPLERS)],
         "head_momentum": [Interval(float, 0, 1, closed="left"), None],
@@ -181,7 +189,7 @@ class DeepCluster(ImageClusterer):
         *,
         network: ConvNet | None = None,
         whitening: Whitening | None = None,
-        clustering: str = "kmeans",
+        clusterer: Any = "kmeans",
         reassign_every: float | None = None,
         sampler: str = "uniform",
         head_momentum: float | None = None,
@@ -196,7 +204,7 @@ class DeepCluster(ImageClusterer):
         self.n_clusters = n_clusters
         self.network = network
         self.whitening = whitening
-        self.clustering = clustering
+        self.clusterer = clusterer
         self.reassign_every = reassign_every
         self.sampler = sampler
         self.head_momentum = head_momentum
@@ -209,9 +217,11 @@ class DeepCluster(ImageClusterer):
         self.verbose = verbose
 
     def _number_wanted(self) -> int | None:
-        return None if self.clustering == "pic" else self.n_clusters
+        return self.n_clusters if self.clusterer == "kmeans" else None
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        if (line := self._choose(images, run.runtime)) is not None:
+            run.progress.say(line)
         body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
         training = clone(self.resolved("training"))
         epochs = self._epochs_a_round(training, len(images))
@@ -268,18 +278,9 @@ class DeepCluster(ImageClusterer):
         return Clustering(labels, centers, n_split, vectors, reduction)
 
     def _group(self, vectors: FeatureStore, n: int, run: Run, t: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Cluster the vectors of all n images; a subclass may put its own clusterer here.
-
-        Returns
-        -------
-        labels : torch.Tensor of shape (n,)
-            Of all images, on the CPU, the same on every process.
-        centers : torch.Tensor of shape (k, d)
-        n_split : int
-            Empty clusters that were given half of another.
-        """
-        if self.clustering == "pic":
-            return _flow(vectors, run, n)
+        """Cluster the vectors of all n images: labels (n,), the same on every process, centers (k, d), and splits."""
+        if self.clusterer != "kmeans":
+            return self._group_by_other(vectors, n, run, t)
         # Distinct images as first centroids, the same on any number of processes.
         first = torch.randperm(n, generator=run.generator("clusters", t))[: self.n_clusters]
         found = kmeans(
@@ -294,6 +295,17 @@ class DeepCluster(ImageClusterer):
             rank=run.runtime.rank,
         )
         return run.runtime.gather_rows(found.labels, n).cpu(), found.centers, found.n_refilled
+
+    def _group_by_other(
+        self, vectors: FeatureStore, n: int, run: Run, t: int
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """The same by another clusterer, to which every process shows all vectors."""
+        everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
+        if self.clusterer == "pic":
+            labels = torch.from_numpy(power_iteration_clustering(everything))
+        else:
+            labels = _fit_predict(self.clusterer, everything, self.n_clusters, run.random_state("clusters", t))
+        return labels, cluster_means(everything, labels.to(everything.device)), 0
 
     def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:
         rows = max(1, SCORED // len(found.centers))
@@ -311,7 +323,11 @@ class DeepCluster(ImageClusterer):
         body = self.resolved("network").drawn(shape, torch.Generator().manual_seed(0))
         return ClusterSpace(body, Reduction(body.n_features, self._n_components, self.resolved("whitening").normalise))
 
+    def _fitted_state(self) -> dict[str, Any]:
+        return {**super()._fitted_state(), "chosen": self._chosen_state()}
+
     def _restore_state(self, state: dict[str, Any]) -> None:
+        self._restore_chosen(state)
         self._n_components = state["encoder"]["reduction.projection"].shape[1]
         super()._restore_state(state)
 
@@ -326,8 +342,23 @@ def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
     return runtime.sum_over_ranks(rows)
 
 
-def _flow(vectors: FeatureStore, run: Run, n: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Power iteration clustering of all vectors, which every process then holds (docs/papers/deepcluster.md)."""
-    everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
-    labels = torch.from_numpy(power_iteration_clustering(everything))
-    return labels, cluster_means(everything, labels.to(everything.device)), 0
+def _fit_predict(
+    clusterer: Any, vectors: torch.Tensor, n_clusters: int, random_state: np.random.RandomState
+) -> torch.Tensor:
+    """Labels 0 … k − 1 of vectors (n, d) by a clusterer, or the class at a path; those left out join the nearest mean."""
+    seed = int(random_state.randint(2**31 - 1))
+    one = external(*read_call(clusterer), n_clusters, seed) if isinstance(clusterer, str) else clone(clusterer)
+    if getattr(one, "random_state", 0) is None:
+        one.set_params(random_state=seed)
+    found = np.asarray(one.fit_predict(vectors.cpu().numpy()))
+    if found.shape != (len(vectors),) or not (found >= 0).any():
+        raise InputError(f"clusterer={shown(clusterer)} found no group: give one that puts images into groups")
+    numbers, labels = np.unique(found[found >= 0], return_inverse=True)
+    whole = torch.full((len(found),), -1)
+    whole[torch.from_numpy(found >= 0)] = torch.from_numpy(labels)
+    left = whole < 0
+    if left.any():
+        kept = vectors[~left.to(vectors.device)]
+        means = cluster_means(kept, whole[~left].to(vectors.device))
+        whole[left] = torch.cdist(vectors[left.to(vectors.device)], means[: len(numbers)]).argmin(1).cpu()
+    return whole

@@ -8,6 +8,8 @@ are kept in a memory bank; several clusterings at once, several crops of each im
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,53 +22,21 @@ from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
-from asterism.images.crops import Crops
-from asterism.networks.alexnet_vgg import Body, seed_dropout
+from asterism.methods.deepcluster_defaults import SizedDefaults
+from asterism.methods.deepcluster_settings import N_LARGE, Assignment, ContrastiveStart, MultiCrop, Projection
+from asterism.methods.swav import Prototypes, Queue, WithPrototypes, crop_groups, swapped_loss
+from asterism.networks.alexnet_vgg import seed_dropout
+from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.networks.initialise import build
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval
 from asterism.training import Run, Training, train_epoch
 from asterism.training.collapse import CollapseDetector, examine
+from asterism.training.contrastive import contrastive_loss
 
 KMEANS_ITERATIONS = 10
-N_LARGE = 2  # large crops, each with a memory bank
 WARM_UP = 0.025  # of the epochs with a rising rate: 10 of 400
 SCORED = 2**26  # scores that are held at once
-_COLOURS: dict[str, Any] = {"jitter": 0.8, "grey": 0.2, "blur": 0.5}
-
-
-class MultiCrop(Parameters):
-    """Which crops of an image are shown in one step: two large ones and some small ones.
-
-    Parameters
-    ----------
-    large : Crops, optional
-        Default 8 to 100 % of the area, changed colours, blur.
-    small : Crops, optional
-        Default 5 to 14 % of the area.
-    n_small : int, default=4
-        0 for images of 32², whose twentieth part shows nothing.
-    """
-
-    DEFAULTS: ClassVar[dict[str, Any]] = {"large": Crops(**_COLOURS), "small": Crops(0.05, 0.14, **_COLOURS)}
-    _parameter_constraints: ClassVar[dict] = {
-        "large": [Crops, None],
-        "small": [Crops, None],
-        "n_small": [Interval(int, 0, None)],
-    }
-
-    def __init__(self, large: Crops | None = None, small: Crops | None = None, n_small: int = 4) -> None:
-        self.large = large
-        self.small = small
-        self.n_small = n_small
-
-    def cut(self, images: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
-        """Crops of a batch (B, C, H, W): the two large ones as one tensor (2B, …), the small ones as another."""
-        large, small = self.resolved("large"), self.resolved("small")
-        cut = [torch.cat([large(images, generator) for _ in range(N_LARGE)])]
-        if self.n_small:
-            cut.append(torch.cat([small(images, generator) for _ in range(self.n_small)]))
-        return cut
 
 
 class Embedding(nn.Module):
@@ -95,7 +65,7 @@ class Embedding(nn.Module):
         return F.normalize(self.projection(self.body(images)).float())
 
 
-class DeepClusterV2(ImageClusterer):
+class DeepClusterV2(SizedDefaults, ImageClusterer):
     """DeepCluster with centroids as classifier, a memory bank and multi-crop.
 
     An image's crops learn to find the centroid of the image's group. Features of the last epoch are kept, so that
@@ -110,17 +80,14 @@ class DeepClusterV2(ImageClusterer):
         that takes them: a ResNet, not AlexNet or VGG.
     n_heads : int, default=3
         Clusterings at once; the h-th is of the bank of crop h mod 2.
-    hidden, n_dims : int, default=2048, 128
-        Of the MLP after the network.
+    projection : Projection, optional
+        The MLP after the network.
     temperature : float, default=0.1
         τ: logits are z·c / τ.
-    memory : {"pass", "crops"}, default="pass"
-        Where the vectors that are clustered come from. ``"crops"``, the paper: what the network gave for the last
-        epoch's crops, so that no image goes through it again. That asks for a network that hardly changes in an epoch:
-        with a few hundred steps of a usual rate, vectors from its beginning and its end are so different that k-means
-        groups the images by when they were seen (CIFAR-10: NMI to the classes .08 → .02, loss back at ln k after two
-        epochs). ``"pass"``, ours: a feature pass before each clustering; .08 → .11 in six epochs. What the pass costs:
-        docs/scale.md.
+    assignment : Assignment, optional
+        By k-means, or by Sinkhorn as in SwAV.
+    contrastive_start : ContrastiveStart, optional
+        Epochs of SimCLR before the first grouping; none by default.
     crops : MultiCrop, optional
     training : Training, optional
         Default SGD, rate 0.06 falling along a cosine after a linear rise over the first fortieth of the epochs,
@@ -138,12 +105,16 @@ class DeepClusterV2(ImageClusterer):
 
     Notes
     -----
-    A round costs an epoch of (2 + n_small) crops, with ``memory="pass"`` a forward pass, and O(10·n_heads·N·k·d) for
-    k-means; the banks hold 2·N·d numbers on every process. Batch norm sees the batch of its own process.
+    A round costs an epoch of (2 + n_small) crops, with the assignment's ``memory="pass"`` a forward pass, and
+    O(10·n_heads·N·k·d) for k-means; the banks hold 2·N·d numbers on every process. Batch norm sees the batch of its own
+    process.
     """
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "network": ConvNet("resnet18", sobel=False),
+        "projection": Projection(),
+        "assignment": Assignment(),
+        "contrastive_start": ContrastiveStart(),
         "crops": MultiCrop(),
         "training": Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
     }
@@ -151,10 +122,10 @@ class DeepClusterV2(ImageClusterer):
         "n_clusters": [Interval(int, 1, None)],
         "network": [ConvNet, None],
         "n_heads": [Interval(int, 1, None)],
-        "hidden": [Interval(int, 1, None)],
-        "n_dims": [Interval(int, 1, None)],
+        "projection": [Projection, None],
         "temperature": [Interval(float, 0, None, closed="neither")],
-        "memory": [{"pass", "crops"}],
+        "assignment": [Assignment, None],
+        "contrastive_start": [ContrastiveStart, None],
         "crops": [MultiCrop, None],
         "training": [Training, None],
         **COMPUTING,
@@ -166,10 +137,10 @@ class DeepClusterV2(ImageClusterer):
         *,
         network: ConvNet | None = None,
         n_heads: int = 3,
-        hidden: int = 2048,
-        n_dims: int = 128,
+        projection: Projection | None = None,
         temperature: float = 0.1,
-        memory: str = "pass",
+        assignment: Assignment | None = None,
+        contrastive_start: ContrastiveStart | None = None,
         crops: MultiCrop | None = None,
         training: Training | None = None,
         device: str = "auto",
@@ -181,10 +152,10 @@ class DeepClusterV2(ImageClusterer):
         self.n_clusters = n_clusters
         self.network = network
         self.n_heads = n_heads
-        self.hidden = hidden
-        self.n_dims = n_dims
+        self.projection = projection
         self.temperature = temperature
-        self.memory = memory
+        self.assignment = assignment
+        self.contrastive_start = contrastive_start
         self.crops = crops
         self.training = training
         self.device = device
@@ -194,27 +165,104 @@ class DeepClusterV2(ImageClusterer):
         self.verbose = verbose
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        if (line := self._choose(images, run.runtime)) is not None:
+            run.progress.say(line)
         model = self._drawn(self.resolved("network").drawn_for(images, run.generator("weights")), run)
+        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         training = clone(self.resolved("training"))
+        self._start(model, resident, training, run)
+        if self.resolved("assignment").kind == "sinkhorn":
+            self._swap(model, resident, training, run)
+        else:
+            self._alternate(model, resident, training, run)
+        return self._fitted(model, extract(model, resident, run.runtime), run)
+
+    def _alternate(self, model: Embedding, images: ImageSource, training: Training, run: Run) -> None:
+        """DeepCluster-v2: k-means of all images, then an epoch in which their crops find its centroids."""
         optimizer = training.make_optimizer(model.parameters())
         wrapped, stepping = run.runtime.setup(model, optimizer)
-        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
-        bank = torch.zeros(N_LARGE, len(images), self.n_dims)
+        bank = torch.zeros(N_LARGE, len(images), self.resolved("projection").n_dims)
         previous = torch.full((len(images),), -1)
         detector = CollapseDetector(run, self.n_clusters, "deepcluster-v2")
         state: dict[str, Any] = {"model": model, "optimizer": optimizer, "bank": bank, "previous": previous}
         for t in run.rounds("deepcluster-v2", training.n_epochs, **state):
-            if t == 0 or self.memory == "pass":
-                bank[:] = extract(model, resident, run.runtime)
+            if t == 0 or self.resolved("assignment").memory == "pass":
+                bank[:] = extract(model, images, run.runtime)
             found = [self._cluster(bank[h % N_LARGE], run, t, h) for h in range(self.n_heads)]
             run.callback(found[0].labels)
-            seed_dropout(model, run.generator("dropout", t, run.runtime.rank).initial_seed(), run.runtime.device)
-            model.train()
-            loss = self._train(wrapped, stepping, resident, bank, found, training, run, t)
+            self._begin_epoch(model, run, t)
+            loss = self._train(wrapped, stepping, images, bank, found, training, run, t)
             figures = examine(found[0].labels, previous, self.n_clusters)
             detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
             previous.copy_(found[0].labels)
-        return self._fitted(model, extract(model, resident, run.runtime), run)
+
+    def _start(self, model: Embedding, images: ImageSource, training: Training, run: Run) -> None:
+        """SimCLR: the two large crops of an image learn to be alike, for so many epochs."""
+        start, crops = self.resolved("contrastive_start"), self.resolved("crops")
+        if start.n_epochs == 0:
+            return
+        own = clone(training).set_params(n_epochs=start.n_epochs, lr=start.lr or training.lr, schedule="cosine-steps")
+        optimizer = own.make_optimizer(model.parameters())
+        wrapped, stepping = run.runtime.setup(model, optimizer)
+        for t in run.rounds("contrastive", own.n_epochs, model=model, optimizer=optimizer):
+            noise = run.generator("contrastive crops", t, run.runtime.rank)
+
+            def loss_of(batch: torch.Tensor, _: torch.Tensor, noise: torch.Generator = noise) -> torch.Tensor:
+                return contrastive_loss(wrapped(crops.cut_large(batch, noise)), start.temperature)
+
+            self._begin_epoch(model, run, t, "contrastive dropout")
+            rate = partial(_rate, own)
+            run.record(loss=train_epoch(images, loss_of, stepping, own, run, ("contrastive", t), lr=rate))
+
+    def _swap(self, model: Embedding, images: ImageSource, training: Training, run: Run) -> None:
+        """SwAV: groups of each batch by Sinkhorn, which the other crops of the images are to find."""
+        settings, n_dims = self.resolved("assignment"), self.resolved("projection").n_dims
+        both = run.runtime.place(WithPrototypes(model, Prototypes(self.n_heads, self.n_clusters, n_dims)))
+        optimizer = training.make_optimizer(both.parameters())
+        wrapped, stepping = run.runtime.setup(both, optimizer)
+        queue, labels = Queue(settings.queue, n_dims, run.runtime.device), torch.full((len(images),), -1)
+        state = {"both": both, "optimizer": optimizer, "queue": queue.vectors, "filled": queue.filled, "labels": labels}
+        detector = CollapseDetector(run, self.n_clusters, "swav")
+        for t in run.rounds("swav", training.n_epochs, **state):
+            if t == 0:  # the first prototypes are centroids, so that no group begins empty
+                vectors = extract(model, images, run.runtime)
+                centers = [self._cluster(vectors, run, 0, h).centers for h in range(self.n_heads)]
+                both.prototypes.set(torch.stack(centers))
+            self._begin_epoch(model, run, t)
+            found = torch.zeros_like(labels)  # 1 + group of each image that is seen
+            loss_of = self._swapping(wrapped, both.prototypes, queue, found, run, t)
+            loss = train_epoch(images, loss_of, stepping, training, run, ("swav", t), lr=partial(_rate, training))
+            found = run.runtime.sum_over_ranks(found)
+            new = torch.where(found > 0, found - 1, labels.clamp_min(0))
+            run.callback(new)
+            figures = examine(new, labels, self.n_clusters)
+            detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
+            labels.copy_(new)
+
+    def _swapping(
+        self, model: Any, prototypes: Prototypes, queue: Queue, found: torch.Tensor, run: Run, t: int
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The loss of a batch; writes 1 + the group of each image into ``found``."""
+        settings, crops = self.resolved("assignment"), self.resolved("crops")
+        noise = run.generator("crops", t, run.runtime.rank)
+
+        def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            parts = [model(one) for one in crops.cut(batch, noise)]
+            cosines = torch.cat([one for _, one in parts]).unflatten(0, (-1, len(batch)))  # (crops, B, heads, k)
+            with torch.no_grad():
+                earlier = queue.full
+                queued = prototypes(earlier.flatten(0, 1)).unflatten(0, earlier.shape[:2])
+                groups = crop_groups(cosines[:N_LARGE], queued, settings, run.runtime.sum_over_ranks)
+            queue.push(parts[0][0].detach().unflatten(0, (N_LARGE, len(batch))))
+            found[indices] = 1 + groups[0, :, 0].argmax(1).cpu()
+            return swapped_loss(cosines, groups, self.temperature)
+
+        return loss_of
+
+    @staticmethod
+    def _begin_epoch(model: Embedding, run: Run, t: int, stream: str = "dropout") -> None:
+        seed_dropout(model, run.generator(stream, t, run.runtime.rank).initial_seed(), run.runtime.device)
+        model.train()
 
     def _cluster(self, vectors: torch.Tensor, run: Run, t: int, head: int) -> KMeansResult:
         """Spherical k-means from random rows; emptied centroids stay where they are (docs/papers/deepcluster.md)."""
@@ -247,21 +295,21 @@ class DeepClusterV2(ImageClusterer):
         """An epoch in which every crop is to find the clusters of its image; its vectors may become the banks."""
         labels = torch.stack([one.labels for one in found])  # (heads, N)
         centroids = torch.stack([one.centers for one in found]).to(run.runtime.device)  # (heads, k, d)
-        crops = self.resolved("crops")
+        crops, memory = self.resolved("crops"), self.resolved("assignment").memory
         noise = run.generator("crops", t, run.runtime.rank)
         fresh, seen = torch.zeros_like(bank), torch.zeros(bank.shape[1])
 
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             vectors = torch.cat([model(one) for one in crops.cut(batch, noise)])  # (crops·B, d)
-            if self.memory == "crops":
+            if memory == "crops":
                 large = vectors[: N_LARGE * len(batch)].detach().cpu()
                 fresh[:, indices], seen[indices] = large.view(N_LARGE, len(batch), -1), 1
             wanted = labels[:, indices].to(batch.device)  # (heads, B)
             return multi_head_loss(vectors, centroids, wanted, self.temperature)
 
         key = ("deepcluster-v2", t)
-        loss = train_epoch(images, loss_of, optimizer, training, run, key, lr=_rate(training, t))
-        if self.memory == "crops":
+        loss = train_epoch(images, loss_of, optimizer, training, run, key, lr=partial(_rate, training))
+        if memory == "crops":
             fresh, seen = run.runtime.sum_over_ranks(fresh), run.runtime.sum_over_ranks(seen)
             bank[:, seen > 0] = fresh[:, seen > 0]
         return loss
@@ -273,14 +321,24 @@ class DeepClusterV2(ImageClusterer):
         return Fitted(model, found.labels.numpy(), found.centers.numpy(), confidence.numpy())
 
     def _drawn(self, body: Body, run: Run) -> Embedding:
-        model = build(lambda: Embedding(_Placeholder(body.n_features), self.hidden, self.n_dims), run.generator("mlp"))
+        sizes = self.resolved("projection")
+        model = build(
+            lambda: Embedding(_Placeholder(body.n_features), sizes.hidden, sizes.n_dims), run.generator("mlp")
+        )
         model.body = body
         return run.runtime.place(model)
 
+    def _fitted_state(self) -> dict[str, Any]:
+        return {**super()._fitted_state(), "chosen": self._chosen_state()}
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        self._restore_chosen(state)
+        super()._restore_state(state)
+
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
-        network = self.resolved("network")
+        network, sizes = self.resolved("network"), self.resolved("projection")
         return build(
-            lambda: Embedding(network.construct(shape), self.hidden, self.n_dims), torch.Generator().manual_seed(0)
+            lambda: Embedding(network.construct(shape), sizes.hidden, sizes.n_dims), torch.Generator().manual_seed(0)
         )
 
 
@@ -318,7 +376,9 @@ def multi_head_loss(
     return torch.stack(losses).mean()
 
 
-def _rate(training: Training, epoch: int) -> float:
-    """The schedule's rate, rising linearly over the first epochs."""
+def _rate(training: Training, epoch: float) -> float:
+    """The schedule's rate, rising linearly over the first epochs; with "cosine-steps" from step to step."""
+    if training.schedule == "cosine-steps":
+        return training.rate(epoch) * min(1.0, epoch / (WARM_UP * training.n_epochs))
     rise = max(1, round(WARM_UP * training.n_epochs))
     return training.rate(epoch) * min(1.0, (epoch + 1) / rise)

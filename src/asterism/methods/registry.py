@@ -95,7 +95,10 @@ _PARTS = (  # what methods are made of
     "asterism.methods.jule_settings:MergeRule",
     "asterism.methods.jule_settings:TripletTraining",
     "asterism.methods.deepcluster:Whitening",
-    "asterism.methods.deepcluster_v2:MultiCrop",
+    "asterism.methods.deepcluster_settings:MultiCrop",
+    "asterism.methods.deepcluster_settings:Projection",
+    "asterism.methods.deepcluster_settings:Assignment",
+    "asterism.methods.deepcluster_settings:ContrastiveStart",
 )
 # The only classes that a run.json may name.
 KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from asterism.networks.body import Body
 from asterism.networks.sobel import Front
 
 SMALLEST_POOLED = 6  # a map of a smaller side is not pooled any more
@@ -90,21 +91,6 @@ def seed_dropout(network: nn.Module, seed: int, device: torch.device) -> None:
     for layer in network.modules():
         if isinstance(layer, Dropout):
             layer.generator = generator
-
-
-class Body(nn.Module):
-    """f_θ: images (B, C, H, W) → features (B, D), with the maps of its layers within reach.
-
-    A subclass sets ``front``, ``layer_names`` and ``n_features`` and defines `maps` and ``forward``.
-    """
-
-    front: Front
-    layer_names: tuple[str, ...]
-    n_features: int
-
-    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Activations (B, filters, h, w) of the named layers, after ReLU and before pooling."""
-        raise NotImplementedError
 
 
 class ConvolutionalBody(Body):

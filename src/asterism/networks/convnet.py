@@ -9,13 +9,16 @@ import torch
 from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
-from asterism.networks.alexnet_vgg import Body, ConvolutionalBody
+from asterism.networks.alexnet_vgg import ConvolutionalBody
+from asterism.networks.body import Body
 from asterism.networks.initialise import build, gaussian_weights
+from asterism.networks.residual import ResidualBody
 from asterism.networks.torchvision_net import TorchvisionBody
 from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters
 
-_FOR_OURS = ("width", "n_features", "dropout")  # parameters of AlexNet and VGG
+SMALL_RESNET = "small-resnet"
+_OWN = {"alexnet": ("width", "n_features", "dropout"), "vgg16": ("width", "n_features", "dropout"), SMALL_RESNET: ("width",)}
 MEASURED = 4096  # images that the mean and deviation of the channels are taken from
 
 
@@ -26,11 +29,13 @@ class ConvNet(Parameters):
     ----------
     architecture : str, default="alexnet"
         ``"alexnet"`` or ``"vgg16"``, both with batch norm and for images of any size (small ones lose strides and
-        poolings, not layers), or the name of a torchvision network, ``"resnet18"`` say, without its weights.
+        poolings, not layers); ``"small-resnet"``, which a processor trains in minutes (`ResidualBody`); or the name of
+        a torchvision network, ``"resnet18"`` say, without its weights.
     sobel : bool, default=True
         Show the network edges instead of colours (DeepCluster §3.4), by a fixed layer inside it. Not for vectors.
     width : float, default=1.0
-        Scales the numbers of filters and of units of AlexNet and VGG: 0.25 is for a laptop.
+        Scales the numbers of filters, and of units of AlexNet and VGG: 0.25 is for a laptop. The small residual
+        network has 32, 64 and 128 filters, times ``width``.
     n_features : int, optional
         Units of fc6 and fc7; by default 4096 · ``width``.
     dropout : float, default=0.5
@@ -72,12 +77,13 @@ class ConvNet(Parameters):
             layers = [] if vectors else layers_of(height, width, self.width)
             dropout = (0.0, 0.0) if vectors else (first, self.dropout)
             return ConvolutionalBody(shape, layers, edges=edges, n_features=n_features, dropout=dropout)
-        usual = ConvNet()
-        changed = [name for name in _FOR_OURS if getattr(self, name) != getattr(usual, name)]
-        if changed:
-            raise InputError(
-                f"network.{changed[0]} is for alexnet and vgg16; {self.architecture!r} is as torchvision has it"
-            )
+        usual, own = ConvNet(), _OWN.get(self.architecture, ())
+        for name in ("width", "n_features", "dropout"):
+            if name not in own and getattr(self, name) != getattr(usual, name):
+                takers = " and ".join(one for one, names in _OWN.items() if name in names)
+                raise InputError(f"network.{name} is for {takers}; {self.architecture!r} has it fixed: leave it out")
+        if self.architecture == SMALL_RESNET:
+            return ResidualBody(shape, edges=edges, width=self.width)
         return TorchvisionBody(self.architecture, shape, edges=edges)
 
     def drawn(self, shape: tuple[int, int, int], generator: torch.Generator) -> Body:

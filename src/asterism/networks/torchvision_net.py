@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.networks.sobel import Front
 
 SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers
@@ -42,7 +42,7 @@ class TorchvisionBody(Body):
         self.front = Front(shape[0], edges)
         if name not in models.list_models(module=models):  # those that classify images
             raise InputError(
-                f"network.architecture={name!r} is neither 'alexnet' nor 'vgg16' nor a classifier of torchvision"
+                f"network.architecture={name!r} is none of 'alexnet', 'vgg16', 'small-resnet' and torchvision's classifiers"
             )
         self.network = models.get_model(name, weights=None)
         _replace_first(self.network, self.front.out_channels)

@@ -35,8 +35,9 @@ class Training(Parameters):
     momentum : float, default=0.9
         Of SGD; Adam's β₁.
     weight_decay : float, default=0.0
-    schedule : {"constant", "cosine"}, default="constant"
-        ``"cosine"`` lets the rate fall to 0 over the epochs.
+    schedule : {"constant", "cosine", "cosine-steps"}, default="constant"
+        ``"cosine"`` lets the rate fall to 0 over the epochs, ``"cosine-steps"`` within them too, step by step: for few
+        epochs.
     max_steps : int, optional
         Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn anew,
         not a whole pass.
@@ -52,7 +53,7 @@ class Training(Parameters):
         "lr": [Interval(float, 0, None, closed="neither")],
         "momentum": [Interval(float, 0, 1, closed="left")],
         "weight_decay": [Interval(float, 0, None)],
-        "schedule": [{"constant", "cosine"}],
+        "schedule": [{"constant", "cosine", "cosine-steps"}],
         "max_steps": [Interval(int, 1, None), None],
         "max_grad_norm": [Interval(float, 0, None, closed="neither"), None],
     }
@@ -107,11 +108,16 @@ class Training(Parameters):
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(parameters, lr=self.lr, betas=(self.momentum, 0.999), weight_decay=self.weight_decay, fused=True)
 
-    def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch."""
+    def rate(self, epoch: float) -> float:
+        """Learning rate of an epoch; 1.5 is the middle of the second."""
         if self.schedule == "constant":
             return self.lr
         return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def _lars() -> Any:
@@ -152,7 +158,7 @@ def train_epoch(
     run: Run,
     key: tuple[str, int],
     augmentation: Augmentation | None = None,
-    lr: float | None = None,
+    lr: float | Callable[[float], float] | None = None,
     order: torch.Tensor | None = None,
     batch_size: int | None = None,
 ) -> float:
@@ -170,8 +176,9 @@ def train_epoch(
     key : tuple of (str, int)
         Stage and epoch: the order and the augmentation depend on the run's seed and this.
     augmentation : Augmentation, optional
-    lr : float, optional
-        Learning rate; by default ``training.rate`` of the epoch.
+    lr : float or callable, optional
+        Learning rate, or that of an epoch; by default ``training.rate``. With the schedule "cosine-steps" it is asked
+        before every step: 1.5 is the middle of the second epoch.
     order : torch.Tensor of shape (n,), optional
         Which images are seen, one after the other; by default all, in random order.
     batch_size : int, optional
@@ -194,10 +201,14 @@ def train_epoch(
     if training.max_steps is not None:
         order = order[: training.max_steps * batch_size]
     noise = run.generator(*key, "augmentation", run.runtime.rank)
-    for group in optimizer.param_groups:
-        group["lr"] = training.rate(key[1]) if lr is None else lr
-    total, n_batches = torch.zeros((), device=run.runtime.device), 0
+    rate = lr if callable(lr) else training.rate if lr is None else lambda _: lr
+    per_step = training.schedule == "cosine-steps"
+    _set_rate(optimizer, rate(key[1]))
+    total, n_batches, n_seen = torch.zeros((), device=run.runtime.device), 0, 0
     for indices, batch in minibatches(images, order, batch_size, run):
+        if per_step:
+            _set_rate(optimizer, rate(key[1] + n_seen / len(order)))
+            n_seen += len(indices) * run.runtime.world_size
         loss = loss_of(batch if augmentation is None else augmentation(batch, noise, images.ground), indices)
         optimizer.zero_grad(set_to_none=True)
         run.runtime.backward(loss)

@@ -15,7 +15,7 @@ from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
 from asterism.images.catalogue import PREFIX
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.report.fitted import known_labels, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run

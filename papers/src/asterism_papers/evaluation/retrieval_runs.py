@@ -11,7 +11,7 @@ import numpy as np
 from asterism.errors import MissingDataError
 from asterism.images import ImageSource, named_sets, open_images
 from asterism.methods import DeepCluster, load
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars

@@ -20,6 +20,9 @@ METRIC_LABELS = {
     "purity": "purity",
     "n_clusters": "clusters",
     **{f"conv{i}": f"conv{i}" for i in range(1, 6)},  # accuracy of a linear probe
+    **{f"layer{i}": f"layer{i}" for i in range(1, 5)},
+    "pooled": "pooled",  # that of the last layer's maps, averaged over their places
+    "mlp": "MLP",
     "features": "features",  # that of what `transform` gives
     "knn": "k-NN",
     "svm": "SVM accuracy",

@@ -16,7 +16,8 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from asterism.errors import InputError
-from asterism.networks.alexnet_vgg import Body, ConvolutionalBody
+from asterism.networks.alexnet_vgg import ConvolutionalBody
+from asterism.networks.body import Body
 from asterism.networks.backbones import PASSING, Preparation, PretrainedNetwork
 from asterism.networks.fcae import Encoder
 from asterism.networks.jule_net import ConvNetwork

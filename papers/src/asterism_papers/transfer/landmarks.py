@@ -20,7 +20,7 @@ from asterism.features.reduce import Reduction, fit_reduction
 from asterism.files import expanded
 from asterism.images import Skipped
 from asterism.images.decode import Unreadable, decode, read_header
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.training import Run
 from asterism_papers.transfer.retrieval import FLOOR, average_precision, region_vectors
 

@@ -17,7 +17,7 @@ from asterism.errors import InputError
 from asterism.features.extract import feature_batches
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.images import ImageSource
-from asterism.networks.alexnet_vgg import Body
+from asterism.networks.body import Body
 from asterism.training import Run
 
 LEVELS = 3

@@ -1,0 +1,104 @@
+"""What DeepCluster and DeepCluster-v2 take for what nobody has set, where there is no GPU: networks of a processor's size.
+
+The papers' own networks, crops and epochs are for GPUs: DeepCluster-v2's ResNet-18 shows a core 31 crops of 32² a
+second, the small residual network more than a thousand (docs/scale.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asterism.images import ImageSource
+from asterism.images.crops import Crops
+from asterism.methods.deepcluster_settings import ContrastiveStart, MultiCrop, Projection
+from asterism.networks.convnet import SMALL_RESNET, ConvNet
+from asterism.parameters import Parameters, from_json, to_json
+from asterism.runtime import Runtime
+from asterism.training import Training
+
+SMALL_SIDE = 64  # grey images up to this side are digits, letters, faces: never mirrored, and hardly cut
+IMAGES_SHOWN = 2**20  # over all epochs, each in two crops: about ten minutes of a core at 32²
+MOST_EPOCHS = 100
+WORTH_SHRINKING = 32  # side from which crops are shown at three quarters of it
+
+
+def epochs_for(n: int) -> int:
+    """Epochs in which n images are shown about a million times, at most 100."""
+    return max(1, min(MOST_EPOCHS, IMAGES_SHOWN // max(1, n)))
+
+
+def crops_for(shape: tuple[int, int, int]) -> Crops:
+    """Crops for images of a shape (C, H, W): of photographs a fifth or more, of small grey images half or more."""
+    channels, height, width = shape
+    if channels == 1 and max(height, width) <= SMALL_SIDE:
+        return Crops(0.5, flip=False)
+    side = min(height, width)
+    shown = side * 3 // 4 if side >= WORTH_SHRINKING else None
+    return Crops(0.2, jitter=0.4, grey=0.2, side=shown)
+
+
+def processor_defaults(shape: tuple[int, int, int], n: int) -> dict[str, dict[str, Parameters]]:
+    """The nested parameters of both methods, by the method's class, for n images of a shape on a processor.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W).
+    n : int
+
+    Returns
+    -------
+    dict
+        ``{"DeepCluster": {"network": …}, "DeepClusterV2": …}``; empty for vectors, whose networks are small anyway.
+    """
+    if shape[1:] == (1, 1):
+        return {"DeepCluster": {}, "DeepClusterV2": {}}
+    network, crops, epochs = ConvNet(SMALL_RESNET, sobel=False), crops_for(shape), epochs_for(n)
+    first = {
+        "network": network,
+        "augmentation": crops,
+        "training": Training(n_epochs=epochs, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-4),
+    }
+    start = (epochs + 1) // 2
+    second = {
+        "network": network,
+        "projection": Projection(hidden=512, n_dims=128),
+        "crops": MultiCrop(large=crops, n_small=0),
+        "contrastive_start": ContrastiveStart(n_epochs=start, lr=0.1),
+        "training": Training(
+            n_epochs=max(1, epochs - start), batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-4,
+            schedule="cosine-steps",
+        ),  # fmt: skip
+    }
+    return {"DeepCluster": first, "DeepClusterV2": second}
+
+
+class SizedDefaults(Parameters):
+    """Mixin: nested parameters that nobody has set are chosen when images and device are known.
+
+    What was chosen is said before the fit and kept with the model.
+    """
+
+    _chosen: dict[str, Any] = {}
+
+    def resolved(self, name: str) -> Any:
+        """The nested parameter ``name``; where it is None, what was chosen, or the class's default."""
+        return self._chosen[name] if getattr(self, name) is None and name in self._chosen else super().resolved(name)
+
+    def _choose(self, images: ImageSource, runtime: Runtime) -> str | None:
+        """Choose, and a line that says what."""
+        sized = processor_defaults(images.shape, len(images)) if runtime.device.type == "cpu" else {}
+        mine = sized.get(type(self).__name__, {})
+        self._chosen = {name: one for name, one in mine.items() if getattr(self, name) is None}
+        if not self._chosen:
+            return None
+        words = ", ".join(f"{name}={one!r}" for name, one in self._chosen.items())
+        return f"auto: no GPU, so {' '.join(words.split())}; on a GPU the paper's"
+
+    def _chosen_state(self) -> dict[str, Any]:
+        return {name: to_json(one) for name, one in self._chosen.items()}
+
+    def _restore_chosen(self, state: dict[str, Any]) -> None:
+        from asterism.methods.registry import KNOWN_CLASSES
+
+        self._chosen = {name: from_json(one, KNOWN_CLASSES) for name, one in state.get("chosen", {}).items()}

@@ -1,0 +1,131 @@
+"""SwAV's side of DeepCluster-v2: prototypes that are learnt, and the prediction of one crop's groups from another's.
+
+Caron et al., "Unsupervised learning of visual features by contrasting cluster assignments", NeurIPS 2020, §3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from asterism.clustering.sinkhorn import sinkhorn
+from asterism.methods.deepcluster_settings import N_LARGE, Assignment
+
+
+class Prototypes(nn.Module):
+    """Unit vectors z (B, d) → cosines (B, heads, k) with the prototypes of each head, which are learnt."""
+
+    def __init__(self, n_heads: int, n_clusters: int, n_dims: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_heads, n_clusters, n_dims))
+
+    @torch.no_grad()
+    def set(self, centers: torch.Tensor) -> None:
+        """Take centers (heads, k, d) as prototypes."""
+        self.weight.copy_(centers)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Cosines (B, heads, k)."""
+        return torch.einsum("bd,hkd->bhk", vectors, F.normalize(self.weight, dim=2))
+
+
+class WithPrototypes(nn.Module):
+    """Images (B, C, H, W) → z (B, d) and its cosines with the prototypes (B, heads, k).
+
+    Parameters
+    ----------
+    embedding : nn.Module
+        Images → z.
+    prototypes : Prototypes
+    """
+
+    def __init__(self, embedding: nn.Module, prototypes: Prototypes) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.prototypes = prototypes
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors and cosines."""
+        vectors = self.embedding(images)
+        return vectors, self.prototypes(vectors)
+
+
+@torch.no_grad()
+def crop_groups(
+    cosines: torch.Tensor,
+    queued: torch.Tensor,
+    settings: Assignment,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda values: values,
+) -> torch.Tensor:
+    """Soft groups of each large crop and head, spread evenly over the groups by Sinkhorn.
+
+    Parameters
+    ----------
+    cosines : torch.Tensor of shape (2, B, heads, k)
+        Of the two large crops.
+    queued : torch.Tensor of shape (2, n, heads, k)
+        Of earlier vectors, which are spread together with the batch; n may be 0.
+    settings : Assignment
+    reduce : callable, optional
+        Sums over processes.
+
+    Returns
+    -------
+    torch.Tensor of shape (2, B, heads, k)
+    """
+    both = torch.cat([cosines, queued], 1)
+    spread = [
+        torch.stack([sinkhorn(crop[:, h], settings.epsilon, settings.n_iterations, reduce) for h in range(crop.shape[1])])
+        for crop in both
+    ]  # (heads, B + n, k) for each crop
+    return torch.stack(spread).transpose(1, 2)[:, : cosines.shape[1]]
+
+
+def swapped_loss(cosines: torch.Tensor, groups: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean over heads, large crops v and the other crops u of −Σ groups_v · log softmax(cosines_u / τ).
+
+    Parameters
+    ----------
+    cosines : torch.Tensor of shape (crops, B, heads, k)
+        The large crops first.
+    groups : torch.Tensor of shape (2, B, heads, k)
+        Constants, see `crop_groups`.
+    temperature : float
+
+    Returns
+    -------
+    torch.Tensor, scalar
+    """
+    found = F.log_softmax(cosines.float() / temperature, dim=3)
+    pairs = [(v, u) for v in range(len(groups)) for u in range(len(cosines)) if u != v]
+    return -torch.stack([(groups[v] * found[u]).sum(2).mean() for v, u in pairs]).mean()
+
+
+class Queue:
+    """The last vectors of each large crop: (2, length, d), newest first; it counts only when it is full.
+
+    Parameters
+    ----------
+    length, n_dims : int
+    device : torch.device
+    """
+
+    def __init__(self, length: int, n_dims: int, device: torch.device) -> None:
+        self.vectors = torch.zeros(N_LARGE, length, n_dims, device=device)
+        self.filled = torch.zeros((), dtype=torch.int64)
+
+    @property
+    def full(self) -> torch.Tensor:
+        """The vectors (2, length, d), or none of them (2, 0, d)."""
+        there = self.vectors.shape[1] if int(self.filled) >= self.vectors.shape[1] else 0
+        return self.vectors[:, :there]
+
+    @torch.no_grad()
+    def push(self, vectors: torch.Tensor) -> None:
+        """Put a batch's vectors (2, B, d) before the others."""
+        length = self.vectors.shape[1]
+        self.vectors.copy_(torch.cat([vectors, self.vectors], 1)[:, :length])
+        self.filled += vectors.shape[1]
