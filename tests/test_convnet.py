@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
 from asterism.networks.alexnet_vgg import Dropout, seed_dropout
 from asterism.networks.convnet import ConvNet
+from asterism.networks.residual import ResidualBlock
 from asterism.networks.sobel import Front, sobel
 from asterism.networks.vgg import vgg16_layers
 
@@ -91,7 +93,40 @@ def test_weights_are_drawn_as_in_the_released_code():
     assert torch.equal(again.classifier[2].weight, body.classifier[2].weight)
 
 
-@pytest.mark.parametrize("architecture", ["alexnet", "vgg16", "resnet18"])
+@pytest.mark.parametrize(
+    ("side", "maps"),
+    [(8, (4, 2, 1)), (16, (8, 4, 2)), (28, (14, 7, 4)), (32, (16, 8, 4)), (64, (32, 16, 8)), (224, (56, 28, 14))],
+)
+def test_the_small_residual_network_takes_images_of_any_size(side, maps):
+    body = ConvNet("small-resnet", sobel=False).drawn((3, side, side), generator()).eval().requires_grad_(False)
+    images = torch.rand(2, 3, side, side, generator=generator())
+    found = body.maps(images, body.layer_names)
+    assert [tuple(one.shape[1:]) for one in found.values()] == [
+        (n, m, m) for n, m in zip((32, 64, 128), maps, strict=True)
+    ]
+    np.testing.assert_allclose(body(images), found["layer3"].mean((2, 3)), atol=1e-6)
+    assert body(torch.rand(2, 3, 24, 24)).shape == (2, 128)  # crops of another size
+
+
+def test_a_residual_block_by_hand():
+    block = ResidualBlock(2, 2, 1).eval().requires_grad_(False)
+    maps = torch.rand(1, 2, 5, 5, generator=generator())
+    scale = (1 + 1e-5) ** -0.5  # batch norm that has seen nothing
+    inner = F.relu(F.conv2d(maps, block.conv1.weight, padding=1) * scale)
+    np.testing.assert_allclose(
+        block(maps), F.relu(F.conv2d(inner, block.conv2.weight, padding=1) * scale + maps), atol=1e-5
+    )
+
+
+def test_width_scales_the_small_residual_network_and_nothing_else_does():
+    assert ConvNet("small-resnet", width=0.5).drawn((1, 16, 16), generator()).n_features == 64
+    with pytest.raises(InputError, match="network.dropout is for alexnet and vgg16; 'small-resnet' has it fixed"):
+        ConvNet("small-resnet", dropout=0.1).construct((1, 16, 16))
+    with pytest.raises(InputError, match="network.width is for alexnet and vgg16 and small-resnet; 'resnet18' has"):
+        ConvNet("resnet18", width=0.5).construct((1, 16, 16))
+
+
+@pytest.mark.parametrize("architecture", ["alexnet", "vgg16", "small-resnet", "resnet18"])
 def test_every_network_takes_small_grey_images_and_vectors(architecture):
     network = ConvNet(architecture, width=1.0 if architecture == "resnet18" else 0.05)
     source = ImageSource(torch.randint(0, 256, (6, 16, 16, 1), dtype=torch.uint8, generator=generator()), [""] * 6)

@@ -11,15 +11,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.base import clone
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
 
-from asterism import ConvNet, Crops, DeepCluster, DeepClusterV2, Training, load
+from asterism import ConvNet, Crops, DeepCluster, DeepClusterV2, GraphDegreeLinkage, Training, load
+from asterism.clustering.sinkhorn import sinkhorn
+from asterism.errors import InputError
 from asterism.methods import deepcluster as module
 from asterism.methods.deepcluster import Whitening
+from asterism.methods.deepcluster_defaults import epochs_for, processor_defaults
 from asterism.methods.deepcluster_settings import Assignment, ContrastiveStart, MultiCrop, Projection
 from asterism.methods.deepcluster_v2 import Embedding, _rate, multi_head_loss
+from asterism.methods.swav import Queue, crop_groups, swapped_loss
 from asterism.training import run as run_module
+from asterism.training.contrastive import contrastive_loss
 
 TINY = ConvNet(width=0.05, sobel=False)
 SHORT = Training(n_epochs=3, lr=0.05, batch_size=64, weight_decay=1e-5)
@@ -123,7 +131,7 @@ def test_a_round_has_steps_enough_to_learn_its_classifier(n, n_epochs, epochs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"clustering": "pic"},
+        {"clusterer": "pic"},
         {"sampler": "legacy", "head_momentum": 0.0},
         {"whitening": Whitening(None, whiten=False, normalise=False)},
         {"network": ConvNet("vgg16", width=0.03)},
@@ -202,7 +210,9 @@ def test_the_rate_rises_and_falls():
 
 @pytest.mark.parametrize("memory", ["pass", "crops"])
 def test_what_is_clustered_comes_from_a_pass_or_from_the_last_crops(digits, memory):
-    model = small_v2(training=Training(n_epochs=2, lr=0.05, batch_size=64), assignment=Assignment(memory=memory), n_heads=2)
+    model = small_v2(
+        training=Training(n_epochs=2, lr=0.05, batch_size=64), assignment=Assignment(memory=memory), n_heads=2
+    )
     seen = []
     original = model._cluster
     model._cluster = lambda vectors, *rest: (seen.append(vectors.clone()), original(vectors, *rest))[1]
@@ -305,3 +315,178 @@ def test_nothing_warns_in_a_plain_fit(digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         small().fit(digits[0])
+
+
+# ---------------------------------------------------------------- SwAV and SimCLR
+
+
+def test_sinkhorn_spreads_rows_evenly_as_a_plain_loop_does():
+    rng = np.random.default_rng(0)
+    cosines = rng.uniform(-1, 1, (24, 6))
+    expected = np.exp(cosines / 0.05)
+    for _ in range(50):
+        for j in range(6):
+            expected[:, j] /= expected[:, j].sum()
+        for i in range(24):
+            expected[i] /= expected[i].sum()
+    found = sinkhorn(torch.from_numpy(cosines), 0.05, 50).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(found.sum(0), 24 / 6, rtol=1e-2)
+    one_sided = torch.tensor([[1.0, -1.0]]).repeat(8, 1)  # all prefer the first group: half must go to the second
+    np.testing.assert_allclose(sinkhorn(one_sided, 0.005, 3).sum(0), 4, rtol=1e-5)
+
+
+def test_the_contrastive_loss_by_a_loop():
+    vectors = F.normalize(torch.randn(10, 4, generator=torch.Generator().manual_seed(0)))
+    total = 0.0
+    for i in range(10):
+        others = [math.exp(float(vectors[i] @ vectors[j]) / 0.3) for j in range(10) if j != i]
+        partner = math.exp(float(vectors[i] @ vectors[(i + 5) % 10]) / 0.3)
+        total -= math.log(partner / sum(others)) / 10
+    assert float(contrastive_loss(vectors, 0.3)) == pytest.approx(total, rel=1e-5)
+    alike = torch.tensor([[1.0, 0.0]]).repeat(6, 1)
+    assert float(contrastive_loss(alike, 0.3)) == pytest.approx(math.log(5))
+
+
+def test_the_swapped_loss_by_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    cosines = torch.rand(3, 2, 2, 4, generator=generator) * 2 - 1  # two large crops and a small one
+    groups = torch.rand(2, 2, 2, 4, generator=generator).softmax(3)
+    parts = []
+    for v in range(2):
+        for u in range(3):
+            if u != v:
+                logs = torch.log(torch.exp(cosines[u] / 0.1) / torch.exp(cosines[u] / 0.1).sum(2, keepdim=True))
+                parts += [-float((groups[v, i, h] * logs[i, h]).sum()) for i in range(2) for h in range(2)]
+    assert float(swapped_loss(cosines, groups, 0.1)) == pytest.approx(np.mean(parts), rel=1e-4)
+
+
+def test_a_queue_counts_when_it_is_full_and_holds_the_newest():
+    queue = Queue(3, 1, torch.device("cpu"))
+    queue.push(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]))
+    assert queue.full.shape == (2, 0, 1)
+    queue.push(torch.tensor([[[5.0], [6.0]], [[7.0], [8.0]]]))
+    assert queue.full[..., 0].tolist() == [[5, 6, 1], [7, 8, 3]]
+    prototypes = torch.eye(2)[None]
+    cosines = torch.einsum("cbd,hkd->cbhk", torch.eye(2).expand(2, 2, 2), prototypes)
+    queued = cosines[:, :1].expand(2, 4, 1, 2)  # four more that are like the first
+    alone = crop_groups(cosines, cosines[:, :0], Assignment(epsilon=0.5))
+    together = crop_groups(cosines, queued, Assignment(epsilon=0.5))
+    assert together[0, 0, 0, 0] < alone[0, 0, 0, 0]  # its group is full
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"assignment": Assignment("sinkhorn", queue=100)},
+        {"contrastive_start": ContrastiveStart(2, lr=0.1)},
+        {"network": ConvNet("small-resnet", sobel=False, width=0.2), "assignment": Assignment("sinkhorn")},
+    ],
+    ids=["swav with a queue", "contrastive start", "small residual network"],
+)
+def test_v2_options_fit_resume_and_load(digits, tmp_path, monkeypatch, options):
+    X = digits[0]
+    whole = small_v2(**options).fit(X)
+    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
+    killed = small_v2(**options, run_dir=tmp_path / "run")
+
+    def kill(labels, calls=[]):  # noqa: B006  (counts)
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return {}
+
+    killed.on_round = kill
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit(X)
+    small_v2(**options, run_dir=tmp_path / "run").fit(X)
+    again = load(tmp_path / "run")
+    np.testing.assert_array_equal(again.labels_, whole.labels_)
+    np.testing.assert_allclose(again.transform(X), whole.transform(X), atol=1e-5)
+    assert [entry["loss"] for entry in again.history_] == [entry["loss"] for entry in whole.history_]
+
+
+# ---------------------------------------------------------------- other clusterers, and what nobody has set
+
+
+class Halves:
+    """Leaves out the first vector, and halves the others by their place."""
+
+    def fit_predict(self, X):
+        return np.r_[-1, np.arange(len(X) - 1) % 2 + 5]
+
+    def get_params(self, deep=True):
+        return {}
+
+
+@pytest.mark.parametrize(
+    "clusterer",
+    [
+        MiniBatchKMeans(5, n_init=1),
+        GaussianMixture(5, covariance_type="diag"),
+        GraphDegreeLinkage(5),
+        "sklearn.cluster.Birch(threshold=0.1)",
+    ],
+    ids=["minibatch", "mixture", "ours", "path"],
+)
+def test_any_clusterer_can_group_the_features(digits, tmp_path, clusterer):
+    model = small(clusterer=clusterer, run_dir=tmp_path / "run").fit(digits[0])
+    again = load(tmp_path / "run")
+    np.testing.assert_array_equal(again.labels_, model.labels_)
+    assert len(np.unique(model.labels_)) == (12 if isinstance(clusterer, str) else 5)
+    same = small(clusterer=clone(clusterer) if not isinstance(clusterer, str) else clusterer).fit(digits[0])
+    np.testing.assert_array_equal(same.labels_, model.labels_)  # its seed is the run's
+
+
+def test_images_that_a_clusterer_leaves_out_join_the_nearest_mean(digits):
+    labels = module._fit_predict(Halves(), torch.eye(5), 3, np.random.RandomState(0))
+    assert labels.tolist()[1:] == [0, 1, 0, 1] and labels[0] in (0, 1)
+    with pytest.raises(InputError, match="clusterer=7 cannot be used: clusterer must be .* a clusterer with fit_pr"):
+        small(clusterer=7).fit(digits[0])
+    with pytest.raises(InputError, match="is no class with settings"):
+        small(clusterer="sklearn.cluster.Birch(__import__('os'))").fit(digits[0])
+
+
+def test_what_nobody_has_set_is_of_a_processors_size():
+    digits_sized = processor_defaults((1, 16, 16), 11_000)
+    photos = processor_defaults((3, 32, 32), 50_000)
+    large = processor_defaults((3, 224, 224), 1_281_167)
+    for sized in (digits_sized, photos, large):
+        for one in ("DeepCluster", "DeepClusterV2"):
+            assert sized[one]["network"].architecture == "small-resnet"
+    assert digits_sized["DeepCluster"]["augmentation"].flip is False
+    assert photos["DeepClusterV2"]["crops"].large.side == 24 and photos["DeepClusterV2"]["crops"].n_small == 0
+    assert large["DeepCluster"]["training"].n_epochs == 1 and digits_sized["DeepCluster"]["training"].n_epochs == 95
+    assert processor_defaults((7, 1, 1), 100)["DeepCluster"] == {}
+    assert epochs_for(5) == 100
+
+
+@pytest.mark.parametrize("make", [DeepCluster, DeepClusterV2])
+def test_the_choice_is_said_kept_and_gives_way(digits, tmp_path, monkeypatch, capsys, make):
+    monkeypatch.setattr("asterism.methods.deepcluster_defaults.MOST_EPOCHS", 2)
+    model = make(5, device="cpu", random_state=0, verbose=1, run_dir=tmp_path / "run").fit(digits[0])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "auto: no GPU, so network=ConvNet(architecture='small-resnet', sobel=False)" in said
+    again = load(tmp_path / "run")
+    assert again.network is None and again.encoder_.body.layer_names == ("layer1", "layer2", "layer3")
+    np.testing.assert_allclose(again.transform(digits[0]), model.transform(digits[0]), atol=1e-5)
+    own = make(5, network=TINY, training=SHORT, device="cpu", random_state=0).fit(digits[0])
+    assert own.encoder_.body.layer_names[0] == "conv1" and own.resolved("training") is own.training
+    assert {entry["stage"] for entry in own.history_} <= {"deepcluster", "deepcluster-v2"}  # no start of many epochs
+
+
+def test_a_rate_that_falls_from_step_to_step(digits):
+    seen = []
+
+    class Watched(Training):
+        def rate(self, epoch):
+            seen.append(epoch)
+            return super().rate(epoch)
+
+    small_v2(training=Training(n_epochs=2, lr=0.05, batch_size=64, schedule="cosine")).fit(digits[0])
+    training = Watched(n_epochs=2, lr=0.05, batch_size=64, schedule="cosine-steps")
+    small_v2(training=training).fit(digits[0])
+    assert len(set(seen)) > 8 and max(seen) < 2  # 240 images in batches of at most 32: eight steps an epoch
+    assert _rate(training, 0.0) == 0 and _rate(training, 2.0) == pytest.approx(0, abs=1e-9)
+    assert _rate(training, 0.05) == pytest.approx(training.rate(0.05))

@@ -10,7 +10,7 @@ from asterism.cli.settings import apply_settings, settings_of
 from asterism.errors import InputError
 from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE
 from asterism.methods.jule_settings import TripletTraining
-from asterism.parameters import DEEPEST, Each, Interval, Parameters, from_json, honours, shown
+from asterism.parameters import DEEPEST, Each, HasMethod, Interval, Parameters, from_json, honours, shown
 from asterism.training import Training
 
 DEEP: list = []
@@ -100,7 +100,7 @@ def test_only_objects_that_have_all_that_is_asked_of_them_are_taken(name):
             taken = any(
                 issubclass(cls, kind) and (set(kind._get_param_names()) <= set(cls().get_params()) or other == "Crops")
                 for kind in kinds
-            )
+            ) or any(isinstance(one, HasMethod) and one.accepts(cls()) for one in allowed)
             if taken:
                 changed.check()
                 continue

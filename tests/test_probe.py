@@ -13,7 +13,7 @@ from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
 from asterism.inspection.filters import ascend, first_layer, strongest
-from asterism.inspection.probe import LinearProbe, cut, knn_probe, layers_of, linear_probe, pooled
+from asterism.inspection.probe import LinearProbe, cut, knn_probe, layer_features, layers_of, linear_probe, pooled
 from asterism.methods.deepcluster import Whitening
 from asterism.networks.sobel import sobel
 from asterism.runtime import Runtime
@@ -92,6 +92,30 @@ def test_ten_crops(body, run):
     np.testing.assert_allclose(flipped, left.flip(3), atol=1e-5)
 
 
+def test_one_space_before_and_after_training_is_the_last_layer_averaged(body, run):
+    images = stripes(40)
+    (found,) = layer_features(body.eval(), images.batch(slice(0, 40)), ["pooled"])
+    expected = body.maps(images.batch(slice(0, 40)), ["conv5"])["conv5"].mean((2, 3))
+    np.testing.assert_allclose(found.detach(), expected.detach(), atol=1e-6)
+    assert knn_probe(body, stripes(200), stripes(80, 1), run, layer="pooled") > 0.6
+
+
+def test_an_mlp_reads_what_a_linear_classifier_cannot(run):
+    from asterism.networks.pixels import Pixels
+
+    def xor(n, seed):
+        rows = np.random.default_rng(seed).choice([-1.0, 1.0], (n, 2))
+        labels = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+        return ImageSource(torch.from_numpy(rows).float()[:, None, None], [""] * n, labels, is_table=True)
+
+    train, test = xor(600, 0), xor(200, 1)
+    settings = LinearProbe(n_epochs=20, batch_size=32, weight_decay=0.0)
+    (linear,) = linear_probe(Pixels(False), train, test, run, ["features"], settings)
+    settings.hidden = 16
+    (mlp,) = linear_probe(Pixels(False), train, test, run, ["features"], settings)
+    assert linear.accuracy < 0.8 < 0.95 < mlp.accuracy
+
+
 def test_neighbours_vote(run):
     from asterism.networks.pixels import Pixels
 
@@ -107,7 +131,7 @@ def test_neighbours_vote(run):
 
 
 def test_what_cannot_be_probed_is_one_line(body, run):
-    assert layers_of(body) == ("conv1", "conv2", "conv3", "conv4", "conv5", "features")
+    assert layers_of(body) == ("conv1", "conv2", "conv3", "conv4", "conv5", "pooled", "features")
     with pytest.raises(InputError, match="no layer 'conv9'; there are conv1"):
         linear_probe(body, stripes(20), stripes(10), run, ["conv9"])
     unlabelled = stripes(20)

@@ -31,7 +31,9 @@ GRIDS = {"conv1": (10, (6, 6, 3)), "conv2": (6, (4, 4, 0)), "conv5": (6, (2, 2, 
 OTHER_GRID = (5, (3, 3, 1))  # conv3 and conv4
 ALEXNET_SIDES = {"conv1": 55, "conv2": 27, "conv3": 13, "conv4": 13, "conv5": 13}
 ALL = "features"  # what `transform` gives, probed as a layer
-POOLED = "pooled"  # the last layer's maps, averaged over their places: one space for a network before and after training
+POOLED = (
+    "pooled"  # the last layer's maps, averaged over their places: one space for a network before and after training
+)
 MARGIN = 7 / 8  # side of the ten crops: 224 of 256
 STANDARDISED = 2048  # images that mean and deviation of each feature are taken from
 STEPS = 16  # an epoch at least, ours: a few hundred images in batches of 256 are learnt from in no time, and not well

@@ -126,9 +126,9 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     clusterer : {"kmeans", "pic"}, str or clusterer, default="kmeans"
         What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. Any
         other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``,
-        ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"``
-        or ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters counts; images that it leaves out (−1) join
-        the nearest mean.
+        ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` or
+        ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters
+        counts; images that it leaves out (−1) join the nearest mean.
     reassign_every : float, optional
         Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
         the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no
@@ -248,6 +248,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
                 head_momentum=self.head_momentum,
                 augmentation=resolve_augmentation(self),
             )
+            detector.n_clusters = found.n_clusters  # which other clusterers find themselves
             figures = examine(found.labels, previous, found.n_clusters)
             detector.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
             previous.copy_(found.labels)
@@ -345,7 +346,7 @@ def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
 def _fit_predict(
     clusterer: Any, vectors: torch.Tensor, n_clusters: int, random_state: np.random.RandomState
 ) -> torch.Tensor:
-    """Labels 0 … k − 1 of vectors (n, d) by a clusterer, or the class at a path; those left out join the nearest mean."""
+    """Labels 0 … k − 1 of vectors (n, d) by a clusterer, or its path; those left out join the nearest mean."""
     seed = int(random_state.randint(2**31 - 1))
     one = external(*read_call(clusterer), n_clusters, seed) if isinstance(clusterer, str) else clone(clusterer)
     if getattr(one, "random_state", 0) is None:

@@ -1,4 +1,4 @@
-"""What DeepCluster and DeepCluster-v2 take for what nobody has set, where there is no GPU: networks of a processor's size.
+"""What DeepCluster and DeepCluster-v2 take for what nobody has set where there is no GPU: a processor's sizes.
 
 The papers' own networks, crops and epochs are for GPUs: DeepCluster-v2's ResNet-18 shows a core 31 crops of 32² a
 second, the small residual network more than a thousand (docs/scale.md).
@@ -66,7 +66,11 @@ def processor_defaults(shape: tuple[int, int, int], n: int) -> dict[str, dict[st
         "crops": MultiCrop(large=crops, n_small=0),
         "contrastive_start": ContrastiveStart(n_epochs=start, lr=0.1),
         "training": Training(
-            n_epochs=max(1, epochs - start), batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-4,
+            n_epochs=max(1, epochs - start),
+            batch_size=256,
+            lr=0.05,
+            momentum=0.9,
+            weight_decay=1e-4,
             schedule="cosine-steps",
         ),  # fmt: skip
     }
@@ -88,7 +92,9 @@ class SizedDefaults(Parameters):
     def _choose(self, images: ImageSource, runtime: Runtime) -> str | None:
         """Choose, and a line that says what."""
         sized = processor_defaults(images.shape, len(images)) if runtime.device.type == "cpu" else {}
-        mine = sized.get(type(self).__name__, {})
+        mine = dict(sized.get(type(self).__name__, {}))
+        if getattr(self, "training", None) is not None:  # who says how long it trains means all of it
+            mine.pop("contrastive_start", None)
         self._chosen = {name: one for name, one in mine.items() if getattr(self, name) is None}
         if not self._chosen:
             return None

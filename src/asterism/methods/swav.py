@@ -78,7 +78,9 @@ def crop_groups(
     """
     both = torch.cat([cosines, queued], 1)
     spread = [
-        torch.stack([sinkhorn(crop[:, h], settings.epsilon, settings.n_iterations, reduce) for h in range(crop.shape[1])])
+        torch.stack(
+            [sinkhorn(crop[:, h], settings.epsilon, settings.n_iterations, reduce) for h in range(crop.shape[1])]
+        )
         for crop in both
     ]  # (heads, B + n, k) for each crop
     return torch.stack(spread).transpose(1, 2)[:, : cosines.shape[1]]

@@ -18,7 +18,11 @@ from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters
 
 SMALL_RESNET = "small-resnet"
-_OWN = {"alexnet": ("width", "n_features", "dropout"), "vgg16": ("width", "n_features", "dropout"), SMALL_RESNET: ("width",)}
+_OWN = {
+    "alexnet": ("width", "n_features", "dropout"),
+    "vgg16": ("width", "n_features", "dropout"),
+    SMALL_RESNET: ("width",),
+}
 MEASURED = 4096  # images that the mean and deviation of the channels are taken from
 
 

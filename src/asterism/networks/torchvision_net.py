@@ -42,7 +42,8 @@ class TorchvisionBody(Body):
         self.front = Front(shape[0], edges)
         if name not in models.list_models(module=models):  # those that classify images
             raise InputError(
-                f"network.architecture={name!r} is none of 'alexnet', 'vgg16', 'small-resnet' and torchvision's classifiers"
+                f"network.architecture={name!r} is none of 'alexnet', 'vgg16', 'small-resnet' and torchvision's "
+                "classifiers"
             )
         self.network = models.get_model(name, weights=None)
         _replace_first(self.network, self.front.out_channels)

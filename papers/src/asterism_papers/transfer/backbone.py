@@ -17,8 +17,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import ConvolutionalBody
-from asterism.networks.body import Body
 from asterism.networks.backbones import PASSING, Preparation, PretrainedNetwork
+from asterism.networks.body import Body
 from asterism.networks.fcae import Encoder
 from asterism.networks.jule_net import ConvNetwork
 from asterism.networks.torchvision_net import TorchvisionBody
