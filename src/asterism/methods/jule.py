@@ -78,7 +78,7 @@ class JULE(ImageClusterer):
     linkage_affinities_ : ndarray of shape (N − 1,)
         Affinity at each row of it.
     stage_labels_ : ndarray of shape (P + 1, N)
-        Clusters at the beginning and at the end of each of the P periods.
+        Clusters at the beginning and at the end of each of the P periods, of the last pass if there are several.
     stage_maps_ : ndarray of shape (P + 1, N, 3)
         First three principal components of the features that they were found with (Fig. 1).
     embedding_ : ndarray of shape (N, 160)
@@ -94,9 +94,9 @@ class JULE(ImageClusterer):
     was fitted keeps its cluster.
 
     The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way
-    (docs/papers/jule.md). Cost of a period: n_epochs passes of training, one of features, and O(N²·160) for the
-    neighbours, of which the main process alone finds and merges. Memory O(N·(K_s + 160)). Of several processes each
-    draws its triplets, and takes its batch norm's statistics, among its own share of a batch: give
+    (``merging.merge_first``, docs/papers/jule.md). Cost of a period: n_epochs passes of training, one of features, and
+    O(N²·160) for the neighbours, of which the main process alone finds and merges. Memory O(N·(K_s + 160)). Of several
+    processes each draws its triplets, and takes its batch norm's statistics, among its own share of a batch: give
     ``training.batch_size`` as many times 100.
 
     Examples
@@ -166,12 +166,15 @@ class JULE(ImageClusterer):
             network.mean.copy_(mean_image(resident))
         else:
             network.mean.fill_(resident.ground)  # 0 for the paper's sets: black is no ink on white paper
-        stages = self._initialise(network, resident, run)  # 2. initialise y (θ stands already)
-        self._unroll(network, resident, run, stages)  # 3.–10.
+        for n in range(self.resolved("training").n_passes):
+            stages = self._initialise(network, resident, run, n)  # 2. initialise y (θ stands already)
+            self._unroll(network, resident, run, stages, n)  # 3.–10.
         return self._fitted(network, resident, run, stages)
 
-    def _initialise(self, network: ConvNetwork, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:
-        """Initial clusters by the nearest neighbour in pixels (§3.6), and room for what the periods find.
+    def _initialise(
+        self, network: ConvNetwork, images: ImageSource, run: Run, n_before: int
+    ) -> dict[str, torch.Tensor]:
+        """Initial clusters (§3.6) in pixels, or after ``n_before`` passes in features, and room for the periods.
 
         Returns
         -------
@@ -179,63 +182,77 @@ class JULE(ImageClusterer):
             ``targets`` (P,), numbers of clusters at the periods' ends; ``labels`` (P + 1, N) and ``maps``
             (P + 1, N, 3), of which the first row is filled; ``sigma2`` (1,).
         """
-        pixels = Pixels(normalise=True, mean=network.mean)
+        encoder = network if n_before else Pixels(normalise=True, mean=network.mean)
         n = len(images)
         merger = self._merger(run, n)
 
         def compute() -> dict[str, torch.Tensor]:
-            features = extract(pixels, images, run.runtime)  # (N, C·H·W)
+            features = extract(encoder, images, run.runtime)  # (N, C·H·W) or (N, D)
             empty = {"labels": torch.zeros(n, dtype=torch.int64), "sigma2": torch.zeros(1, dtype=torch.float64)}
-            found = from_main(run, lambda: merger.initial(features), empty)
+            seed = int(torch.randint(2**31, (), generator=run.generator("first clusters")))
+            found = from_main(run, lambda: merger.initial(features, seed), empty)
             return {**found, "map": principal_map(features)}
 
-        found = run.cached("initial", compute)
+        found = run.cached(_numbered("initial", n_before), compute)
         targets = merge_schedule(int(found["labels"].max()) + 1, self.n_clusters, self.unroll_rate) or [self.n_clusters]
         labels = torch.zeros((len(targets) + 1, n), dtype=torch.int64)
         maps = torch.zeros((len(targets) + 1, n, MAP_DIMENSIONS))
         labels[0], maps[0] = found["labels"], found["map"]
         return {"targets": torch.tensor(targets), "labels": labels, "maps": maps, "sigma2": found["sigma2"]}
 
-    def _unroll(self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor]) -> None:
-        """Alg. 1, lines 3–10: train on the clusters, merge on the features, a period at a time.
+    def _unroll(
+        self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], n_before: int
+    ) -> None:
+        """Alg. 1, lines 3–10, a period at a time: train on the clusters and merge on the features, or the other way.
 
-        Changes the network and fills ``stages`` in place; a round is an epoch, the last of a period merges.
+        Changes the network and fills ``stages`` in place; a round is an epoch, of which a period's last, or with
+        ``merge_first`` its first, merges.
         """
-        training, loss = self.resolved("training"), self.resolved("loss")
+        training, loss, merge_first = (
+            self.resolved("training"),
+            self.resolved("loss"),
+            self.resolved("merging").merge_first,
+        )
         network.train()
         wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
         targets, labels, sigma2 = stages["targets"].tolist(), stages["labels"], stages["sigma2"]
         n_steps = -(-len(images) // training.batch_size)  # an epoch
         state: dict[str, Any] = {"network": network, "optimizer": optimizer.optimizer, **stages}
-        for t in run.rounds("periods", len(targets) * training.n_epochs, **state):
+        stage = _numbered("periods", n_before)
+        for t in run.rounds(stage, len(targets) * training.n_epochs, **state):
             period, epoch = divmod(t, training.n_epochs)
-            noise = run.generator("triplets", t, run.runtime.rank)
+            noise = run.generator(_numbered("triplets", n_before), t, run.runtime.rank)
+            if merge_first and epoch == 0:
+                in_pixels = period == 0 and n_before == 0
+                encoder = Pixels(normalise=True, mean=network.mean) if in_pixels else network
+                self._merge(encoder, images, run, stages, period)
 
             def loss_of(
                 batch: torch.Tensor,
                 indices: torch.Tensor,
-                labels: torch.Tensor = labels[period],
+                labels: torch.Tensor = labels[period + merge_first],
                 noise: torch.Generator = noise,
             ) -> torch.Tensor:
                 return loss(wrapped(batch), labels[indices], float(sigma2), noise)
 
             lr = training.rate_at((epoch if training.restart else t) * n_steps)
-            value = train_epoch(images, loss_of, optimizer, training, run, ("periods", t), lr=lr)  # 6.
+            value = train_epoch(images, loss_of, optimizer, training, run, (stage, t), lr=lr)  # 6.
             run.record(loss=value, lr=lr)
-            if epoch == training.n_epochs - 1:
-                self._end_period(network, images, run, stages, period)
-            now = labels[period + (epoch == training.n_epochs - 1)]
+            merge_now = not merge_first and epoch == training.n_epochs - 1
+            if merge_now:
+                self._merge(network, images, run, stages, period)
+            now = labels[period + (merge_first or merge_now)]
             run.record(n_clusters=int(now.max()) + 1)
             run.callback(now)
 
-    def _end_period(
-        self, network: ConvNetwork, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], period: int
+    def _merge(
+        self, encoder: torch.nn.Module, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], period: int
     ) -> None:
-        """Alg. 1, line 4, the period's timesteps at once: merge its share of the clusters on the new features."""
-        if self.resolved("network").batch_statistics:
-            features = batch_statistics_features(network, images, run, period)
+        """Alg. 1, line 4, the period's timesteps at once: merge its share of the clusters on an encoder's features."""
+        if self.resolved("network").batch_statistics and isinstance(encoder, ConvNetwork):
+            features = batch_statistics_features(encoder, images, run, period)
         else:
-            features = extract(network, images, run.runtime)
+            features = extract(encoder, images, run.runtime)
         labels, sigma2 = stages["labels"], stages["sigma2"]
         empty = {"labels": torch.zeros_like(labels[0]), "sigma2": torch.zeros_like(sigma2)}
         target = int(stages["targets"][period])
@@ -301,3 +318,8 @@ class JULE(ImageClusterer):
     def _network(self, shape: tuple[int, int, int], generator: torch.Generator) -> ConvNetwork:
         settings = self.resolved("network")
         return build_conv(shape, generator, settings.n_features, settings.norm_scale)
+
+
+def _numbered(name: str, n_before: int) -> str:
+    """Name of a stage, or of what it draws, in the pass after ``n_before`` others."""
+    return f"{name} {n_before + 1}" if n_before else name

@@ -13,10 +13,16 @@ from asterism.training import Training
 
 
 class MergeRule(Parameters):
-    """How clusters merge.
+    """Where clusters start from, and how they merge.
 
     Parameters
     ----------
+    initial : {"neighbors", "k-means"}, default="neighbors"
+        Initial clusters: each image with its nearest neighbour, or k-means with a center for four images, which is
+        what the paper's initial clusters have on average ("other kind of initializations can also be used").
+    merge_first : bool, default=False
+        Each period merges and then trains, as Alg. 1 reads: the first on pixels; and the last clusters are trained on.
+        Both codes train first and end with a merge.
     scale : float, default=1.0
         a of eq. 4, σ² = a · mean of d² (Table 2).
     local_weight : float, default=1.0
@@ -40,6 +46,8 @@ class MergeRule(Parameters):
     """
 
     _parameter_constraints: ClassVar[dict] = {
+        "initial": [{"neighbors", "k-means"}],
+        "merge_first": [bool],
         "scale": [Interval(float, 0, None, closed="neither")],
         "local_weight": [Interval(float, 0, None)],
         "n_local": [Interval(int, 1, None)],
@@ -52,6 +60,8 @@ class MergeRule(Parameters):
 
     def __init__(
         self,
+        initial: str = "neighbors",
+        merge_first: bool = False,
         scale: float = 1.0,
         local_weight: float = 1.0,
         n_local: int = 5,
@@ -61,6 +71,8 @@ class MergeRule(Parameters):
         isolated: str = "many",
         smallest: float = 0.05,
     ) -> None:
+        self.initial = initial
+        self.merge_first = merge_first
         self.scale = scale
         self.local_weight = local_weight
         self.n_local = n_local
@@ -72,7 +84,8 @@ class MergeRule(Parameters):
 
     def options(self, n_now: int, n_clusters: int) -> dict[str, Any]:
         """Arguments of `merge_without_small_clusters`: a period from ``n_now`` clusters, a fit to ``n_clusters``."""
-        found = {name: value for name, value in self.get_params(deep=False).items() if name != "scale"}
+        others = ("initial", "merge_first", "scale")
+        found = {name: value for name, value in self.get_params(deep=False).items() if name not in others}
         if self.isolated == "many":  # `merge` would compare with the period's own target
             found["isolated"] = "always" if n_now > 20 * n_clusters else "never"
         return found
@@ -100,6 +113,9 @@ class TripletTraining(Training):
     restart : bool, default=False
         Count t from 0 in each period; both codes go on counting. Our rate changes from epoch to epoch, not with each
         step.
+    n_passes : int, default=1
+        How often all periods are run; each further pass starts from the network of the one before and from initial
+        clusters of its features ("we can go back and retrain the model, but it improves slightly", say the slides).
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -112,6 +128,7 @@ class TripletTraining(Training):
         "decay": [Interval(float, 0, None)],
         "power": [Interval(float, 0, None)],
         "restart": [bool],
+        "n_passes": [Interval(int, 1, None)],
     }
 
     def __init__(
@@ -125,6 +142,7 @@ class TripletTraining(Training):
         decay: float = 1e-4,
         power: float = 0.75,
         restart: bool = False,
+        n_passes: int = 1,
     ) -> None:
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -135,6 +153,7 @@ class TripletTraining(Training):
         self.decay = decay
         self.power = power
         self.restart = restart
+        self.n_passes = n_passes
 
     max_steps: int | None = None  # an epoch is a whole pass, as in both codes
     max_grad_norm: float | None = None

@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
+from asterism.clustering.kmeans import kmeans
 from asterism.clustering.linkage import Merging
 from asterism.clustering.neighbor_voting import neighbor_weights
 from asterism.clustering.small_clusters import merge_without_small_clusters
@@ -21,6 +22,7 @@ from asterism.training import Run
 
 N_NEIGHBORS = 20  # K_s of Table 2
 FEW_IMAGES = 100  # a cluster; with fewer, half as many neighbours: of 20 too many would be of other clusters
+IMAGES_A_CENTER = 4  # of initial clusters by k-means: "average is about 4" (§3.6)
 MAP_DIMENSIONS = 3  # of Fig. 1
 STATISTICS_BATCH = 100  # images that share their batch norm in the Torch code
 
@@ -47,11 +49,16 @@ class Merger:
     rule: MergeRule
     device: torch.device
 
-    def initial(self, features: torch.Tensor) -> Found:
-        """Initial clusters ``labels`` (N,) and σ² (1,) of features (N, D)."""
+    def initial(self, features: torch.Tensor, seed: int) -> Found:
+        """Initial clusters ``labels`` (N,) and σ² (1,) of features (N, D); the seed is for k-means."""
         found = knn(features, self.n_neighbors, device=self.device)
         _, sigma2 = affinity_graph(found, self.n_neighbors, self.rule.scale)
-        labels = self._first_clusters(found[0])
+        if self.rule.initial == "k-means":
+            n_centers = max(self.n_clusters, len(features) // IMAGES_A_CENTER)
+            labels = kmeans(features.numpy(), n_centers, max_iter=20, random_state=seed).labels
+            labels = np.unique(labels, return_inverse=True)[1]
+        else:
+            labels = self._first_clusters(found[0])
         return {"labels": torch.from_numpy(labels), "sigma2": torch.tensor([sigma2], dtype=torch.float64)}
 
     def merge(self, features: torch.Tensor, labels: torch.Tensor, target: int) -> Found:

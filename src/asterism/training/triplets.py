@@ -42,8 +42,8 @@ class TripletLoss(Parameters):
         Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the anchor,
         as the paper says.
     n_negatives : int, default=20
-        At most this many a pair, and never more than the batch has other clusters: 20 in the Torch code, 10 in the
-        Caffe code; K_c = 5 in the paper.
+        At most this many a pair: 20 in the Torch code, 10 in the Caffe code, both never more than the batch has other
+        clusters, which holds for "random" here; K_c = 5 in the paper.
     pairs : {"unordered", "ordered"}, default="unordered"
         Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).
     gradient : {"anchor", "all"}, default="anchor"
@@ -163,7 +163,8 @@ def draw_triplets(
     labels : integer tensor of shape (B,)
         Clusters of the batch.
     n_negatives : int
-        At most this many a pair; no more than the batch has other clusters (docs/papers/jule.md), nor samples in them.
+        At most this many a pair, of which drawn ones are no more than the batch has other clusters
+        (docs/papers/jule.md), nearest ones no more than it has samples in them.
     generator : torch.Generator
         Draws the negatives.
     nearness : torch.Tensor of shape (B, B), optional
@@ -179,14 +180,18 @@ def draw_triplets(
     same = labels[:, None] == labels[None]  # (B, B)
     paired = same & ~torch.eye(len(labels), dtype=torch.bool) if ordered else same.triu(1)
     i, j = paired.nonzero(as_tuple=True)  # (P,)
-    wanted = min(n_negatives, len(labels.unique()) - 1)
-    if len(i) == 0 or wanted < 1:
+    n_others = len(labels.unique()) - 1
+    if len(i) == 0 or n_others < 1:
         none = torch.empty(0, dtype=torch.int64)
         return Triplets(none, none, none)
     if nearness is None:
+        wanted = min(n_negatives, n_others)
         keys = torch.rand(len(i), len(labels), generator=generator)
         keys[same[i]] = 2.0
         k = keys.topk(wanted, dim=1, largest=False, sorted=False).indices  # (P, m), distinct and uniform
-    else:
-        k = nearness.masked_fill(same, torch.inf).topk(wanted, dim=1, largest=False).indices[i]
-    return Triplets(i.repeat_interleave(wanted), j.repeat_interleave(wanted), k.flatten())
+        return Triplets(i.repeat_interleave(wanted), j.repeat_interleave(wanted), k.flatten())
+    wanted = min(n_negatives, len(labels))
+    distances, nearest = nearness.masked_fill(same, torch.inf).topk(wanted, dim=1, largest=False)
+    there = distances[i].isfinite()  # (P, m): a large cluster leaves fewer samples of others
+    pair, place = there.nonzero(as_tuple=True)
+    return Triplets(i[pair], j[pair], nearest[i[pair], place])

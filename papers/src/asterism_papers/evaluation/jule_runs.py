@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,14 +44,18 @@ class OnFeatures:
     ----------
     source : Entry
         The run of JULE.
+    by_variant : mapping of str to Entry
+        Other runs, for the entries of these variants.
     """
 
-    def __init__(self, source: Entry) -> None:
+    def __init__(self, source: Entry, by_variant: Mapping[str, Entry] | None = None) -> None:
         self.source = source
+        self.by_variant = dict(by_variant or {})
 
     def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Run the method, and give the row of ``papers/results``."""
-        learned, kept = kept_run(task, self.source, images, folder, setting)
+        source = self.by_variant.get(task.entry.variant, self.source)
+        learned, kept = kept_run(task, source, images, folder, setting)
         features = open_images(load(kept).embedding_)
         labelled = replace(features, labels=protocol.shuffled(images, task.seed).labels)
         row = runs.perform(task, labelled, folder, setting)

@@ -16,8 +16,7 @@ from asterism_papers.clustering.nmf_graph import graph_nmf
 class GraphNMF(VectorClusterer):
     """Non-negative factorisation of images that are neighbours alike ("NMF-LP"), then k-means on the loadings.
 
-    See `asterism_papers.clustering.nmf_graph.graph_nmf`. Features that are negative somewhere (centred pixels,
-    learned features) are shifted by their least value; the paper, whose Table 4 has such, does not say what it did.
+    See `asterism_papers.clustering.nmf_graph.graph_nmf`.
 
     Parameters
     ----------
@@ -28,6 +27,9 @@ class GraphNMF(VectorClusterer):
         Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al.
     n_neighbors : int, default=5
         Of the graph.
+    negatives : {"shift", "clip"}, default="shift"
+        What is done to features that are negative somewhere (centred pixels, learned features): all are shifted by the
+        least value, or the negative ones are 0. The paper, whose Table 4 has such, does not say what it did.
     max_updates : int, default=50
         Updates.
     n_init : int, default=10
@@ -49,6 +51,7 @@ class GraphNMF(VectorClusterer):
         "n_factors": [Interval(int, 1, None), None],
         "alpha": [Interval(float, 0, None)],
         "n_neighbors": [Interval(int, 1, None)],
+        "negatives": [{"shift", "clip"}],
         "max_updates": [Interval(int, 1, None)],
         "n_init": [Interval(int, 1, None)],
         **VectorClusterer.SHARED,
@@ -61,6 +64,7 @@ class GraphNMF(VectorClusterer):
         n_factors: int | None = 10,
         alpha: float = 0.0,
         n_neighbors: int = 5,
+        negatives: str = "shift",
         max_updates: int = 50,
         n_init: int = 10,
         center: bool = False,
@@ -75,6 +79,7 @@ class GraphNMF(VectorClusterer):
         self.n_factors = n_factors
         self.alpha = alpha
         self.n_neighbors = n_neighbors
+        self.negatives = negatives
         self.max_updates = max_updates
         self.n_init = n_init
 
@@ -82,8 +87,9 @@ class GraphNMF(VectorClusterer):
         return 2 * 4 * n * n_numbers + 1000 * n  # the shifted rows, a copy of them, and the graph
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        clip = self.negatives == "clip"
         found = graph_nmf(
-            features - min(0.0, float(features.min())),
+            np.maximum(features, 0.0) if clip else features - min(0.0, float(features.min())),
             self.n_factors or self.n_clusters,
             alpha=self.alpha,
             n_neighbors=self.n_neighbors,
