@@ -182,6 +182,41 @@ def test_variants_run(params):
     assert (small(**params).fit_predict(X) == model.labels_).all()
 
 
+def test_merging_first_is_the_order_of_algorithm_1():
+    X, _ = shapes(90)
+    flat = open_images(X).pixels.flatten(1)
+    pixels = torch.nn.functional.normalize(flat)
+    model = small(merging=MergeRule(merge_first=True), unroll_rate=0.3).fit(X)
+    targets = [len(np.unique(labels)) for labels in model.stage_labels_]
+    assert targets[1:] == merge_schedule(targets[0], 4, 0.3) and len(targets) > 2
+    first = jule_steps.Merger(4, 8, MergeRule(), torch.device("cpu"))
+    by_hand = first.merge(pixels, torch.from_numpy(model.stage_labels_[0]), targets[1])["labels"]
+    np.testing.assert_array_equal(model.stage_labels_[1], by_hand)  # on pixels, before any training
+    # a period's epochs are trained on what it merged, the last period's too
+    assert [entry["n_clusters"] for entry in model.history_ if entry["stage"] == "periods"] == np.repeat(
+        targets[1:], 2
+    ).tolist()
+    np.testing.assert_array_equal(model.sf_labels_, model.stage_labels_[-1])
+
+
+def test_a_further_pass_starts_from_the_features_learned():
+    X, _ = shapes(60)
+    one, two = (small(training=TripletTraining(n_epochs=1, batch_size=40, n_passes=n)).fit(X) for n in (1, 2))
+    stages = [entry["stage"] for entry in two.history_]
+    assert "periods" in stages and "periods 2" in stages and stages.count("periods") == len(one.history_)
+    np.testing.assert_array_equal(
+        two.stage_labels_[0], nearest_neighbor_components(knn(one.embedding_, 1)[0])
+    )  # initial clusters of the first pass's features
+    assert not np.allclose(one.embedding_, two.embedding_)
+
+
+def test_initial_clusters_by_k_means_have_four_images_on_average():
+    X, _ = shapes(80)
+    found = small(merging=MergeRule(initial="k-means")).fit(X).stage_labels_[0]
+    assert len(np.unique(found)) == found.max() + 1 == 20
+    assert nearest_neighbor_components(knn(X.reshape(80, -1), 1)[0]).max() + 1 != 20
+
+
 def test_batch_statistics_are_of_batches_drawn_at_random():
     """In the order of the data set, which often lies sorted by class, they would tell the class."""
     images = open_images(np.linspace(0, 1, 300 * 64, dtype=np.float32).reshape(300, 8, 8))

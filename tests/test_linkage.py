@@ -77,6 +77,46 @@ def dense_cuts(W, labels, criterion):
     return cuts
 
 
+def torch_cuts(W, labels, n_local, local_above):
+    """Partition at every number of clusters as the authors' Torch code finds it, with its fast update.
+
+    A cluster's neighbours have lower slots; the merged cluster stays in the lower slot of the two, and the last cluster
+    moves into the other. Ties go to the lower slot.
+    """
+    clusters = [list(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+    n = len(clusters)
+    U = np.zeros((n, n))
+    for c in range(n):
+        for i in range(n):
+            if c != i:
+                into, out = W[np.ix_(clusters[c], clusters[i])].sum(0), W[np.ix_(clusters[i], clusters[c])].sum(1)
+                U[c, i] = (into * out).sum()
+    cuts = {}
+    while len(clusters) > 1:
+        sizes = np.array([len(one) for one in clusters], float)
+        A = np.triu((U / sizes[:, None] ** 2 + (U / sizes[:, None] ** 2).T).round(10), 1)
+        if A.max() <= 1e-9:
+            break
+        scores = []
+        for column in A.T:
+            near = np.sort(np.append(column, np.zeros(n_local)))[::-1]
+            local = (near[0] - near[1:n_local]).sum() / (n_local - 1) if len(clusters) > local_above else 0.0
+            scores.append(round(near[0] + local, 10))
+        b = int(np.argmax(scores))
+        a = int(np.argmax(A[:, b]))
+        clusters[a] = clusters[a] + clusters[b]
+        U[:, a] += U[:, b]
+        U[a] += U[b]
+        U[a, a] = 0.0
+        clusters[b], U[b], U[:, b] = clusters[-1], U[-1], U[:, -1]
+        clusters.pop()
+        U = U[:-1, :-1]
+        if b < len(U):
+            U[b, b] = 0.0
+        cuts[len(clusters)] = {frozenset(c) for c in clusters}
+    return cuts
+
+
 def as_sets(labels):
     return {frozenset(np.flatnonzero(labels == c)) for c in np.unique(labels)}
 
@@ -91,6 +131,24 @@ def test_merge_for_merge_as_the_definition(criterion, seed):
     expected = dense_cuts(W.toarray(), labels, criterion)
     assert len(expected) > 5
     merging = merge(W, labels, 1, criterion=criterion, features=X)
+    for k, sets in expected.items():
+        assert as_sets(merging.cut(k)) == sets, f"{k} clusters"
+
+
+@pytest.mark.parametrize("with_ties", [False, True])
+@pytest.mark.parametrize("local_above", [0, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_merge_for_merge_as_the_torch_code_where_a_number_is_a_slot(seed, local_above, with_ties):
+    X = np.random.RandomState(seed).randn(120, 3)
+    found = knn(X, 8)
+    W, _ = affinity_graph(found, 8)
+    if with_ties:
+        W.data = np.ceil(W.data * 4) / 4
+    labels = nearest_neighbor_components(found[0])
+    expected = torch_cuts(W.toarray(), labels, 5, local_above)
+    assert len(expected) > 20
+    options = {"update": "fast", "half_matrix": True, "min_clusters_for_local": local_above, "isolated": "never"}
+    merging = merge(W, labels, 1, criterion="jule", features=X, **options)
     for k, sets in expected.items():
         assert as_sets(merging.cut(k)) == sets, f"{k} clusters"
 

@@ -63,12 +63,11 @@ def test_triplets_are_what_they_should_be(labels, n_negatives, ordered, nearest)
     assert bool((labels[i] == labels[j]).all()) and bool((labels[i] != labels[k]).all()) and bool((i != j).all())
     if not ordered:
         assert bool((i < j).all())
-    n_clusters, sizes = len(labels.unique()), torch.bincount(labels)
-    n_pairs = int((sizes * (sizes - 1)).sum()) // (1 if ordered else 2)
-    wanted = min(n_negatives, n_clusters - 1)
-    assert len(found) == n_pairs * max(0, wanted)
-    if len(found):
-        assert all(len(set(one.tolist())) == wanted for one in k.view(-1, wanted))
+    sizes = torch.bincount(labels)
+    most = n_negatives if nearest else min(n_negatives, len(labels.unique()) - 1)  # of a pair of one cluster each
+    pairs = sizes * (sizes - 1) // (1 if ordered else 2)
+    assert len(found) == int((pairs * (len(labels) - sizes).clamp_max(most)).sum())
+    assert len(set(zip(i.tolist(), j.tolist(), k.tolist(), strict=True))) == len(found)
 
 
 def test_random_negatives_are_uniform():
@@ -87,6 +86,34 @@ def test_nearest_negatives():
     nearness = squared_distances(unit(0, 10, 90, 30, 60))
     found = draw_triplets(labels, 2, generator(), nearness)
     assert sorted(found.negatives.tolist()) == [3, 4]
+
+
+def test_the_papers_loss_is_equation_11_in_a_plain_loop():
+    noise = generator(3)
+    x = torch.nn.functional.normalize(torch.randn(14, 5, generator=noise)).requires_grad_()
+    labels, sigma2, k_c = torch.tensor([0] * 10 + [1, 1, 2, 3]), 0.7, 5  # only 4 samples lie outside of cluster 0
+    loss = TripletLoss("affinity", gamma=2.0, negatives="nearest", n_negatives=k_c, pairs="ordered", gradient="all")
+    found = loss(x, labels, sigma2, noise)
+
+    def affinity(i, j):
+        return torch.exp(-(x[i] - x[j]).square().sum() / sigma2)
+
+    terms = []
+    for i in range(14):
+        others = sorted((k for k in range(14) if labels[k] != labels[i]), key=lambda k: (x[i] - x[k]).norm().item())
+        for j in range(14):
+            if j != i and labels[j] == labels[i]:
+                terms += [2.0 * affinity(i, j) - affinity(i, k) for k in others[:k_c]]
+    expected = -1.0 / (k_c - 1) * torch.stack(terms).mean()
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(
+        *(tangential(torch.autograd.grad(one, x, retain_graph=True)[0], x) for one in (found, expected))
+    )
+
+
+def tangential(gradient, x):
+    """What scaling to length 1 leaves of a gradient."""
+    return gradient - (gradient * x).sum(1, keepdim=True) * x
 
 
 def gradients(loss, labels, x):

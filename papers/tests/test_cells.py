@@ -9,12 +9,13 @@ from asterism_papers.evaluation.table import Entry, Table
 from test_cli import run
 
 A, B, C = (Entry("kmeans", one, one) for one in ("A", "B", "C"))
+A_TOO = Entry("kmeans", "A", "another way")
 
 
 @pytest.fixture
 def made(monkeypatch, tmp_path):
     """A table of three rows on two sets, and a function that records a score."""
-    table = Table("dbc-4", "made", ("usps",), (A, B, C), also=("mnist",), metrics=("acc",))
+    table = Table("dbc-4", "made", ("usps",), (A, A_TOO, B, C), also=("mnist",), metrics=("acc",))
     printed = {"A": {"acc": 0.5}, "B": {"acc": 0.5, "ari": 0.5}, "C": {"acc": None}}
     monkeypatch.setattr(Table, "printed", lambda self, dataset: printed)
     monkeypatch.setattr(cells, "find_tables", lambda names: [table])
@@ -36,15 +37,15 @@ def counted():
 
 
 def test_cells_are_what_the_table_marks(made):
-    assert counted() == [0, 0, 0, 0, 4]  # of A and B on both sets; C's figure and B's ARI are not shown
+    assert counted() == [0, 0, 0, 0, 0, 6]  # of A twice and of B on both sets; C's figure and B's ARI are not shown
     made(A, 0.4)
     made(A, 0.7)  # a mean of .55
-    assert counted() == [1, 0, 0, 1, 2]
+    assert counted() == [1, 0, 0, 1, 1, 3]
     made(B, 0.493)
-    assert counted() == [1, 1, 0, 0, 2]
+    assert counted() == [1, 1, 0, 0, 1, 3]
     made(B, 0.48, images="another size")
     made(B, 0.99, images="a third", current=False)
-    assert counted() == [1, 1, 1, 0, 2]
+    assert counted() == [1, 1, 1, 0, 1, 3]
 
 
 def test_the_command_prints_and_sums():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms
-from asterism.clustering.linkage_pairs import Criterion, grade_all, join, kernel, refresh
+from asterism.clustering.linkage_pairs import Criterion, grade_all, join, kernel, refresh, take_slot
 from asterism.clustering.linkage_walks import gain_pairs, walk_inside
 
 
@@ -122,7 +122,7 @@ def agglomerate(s, slots, walks, links, sums, forced, approximate, criterion, lo
     heads = s.first.copy()
     merges = np.empty((left - stop, 2), np.int64)
     affinities = np.empty(left - stop)
-    plain = Criterion(0.0, 1, criterion.half_matrix)
+    plain = Criterion(0.0, 1, criterion.half_matrix, criterion.slots)
     local = left > local_above
     grade_all(s, criterion if local else plain)
     for turn in range(left - stop):
@@ -136,4 +136,6 @@ def agglomerate(s, slots, walks, links, sums, forced, approximate, criterion, lo
         for d in range(sums.shape[1]):
             sums[a, d] += sums[b, d]
         merge_pair(s, slots, walks, links, a, b, turn, approximate, criterion if local else plain)
+        if criterion.slots:
+            take_slot(s, s.number[b], left - turn - 1, criterion if local else plain)
     return merges, affinities

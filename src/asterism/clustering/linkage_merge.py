@@ -94,6 +94,8 @@ def merge(
         λ = 1 and K_c = 5 of "jule" (Table 2). Absent neighbours have affinity 0.
     half_matrix : bool
         Only clusters of lower number count as neighbours, as in the Torch code; the paper says nothing of the kind.
+        With ``update="fast"``, which is its default too, a number is a place in its matrix: each merge frees the higher
+        of two, and the last cluster takes it. Ties go to the lower number as well.
     min_clusters_for_local : int
         Drop the local term while there are no more clusters than this; 100 in the Torch code, which the paper lacks.
     z : float
@@ -122,10 +124,11 @@ def merge(
     W, initial = check_graph(W, labels)
     n_initial = int(initial.max()) + 1
     _check_choices(criterion, update, isolated, n_clusters, n_initial, n_local, z)
-    local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix))
+    slots = bool(half_matrix) and update == "fast"
+    local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix), slots)
     walking = criterion in ("pic", "zeta")
     links = make_links(transitions(W) if walking else W)
-    s, slots = make_tables(links, initial, n_initial, local.n_local)
+    s, degrees = make_tables(links, initial, n_initial, local.n_local)
     walks = make_walks(links, n_initial, float(z), criterion == "zeta") if walking else None
     if walking:
         s.norm[:] = 2.0  # `value` holds the affinity itself, in both directions
@@ -136,7 +139,7 @@ def merge(
         alone = isolated_clusters(s)
     merges, affinities = agglomerate(
         s,
-        slots if update == "exact" and not walking else None,
+        degrees if update == "exact" and not walking else None,
         walks,
         links,
         sums,

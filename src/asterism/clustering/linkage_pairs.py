@@ -23,8 +23,8 @@ kernel = compiled(error_model="numpy")  # nothing is divided by 0
 class Clusters(NamedTuple):
     """The state of a merging run; n initial clusters, R pairs, all arrays changed in place.
 
-    A merged cluster lives on in the larger of the two (less is moved that way); its *name*, by which ties are broken
-    and history is written, is the lowest initial cluster in it.
+    A merged cluster lives on in the larger of the two (less is moved that way); its *name*, by which history is
+    written, is the lowest initial cluster in it, and so is the *number* by which ties are broken, but with `slots`.
     """
 
     label: np.ndarray  # (N,) cluster of each sample
@@ -33,6 +33,9 @@ class Clusters(NamedTuple):
     after: np.ndarray  # (N,) next member of the same cluster, or -1
     size: np.ndarray  # (n,) number of members; 0 once merged into another
     name: np.ndarray  # (n,) lowest initial cluster in it
+    number: (
+        np.ndarray
+    )  # (n,) by which ties go, and which clusters a half matrix has: the name, or the Torch code's slot
     norm: np.ndarray  # (n,) what `value` is divided by: |C|², or 2 where `value` is the affinity itself
     head: np.ndarray  # (n,) first half-edge of the cluster's list, or -1
     after_edge: np.ndarray  # (2R,) next half-edge of the same list, or -1
@@ -52,7 +55,8 @@ class Criterion(NamedTuple):
 
     local_weight: float  # λ
     n_local: int  # K_c; 1 is plain agglomeration, eq. 3
-    half_matrix: bool  # only clusters of lower name are neighbours, as in the authors' Torch code
+    half_matrix: bool  # only clusters of lower number are neighbours, as in the authors' Torch code
+    slots: bool  # the last cluster takes the number of the one that a merge frees, as in that code's fast update
 
 
 @kernel
@@ -69,9 +73,9 @@ def affinity(value, norm, c, i, h):
 
 
 @kernel
-def play(tree, score, name):
-    """Replay the matches above a leaf of the tournament: higher score wins, then the lower name."""
-    node = (tree.size // 2 + name) // 2
+def play(tree, score, number):
+    """Replay the matches above a leaf of the tournament: higher score wins, then the lower number."""
+    node = (tree.size // 2 + number) // 2
     while node > 0:
         left, right = tree[2 * node], tree[2 * node + 1]
         if left < 0 or (right >= 0 and score[right] > score[left]):
@@ -82,11 +86,11 @@ def play(tree, score, name):
 
 
 @kernel
-def insert(top, who, fence, name, c, i, a):
-    """Put cluster ``i`` at affinity ``a`` among the nearest of ``c``, ties by name; what falls out raises the fence."""
+def insert(top, who, fence, number, c, i, a):
+    """Put cluster ``i`` at affinity ``a`` among the nearest of ``c``, ties by number; what falls out is the fence."""
     width = top.shape[1]
     k = width
-    while k > 0 and (top[c, k - 1] < a or (top[c, k - 1] == a and name[who[c, k - 1]] > name[i])):
+    while k > 0 and (top[c, k - 1] < a or (top[c, k - 1] == a and number[who[c, k - 1]] > number[i])):
         k -= 1
     fence[c] = max(fence[c], a if k == width else top[c, width - 1])
     for j in range(width - 1, k, -1):
@@ -116,16 +120,16 @@ def remove(top, who, c, a, b):
 def rescan(s, c, criterion):
     """Look through all pairs of ``c`` for its nearest clusters. O(pairs of c)."""
     top, who, fence = s.top, s.who, s.fence
-    value, norm, other, after_edge, name = s.value, s.norm, s.other, s.after_edge, s.name
+    value, norm, other, after_edge, number = s.value, s.norm, s.other, s.after_edge, s.number
     top[c], who[c], fence[c] = 0.0, -1, 0.0
     first, previous, h = s.head[c], -1, s.head[c]
     while h >= 0:
         i, following = other[h], after_edge[h]
         if i >= 0:
-            if not criterion.half_matrix or name[i] < name[c]:
+            if not criterion.half_matrix or number[i] < number[c]:
                 now = affinity(value, norm, c, i, h)
                 if now > 0.0:
-                    insert(top, who, fence, name, c, i, now)
+                    insert(top, who, fence, number, c, i, now)
             previous = h
         elif previous < 0:  # the record went away when the far end merged: unlink it now that we pass
             first = following
@@ -142,7 +146,7 @@ def stale(top, fence, c, criterion):
 
 
 @kernel
-def grade(top, score, tree, name, c, criterion):
+def grade(top, score, tree, number, c, criterion):
     """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0."""
     local = 0.0
     for k in range(1, criterion.n_local):
@@ -150,7 +154,7 @@ def grade(top, score, tree, name, c, criterion):
     if criterion.n_local > 1:
         local *= criterion.local_weight / (criterion.n_local - 1)
     score[c] = rounded(top[c, 0] + local)
-    play(tree, score, name[c])
+    play(tree, score, number[c])
 
 
 @kernel
@@ -160,11 +164,11 @@ def grade_all(s, criterion):
     s.tree[:] = -1
     for c in range(s.size.size):
         if s.size[c] > 0:
-            s.tree[leaves + s.name[c]] = c
+            s.tree[leaves + s.number[c]] = c
     for c in range(s.size.size):
         if s.size[c] > 0:
             rescan(s, c, criterion)
-            grade(s.top, s.score, s.tree, s.name, c, criterion)
+            grade(s.top, s.score, s.tree, s.number, c, criterion)
 
 
 @kernel
@@ -210,7 +214,7 @@ def join(s, a, b, scale_a, scale_b):
 
 @kernel
 def join_members(s, a, b):
-    """Move the members of ``b`` to ``a`` and give ``a`` the lower of the two names."""
+    """Move the members of ``b`` to ``a`` and give ``a`` the lower of the two names and numbers."""
     label, after = s.label, s.after
     m = s.first[b]
     while m >= 0:
@@ -220,9 +224,10 @@ def join_members(s, a, b):
     s.last[a] = s.last[b]
     s.size[a] += s.size[b]
     s.size[b] = 0
+    s.name[a] = min(s.name[a], s.name[b])
     leaves = s.tree.size // 2
-    low, high = min(s.name[a], s.name[b]), max(s.name[a], s.name[b])
-    s.name[a] = low
+    low, high = min(s.number[a], s.number[b]), max(s.number[a], s.number[b])
+    s.number[a], s.number[b] = low, high
     s.tree[leaves + low] = a
     s.tree[leaves + high] = -1
     play(s.tree, s.score, high)
@@ -234,7 +239,7 @@ def refresh(s, a, b, replace, criterion):
 
     O(pairs of a), and O(pairs of i) more for a neighbour i whose nearest clusters have to be looked for again.
     """
-    value, norm, extra, edge_to, name = s.value, s.norm, s.extra, s.edge_to, s.name
+    value, norm, extra, edge_to, number = s.value, s.norm, s.extra, s.edge_to, s.number
     top, who, fence, score, tree = s.top, s.who, s.fence, s.score, s.tree
     other, after_edge = s.other, s.after_edge
     h = s.head[a]
@@ -247,15 +252,41 @@ def refresh(s, a, b, replace, criterion):
         extra[i] = 0.0
         edge_to[i] = -1
         changed = remove(top, who, i, a, b)
-        if not criterion.half_matrix or name[a] < name[i]:
+        if not criterion.half_matrix or number[a] < number[i]:
             now = affinity(value, norm, a, i, h)
             if now > fence[i]:
-                insert(top, who, fence, name, i, a, now)
+                insert(top, who, fence, number, i, a, now)
                 changed = True
         if changed:
             if stale(top, fence, i, criterion):
                 rescan(s, np.int64(i), criterion)
-            grade(top, score, tree, name, i, criterion)
+            grade(top, score, tree, number, i, criterion)
         h = after_edge[h]
     rescan(s, a, criterion)
-    grade(top, score, tree, name, a, criterion)
+    grade(top, score, tree, number, a, criterion)
+
+
+@kernel
+def take_slot(s, free, last, criterion):
+    """Give the cluster of number ``last`` the number ``free``, and score it and those above ``free`` again.
+
+    With a half matrix it loses the neighbours from ``free`` on, and is a new one of theirs. O(its pairs).
+    """
+    if free == last:
+        return
+    leaves = s.tree.size // 2
+    m = np.int64(s.tree[leaves + last])
+    s.number[m] = free
+    s.tree[leaves + free], s.tree[leaves + last] = m, -1
+    play(s.tree, s.score, last)
+    rescan(s, m, criterion)
+    grade(s.top, s.score, s.tree, s.number, m, criterion)
+    h = s.head[m]
+    while h >= 0:
+        i = s.other[h]
+        if s.number[i] > free:
+            now = affinity(s.value, s.norm, m, i, h)
+            if now > s.fence[i]:
+                insert(s.top, s.who, s.fence, s.number, i, m, now)
+                grade(s.top, s.score, s.tree, s.number, i, criterion)
+        h = s.after_edge[h]

@@ -91,6 +91,7 @@ def _empty_clusters(labels: np.ndarray, n_clusters: int, room: int, width: int) 
         after=after,
         size=size,
         name=np.arange(n_clusters, dtype=np.int32),
+        number=np.arange(n_clusters, dtype=np.int32),
         norm=size.astype(np.float64) ** 2,
         head=filled(n_clusters, -1, np.int32),
         after_edge=filled(room, -1, np.int32),

@@ -33,7 +33,8 @@ class MergeRule(Parameters):
         Affinities of a merged cluster: exactly, as the Caffe code; without cross terms, the Torch code's default; by
         the paper's approximation, which is much worse.
     half_matrix : bool, default=False
-        Only clusters of lower number count as neighbours (Torch code).
+        Only clusters of lower number count as neighbours (Torch code; with ``update="fast"`` a number is a place in its
+        matrix, as there, see `asterism.clustering.linkage_merge.merge`).
     min_clusters_for_local : int, default=0
         Merge by affinity alone while there are no more clusters than this: 100 in the Torch code.
     isolated : {"many", "always", "never"}, default="many"

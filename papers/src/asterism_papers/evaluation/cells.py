@@ -14,12 +14,12 @@ from typing import Any
 from asterism_papers.evaluation.bench import default_results_dir
 from asterism_papers.evaluation.printing import BELOW, NEAR, REACHED, grid, mark_of, rows_of
 from asterism_papers.evaluation.protocol import Row
-from asterism_papers.evaluation.records import recorded
+from asterism_papers.evaluation.records import recorded, variant_of
 from asterism_papers.evaluation.table import LOWER_IS_BETTER, Table
 from asterism_papers.evaluation.tables import TABLES, find_tables
 
-NEVER, NO_RUNS = "never ran", "sets without runs"
-COUNTED = {REACHED: "reaches", NEAR: "within .01", BELOW: "below", NEVER: NEVER, NO_RUNS: NO_RUNS}
+NEVER, OTHER, NO_RUNS = "never ran", "another variant ran", "set without runs"
+COUNTED = {REACHED: "reaches", NEAR: "within .01", BELOW: "below"} | {one: one for one in (NEVER, OTHER, NO_RUNS)}
 
 
 def count_cells(
@@ -38,8 +38,9 @@ def count_cells(
     -------
     list of dict
         For each table its ``name``, and the numbers of cells that ``reaches`` the paper, are ``within .01`` of it or
-        ``below``, that ``never ran`` on a set that others ran on, and those of ``sets without runs``, most of which
-        are not given out. What holds a number for each pair of images is not counted on sets that are too large for it.
+        ``below``; and of those without a row, that ``never ran`` in any variant, of which ``another variant ran``, or
+        which are of a ``set without runs``, most of which are not given out. What holds a number for each pair of
+        images is not counted on sets that are too large for it.
 
     Raises
     ------
@@ -68,15 +69,19 @@ def _marks(table: Table, rows: list[Row]) -> Iterator[str]:
     if table.shows != "scores":
         return
     run = {row["dataset"] for row in rows}
+    paper_rows = {(entry.method, entry.variant): entry.paper_row for entry in table.entries}
+    ran = {(row["dataset"], paper_rows.get((row["method"], variant_of(row)))) for row in rows}
     for dataset in dict.fromkeys((*table.datasets, *table.also, *sorted(run))):
         printed = table.printed(dataset)
         for entry in table.entries:
             if entry.runs_on(dataset):
                 for metric, paper in printed.get(entry.paper_row, {}).items():
                     if metric in table.metrics and paper is not None:
-                        yield from _of_row(rows_of(dataset, entry, rows), metric, paper) or [
-                            NEVER if dataset in run else NO_RUNS
-                        ]
+                        found = _of_row(rows_of(dataset, entry, rows), metric, paper)
+                        absent = (
+                            NO_RUNS if dataset not in run else OTHER if (dataset, entry.paper_row) in ran else NEVER
+                        )
+                        yield from found or [absent]
 
 
 def _of_row(rows: list[Row], metric: str, paper: float) -> list[str]:
