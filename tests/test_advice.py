@@ -9,10 +9,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from asterism.cli import app, choosing
+from asterism.cli.advising import numbered
 from asterism.cli.choosing import settled
 from asterism.cli.request import Request
 from asterism.clustering.advice import suggest_k
 from asterism.errors import InputError
+from asterism.methods import choosing as auto
 from asterism.methods.choosing import about, suitable_precision
 from asterism.networks.recommended import recommended
 
@@ -200,6 +202,18 @@ def test_cluster_without_k_finds_the_number_and_says_so(tmp_path):
     assert "no -k: k = 5" in done.stderr and "in 5 groups" in done.stdout
     again = run("cluster", tmp_path / "vectors.npy", "--method", "kmeans", "--out", tmp_path / "other", "--no-report")
     assert "in 5 groups" in again.stdout
+
+
+def test_without_k_images_are_looked_at_once_and_auto_fits_the_number(tmp_path, monkeypatch):
+    looked, look = [], auto._look
+    monkeypatch.setattr("asterism.methods.choosing._look", lambda *asked: looked.append(asked) or look(*asked))
+    images = np.repeat(np.random.default_rng(0).random((4, 20, 20)), 25, 0) + np.arange(100)[:, None, None] / 1e5
+    np.save(tmp_path / "x.npy", images.astype("f4"))
+    request, first = numbered(Request(images=str(tmp_path / "x.npy"), layout="NHW"))
+    chosen = settled(request, first)
+    assert len(looked) == 1 and chosen.n_clusters and chosen.number["k"] == chosen.n_clusters
+    expected = auto.choose(request.images, layout="NHW", n_clusters=chosen.n_clusters)
+    assert chosen.method == expected.method and expected.line in chosen.chosen
 
 
 # ---------------------------------------------------------------- how long it takes, and what is fetched

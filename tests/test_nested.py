@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.cluster.hierarchy import fcluster, ward
 
 from asterism import DBC, FCAE, JULE, Diffusion, GraphDegreeLinkage, KMeans, Training, load
+from asterism.cli.cutting import nested_folders
 from asterism.clustering.levels import stable_levels
 from asterism.clustering.linkage import cut
 from asterism.clustering.nested import group_tree, nested_groups, ward_merges
@@ -182,6 +183,32 @@ def test_coarser_groups_hold_the_runs_and_are_replaced(photos, tmp_path):
     run("export", photos / "r", tmp_path / "g", "--overwrite")
     assert sorted(one.name for one in (tmp_path / "g").iterdir())[0] == "cluster-000"
     assert len(list((tmp_path / "g").rglob("*.png"))) == 60 and not list((tmp_path / "g").glob("group-*"))
+
+
+def test_export_nests_all_levels_or_those_of_a_cut(photos, tmp_path):
+    run("export", photos / "r", tmp_path / "cut", "--cut", 9)
+    run("cut", photos / "r", "-k", 9, "--export", tmp_path / "same")
+    assert table(tmp_path / "cut" / "export.csv") == table(tmp_path / "same" / "export.csv")
+    run("export", photos / "r", tmp_path / "levels", "--levels", "--copy")
+    depths = {row["file"].count("/") for row in table(tmp_path / "levels" / "export.csv")}
+    assert max(depths) >= 2 and len(list((tmp_path / "levels").rglob("*.png"))) == 60
+    run("export", photos / "r", tmp_path / "levels", "--levels", "--overwrite")
+    assert "holds groups already" in run("export", photos / "r", tmp_path / "levels", "--cut", 2, code=1).stderr
+    assert "one of them" in run("export", photos / "r", tmp_path / "x", "--cut", 2, "--levels", code=2).stderr
+    assert "choose 1 to 60" in run("export", photos / "r", tmp_path / "x", "--cut", 0, code=1).stderr
+
+
+def test_folders_within_folders_by_hand():
+    levels = [np.array([0, 0, 0, 0, 1, -1]), np.array([0, 0, 1, 1, 2, -1]), np.array([0, 1, 2, 2, 3, -1])]
+    first = "group-000/group-000-1"
+    assert nested_folders(levels) == [
+        f"{first}/group-000-1-1",
+        f"{first}/group-000-1-2",
+        "group-000/group-000-2",
+        "group-000/group-000-2",
+        "group-001",
+        "none",
+    ]
 
 
 def test_a_link_in_an_export_is_not_followed(photos, tmp_path):

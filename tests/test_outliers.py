@@ -5,11 +5,27 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
-from asterism import Diffusion, load
+from asterism import (
+    DBC,
+    FCAE,
+    FCN,
+    JULE,
+    Backbone,
+    Diffusion,
+    GraphDegreeLinkage,
+    KMeans,
+    LandmarkSpectral,
+    Training,
+    load,
+)
 from asterism.cli.app import app
-from asterism.clustering.outliers import p_values, typical
+from asterism.clustering.outliers import conformal_p_values, p_values, typical
+from asterism.errors import InputError, RunError
+from asterism.methods.jule_settings import TripletTraining
 
 
 def vectors(seed=0, n=150, centers=3):
@@ -44,7 +60,7 @@ def test_what_is_like_nothing_else_gets_no_group_and_the_others_theirs(strange):
     without, with_ = (Diffusion(3, outliers=alpha, random_state=0).fit(X) for alpha in (None, 0.01))
     found = with_.labels_ < 0
     assert found[-3:].all() and found[:-3].mean() <= 0.03
-    assert (with_.labels_[~found] == without.labels_[~found]).all() and (without.labels_ >= 0).all()
+    assert adjusted_rand_score(without.labels_[~found], with_.labels_[~found]) == 1 and (without.labels_ >= 0).all()
     assert (with_.confidence_[found] > 0.99).all()
 
 
@@ -93,9 +109,107 @@ def test_every_command_takes_images_in_no_group(tmp_path, strange):
     assert [row["outlier"] for row in csv.DictReader((tmp_path / "p.csv").open(newline=""))][-3:] == ["1"] * 3
 
 
-def test_a_method_that_cannot_tell_says_so(tmp_path):
-    X, _ = vectors(n=30)
-    np.savez(tmp_path / "x.npz", images=X)
-    asked = ["--method", "kmeans", "--outliers", "--out", str(tmp_path / "r")]
-    said = CliRunner().invoke(app, ["cluster", str(tmp_path / "x.npz"), "-k", "2", *asked])
-    assert said.exit_code == 1 and "outliers" in said.output and not (tmp_path / "r").exists()
+TRAINED = Training(n_epochs=1)
+EVERY_KIND = [  # of methods: k-means and voting on pixels, a tree, frozen features, a network that is learnt
+    KMeans(3),
+    LandmarkSpectral(3),
+    GraphDegreeLinkage(3, n_neighbors=5),
+    FCN(3, backbone=Backbone("pixels"), training=TRAINED),
+    DBC(3, training=TRAINED, autoencoder=FCAE(training=TRAINED)),
+    JULE(3, n_neighbors=6, training=TripletTraining(n_epochs=1, batch_size=30)),
+]
+
+
+def pictures(n=60, seed=0):
+    """Grey pictures (n, 12, 12) of three kinds: one bright third."""
+    rng = np.random.default_rng(seed)
+    images = rng.random((n, 12, 12)).astype("f4") * 0.3
+    for i in range(n):
+        images[i, :, 4 * (i % 3) : 4 * (i % 3) + 4] += 0.6
+    return images
+
+
+@pytest.mark.parametrize("model", EVERY_KIND, ids=lambda one: type(one).__name__)
+def test_every_method_leaves_out_what_belongs_nowhere_and_counts_copies_once(model, tmp_path):
+    clean, noise = pictures(), np.random.default_rng(5).random((2, 12, 12)).round().astype("f4")
+    X = np.concatenate([clean, noise, clean[:4]])  # 60 pictures, two of nothing, four copies
+    model = clone(model).set_params(random_state=0, run_dir=tmp_path / "run")
+    model.fit(X, outliers=0.01, drop_duplicates=True)
+    assert (model.labels_[-4:] == model.labels_[:4]).all() and (model.duplicate_of_[-4:] == range(4)).all()
+    assert (model.labels_ < 0).mean() < 0.1 and (model.labels_[:60] >= 0).sum() > 54
+    if not isinstance(model, (DBC, JULE)):  # networks that have learnt nothing yet
+        assert (model.labels_[60:62] == -1).all() and (model.confidence_[60:62] > 0.99).all()
+    again = load(tmp_path / "run")
+    new = pictures(30, seed=1)
+    for one in (again, model):
+        assert set(one.predict(new)) <= {-1, 0, 1, 2}
+    assert (again.predict(new) == model.predict(new)).all() and again.significance == 0.01
+    assert (again.predict(new) < 0).mean() <= 0.1
+    for k in (2, 5):
+        cut = model.cut(k, X)
+        assert len(np.unique(cut[cut >= 0])) == k and (cut[-4:] == cut[:4]).all()
+        assert ((cut < 0) == (model.labels_ < 0)).all()
+
+
+def test_hardly_more_than_the_stated_share_of_what_belongs_is_refused():
+    rng = np.random.default_rng(0)
+    known, new = rng.gamma(9, 1, 2000), rng.gamma(9, 1, 20_000)
+    for alpha in (0.01, 0.05, 0.2):
+        assert (conformal_p_values(new, known) < alpha).mean() < 1.2 * alpha
+    p = conformal_p_values(np.array([1.0, 30.0, 60.0]), known)
+    assert p[0] > 0.99 and p[1] < 1 / 2001 and p[2] < p[1]
+    strange = conformal_p_values(np.full(1, 60.0), np.concatenate([known, np.full(60, 50.0)]))
+    assert strange[0] < 0.01  # three per cent of strange ones among the known hide nothing
+    assert (conformal_p_values(np.array([0.0, 5.0]), np.ones(9)) == [1, 0.1]).all()  # all alike
+
+
+@pytest.mark.parametrize("outliers", [0, 0.5, -1, float("nan"), "many", True])
+def test_a_share_that_is_none(outliers):
+    with pytest.raises(InputError, match="outliers="):
+        KMeans(2).fit(np.eye(6), outliers=outliers)
+
+
+def test_too_few_are_left():
+    with pytest.raises(InputError, match="n_clusters=4 is more than the 3 images that are no copies of others"):
+        KMeans(4).fit(np.repeat(np.eye(3), 2, 0), drop_duplicates=True)
+    with pytest.raises(InputError, match="fit anew with outliers"):
+        KMeans(2, random_state=0).fit(np.eye(6)).predict(np.eye(6), outliers=0.01)
+    with pytest.raises(InputError, match="drop_duplicates="):
+        KMeans(2).fit(np.eye(6), drop_duplicates="yes")
+
+
+def test_the_command_asks_every_method_and_a_run_goes_on_as_it_began(tmp_path):
+    X, _ = vectors(n=60)
+    np.savez(tmp_path / "x.npz", images=np.concatenate([X, X[:3], np.full((1, 40), 30, "f4")]))
+    call, x, run = CliRunner().invoke, str(tmp_path / "x.npz"), tmp_path / "run"
+    asked = ["-k", "3", "--method", "kmeans", "--no-report"]
+    done = call(app, ["cluster", x, *asked, "--outliers", "--drop-duplicates", "--out", str(run)])
+    assert done.exit_code == 0 and "1 image in no group" in done.output and "3 images are copies" in done.output
+    content = json.loads((run / "run.json").read_text())
+    assert content["screening"] == {"outliers": 0.01, "drop_duplicates": True}
+    rows = list(csv.DictReader((run / "labels.csv").open(newline="")))
+    assert [row["duplicate_of"] for row in rows[60:63]] == [row["path"] for row in rows[:3]]
+    assert rows[63]["outlier"] == "1"
+    like = call(app, ["cluster", x, "--like", str(run), "--no-report", "--out", str(tmp_path / "like")])
+    assert like.exit_code == 0, like.output
+    assert (tmp_path / "like" / "labels.csv").read_text() == (run / "labels.csv").read_text()
+    (run / "run.json").write_text(json.dumps(content | {"status": "interrupted"}))
+    assert call(app, ["cluster", "--resume", "--no-report", "--out", str(run)]).exit_code == 0
+    plain = tmp_path / "plain"
+    assert call(app, ["cluster", x, *asked, "--out", str(plain)]).exit_code == 0
+    (plain / "run.json").write_text((plain / "run.json").read_text().replace('"finished"', '"interrupted"'))
+    other = call(app, ["cluster", "--resume", "--outliers", "--no-report", "--out", str(plain)])
+    assert other.exit_code == 1 and "other outliers or copies" in other.output
+    out = ["--outliers", "--out", str(tmp_path / "p.csv")]
+    (plain / "run.json").write_text((plain / "run.json").read_text().replace('"interrupted"', '"finished"'))
+    refused = call(app, ["predict", str(plain), x, *out])
+    assert refused.exit_code == 1 and "fit anew with outliers" in refused.output
+
+
+@pytest.mark.parametrize("damage", [{"outliers": "x"}, {"else": 1}, [], {"drop_duplicates": 1}])
+def test_what_was_asked_is_read_with_care(tmp_path, damage):
+    KMeans(2, random_state=0, run_dir=tmp_path / "r").fit(np.eye(6))
+    path = tmp_path / "r" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"screening": damage}))
+    with pytest.raises(RunError, match="screening"):
+        load(tmp_path / "r")

@@ -94,8 +94,8 @@ def decoded(sprites, index):
 def test_page_has_every_section_of_a_dbc_run(dbc_run):
     text = write_report(dbc_run).read_text(encoding="utf-8")
     found = re.findall(r'<section id="(\w+)"', text)
-    assert found[:5] == ["sizes", "map", "gallery", "training", "reconstructions"]
-    assert found[5:7] == ["inside", "confusion"] and found[-1] == "reproduce"
+    assert found[:6] == ["sizes", "map", "gallery", "merge_tree", "training", "reconstructions"]
+    assert found[6:8] == ["inside", "confusion"] and found[-1] == "reproduce"
     assert "48 images in 3 groups" in text and "score histogram" in text and "NMI max" in text
     assert RunFolder(dbc_run).read()["images"]["fingerprint"] in text
 
@@ -122,10 +122,10 @@ def test_k_means_on_arrays_lacks_what_it_does_not_have(tmp_path):
     (run / "pictures.safetensors").unlink()
     without = write_report(run).read_text(encoding="utf-8")
     assert "the images could not be opened again" in without
-    assert re.findall(r'<section id="(\w+)"', without) == ["sizes", "gallery", "reproduce"]
+    assert re.findall(r'<section id="(\w+)"', without) == ["sizes", "gallery", "merge_tree", "reproduce"]
     page = write_report(run, asterism.open_images(images), path=tmp_path / "with.html").read_text(encoding="utf-8")
     assert "could not be opened" not in page
-    assert re.findall(r'<section id="(\w+)"', page) == ["sizes", "map", "gallery", "reproduce"]
+    assert re.findall(r'<section id="(\w+)"', page) == ["sizes", "map", "gallery", "merge_tree", "reproduce"]
 
 
 def test_other_images_are_told(tmp_path):

@@ -1,15 +1,19 @@
 """The page's merge tree and stage maps."""
 
-from types import SimpleNamespace
+import json
+import re
 
 import numpy as np
 import pytest
+from markupsafe import escape
+from typer.testing import CliRunner
 
-from asterism import JULE
+from asterism import JULE, load
+from asterism.cli.app import app
 from asterism.clustering.linkage import cut
 from asterism.methods.jule_settings import TripletTraining
 from asterism.report import write_report
-from asterism.report.material import Material, gather
+from asterism.report.material import gather
 from asterism.report.merge_tree import branches, dots, leaf_of_sample, merge_tree
 
 # Two initial pairs (rows of height 0), then three merges of the five clusters {0, 1}, {2, 3}, {4}, {5}.
@@ -66,10 +70,40 @@ def test_the_section_of_a_run(jule_run):
     assert '<section id="merge_tree"' in page and "Final stage: 3 groups" in page
 
 
-def test_methods_without_a_tree_have_no_section():
-    made = {"names": ["a"] * 4, "clusters": np.array([0, 0, 1, 1]), "confidence": np.ones(4, np.float32)}
-    estimator = SimpleNamespace(cluster_centers_=np.zeros((2, 2)))
-    assert merge_tree(Material(content={}, estimator=estimator, **made)) is None
-    estimator.linkage_matrix_ = np.array([[0, 1, 1, 2], [2, 3, 2, 2], [4, 5, 3, 4]], dtype=float)
-    section = merge_tree(Material(content={}, estimator=estimator, **made))
-    assert len(section.values["branches"]) == 6 and section.values["stages"] == []
+@pytest.fixture(scope="module")
+def levels_run(tmp_path_factory):
+    """A run of k-means without -k on eight groups of vectors."""
+    folder = tmp_path_factory.mktemp("levels")
+    rng = np.random.default_rng(0)
+    np.save(folder / "x.npy", np.repeat(rng.normal(0, 9, (8, 6)), 20, 0) + rng.normal(0, 1, (160, 6)))
+    done = CliRunner().invoke(
+        app, ["cluster", str(folder / "x.npy"), "--method", "kmeans", "--out", str(folder / "run"), "--no-report"]
+    )
+    assert done.exit_code == 0, done.output
+    return folder / "run", done
+
+
+def test_methods_without_a_tree_of_their_own_have_one_over_their_groups(levels_run):
+    run, done = levels_run
+    model = load(run)
+    images, history = model.tree()
+    assert len(images) == 160 and (history[:, 2] == 0).sum() == 160 - model.n_clusters
+    section = merge_tree(gather(run))
+    assert len(section.values["branches"]) == 2 * (model.n_clusters - 1) and not section.values["is_own"]
+    assert section.values["cut"] is None and section.values["stages"] == []
+
+
+def test_without_a_number_levels_and_range_are_said_and_kept(levels_run):
+    run, done = levels_run
+    number = json.loads((run / "run.json").read_text())["number"]
+    assert number["low"] <= number["k"] <= number["high"] and "levels  coarse" in done.output
+    page = write_report(run).read_text()
+    assert escape(number["says"]) in page and "<th>Level</th>" in page
+    listed = CliRunner().invoke(app, ["cut", str(run)]).output
+    for level in number["levels"]:
+        assert re.search(rf"{level['name']} +{level['n_clusters']} ", listed)
+    content = json.loads((run / "run.json").read_text())
+    for damage in ({"k": 3}, {**number, "levels": [{"name": "x"}]}, {**number, "says": 5}, {**number, "low": -1}):
+        (run / "run.json").write_text(json.dumps(content | {"number": damage}))
+        assert CliRunner().invoke(app, ["cut", str(run)]).exit_code == 1
+    (run / "run.json").write_text(json.dumps(content))

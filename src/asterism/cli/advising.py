@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from torch.nn.functional import normalize
 
-from asterism.cli.choosing import VECTORS, choose
+from asterism.cli.choosing import VECTORS, Choice, choose, first_choice
 from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
+from asterism.clustering.levels import levels_of_curve
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import Diffusion
@@ -23,10 +24,16 @@ BAR = 24  # letters of the longest bar
 
 
 def advise(
-    images: str, k_max: int | None, seed: int, layout: str | None, device: str, features: str | None = None
+    images: str,
+    k_max: int | None,
+    seed: int,
+    layout: str | None,
+    device: str,
+    features: str | None = None,
+    chosen: Choice | None = None,
 ) -> tuple[Advice, str]:
-    """The advice, and what it was computed on."""
-    chosen = VECTORS if features is not None else choose(images, layout=layout)
+    """The advice, and what it was computed on; ``chosen`` is what `choose` says of the images, if it was asked."""
+    chosen = chosen or (VECTORS if features is not None else choose(images, layout=layout))
     with decoding_bar() as progress:
         opening = Diffusion._opening if chosen.method == "diffusion" else {}
         opening = opening if features is None else FOR_THE_EYE
@@ -39,15 +46,23 @@ def advise(
     return found, f"features of {name}" if name != "pixels" else name
 
 
-def numbered(request: Request) -> Request:
-    """The request with a number of groups where none was given, and in ``chosen`` the line that says so."""
+def numbered(request: Request) -> tuple[Request, Choice | None]:
+    """The request with a number of groups where none was given, and what `choose` said of its images.
+
+    In ``chosen`` stands the line that says so, in ``number`` what a run remembers of it.
+    """
     known = request.n_clusters is not None or request.like is not None or request.resume
     if known or request.images is None:
-        return request
+        return request, None
+    first = first_choice(request)
     found, _ = advise(
-        request.images, None, request.seed or 0, request.layout, request.device or "auto", request.features
+        request.images, None, request.seed or 0, request.layout, request.device or "auto", request.features, first
     )
-    return replace(request, n_clusters=found.k, chosen=f"no -k: {found.sentence} Another number with -k")
+    levels = levels_of_curve(np.array(found.ks), found.stability, found.k)
+    number = {"k": found.k, "low": found.low, "high": found.high, "says": found.sentence}
+    number["levels"] = [asdict(level) for level in levels]
+    line = f"no -k: {found.sentence} Another number with -k"
+    return replace(request, n_clusters=found.k, chosen=line, number=number), first
 
 
 def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:

@@ -10,26 +10,31 @@ from asterism.machine import launch
 from asterism.methods import choosing
 from asterism.methods.choosing import VECTORS, Choice, choose
 
-__all__ = ["AUTO", "VECTORS", "Choice", "choose", "settled"]
+__all__ = ["AUTO", "VECTORS", "Choice", "choose", "first_choice", "settled"]
 
 AUTO = "auto"
 
 
-def settled(request: Request) -> Request:
+def first_choice(request: Request) -> Choice:
+    """What suits the images of a request; says that weights are fetched, if they are."""
+    if request.features is not None or request.images is None:
+        return VECTORS
+    say = None if request.quiet or launch().rank else note
+    return choose(request.images, request.color, request.layout, request.n_clusters, say=say)
+
+
+def settled(request: Request, first: Choice | None = None) -> Request:
     """The request with a method instead of ``auto``, and in ``chosen`` the line that says so.
 
     Where a run is resumed or copied, its own method stands. ``--set`` without ``--method`` sets parameters of DBC.
+    ``first`` is what `first_choice` said before the number of groups was known.
     """
     asked = request.method in (None, AUTO)
     if not asked or request.images is None or request.like is not None or (request.resume and request.out is not None):
         return replace(request, method=None) if request.method == AUTO else request
     if request.method is None and request.settings:
         return request
-    say = None if request.quiet or launch().rank else note
-    if request.features is not None:
-        chosen = VECTORS
-    else:
-        chosen = choose(request.images, request.color, request.layout, request.n_clusters, say=say)
+    chosen = first_choice(request) if first is None else first.for_groups(request.n_clusters or 1)
     lines, precision = [request.chosen, chosen.line], request.precision
     if precision is None and not request.settings and (precision := choosing.suitable_precision(chosen)):
         lines[1] = replace(chosen, seconds=(chosen.seconds or 0) / 2).line

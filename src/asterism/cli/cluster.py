@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Plan:
     origin: dict[str, Any]
     labels: str | None
     command: str
+    number: dict[str, Any] | None = None  # how the number of groups was found, where none was given
+    screening: dict[str, Any] = field(default_factory=dict)  # what `ImageClusterer.fit` is told of outliers and copies
 
 
 def default_method() -> str:
@@ -69,7 +71,7 @@ def cluster_images(request: Request) -> None:
         raise typer.BadParameter(
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
-    request = _with_switches(settled(numbered(request)))
+    request = settled(*numbered(request))
     folder = RunFolder(request.out or _default_folder(request))
     check_writable(folder.path)
     content = folder.look()
@@ -104,7 +106,7 @@ def cluster_images(request: Request) -> None:
             folder = claim(_stem(request))
             plan.estimator.set_params(run_dir=str(folder.path))
         plan.estimator._overwrite = request.overwrite
-        plan.estimator.fit(images)
+        plan.estimator.fit(images, **plan.screening)
     is_main = is_main_process()
     _go_on_alone()  # the others too: a process that ends within its group may be aborted by the group's threads
     if is_main:
@@ -115,10 +117,10 @@ def cluster_images(request: Request) -> None:
             raise Interrupted(f"{str(interrupt) or 'interrupted'}; {how}") from None
 
 
-def _with_switches(request: Request) -> Request:
-    """The request with ``--outliers`` and ``--drop-duplicates`` as settings."""
-    asked = {f"outliers={ALPHA}": request.outliers, "drop_duplicates=true": request.drop_duplicates}
-    return replace(request, settings=[*[name for name, on in asked.items() if on], *request.settings])
+def _screening(request: Request, known: dict[str, Any]) -> dict[str, Any]:
+    """What the fit is told of outliers and copies: as typed, else as a run that is resumed or copied was told."""
+    typed = {"outliers": ALPHA if request.outliers else None, "drop_duplicates": request.drop_duplicates or None}
+    return known.get("screening", {}) | {name: value for name, value in typed.items() if value is not None}
 
 
 def is_main_process() -> bool:
@@ -154,6 +156,8 @@ def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
     if launch().world_size == 1:  # the process group of torchrun is made once, by fit
         Runtime(plan.estimator.device, plan.estimator.precision)
     plan.estimator._notes = {"command": plan.command, "labels": plan.labels}
+    if plan.number is not None:
+        plan.estimator._notes["number"] = plan.number
     return images, labels
 
 
@@ -178,7 +182,8 @@ def _fresh(request: Request) -> Plan:
     labels = (
         request.labels if request.labels in (None, "folders") else os.path.abspath(os.path.expanduser(request.labels))
     )
-    return Plan(estimator, method, seed, _origin(request, {}), labels, request.command)
+    screening = _screening(request, {} if request.like is None else content)
+    return Plan(estimator, method, seed, _origin(request, {}), labels, request.command, request.number, screening)
 
 
 def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Plan:
@@ -212,6 +217,8 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
         _origin(request, content["images"]["origin"]),
         request.labels or content.get("labels"),
         content.get("command", request.command),
+        content.get("number"),
+        _screening(request, content),
     )
 
 

@@ -37,7 +37,7 @@ def cut(
     All levels nest: a group is a union or a part of the run's groups. Without -k and --level the levels are listed at
     which groups are most stable. The run stays as it is.
     """
-    from asterism.cli.cutting import cut_run, is_cut, levels_of, nested_folders, shown_levels, summary, write_cut
+    from asterism.cli.cutting import cut_run, is_cut, levels_of, shown_levels, summary, within, write_cut
     from asterism.cli.export import check_export
     from asterism.cli.outputs import check_writable
     from asterism.cli.summary import export_run
@@ -50,7 +50,6 @@ def cut(
     if n_clusters is None and level is None and (out or export):
         raise typer.BadParameter("how many groups? Give -k or --level", param_hint="--out, --export")
     fitted = open_run(run, images=images)
-    run_groups = fitted.clusterer.labels_
     if out is not None:
         check_writable(out := expanded(out), is_cut, overwrite)
     if export is not None:
@@ -64,7 +63,7 @@ def cut(
     if out is not None:
         write_cut(out, fitted, groups)
     if export is not None:
-        folders = nested_folders(groups, run_groups)
+        folders = within(groups, fitted.clusterer.labels_)
         missing = export_run(fitted, export, copy=copy, groups=groups, folders=folders)
         if missing:
             note(f"{counted(missing, 'image')} no longer there and not exported")

@@ -49,17 +49,19 @@ def predict(
 ) -> None:
     """Put new images into the groups of a run."""
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images, refusing
+    from asterism.cli.runs import open_new_images
+    from asterism.clustering.outliers import ALPHA
     from asterism.report.fitted import open_run
     from asterism.runs import is_labels, write_labels
 
     fitted = open_run(run, device)
     clusterer = fitted.clusterer
     check_writable(out, is_labels, overwrite)
-    refuses = refusing(clusterer, outliers)
+    alpha = clusterer.significance or (ALPHA if outliers else None)
+    clusterer.check_refusing(alpha)
     source = open_new_images(fitted, images, layout, strict, features)
-    labels, confidence = clusterer.predict_with_confidence(source, **refuses)
-    more = bool(refuses)
+    labels, confidence = clusterer.predict_with_confidence(source, outliers=alpha)
+    more = alpha is not None
     write_labels(out, source.names, labels, confidence, more=more)
     refused = f", {counted(int((labels < 0).sum()), 'image')} in none" if more else ""
     groups = counted(len(set(labels[labels >= 0].tolist())), "group")
@@ -146,10 +148,22 @@ def export(
     run: Run,
     folder: Annotated[Path, Arg(metavar="DIR", help="Where the folders cluster-000, cluster-001 ... are made.")],
     copy: Annotated[bool, Opt("--copy/--link", help="Copies, or symbolic links.")] = False,
+    cut: Annotated[
+        int | None, Opt("--cut", metavar="K", help="Merge or divide the groups into K first: folders within folders.")
+    ] = None,
+    levels: Annotated[bool, Opt("--levels", help="Folders within folders for coarse, own and fine groups.")] = False,
     images: Images = None,
     overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
 ) -> None:
     """Put the images of each group into a folder."""
+    if cut is not None and levels:
+        raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
+    if cut is not None or levels:
+        from asterism.cli.cutting import export_cut
+
+        n_images, missing = export_cut(run, folder, cut, copy, images, overwrite)
+        _say_exported(n_images, missing, folder)
+        return
     from asterism.cli.export import check_export, export_groups, files_of
     from asterism.cli.recorded import read_recorded
 
@@ -170,6 +184,10 @@ def export(
         fitted = open_run(run, images=images, bar=True)
         check_export(folder, fitted.origin.get("source"), overwrite)
         n_images, missing = len(fitted.clusterer.labels_), export_run(fitted, folder, copy=copy)
+    _say_exported(n_images, missing, folder)
+
+
+def _say_exported(n_images: int, missing: int, folder: Path) -> None:
     if missing:
         note(f"{counted(missing, 'image')} no longer there and not exported")
     say(f"{counted(n_images - missing, 'image')}: {folder}")

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from asterism.cli.export import NONE, check_export
+from asterism.cli.summary import export_run
 from asterism.cli.text import aligned, counted
 from asterism.clustering.levels import Level, stable_levels
 from asterism.clustering.stability import stability_words
+from asterism.errors import InputError
 from asterism.files import csv_safe, write_csv
-from asterism.report.fitted import FittedRun
+from asterism.report.fitted import FittedRun, open_run
 from asterism.runs.folder import has_header
 
 HEADER = ("path", "group", "run_group", "confidence")
@@ -19,8 +22,12 @@ LISTED = 20  # sizes; of more groups smallest and largest are told
 
 def levels_of(run: FittedRun) -> list[Level]:
     """Levels coarser, as fine and finer than the groups of a run, where they are most stable."""
-    model = run.clusterer
-    return stable_levels(_rows(run), len(np.unique(model.labels_)), np.random.RandomState(model.seed_ % 2**32))
+    model, number = run.clusterer, run.content.get("number")
+    if number is not None:  # found with the number of groups
+        return [Level(**level) for level in number["levels"]]
+    return stable_levels(
+        _rows(run), len(np.unique(model.labels_[model.labels_ >= 0])), np.random.RandomState(model.seed_ % 2**32)
+    )
 
 
 def cut_run(run: FittedRun, n_clusters: int) -> np.ndarray:
@@ -57,28 +64,72 @@ def is_cut(path: Path) -> bool:
     return has_header(path, HEADER)
 
 
-def nested_folders(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:
-    """Folder of each image: ``group-003/group-003-1``, the coarser group and its part; ``group-003`` where it has one.
+def nested_folders(levels: list[np.ndarray]) -> list[str]:
+    """Folder of each image: groups within groups.
 
     Parameters
     ----------
-    groups, run_groups : ndarray of shape (N,)
-        Of two levels that nest.
+    levels : list of ndarray of shape (N,)
+        Groups from coarse to fine, which nest; −1 for an image that is in none.
+
+    Returns
+    -------
+    list of str, of length N
+        ``group-002``, ``group-002/group-002-1`` for its first part, and so on;
+        ``none``.
     """
-    outer, inner = sorted((groups, run_groups), key=lambda one: len(np.unique(one)))
-    width = max(3, len(str(outer.max())))
-    name: dict[int, str] = {}
-    for group in np.unique(outer):
-        parts = np.unique(inner[outer == group])
-        folder = f"group-{group:0{width}d}"
-        for number, part in enumerate(parts, 1):
-            name[int(part)] = folder if len(parts) == 1 else f"{folder}/{folder}-{number}"
-    return [name[part] for part in inner.tolist()]
+    width = max(3, len(str(levels[0].max())))
+    whole = [NONE if group < 0 else f"group-{group:0{width}d}" for group in levels[0].tolist()]
+    for finer in levels[1:]:
+        parts: dict[str, list[int]] = {}
+        for folder, part in sorted({*zip(whole, finer.tolist(), strict=True)}):
+            parts.setdefault(folder, []).append(part)
+        for i, folder in enumerate(whole):
+            if len(parts[folder]) > 1:
+                number = parts[folder].index(int(finer[i])) + 1
+                whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{number}"
+    return whole
+
+
+def level_folders(run: FittedRun) -> tuple[np.ndarray, list[str]]:
+    """Groups of the finest level, and folders within folders for all levels that a run has, its own among them.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    numbers = {level.n_clusters for level in levels_of(run)}
+    if not numbers:
+        raise InputError("these images are too few to tell levels apart; give a number of groups with --cut")
+    own = run.clusterer.labels_
+    numbers.add(len(np.unique(own[own >= 0])))
+    levels = [cut_run(run, number) for number in sorted(numbers)]
+    return levels[-1], nested_folders(levels)
+
+
+def export_cut(
+    path: Path, target: Path, n_clusters: int | None, copy: bool, images: str | None, overwrite: bool
+) -> tuple[int, int]:
+    """Export a run's groups, merged or divided into so many, or all levels; how many images, and how many are gone."""
+    run = open_run(path, images=images)
+    check_export(target, run.origin.get("source"), overwrite)
+    if n_clusters is None:
+        groups, folders = level_folders(run)
+    else:
+        groups = cut_run(run, n_clusters)
+        folders = within(groups, run.clusterer.labels_)
+    return len(groups), export_run(run, target, copy=copy, groups=groups, folders=folders)
+
+
+def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:
+    """Folders of groups that are unions, or parts, of a run's."""
+    return nested_folders(sorted((run_groups, groups), key=lambda labels: len(np.unique(labels))))
 
 
 def summary(run: FittedRun, groups: np.ndarray) -> str:
     """How many groups there are now, and of what sizes."""
-    sizes = np.sort(np.unique(groups, return_counts=True)[1])[::-1]
-    before = len(np.unique(run.clusterer.labels_))
+    own = run.clusterer.labels_
+    sizes, before = np.sort(np.unique(groups[groups >= 0], return_counts=True)[1])[::-1], len(np.unique(own[own >= 0]))
     listed = " ".join(map(str, sizes)) if len(sizes) <= LISTED else f"{sizes[-1]} to {sizes[0]}"
     return f"{counted(len(groups), 'image')} in {counted(len(sizes), 'group')}, cut from {before}\nsizes   {listed}"

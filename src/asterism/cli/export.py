@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MANIFEST = "export.csv"
 HEADER = ("file", "cluster", "path")
 NONE = "none"  # the folder of images that belong nowhere
-_OURS = re.compile(r"(?:none|cluster-\d+|group-\d+(?:/group-\d+-\d+)?)/(?!\.{1,2}$)[^/\0]+")
+_OURS = re.compile(r"(?:none|cluster-\d+|group-\d+(?:/group-\d+(?:-\d+)+)*)/(?!\.{1,2}$)[^/\0]+")
 LONGEST_NAME = 200  # bytes; most file systems take 255
 
 
@@ -137,7 +137,7 @@ def _write(
     # First the list: an export that breaks off can then be removed, and made again.
     rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
     write_csv(target / MANIFEST, HEADER, rows)
-    for folder in sorted({*folders, *(one.partition("/")[0] for one in folders)}):
+    for folder in sorted({"/".join(one.split("/")[:n]) for one in folders for n in range(1, one.count("/") + 2)}):
         (target / folder).mkdir()  # never one that exists: it could be a link to elsewhere
     for one in planned:
         if one.origin is not None and copy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Request:
     report: bool = True
     quiet: bool = False
     command: str = "asterism cluster"
+    number: dict[str, Any] | None = None  # how the number of groups was found; see `asterism.cli.advising`
     chosen: str = ""  # what `asterism.cli.choosing` has to say
 
     @property

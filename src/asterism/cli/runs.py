@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from asterism.cli.text import list_skipped
-from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError
-from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
 from asterism.images.paths import is_list_file
 from asterism.report.fitted import FittedRun
@@ -55,22 +52,6 @@ def open_new_images(
         raise InputError(f"{images} holds {found}; {run.folder.path} was made from {needed}: give such")
     list_skipped(opened.skipped)
     return opened
-
-
-def refusing(clusterer: ImageClusterer, asked: bool) -> dict[str, Any]:
-    """What `predict_with_confidence` is told of images that belong nowhere.
-
-    Raises
-    ------
-    InputError
-        If that is asked of a method that cannot tell.
-    """
-    if not hasattr(clusterer, "outliers"):
-        if asked:
-            raise InputError(f"{type(clusterer).__name__} cannot tell what belongs nowhere; --method diffusion can")
-        return {}
-    alpha = clusterer.outliers if clusterer.outliers is not None else ALPHA if asked else None
-    return {} if alpha is None else {"outliers": alpha}
 
 
 def _described(channels: int, height: int, width: int) -> str:

@@ -122,6 +122,11 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
     stability = getattr(run.clusterer, "stability_", None)
     if stability is not None and np.isfinite(stability):
         say(f"stable  {stability_words(float(stability))}")
+    if (number := content.get("number")) is not None and number["levels"]:
+        levels = ", ".join(f"{level['name']} {level['n_clusters']}" for level in number["levels"])
+        say(
+            f"levels  {levels}: asterism cut {shlex.quote(str(run.folder.path))} --level {number['levels'][-1]['name']}"
+        )
     _say_of_copies(run)
     if labels is not None:
         values = scored(labels[0], found)
@@ -144,5 +149,6 @@ def _say_of_copies(run: FittedRun) -> None:
     n = int((copies != np.arange(len(copies))).sum())
     if n:
         are = "is a copy of another" if n == 1 else "are copies of others"
-        left = "" if run.content["params"].get("drop_duplicates") else "; counted once with --drop-duplicates"
+        dropped = {**run.content["params"], **run.content.get("screening", {})}.get("drop_duplicates")
+        left = "" if dropped else "; counted once with --drop-duplicates"
         say(f"copies  {counted(n, 'image')} {are}: duplicate_of in {run.folder.labels_path}{left}")

@@ -59,7 +59,23 @@ def stable_levels(rows: np.ndarray, n_clusters: int, random_state: np.random.Ran
     most = min(FARTHEST * n_clusters, len(drawn) // PER_CLUSTER)
     ks = np.array(sorted({k for k in (*GRID, n_clusters) if 2 <= k <= most}))
     stable = stability_curve(torch.from_numpy(np.ascontiguousarray(drawn, np.float32)), ks.tolist(), random_state)
-    ks, stable = ks[np.isfinite(stable)], stable[np.isfinite(stable)]
+    return levels_of_curve(ks, stable, n_clusters)
+
+
+def levels_of_curve(ks: np.ndarray, stable: np.ndarray, n_clusters: int) -> list[Level]:
+    """The levels around a number of groups, from the stability of several numbers.
+
+    Parameters
+    ----------
+    ks : int64 ndarray of shape (n,)
+        In increasing order.
+    stable : ndarray of shape (n,)
+        See `asterism.clustering.stability.stability_curve`; NaN, or 0, where it could not be told.
+    n_clusters : int
+        Levels have up to six times more.
+    """
+    known = (np.nan_to_num(stable) > 0) & (ks <= FARTHEST * n_clusters)
+    ks, stable = ks[known], stable[known]
     coarse, fine = n_clusters > NEAR * ks, NEAR * n_clusters < ks
     found = []
     for name, there in zip(NAMES, (coarse, ~coarse & ~fine, fine), strict=True):

@@ -65,17 +65,22 @@ def nested_groups(
         raise InputError(f"n_clusters={n_clusters} groups cannot be made of {n} images; choose 1 to {n}")
     if n_clusters == n_found:
         return labels.astype(np.int64)
-    own = history if history is not None and inside.all() and _is_level_of(history, labels) else None
     found = labels[inside]
-    if own is not None or n_clusters < n_found:
-        tree = own if own is not None else group_tree(found, centers)
-        most = n - int((tree[:, 2] == 0).sum())
-        found = cut(tree, min(n_clusters, most))
+    tree = tree_of(found, centers, history)
+    found = cut(tree, min(n_clusters, n - int((tree[:, 2] == 0).sum())))
     if len(np.unique(found)) < n_clusters:
         found = _divided(np.asarray(rows())[inside], found, n_clusters, seed)
     made = np.full(len(labels), -1, np.int64)
     made[inside] = _ordered(found, labels[inside])
     return made
+
+
+def tree_of(labels: np.ndarray, centers: np.ndarray, history: np.ndarray | None = None) -> np.ndarray:
+    """The tree that groups are cut along: the history of the method that found them, if they are a level of it.
+
+    Parameters are those of `nested_groups` and `group_tree`, which gives the tree where there is no such history.
+    """
+    return history if history is not None and _is_level_of(history, labels) else group_tree(labels, centers)
 
 
 def group_tree(labels: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -1,21 +1,24 @@
-"""Samples that belong nowhere: those much farther from their nearest samples than most samples are from theirs.
+"""Samples that belong nowhere: those much farther from their nearest samples than other samples are from theirs.
 
-The distances of most samples to their nearest ones are near a normal distribution; its middle half tells median and
-deviation, which outliers among the samples hardly change. A sample's p-value is the share of that normal distribution
-beyond its own distance.
+A sample's p-value is how likely one that belongs would be to lie as far away. Of new samples the distances of samples
+that are known to belong tell (conformal prediction; Laxhammar and Falkman, *Conformal prediction for distribution-
+independent anomaly detection*, FUSION 2010): of samples that belong, a share α at most has a p-value below α. Among the
+samples themselves any such rule would refuse just the share α, whatever they are. There the middle of the distances
+tells, which strange samples hardly change: the far half of a normal distribution with their median and upper quartile.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from asterism.clustering.graph import neighbors
 
 NEIGHBORS = 5  # samples whose mean distance counts
-NORMAL_MIDDLE = 1.349  # width of the middle half of a normal distribution, in deviations
+NORMAL_QUARTILE = 0.6745  # of a normal distribution, in deviations
 ALPHA = 0.01  # p-value below which a sample belongs nowhere, unless another is asked for
+NO_EXAMPLE = 1e-4  # p-value below which a sample is no example of what belongs, whether or not outliers are asked for
 
 
 def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray | None = None) -> np.ndarray:
@@ -34,8 +37,8 @@ def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray
 
 def typical(distances: np.ndarray) -> np.ndarray:
     """Median and deviation (2,) of the distances (N,) of most samples; a deviation of 0 where all are equal."""
-    low, median, high = np.quantile(distances, (0.25, 0.5, 0.75))
-    deviation = (high - low) / NORMAL_MIDDLE
+    median, high = np.quantile(distances, (0.5, 0.75))
+    deviation = (high - median) / NORMAL_QUARTILE
     return np.array([median, deviation if deviation > 0 else distances.std()])
 
 
@@ -44,3 +47,31 @@ def p_values(distances: np.ndarray, median: float, deviation: float) -> np.ndarr
     if deviation <= 0:
         return np.ones(len(distances))
     return ndtr((median - distances) / deviation)
+
+
+def conformal_p_values(distances: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Share of known distances that are as large, the new one among them.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (N,)
+        Of new samples.
+    known : ndarray of shape (R,)
+        Of samples that belong, each without itself. Those of a few strange ones among them do not count
+        (`NO_EXAMPLE`).
+
+    Returns
+    -------
+    ndarray of shape (N,)
+        (1 + number of known distances at least as large) / (R + 1). Beyond the largest one it falls further, as the
+        tail of a normal distribution with their median and upper quartile does: so a few known samples can refuse, too.
+    """
+    known = np.sort(known)
+    known = known[p_values(known, *typical(known).tolist()) >= NO_EXAMPLE]
+    found = (1 + len(known) - np.searchsorted(known, distances)) / (len(known) + 1)
+    median, deviation = typical(known)
+    beyond = distances > known[-1]
+    if deviation > 0 and beyond.any():
+        tail = log_ndtr((median - distances[beyond]) / deviation) - log_ndtr((median - known[-1]) / deviation)
+        found[beyond] *= np.exp(tail)
+    return found

@@ -5,6 +5,8 @@ Equations (1)–(3) of the DBC paper (Li et al. 2017) and of DEC (Xie, Girshick 
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 FAR = 1e3  # times the centers' variance: beyond this squared offset float32 would lose three digits of a distance
@@ -43,6 +45,30 @@ def _far_mean(centers: torch.Tensor) -> torch.Tensor:
     mean = centers.mean(0)
     far = mean.square().sum() > FAR * (centers - mean).square().sum(1).mean()
     return torch.where(far, mean, torch.zeros_like(mean))
+
+
+def temperature_for(squared: torch.Tensor, mean_confidence: float) -> float:
+    """T for which softmax(−d²/T) is as sure as wanted on average: the mean over rows of its largest entry.
+
+    Parameters
+    ----------
+    squared : torch.Tensor of shape (N, k)
+        d², squared distances to the centers.
+    mean_confidence : float
+        Wanted, in (1/k, 1); what cannot be reached is come near to.
+
+    Returns
+    -------
+    float
+        Between a thousandth and a thousand times the mean of d².
+    """
+    above = (squared - squared.amin(1, keepdim=True)).double()
+    low, high = (math.log(max(float(squared.mean()), 1e-12)) + one * math.log(1e3) for one in (-1, 1))
+    for _ in range(40):  # halvings of the logarithm; the mean falls as T grows
+        middle = (low + high) / 2
+        mean = float((1 / torch.exp(-above / math.exp(middle)).sum(1)).mean())
+        low, high = (middle, high) if mean > mean_confidence else (low, middle)
+    return math.exp((low + high) / 2)
 
 
 def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "boosted") -> torch.Tensor:

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from asterism.clustering.diffusion import DiffusionMaps, placed
 from asterism.clustering.kmeans import kmeans
+from asterism.metrics import accuracy
 
 DIVISIONS = 2  # times that samples are halved
 MOST = 4000  # samples that are halved; of more so many are drawn
@@ -32,9 +33,19 @@ def stability_words(stability: float) -> str:
     return f"{figure} find the same groups, nearly" if stability < 0.95 else f"{figure} find the same groups"
 
 
-def stability(rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState) -> float:
-    """`stability_curve` for one number of groups."""
-    return float(stability_curve(rows, [n_clusters], random_state)[0])
+def stability(rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState) -> tuple[float, float]:
+    """How far the groups that two halves of the rows find agree, for one number of groups.
+
+    Returns
+    -------
+    index : float
+        Of `stability_curve`: the adjusted Rand index.
+    share : float
+        Of rows that both halves put into the same group, where each group of the one is matched with one of the other
+        (Hungarian method).
+    """
+    found = _agreements(rows, [n_clusters], random_state)
+    return float(found[0, 0]), float(found[0, 1])
 
 
 def stability_curve(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState) -> np.ndarray:
@@ -53,17 +64,22 @@ def stability_curve(rows: torch.Tensor, ks: Sequence[int], random_state: np.rand
         The adjusted Rand index of what the two halves say of all rows, mean over `DIVISIONS`; NaN where k is 1 or a
         half has fewer than 2·k rows.
     """
+    return _agreements(rows, ks, random_state)[:, 0]
+
+
+def _agreements(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState) -> np.ndarray:
+    """Adjusted Rand index and share of equal groups for each k, (len(ks), 2)."""
     rows = rows[torch.from_numpy(random_state.permutation(len(rows))[:MOST])]
     half = len(rows) // 2
     possible = [k for k in ks if 2 <= k <= half // 2]
-    found = np.full(len(ks), np.nan)
+    found = np.full((len(ks), 2), np.nan)
     if not possible:
         return found
-    agreements = np.zeros((DIVISIONS, len(possible)))
+    agreements = np.zeros((DIVISIONS, len(possible), 2))
     for division in agreements:
         order = torch.from_numpy(random_state.permutation(len(rows)))
         first, second = (_groups_by(rows[part], rows, possible, random_state) for part in (order[:half], order[half:]))
-        division[:] = [adjusted_rand_score(*pair) for pair in zip(first, second, strict=True)]
+        division[:] = [(adjusted_rand_score(*pair), accuracy(*pair)) for pair in zip(first, second, strict=True)]
     found[[k in possible for k in ks]] = agreements.mean(0)
     return found
 

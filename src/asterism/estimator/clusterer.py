@@ -13,11 +13,12 @@ import torch
 from sklearn.base import ClusterMixin
 from torch import nn
 
-from asterism.clustering.nested import nested_groups
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
 from asterism.estimator.keeping import keep_pictures
+from asterism.estimator.regrouping import Regroups
+from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened
 from asterism.images import ImageSource
 from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run
@@ -63,7 +64,7 @@ def count_distinct(images: ImageSource, most: int) -> int:
     return len(seen)
 
 
-class ImageClusterer(ClusterMixin, ImageEstimator):
+class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
     """Base of the clustering methods: `ImageEstimator` with labels.
 
     A subclass defines ``_fit``, which returns `Fitted`.
@@ -71,6 +72,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
     Attributes
     ----------
     labels_ : ndarray of shape (N,), int64
+        −1 for an image that belongs nowhere, where ``fit`` was asked for such.
     confidence_ : ndarray of shape (N,), float32
         How certain each label is, in [0, 1].
     cluster_centers_ : ndarray of shape (k, D), float32
@@ -82,6 +84,17 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         (C, H, W) of the images.
     n_features_in_ : int
         C·H·W.
+    duplicate_of_ : ndarray of shape (N,), int64
+        The image that each is a copy of, its own number for one that is none. Only where copies were looked for: in up
+        to 20 000 pictures of at least 64 pixels a side, or if they are dropped.
+    fitted_images_ : ndarray of shape (F,), int64
+        Where some images were left out of the fit: those that were not. What else the method keeps of single images
+        (``embedding_``, ``linkage_matrix_``) is of these.
+    significance_ : ndarray of shape ()
+        ``outliers`` of the fit.
+    reference_, reference_distances_ : ndarrays of shape (R, D) and (R,)
+        Features of some of the images, and how far each lies from its nearest five others: what tells that a new image
+        belongs nowhere.
     on_round : callable, optional
         Not a parameter; set it before ``fit`` to watch the learning: it is called in each round that has labels, with
         those labels (N,), and the numbers that it returns are written into ``history_``, which nothing reads back. So
@@ -91,21 +104,91 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
     n_clusters: int
     on_round: Callable[[np.ndarray], dict[str, float]] | None = None
     _attributes: tuple[str, ...] = ()  # names of what `Fitted.attributes` brought
+    _screening = Screening()
+    _screen: Screen  # of the fit that goes on
+    _screens_features: bool = False  # whether `_fit` takes features first, and leaves out itself what does not count
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        layout: str | None = None,
+        outliers: float | None = None,
+        drop_duplicates: bool | None = None,
+    ) -> ImageClusterer:
+        """Fit to images.
+
+        Parameters
+        ----------
+        X, y, layout
+            See `ImageEstimator.fit`.
+        outliers : float, optional
+            Images that belong nowhere get the label −1: those whose features are so far from their nearest five images'
+            that of images that belong so large a share, .01 say, would be. Methods on features that are given, or of a
+            pre-trained network, find their groups without them; methods that learn their features learn with them.
+        drop_duplicates : bool, optional
+            Copies of a picture (resized, stored anew, brighter, cut by up to 5 %) count once, and get the group of the
+            one that is kept: `asterism.images.duplicates.duplicates`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Also where fewer images than ``n_clusters`` are left.
+        RunError, StorageError
+        """
+        outliers = getattr(self, "outliers", None) if outliers is None else outliers
+        drop_duplicates = getattr(self, "drop_duplicates", False) if drop_duplicates is None else drop_duplicates
+        self._screening = Screening.checked(outliers, drop_duplicates)
+        super().fit(X, y, layout=layout)
+        return self
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         raise NotImplementedError
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
         run.observer = self.on_round
-        fitted = self._fit(images, run)
+        screen = self._screen = Screen(self._screening, images, self.n_clusters, run)
+        if self._screens_features:
+            fitted = self._fit(images, run)
+            fitted_images = screen.counted
+        else:
+            early = self._early_rows(screen.images(images), run) if self._screening.outliers is not None else None
+            if early is not None:
+                screen.judge(early)
+            fitted_images = screen.counted
+            fitted = self._fit(screen.images(images), run)
         self.encoder_ = fitted.encoder
-        self.labels_ = np.asarray(fitted.labels, dtype=np.int64)
-        self.confidence_ = np.asarray(fitted.confidence, dtype=np.float32)
+        if self._screening.outliers is not None and not self._screens_features:
+            rows = self._features_and_rows(
+                images if len(fitted_images) == len(images) else images.subset(fitted_images)
+            )[1]
+            inside = np.ones(len(rows), bool) if early is not None else screen.judge(rows)
+            screen.keep(rows if inside.all() else rows[torch.from_numpy(inside)])
+        labels, confidence = np.asarray(fitted.labels), np.asarray(fitted.confidence)
+        if len(fitted_images) < len(images) or len(screen.counted) < len(images):
+            labels, confidence = screen.whole(labels, confidence, fitted_images)
+        self.labels_ = np.asarray(labels, dtype=np.int64)
+        self.confidence_ = np.asarray(confidence, dtype=np.float32)
         self.cluster_centers_ = np.asarray(fitted.centers, dtype=np.float32)
         self.examples_ = fitted.examples
-        self._set_attributes(fitted.attributes)
+        self._set_attributes(fitted.attributes | screen.attributes(fitted_images))
+        del self._screen
         if run.runtime.is_main:
             self._tell_of_empty(images)
+
+    def _early_rows(self, images: ImageSource, run: Run) -> torch.Tensor | None:
+        """Features (N, D) that are known before anything is learnt, by which outliers can be left out of the fit."""
+        return None
+
+    def _features_and_rows(self, images: ImageSource) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, D) of images, and rows (B, D') whose distances tell what belongs nowhere."""
+        features = self._features(images)
+        return features, features
 
     def _number_wanted(self) -> int | None:
         """How many groups were asked for; None where their number is an outcome."""
@@ -147,7 +230,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         confidence, labels = self._scores(features).max(1)
         return labels, confidence
 
-    def predict(self, X: Any, *, layout: str | None = None) -> np.ndarray:
+    def predict(self, X: Any, *, layout: str | None = None, outliers: float | None = None) -> np.ndarray:
         """Cluster of each image.
 
         Parameters
@@ -157,26 +240,77 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             converted where dtype and range tell how, with a warning, else refused.
         layout : optional
             See `fit`.
+        outliers : optional
+            See `predict_with_confidence`.
 
         Returns
         -------
         ndarray of shape (N,), int64
         """
-        return self.predict_with_confidence(X, layout=layout)[0]
+        return self.predict_with_confidence(X, layout=layout, outliers=outliers)[0]
 
-    def predict_with_confidence(self, X: Any, *, layout: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def predict_with_confidence(
+        self, X: Any, *, layout: str | None = None, outliers: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Cluster and confidence of each image.
+
+        Parameters
+        ----------
+        X, layout
+            See `predict`.
+        outliers : float, optional
+            Images that belong nowhere get the label −1, and the confidence 1 − p: so large a share, at most, of images
+            that belong is refused. By default as in the fit.
 
         Returns
         -------
         labels : ndarray of shape (N,), int64
         confidence : ndarray of shape (N,), float32
+
+        Raises
+        ------
+        InputError
+            Also where outliers are asked for, and the fit kept nothing that could tell them.
         """
         self._check_fitted()
+        alpha = self.significance if outliers is None else Screening.checked(outliers).outliers
+        self.check_refusing(alpha)
         images = self._open(X, False, layout)
-        best = [self._best(features) for _, features in self._feature_blocks(images)]  # never N×D, nor N×k
-        labels, confidence = (torch.cat(parts) for parts in zip(*best, strict=True))
-        return labels.numpy(), confidence.numpy()
+        best = [self._placed(part, alpha) for _, part in self._image_blocks(images)]  # never N×D, nor N×k
+        labels, confidence = (np.concatenate(parts) for parts in zip(*best, strict=True))
+        return labels, confidence
+
+    def check_refusing(self, outliers: float | None) -> None:
+        """See that new images can be refused.
+
+        Raises
+        ------
+        InputError
+            If they are to be, and the fit kept nothing that tells what belongs nowhere.
+        """
+        if outliers is not None and not hasattr(self, "reference_"):
+            raise InputError(
+                "this fit keeps nothing that could tell what belongs nowhere: fit anew with outliers, on the command "
+                "line: asterism cluster --outliers"
+            )
+
+    @property
+    def significance(self) -> float | None:
+        """The p-value below which an image belongs nowhere, as in the fit; None where none did."""
+        fitted = getattr(self, "significance_", getattr(self, "outliers", None))  # the parameter: of older runs
+        return None if fitted is None else float(fitted)
+
+    def _placed(self, images: ImageSource, alpha: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and confidence (B,) of images; with alpha, −1 and 1 − p for those that belong nowhere."""
+        if alpha is None:
+            found, certain = self._best(self._features(images))
+            return found.numpy(), certain.numpy()
+        features, rows = self._features_and_rows(images)
+        found, certain = self._best(features)
+        p = chance_to_belong(rows, self.reference_, getattr(self, "reference_distances_", None))
+        outside = p < alpha
+        confidence = np.where(outside, 1 - p, certain.numpy()).astype(np.float32)
+        return np.where(outside, -1, found.numpy()), confidence
 
     def predict_proba(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Soft score of each image for each cluster.
@@ -214,59 +348,6 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         self._check_fitted()
         return float(self._by_blocks(X, self._silhouettes, layout).mean(dtype=np.float64))
 
-    def cut(self, n_clusters: int, X: Any = None, *, layout: str | None = None) -> np.ndarray:
-        """Fewer or more groups of the images fitted, without a new fit: those found, merged or divided in themselves.
-
-        Parameters
-        ----------
-        n_clusters : int
-            How many.
-        X : optional
-            The images fitted, in their order; see `fit`. Needed only where there are to be more groups, by methods that
-            keep no features (`Diffusion`, `JULE` and the baselines on vectors do).
-        layout : optional
-            See `fit`.
-
-        Returns
-        -------
-        ndarray of shape (N,), int64
-            Groups that are unions or parts of those in ``labels_``, and so at every ``n_clusters``: all levels nest.
-
-        Raises
-        ------
-        NotFittedError
-        InputError
-            If so many groups cannot be had, or ``X`` is needed and missing, or of another number of images.
-
-        Notes
-        -----
-        Methods that merge are cut along their own merge history, ``linkage_matrix_``; see `asterism.clustering.nested`.
-        """
-        self._check_fitted()
-        return self._cut(n_clusters, lambda: self._rows(X, layout))
-
-    def _cut(self, n_clusters: int, rows: Callable[[], np.ndarray]) -> np.ndarray:
-        if (self.labels_ < 0).any():
-            raise InputError("images in no group cannot be cut into groups; cut a run that was made without outliers")
-        history = getattr(self, "linkage_matrix_", None)
-        return nested_groups(self.labels_, n_clusters, self.cluster_centers_, rows, history, self.seed_)
-
-    def _rows(self, X: Any = None, layout: str | None = None) -> np.ndarray:
-        """Features (N, D) of the images fitted: those that are kept, else of X."""
-        kept = self._kept_rows()
-        if kept is not None:
-            return kept
-        if X is None:
-            raise InputError(f"this {type(self).__name__} keeps no features: pass the images that it was fitted on")
-        rows, n = self.transform(X, layout=layout), len(self.labels_)
-        if len(rows) != n:
-            raise InputError(f"X holds {len(rows)} images, and {n} were fitted: pass those, in their order")
-        return rows
-
-    def _kept_rows(self) -> np.ndarray | None:
-        """Features (N, D) of the images fitted, where they are kept with the model."""
-        return getattr(self, "embedding_", None)
-
     def _silhouettes(self, features: torch.Tensor) -> torch.Tensor:
         """(B,) of features (B, D)."""
         distances = torch.cdist(features, torch.from_numpy(self.cluster_centers_))  # (B, k)
@@ -292,7 +373,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
     def _check_restored(self) -> None:
         super()._check_restored()
         labels, confidence, centers = self.labels_, self.confidence_, self.cluster_centers_
-        lowest = 0 if getattr(self, "outliers", None) is None else -1
+        lowest = 0 if self.significance is None else -1
         if labels.dtype != np.int64 or labels.ndim != 1 or labels.min(initial=0) < lowest:
             raise ValueError(f"its labels are not integers >= {lowest}, one an image")
         n_groups = max(self.n_clusters, len(centers))
@@ -300,13 +381,7 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
             raise ValueError("its labels and centres do not belong together")
         if confidence.dtype != np.float32 or confidence.shape != labels.shape:
             raise ValueError("its confidence is not one number an image")
-        copies = getattr(self, "duplicate_of_", np.arange(len(labels)))
-        if (
-            copies.dtype != np.int64
-            or copies.shape != labels.shape
-            or not ((copies >= 0) & (copies < len(copies))).all()
-        ):
-            raise ValueError("its copies are not one an image")
+        check_screened({name: getattr(self, f"{name}_") for name in self._attributes}, len(labels))
         if self._about.get("n", len(labels)) != len(labels):
             raise ValueError(f"it has {len(labels)} labels for {self._about['n']} images")
         with torch.no_grad():
@@ -315,10 +390,14 @@ class ImageClusterer(ClusterMixin, ImageEstimator):
         if scores.shape != (1, len(centers)) or not 0 <= int(best[0]) < n_groups:
             raise ValueError("it cannot tell the group of an image")
 
+    def _description(self, images: ImageSource) -> dict[str, Any]:
+        asked = self._screening.written()
+        return super()._description(images) | ({"screening": asked} if asked else {})
+
     def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
         if names is not None:
             copies = getattr(self, "duplicate_of_", None)
-            more = copies is not None or getattr(self, "outliers", None) is not None
+            more = copies is not None or self.significance is not None
             write_labels(folder.labels_path, names, self.labels_, self.confidence_, copies, more)
         super()._write_results(folder, names)
 

@@ -11,7 +11,7 @@ from torch import nn
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import COMPUTING, Fitted, ImageClusterer
-from asterism.features.extract import extract_store
+from asterism.features.extract import extract, extract_store
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
@@ -122,6 +122,9 @@ class KMeans(CentroidClusterer):
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         encoder = run.runtime.place(pixels_of(images, self.center, self.normalise))
         return self._cluster(encoder, images, run)
+
+    def _early_rows(self, images: ImageSource, run: Run) -> torch.Tensor:
+        return extract(run.runtime.place(pixels_of(images, self.center, self.normalise)), images, run.runtime)
 
     def score(self, X: Any, y: Any = None, *, layout: str | None = None) -> float:
         """Minus the sum of the squared distances to the nearest center, as scikit-learn's ``KMeans.score``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,19 @@ class Choice:
     reason : str
     seconds : float or None
         About how long the features, or the training, will take on the processor; None where that is seconds.
+    small : (int, int) or None
+        Number and side of images that are grey and small, for which the choice depends on the number of groups.
     """
 
     method: str
     settings: tuple[str, ...]
     reason: str
     seconds: float | None = None
+    small: tuple[int, int] | None = field(default=None, repr=False, compare=False)
+
+    def for_groups(self, n_clusters: int) -> Choice:
+        """The choice for the same images, now that the number of groups is known; nothing is looked at again."""
+        return self if self.small is None else _for_small(*self.small, n_clusters)
 
     @property
     def line(self) -> str:
@@ -113,16 +120,17 @@ def choose(
 def _for_small(n: int, side: int, n_clusters: int | None) -> Choice:
     """For n grey images of at most `SMALL_SIDE` pixels."""
     small = f"the images are grey and at most {SMALL_SIDE} pixels a side"
-    area = max(LEAST_AREA, (side / TRAINED_SIDE) ** 2)
-    trained = Choice("dbc", (), small, DBC_SECONDS * n * area)
+    looked, area = (n, side), max(LEAST_AREA, (side / TRAINED_SIDE) ** 2)
+    trained = Choice("dbc", (), small, DBC_SECONDS * n * area, looked)
     if n_clusters is not None and n <= JULE_MOST and n >= JULE_GROUP * n_clusters:
         slowly = n < SMALL_GROUP * n_clusters and n <= SLOW_MOST
         seconds = (SLOW_SECONDS if slowly else JULE_SECONDS) * n * area
-        trained = Choice("jule", (SLOWLY,) if slowly else (), f"{small}, {JULE_GROUP} a group or more", seconds)
+        trained = Choice("jule", (SLOWLY,) if slowly else (), f"{small}, {JULE_GROUP} a group or more", seconds, looked)
     if trained.seconds is None or trained.seconds <= PATIENCE:
         return trained
     why = f"{small}, and {trained.method}, which learns from them, would train {about(trained.seconds)}"
-    return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), f"{why} (better groups: --method {trained.method})")
+    reason = f"{why} (better groups: --method {trained.method})"
+    return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason, small=looked)
 
 
 def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:

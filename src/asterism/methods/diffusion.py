@@ -14,14 +14,12 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from asterism.clustering.diffusion import diffusion_embedding, placed
-from asterism.clustering.outliers import neighbor_distance, p_values, typical
+from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
-from asterism.errors import InputError
 from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
-from asterism.images.duplicates import duplicates
-from asterism.methods.pretrained import PretrainedClusterer, Representation, represent
+from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
 from asterism.networks import Backbone
 from asterism.parameters import Interval
@@ -29,10 +27,9 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 
 COMPONENTS = 256  # principal components in which neighbours are looked for
+CALIBRATED = 4000  # images by which confidences are brought to their mean
+USUAL = 0.3  # of the scale of confidences, where there are too few images for halves: what most sets have
 FAR = 100  # times the variance: a mean whose square is above that lies far from the features
-FEW_NUMBERS = 32  # vectors of fewer have their length count
-SMALLEST_PICTURE, MOST_PICTURES = 64, 20_000  # pixels a side from which, and number up to which, copies are looked for
-REFERENCE = 2**22  # numbers of the features that are kept to tell what belongs nowhere: 16 MiB
 
 
 class DiffusionMap(Representation):
@@ -81,12 +78,8 @@ class Diffusion(PretrainedClusterer):
         distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers.
     max_samples : int, default=20000
         Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.
-    outliers : float, optional
-        Images that belong nowhere get the label −1: those whose features are so far from their nearest five images'
-        that of images that belong so large a share, .01 say, would be. The others' groups are what they are without.
-    drop_duplicates : bool, default=False
-        Copies of a picture (resized, stored anew, brighter, cut by up to 5 %) count once, and get the group of the one
-        that is kept: `asterism.images.duplicates.duplicates`.
+    outliers, drop_duplicates : optional
+        What `fit` takes where it is told nothing else.
     device, precision, run_dir, random_state, verbose
         See `DBC`.
 
@@ -98,12 +91,9 @@ class Diffusion(PretrainedClusterer):
         How far groups found in one half of the images alone agree with those found in the other half alone: the
         adjusted Rand index of what the two say of all images (of 4 000 drawn ones), mean of two divisions. Around 0 for
         noise; below .3 the groups may not mean anything. NaN where a half has fewer than 2·k images.
-    duplicate_of_ : ndarray of shape (N,)
-        The image that each is a copy of, its own number for one that is none. Only where copies were looked for: in up
-        to 20 000 pictures of at least 64 pixels a side, or if they are dropped.
-    reference_, typical_distance_ : ndarrays of shape (R, M) and (2,)
-        Features of some of the images, and median and deviation of the distances to the nearest of them: what tells
-        that an image belongs nowhere.
+    agreement_ : ndarray of shape ()
+        Share of images that both halves put into the same group. The mean confidence is brought to it: an image's
+        confidence says how likely it is that other images of the same kinds would have put it into the same group.
 
     Notes
     -----
@@ -160,16 +150,13 @@ class Diffusion(PretrainedClusterer):
         return {name: value for name, value in super()._plain_params().items() if name not in off}
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> DiffusionMap:
-        self._found = self._copies(images, run)
-        counted = self._counted(len(features))
-        drawn = features if len(counted) == len(features) else features[counted]
+        drawn = features
         if len(drawn) > self.max_samples:
             order = torch.randperm(len(drawn), generator=run.generator("samples"))
             drawn = drawn[order[: self.max_samples].sort().values]
 
         def compute() -> dict[str, torch.Tensor]:
-            few = self.metric == "auto" and drawn.shape[1] < FEW_NUMBERS
-            angles = not few and self.metric != "euclidean"
+            angles = self._by_angles(drawn.shape[1])
             origin = origin_of(drawn)
             seen = normalize(drawn - origin) if angles else drawn - origin
             found = principal(seen, COMPONENTS, run)
@@ -181,75 +168,35 @@ class Diffusion(PretrainedClusterer):
             return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
 
         learnt = DiffusionMap(**run.cached("map", compute))
-        self._found |= self._distances(features, counted, learnt, run)
+
+        def measure() -> dict[str, torch.Tensor]:
+            index, share = stability(learnt.samples, self.n_clusters, run.random_state("halves"))
+            return {"stability": torch.tensor(index), "agreement": torch.tensor(share)}
+
+        found = run.cached("agreement", measure)
+        self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
         return learnt
 
-    def _copies(self, images: ImageSource, run: Run) -> dict[str, np.ndarray]:
-        """Which images are copies, where that is looked for."""
-        are_few = not images.is_table and min(images.shape[1:]) >= SMALLEST_PICTURE and len(images) <= MOST_PICTURES
-        if not (self.drop_duplicates or are_few):
-            return {}
-        copies = run.cached("copies", lambda: {"of": torch.from_numpy(duplicates(images))})["of"].numpy()
-        n_kept = len(np.unique(copies))
-        if self.drop_duplicates and n_kept < self.n_clusters:
-            raise InputError(
-                f"n_clusters={self.n_clusters} is more than the {n_kept} images that are no copies of others; choose "
-                f"at most {n_kept} clusters, or leave drop_duplicates out"
-            )
-        return {"duplicate_of": copies}
-
-    def _counted(self, n: int) -> torch.Tensor:
-        """The images that count in the fit, in order."""
-        copies = self._found["duplicate_of"] if self.drop_duplicates else np.arange(n)
-        return torch.from_numpy(np.flatnonzero(copies == np.arange(n)))
-
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
-        if not self.drop_duplicates:
-            return super()._grouped(codes, random_state)
-        counted = self._counted(len(codes))
-        found = super()._grouped(codes[counted], random_state)
-        places = torch.searchsorted(counted, torch.from_numpy(self._found["duplicate_of"]))
-        return found | {"labels": found["labels"][places]}
+        found = super()._grouped(codes, random_state)
+        if self.n_clusters == 1:
+            return found
+        share = float(self.agreement_)
+        if not np.isfinite(share):
+            return found | {"spread": USUAL * found["spread"]}
+        some = codes[:: -(-len(codes) // CALIBRATED)]
+        return found | {"spread": torch.tensor(temperature_for(torch.cdist(some, found["centers"]).square(), share))}
 
-    def _distances(
-        self, features: torch.Tensor, counted: torch.Tensor, learnt: DiffusionMap, run: Run
-    ) -> dict[str, np.ndarray]:
-        """What tells that an image belongs nowhere; with ``outliers`` also the p-value of each image of the fit."""
-        order = counted[torch.randperm(len(counted), generator=run.generator("reference"))]
-        chosen = order[: max(REFERENCE // features.shape[1], 2)].sort().values
-
-        def compute() -> dict[str, torch.Tensor]:
-            reference = _as_compared(features[chosen], learnt)
-            own = neighbor_distance(reference, reference, np.arange(len(chosen)))
-            return {"reference": reference, "typical_distance": torch.from_numpy(typical(own))}
-
-        found = {name: value.numpy() for name, value in run.cached("reference", compute).items()}
-        if self.outliers is not None:
-            places = np.full(len(features), -1)
-            places[chosen.numpy()] = np.arange(len(chosen))
-            rows, reference = _as_compared(features, learnt), torch.from_numpy(found["reference"])
-            distances = neighbor_distance(rows, reference, places)
-            found["p_values"] = p_values(distances, *found["typical_distance"].tolist()).astype(np.float32)
-        return found
+    def _by_angles(self, n_features: int) -> bool:
+        return super()._by_angles(n_features) if self.metric == "auto" else self.metric == "cosine"
 
     def _kept_rows(self) -> np.ndarray | None:
         rows = self.encoder_.get_submodule("1").get_buffer("samples").numpy()
-        return rows if len(rows) == len(self.labels_) else None  # of many images some make the map
+        return rows if len(rows) == len(self._own_labels) else None  # of many images some make the map
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         fitted = super()._fit(images, run)
-        rows = fitted.encoder.get_submodule("1").get_buffer("samples")
-
-        def measure() -> dict[str, torch.Tensor]:
-            return {"stability": torch.tensor(stability(rows, self.n_clusters, run.random_state("halves")))}
-
-        fitted.attributes["stability"] = run.cached("stability", measure)["stability"].numpy()
-        fitted.attributes |= self._found
-        del self._found
-        if self.outliers is not None:
-            p = fitted.attributes["p_values"]
-            fitted.labels = np.where(p < self.outliers, -1, fitted.labels)
-            fitted.confidence = np.where(p < self.outliers, 1 - p, fitted.confidence)
+        fitted.attributes |= {"stability": self.stability_, "agreement": self.agreement_}
         return fitted
 
     @torch.no_grad()
@@ -262,50 +209,3 @@ class Diffusion(PretrainedClusterer):
         features = self._pass(runtime.place(network), self._open(X, False, None), runtime)
         self.encoder_.to("cpu")
         return torch.cat([found.rows(part.float().cpu()) for part in features.split(SCORE_ROWS)]).numpy()
-
-    def predict_with_confidence(
-        self, X: Any, *, layout: str | None = None, outliers: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Cluster and confidence of each image.
-
-        Parameters
-        ----------
-        X, layout
-            See `predict`.
-        outliers : float, optional
-            As the parameter; by default as in the fit. The confidence of an image that belongs nowhere is 1 − p.
-
-        Returns
-        -------
-        labels : ndarray of shape (N,), int64
-        confidence : ndarray of shape (N,), float32
-        """
-        self._check_fitted()
-        alpha = self.outliers if outliers is None else outliers
-        if alpha is None:
-            return super().predict_with_confidence(X, layout=layout)
-        if not hasattr(self, "reference_"):
-            raise InputError("this run keeps nothing that could tell what belongs nowhere; make it anew")
-        best = [self._refusing(part, alpha) for _, part in self._image_blocks(self._open(X, False, layout))]
-        labels, confidence = (np.concatenate(parts) for parts in zip(*best, strict=True))
-        return labels, confidence
-
-    def _refusing(self, images: ImageSource, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-        """Labels, −1 for an image that belongs nowhere, and confidence: (B,) each."""
-        runtime = Runtime(self.device, self.precision)
-        network, learnt = self.encoder_.children()
-        features = self._pass(runtime.place(network), images, runtime)
-        found, certain = self._best(represent(learnt, features, runtime))
-        self.encoder_.to("cpu")
-        distances = neighbor_distance(_as_compared(features, learnt), torch.from_numpy(self.reference_))
-        p = p_values(distances, *self.typical_distance_.tolist())
-        labels, confidence = np.where(p < alpha, -1, found.numpy()), np.where(p < alpha, 1 - p, certain.numpy())
-        return labels, confidence.astype(np.float32)
-
-
-def _as_compared(features: torch.Tensor, learnt: nn.Module) -> torch.Tensor:
-    """Features whose distances tell what belongs nowhere: of length 1 where angles count, not centred.
-
-    What all images have in common is what others lack: of features seen from their mean it would be lost.
-    """
-    return normalize(features) if bool(learnt.angles) else features

@@ -306,7 +306,7 @@ class JULE(ImageClusterer):
         """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
         n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])
         n_neighbors = neighbors_for(self.n_neighbors, len(self.embedding_), self.n_clusters)
-        return vote(features, self.embedding_, self.labels_, n_neighbors, sigma2, n_clusters)
+        return vote(features, *self._members(self.embedding_), n_neighbors, sigma2, n_clusters)
 
     def _merger(self, run: Run, n_images: int) -> Merger:
         n_neighbors = neighbors_for(self.n_neighbors, n_images, self.n_clusters)

@@ -103,10 +103,13 @@ class VectorClusterer(ImageClusterer):
         attributes |= {"embedding": features.numpy(), "sigma2": np.array([sigma2])}
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes=attributes)
 
+    def _early_rows(self, images: ImageSource, run: Run) -> torch.Tensor:
+        return extract(run.runtime.place(pixels_of(images, self.center, self.normalise)), images, run.runtime)
+
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in the affinity of features (N, D) to their nearest fitted images."""
         sigma2 = float(self.sigma2_[0])
-        return vote(features, self.embedding_, self.labels_, N_VOTES, sigma2, len(self.cluster_centers_))
+        return vote(features, *self._members(self.embedding_), N_VOTES, sigma2, len(self.cluster_centers_))
 
 
 def pixels_of(images: ImageSource, center: bool, normalise: bool) -> Pixels:

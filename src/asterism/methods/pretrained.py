@@ -33,6 +33,7 @@ from asterism.training import Run
 
 N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
 PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3)
+FEW_NUMBERS = 32  # vectors of fewer have their length count
 ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
 # NJW's kernel is exp(−d²/s); the paper gives none. s = the mean of all d² (docs/methods/fcn.md).
 KERNEL_SCALE = 1.0
@@ -99,10 +100,13 @@ class PretrainedClusterer(ImageClusterer):
         images = self._as_seen(images, tell=True)
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
         features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
-        representation = self._learn(features, network, images, run)
+        features = self._screened(features)  # (F, M)
+        counted = self._screen.images(images) if self._tunes else images
+        representation = self._learn(features, network, counted, run)
         if self._tunes:
-            features = self._pass(network, images, run.runtime, run.progress)
-        codes = represent(representation, features, run.runtime)  # (N, D)
+            features = self._pass(network, counted, run.runtime, run.progress)
+        self._screen.keep(features, self._compared)
+        codes = represent(representation, features, run.runtime)  # (F, D)
         found = run.cached("groups", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
@@ -122,11 +126,29 @@ class PretrainedClusterer(ImageClusterer):
             {"spread": self.spread_},
         )
 
+    def _screened(self, features: torch.Tensor) -> torch.Tensor:
+        """Of features (N, M) those (F, M) of the images that count."""
+        features = self._screen.of(features)
+        inside = self._screen.judge(features, self._compared)
+        return features if inside.all() else features[torch.from_numpy(inside)]
+
+    def _by_angles(self, n_features: int) -> bool:
+        """Whether the angles between features count, not their lengths."""
+        return n_features >= FEW_NUMBERS
+
+    def _compared(self, features: torch.Tensor) -> torch.Tensor:
+        """Features whose distances tell what belongs nowhere: of length 1 where angles count, not centred.
+
+        What all images have in common is what others lack: of features seen from their mean it would be lost.
+        """
+        return normalize(features) if self._by_angles(features.shape[1]) else features
+
     def _as_seen(self, images: ImageSource, tell: bool = False) -> ImageSource:
         """The images from 0 to 1, as the network was trained on."""
         units = getattr(self, "units_", None)
         return images if units is None or images.is_table else units.from_zero_to_one(images, tell)
 
+    _screens_features = True
     _tunes: bool = False  # whether `_learn` changes the network
 
     def _pass(
@@ -176,12 +198,15 @@ class PretrainedClusterer(ImageClusterer):
         return torch.softmax(-squared / float(self.spread_), dim=1)
 
     def _features(self, images: ImageSource) -> torch.Tensor:
+        return self._features_and_rows(images)[0]
+
+    def _features_and_rows(self, images: ImageSource) -> tuple[torch.Tensor, torch.Tensor]:
         runtime, images = Runtime(self.device, self.precision), self._as_seen(images)
         network, representation = self.encoder_.children()
         features = self._pass(runtime.place(network), images, runtime)
         codes = represent(representation, features, runtime)
         self.encoder_.to("cpu")
-        return codes
+        return codes, self._compared(features)
 
     # ---------------------------------------------------------------- the run folder
 

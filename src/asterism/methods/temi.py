@@ -192,7 +192,7 @@ class TEMI(PretrainedClusterer):
         width = max(1, min(self.n_neighbors, n // (2 * self.n_clusters)))
         nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
         mean, axes = _axes(X, run)
-        rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names).to(device)
+        rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).to(device)
         batch_size = min(training.batch_size, max(2, n // STEPS_AN_EPOCH))
         n_steps = training.n_epochs * min(-(-n // batch_size), training.max_steps or n)
         momentum = teacher_momentum(n_steps)

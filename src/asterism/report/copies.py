@@ -29,6 +29,8 @@ def copies(material: Material) -> Section | None:
         sets.append([(len(shown) + i, shortened(material.names[one])) for i, one in enumerate(members[:MOST_SHOWN])])
         shown += members[:MOST_SHOWN]
     sprites = material.sprites(np.array(shown), 96) if material.has_pictures else None
+    content = material.content
+    dropped = {**content["params"], **content.get("screening", {})}.get("drop_duplicates")
     n_copies = int(are_copies.sum())
     values: dict[str, Any] = {
         "total": counted(n_copies, "image"),
@@ -36,7 +38,7 @@ def copies(material: Material) -> Section | None:
         "kept": counted(len(kept), "other"),
         "sets": sets,
         "is_part": len(sets) < len(kept),
-        "dropped": bool(material.content["params"].get("drop_duplicates")),
+        "dropped": bool(dropped),
         "has_pictures": sprites is not None,
     }
     return Section("copies", "Copies", values, sprites=sprites)

@@ -1,4 +1,4 @@
-"""How clusters were merged: the end of the merge tree, and the images at three stages (JULE's Fig. 1)."""
+"""How groups merge: the end of the tree, the most stable levels, and the images at three stages (JULE's Fig. 1)."""
 
 from __future__ import annotations
 
@@ -18,25 +18,35 @@ BOX = 100.0  # drawings live in a box of 100 × 100, which the page stretches
 
 
 def merge_tree(material: Material) -> Section | None:
-    """The tree of a method that keeps ``linkage_matrix_``, and the maps of one that keeps ``stage_maps_``."""
-    history = getattr(material.estimator, "linkage_matrix_", None)
-    if history is None or len(history) != material.n - 1 or material.n < 3:
-        return None
+    """The tree over groups, the levels that were found, and the maps of a method that keeps ``stage_maps_``."""
+    images, history = material.estimator.tree()
+    n_groups = len(np.unique(material.clusters[images]))
     n_merged = int((history[:, 2] > 0).sum())  # from the initial clusters to one
-    n_leaves = min(n_merged + 1, MOST_LEAVES, max(FEWEST_LEAVES, 2 * material.k))
-    if n_leaves < 2:
+    n_leaves = min(n_merged + 1, MOST_LEAVES, max(FEWEST_LEAVES, 2 * n_groups))
+    if n_leaves < 3:
         return None
-    leaves = leaf_of_sample(history, n_leaves)
-    commonest = {leaf: np.bincount(material.clusters[leaves == leaf]).argmax() for leaf in np.unique(leaves)}
+    leaves, clusters = leaf_of_sample(history, n_leaves), material.clusters[images]
+    commonest = {int(leaf): int(np.bincount(clusters[leaves == leaf]).argmax()) for leaf in np.unique(leaves)}
+    is_cut = n_groups < n_merged + 1 and n_groups <= n_leaves
+    number = material.content.get("number")
     values: dict[str, Any] = {
-        "branches": branches(history, n_leaves, {leaf: int(one) for leaf, one in commonest.items()}, material.colors),
-        "cut": None if material.k > n_leaves else f"{BOX * (material.k - 1 - 0.5) / (n_leaves - 1):.2f}",
-        "k": counted(material.k, "group"),
+        "branches": branches(history, n_leaves, commonest, material.colors),
+        "cut": f"{BOX * (n_groups - 1 - 0.5) / (n_leaves - 1):.2f}" if is_cut else None,
+        "k": counted(n_groups, "group"),
         "n_leaves": grouped(n_leaves),
         "n_initial": grouped(n_merged + 1),
+        "is_whole": n_leaves == n_merged + 1,
+        "is_own": n_merged + 1 > n_groups,
+        "says": None if number is None else number["says"],
+        "levels": [] if number is None else levels(number["levels"]),
         "stages": stages(material),
     }
-    return Section("merge_tree", "Merging", values)
+    return Section("merge_tree", "Groups within groups", values)
+
+
+def levels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The levels of a run for which no number of groups was given."""
+    return [{**one, "n_clusters": grouped(one["n_clusters"]), "stability": f"{one['stability']:.2f}"} for one in found]
 
 
 def leaf_of_sample(history: np.ndarray, n_leaves: int) -> np.ndarray:

@@ -65,6 +65,8 @@ def identity(content: dict[str, Any]) -> str:
         return ""
     images = {name: content["images"].get(name) for name in ("n", "shape", "fingerprint")}
     decisive = [FORMAT, content["method"], content["params"], content["seed"], images]
+    if "screening" in content:
+        decisive.append(content["screening"])
     return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -127,6 +129,26 @@ def _is_origin(value: Any) -> bool:
 _OPTIONS = frozenset({"features", *(field.name for field in fields(Options))})
 
 
+def _is_number_found(value: Any) -> bool:
+    """How the number of groups was found, where none was given: what `asterism.clustering.advice` said, and levels."""
+    if not isinstance(value, dict) or not isinstance(levels := value.get("levels"), list) or len(levels) > 3:
+        return False
+    counts: list[Any] = [value.get(name) for name in ("k", "low", "high")]
+    for level in levels:
+        if not isinstance(level, dict) or set(level) != {"name", "n_clusters", "stability", "low", "high"}:
+            return False
+        if level["name"] not in ("coarse", "medium", "fine") or not isinstance(level["stability"], float):
+            return False
+        counts += [level[name] for name in ("n_clusters", "low", "high")]
+    return _is_text(value.get("says")) and all(_is_count(one) and one > 0 for one in counts)
+
+
+def _is_screening(value: Any) -> bool:
+    """What a fit was told of outliers and copies; its estimator checks the range."""
+    kinds = {"outliers": float, "drop_duplicates": bool}
+    return isinstance(value, dict) and all(type(one) is kinds.get(name) for name, one in value.items())
+
+
 def _is_skipped(value: Any) -> bool:
     if value is None:
         return True
@@ -147,6 +169,8 @@ _ENTRIES: dict[str, Callable[[Any], bool]] = {
     "seed": lambda value: _is_count(value, LARGEST_SEED),
     "images": _is_images,
     "labels": lambda value: value is None or (_is_text(value) and "\0" not in value),
+    "number": lambda value: value is None or _is_number_found(value),
+    "screening": lambda value: value is None or _is_screening(value),
     "skipped": _is_skipped,
     "versions": _is_facts,
     "hardware": _is_facts,

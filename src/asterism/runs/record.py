@@ -125,10 +125,11 @@ class RunRecord:
             return content
         if found["status"] == "finished":
             raise RunError(f"{self.folder.path} holds a finished run; choose another folder")
-        for part, name in (("method", "method"), ("params", "parameters"), ("images", "images")):
-            before, now = found[part], self.about[part]
+        names = {"method": "method", "params": "parameters", "images": "images", "screening": "outliers or copies"}
+        for part, name in names.items():
+            before, now = found.get(part) or {}, self.about.get(part) or {}
             if part == "images":
-                before, now = before.get("fingerprint"), now["fingerprint"]
+                before, now = before.get("fingerprint"), now.get("fingerprint")
             if before != now:
                 raise RunError(
                     f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, or "

@@ -1,0 +1,105 @@
+"""What can be made of groups without a new fit: fewer or more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from asterism.clustering.nested import nested_groups, tree_of
+from asterism.errors import InputError
+
+
+class Regroups:
+    """Mixin that merges and divides the groups of a fit."""
+
+    labels_: np.ndarray
+    cluster_centers_: np.ndarray
+    seed_: int
+    fitted_images_: np.ndarray
+    _check_fitted: Callable[[], None]
+    transform: Callable[..., np.ndarray]
+
+    def cut(self, n_clusters: int, X: Any = None, *, layout: str | None = None) -> np.ndarray:
+        """Fewer or more groups of the images fitted, without a new fit: those found, merged or divided in themselves.
+
+        Parameters
+        ----------
+        n_clusters : int
+            How many.
+        X : optional
+            The images fitted, in their order; see `fit`. Needed only where there are to be more groups, by methods that
+            keep no features (`Diffusion`, `JULE` and the baselines on vectors do).
+        layout : optional
+            See `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,), int64
+            Groups that are unions or parts of those in ``labels_``, and so at every ``n_clusters``: all levels nest.
+
+        Raises
+        ------
+        NotFittedError
+        InputError
+            If so many groups cannot be had, or ``X`` is needed and missing, or of another number of images.
+
+        Notes
+        -----
+        Methods that merge are cut along their own merge history, ``linkage_matrix_``; see `asterism.clustering.nested`.
+        """
+        self._check_fitted()
+        return self._cut(n_clusters, lambda: self._rows(X, layout))
+
+    def _cut(self, n_clusters: int, rows: Callable[[], np.ndarray]) -> np.ndarray:
+        history = getattr(self, "linkage_matrix_", None)
+        own = nested_groups(self._own_labels, n_clusters, self.cluster_centers_, rows, history, self.seed_)
+        if len(own) == len(self.labels_):
+            return own
+        found = np.full(len(self.labels_), -1)
+        found[self.fitted_images_] = own
+        return np.where(self.labels_ < 0, -1, found[getattr(self, "duplicate_of_", np.arange(len(found)))])
+
+    def tree(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tree along which `cut` merges groups.
+
+        Returns
+        -------
+        images : ndarray of shape (M,), int64
+            Those of the images fitted that are in groups.
+        history : ndarray of shape (M − 1, 4)
+            Merges, of them: see `asterism.clustering.linkage_tree.linkage_matrix`. The method's own, if it merges and
+            its groups are a level of it, else one over its groups.
+        """
+        self._check_fitted()
+        labels = self._own_labels
+        images = getattr(self, "fitted_images_", np.arange(len(labels)))[labels >= 0]
+        history = getattr(self, "linkage_matrix_", None)
+        return images, tree_of(labels[labels >= 0], self.cluster_centers_, history)
+
+    @property
+    def _own_labels(self) -> np.ndarray:
+        """Labels (F,) of the images that were fitted: without those that were left out."""
+        return self.labels_[self.fitted_images_] if hasattr(self, "fitted_images_") else self.labels_
+
+    def _members(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of rows (F, D) of the fitted images those that are in groups, and their labels."""
+        inside = self._own_labels >= 0
+        return (rows, self._own_labels) if inside.all() else (rows[inside], self._own_labels[inside])
+
+    def _rows(self, X: Any = None, layout: str | None = None) -> np.ndarray:
+        """Features (F, D) of the images fitted: those that are kept, else of X."""
+        kept = self._kept_rows()
+        if kept is not None:
+            return kept
+        if X is None:
+            raise InputError(f"this {type(self).__name__} keeps no features: pass the images that it was fitted on")
+        rows, n = self.transform(X, layout=layout), len(self.labels_)
+        if len(rows) != n:
+            raise InputError(f"X holds {len(rows)} images, and {n} were fitted: pass those, in their order")
+        return rows[self.fitted_images_] if hasattr(self, "fitted_images_") else rows
+
+    def _kept_rows(self) -> np.ndarray | None:
+        """Features (F, D) of the images fitted, where they are kept with the model."""
+        return getattr(self, "embedding_", None)
