@@ -158,9 +158,7 @@ def show(path: Path) -> None:
         )
         print(f"| {name} | " + " | ".join(cells) + " |")
     print(f"\nMean ECE: {np.mean([row['ece'] for row in of_kind['groups']]):.3f}\n")
-    print(
-        "| set | fitted | of the fit | of the other half | of noise images | of another set |\n" + "|---" * 6 + "|"
-    )
+    print("| set | fitted | of the fit | of the other half | of noise images | of another set |\n" + "|---" * 6 + "|")
     for row in of_kind["refused"]:
         how = "with `outliers=.01`" if row["outliers"] else "without"
         cells = " | ".join(f"{100 * row[key]:.1f} %" for key in ("in_fit", "members", "noise", "others"))
