@@ -47,6 +47,7 @@ from asterism.features.extract import _rows_at_once
 from asterism.methods import KNOWN_CLASSES
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.deepcluster import Whitening
+from asterism.methods.deepcluster_settings import Projection
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import Parameters
 
@@ -79,7 +80,7 @@ CHECKED = [
     PCACNN(3),
     JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=2)),
     DeepCluster(3, network=ConvNet(n_features=16), whitening=Whitening(2), training=SHORT),
-    DeepClusterV2(3, network=ConvNet(n_features=16), hidden=16, n_dims=8, n_heads=2, training=SHORT),
+    DeepClusterV2(3, network=ConvNet(n_features=16), projection=Projection(16, 8), n_heads=2, training=SHORT),
 ]
 
 
@@ -125,7 +126,7 @@ def small(method, k=10, **params):
     if method == "nmf-d":
         made.set_params(max_updates=20)
     if method == "deepcluster-v2":
-        made.set_params(hidden=64, n_dims=16, n_heads=2)
+        made.set_params(projection=Projection(64, 16), n_heads=2)
     if "backbone" in names:
         made.set_params(backbone=Backbone("pixels"), **({"n_sets": 2} if "n_sets" in names else {}))
     if "training" in names:
