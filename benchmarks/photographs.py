@@ -2,6 +2,8 @@
 
     python benchmarks/photographs.py --features FOLDER --json benchmarks/results/photographs.jsonl
     python benchmarks/photographs.py --show benchmarks/results/photographs.jsonl > docs/photographs-table.md
+    python benchmarks/photographs.py --weightless --features FOLDER --json benchmarks/results/weightless.jsonl
+    python benchmarks/photographs.py --weightless --show benchmarks/results/weightless.jsonl
 
 Classes score only. A part of a set is drawn by classes with a fixed seed, so that sets of few and of many classes are
 among them. The features are computed once and kept in FOLDER. Peers that are not installed are left out
@@ -43,6 +45,9 @@ PARTS = (
     ("ukbench", 250, 0, 0, 0),
 )
 SEEDS = (0, 1, 2)
+# What needs no weights: our histograms, MobileNetV2 at 96 pixels with random weights, pixels of 16x16. On fewer parts.
+WEIGHTLESS = ("hog-color", "random convolutions", "pixels")
+FEWER = tuple(PARTS[i] for i in (0, 1, 2, 5, 6, 10, 12))
 
 
 def features_of(network: str, name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -52,16 +57,29 @@ def features_of(network: str, name: str, folder: Path) -> tuple[np.ndarray, np.n
         return np.concatenate([X for X, _ in parts]), np.concatenate([y for _, y in parts])
     kept = folder / f"{network}-{name}.npz"
     if not kept.exists():
-        from asterism import Backbone
         from asterism.features import extract
         from asterism.runtime import Runtime
 
         source, y = images_of(name)
         runtime = Runtime("cpu")
-        X = extract(runtime.place(Backbone(network).build(source.shape)), source, runtime).numpy()
+        X = extract(runtime.place(network_for(network, source.shape)), source, runtime).numpy()
         np.savez(kept, X=X, y=y)
     with np.load(kept, allow_pickle=False) as found:
         return found["X"], found["y"]
+
+
+def network_for(name: str, shape: tuple[int, int, int]) -> Any:
+    """What makes features of images of a shape (C, H, W)."""
+    import torch
+
+    from asterism import Backbone
+
+    if name == "pixels":
+        return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(16), torch.nn.Flatten()).eval()
+    if name == "random convolutions":
+        torch.manual_seed(0)
+        return Backbone("mobilenet_v2", size=96).build(shape, pretrained=False)
+    return Backbone(name).build(shape)
 
 
 def images_of(name: str) -> tuple[Any, np.ndarray]:
@@ -173,8 +191,8 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for run in every.values():  # compile and import outside the clock
         run(np.random.default_rng(0).normal(size=(200, 40)).astype("f4") + 3, 3, 0)
     for seed in SEEDS[: options.seeds]:
-        for network in NETWORKS:
-            for name, n_classes, draw, per_class, most in PARTS:
+        for network in WEIGHTLESS if options.weightless else NETWORKS:
+            for name, n_classes, draw, per_class, most in FEWER if options.weightless else PARTS:
                 label = f"{name.rstrip('+')}, {n_classes} classes" + (f", draw {draw}" if draw else "")
                 wanted = [one for one in every if (label, network, one, seed) not in known]
                 if not wanted:
@@ -218,6 +236,18 @@ def show(path: Path) -> None:
         print(f"| {name} | " + " | ".join(_pair(rows, name, method) for method in whole) + " |")
 
 
+def show_weightless(path: Path) -> None:
+    """A Markdown table of ACC and ARI of what needs no weights."""
+    rows = [json.loads(one) for one in path.open()]
+    print("| set | " + " | ".join(WEIGHTLESS) + " |\n" + "|---" * (len(WEIGHTLESS) + 1) + "|")
+    for name in [*dict.fromkeys(row["set"] for row in rows), "mean"]:
+        cells = []
+        for network in WEIGHTLESS:
+            own = [row for row in rows if row["network"] == network and name in (row["set"], "mean")]
+            cells.append(" / ".join(f"{np.mean([row[key] for row in own]):.3f}" for key in ("acc", "ari")))
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
 def _mean(rows: list[dict[str, Any]], name: str, network: str, method: str, key: str = "acc") -> float:
     return float(np.mean([r[key] for r in rows if (r["set"], r["network"], r["method"]) == (name, network, method)]))
 
@@ -241,11 +271,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="these methods only")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--temi", action="store_true", help="TEMI too: minutes a set")
+    parser.add_argument("--weightless", action="store_true", help="features that need no weights, of diffusion alone")
     parser.add_argument("--show", type=Path, help="print the tables of a file instead")
     options = parser.parse_args()
     if options.show:
-        show(options.show)
+        (show_weightless if options.weightless else show)(options.show)
         return
+    if options.weightless:
+        options.only = ["diffusion"]
     options.features.mkdir(parents=True, exist_ok=True)
     for line in lines(options):
         print(json.dumps(line), flush=True)

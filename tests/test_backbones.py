@@ -8,8 +8,10 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from safetensors.torch import save_file
 
+from asterism import Diffusion
 from asterism.errors import InputError, MissingDataError, MissingDependencyError
 from asterism.features import cache
 from asterism.features.cache import cached_extract
@@ -333,3 +335,19 @@ def test_a_model_of_open_clip_is_named_with_its_tag(alone, monkeypatch):
             Backbone(name).build((3, 64, 64))
     with pytest.raises(MissingDataError, match="owner/ViT-T-16/resolve/main/open_clip_model.safetensors"):
         Backbone("open_clip:ViT-T-16/one").build((3, 64, 64))
+
+
+@pytest.mark.parametrize(("backbone", "side"), [("hog-color", 128), ("mobilenet_v2", 224), ("pixels", 224)])
+def test_photographs_are_read_at_the_size_that_the_network_takes(tmp_path, monkeypatch, backbone, side):
+    build = Backbone.build
+    monkeypatch.setattr(Backbone, "build", lambda self, shape, pretrained=False: build(self, shape, False))
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    model = Diffusion(2, backbone=Backbone(backbone), random_state=0).fit(str(tmp_path))
+    assert model.image_shape_ == (3, side, side)
+    model.backbone = Backbone("mobilenet_v2", size=288)
+    model._check_needs(str(tmp_path))
+    assert model._opening["photo_side"] == 288
+    model._check_needs(np.zeros((4, 9)))
+    assert model._opening["photo_side"] == 224

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from torch.nn.functional import normalize
@@ -35,7 +36,7 @@ def advise(
     """The advice, and what it was computed on; ``chosen`` is what `choose` says of the images, if it was asked."""
     chosen = chosen or (VECTORS if features is not None else choose(images, layout=layout))
     with decoding_bar() as progress:
-        opening = Diffusion._opening if chosen.method == "diffusion" else {}
+        opening = _as_fitted(images, chosen)
         opening = opening if features is None else FOR_THE_EYE
         source = open_images(images, layout=layout, features=features, progress=progress, **opening)
     list_skipped(source.skipped)
@@ -44,6 +45,17 @@ def advise(
         source = source.subset(chosen_rows(len(source), seed))
     found = suggest_k(features_of(source, name, device), k_max, seed)
     return found, f"features of {name}" if name != "pixels" else name
+
+
+def _as_fitted(images: str, chosen: Choice) -> dict[str, Any]:
+    """How `Diffusion` opens images, where that is chosen; so nothing is decoded or computed twice."""
+    if chosen.method != "diffusion":
+        return {}
+    name = dict(one.split("=") for one in chosen.settings).get("backbone.name")
+    estimator = Diffusion(backbone=Backbone(name))
+    if name is not None:
+        estimator._check_needs(images)
+    return estimator._opening
 
 
 def numbered(request: Request) -> tuple[Request, Choice | None]:

@@ -14,6 +14,7 @@ from asterism.cli import (
     commands_data,
     commands_filters,
     commands_fit,
+    commands_pick,
     commands_run,
     commands_transfer,
 )
@@ -42,6 +43,7 @@ for command in (
     commands_run.report,
     commands_run.export,
     commands_cut.cut,
+    commands_pick.pick,
     commands_filters.filters,
     commands_data.methods,
     commands_data.backbones,

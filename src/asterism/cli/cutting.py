@@ -1,4 +1,4 @@
-"""What ``asterism cut`` does: levels of a run's groups, their table, and folders within folders."""
+"""What ``asterism cut`` and ``asterism pick`` do: levels of a run's groups, folders within folders, tables."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from asterism.report.fitted import FittedRun, open_run
 from asterism.runs.folder import has_header
 
 HEADER = ("path", "group", "run_group", "confidence")
+PICKS = ("path", "group", "confidence")
 LISTED = 20  # sizes; of more groups smallest and largest are told
 
 
@@ -38,7 +39,7 @@ def cut_run(run: FittedRun, n_clusters: int) -> np.ndarray:
 def _rows(run: FittedRun) -> np.ndarray:
     """Features (N, D): those that the run keeps, else of its images, opened again."""
     model = run.clusterer
-    return model._rows(run.images() if model._kept_rows() is None else None)
+    return model._rows(None if model.keeps_features else run.images())
 
 
 def shown_levels(run: FittedRun, levels: list[Level]) -> str:
@@ -133,3 +134,21 @@ def summary(run: FittedRun, groups: np.ndarray) -> str:
     sizes, before = np.sort(np.unique(groups[groups >= 0], return_counts=True)[1])[::-1], len(np.unique(own[own >= 0]))
     listed = " ".join(map(str, sizes)) if len(sizes) <= LISTED else f"{sizes[-1]} to {sizes[0]}"
     return f"{counted(len(groups), 'image')} in {counted(len(sizes), 'group')}, cut from {before}\nsizes   {listed}"
+
+
+def picked(run: FittedRun, n: int, typical: bool) -> np.ndarray:
+    """Indices (n,) of images of a run; these are opened where features must be computed."""
+    model = run.clusterer
+    images = None if model.keeps_features else run.images()
+    return model.pick(n, images, how="typical" if typical else "diverse")
+
+
+def write_picks(path: Path, run: FittedRun, found: np.ndarray) -> None:
+    """Write ``path,group,confidence``, one line an image, in the order of ``found``."""
+    model, names = run.clusterer, run.names
+    write_csv(path, PICKS, ([csv_safe(names[i]), model.labels_[i], f"{model.confidence_[i]:.6g}"] for i in found))
+
+
+def is_picks(path: Path) -> bool:
+    """Whether a file looks as `write_picks` writes it."""
+    return has_header(path, PICKS)

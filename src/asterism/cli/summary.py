@@ -77,8 +77,9 @@ def export_run(
     copy: bool = False,
     groups: np.ndarray | None = None,
     folders: list[str] | None = None,
+    only: np.ndarray | None = None,
 ) -> int:
-    """Write the groups of a run, or others that were cut from it: `export_groups`.
+    """Write the groups of a run, or others that were cut from it, or some of its images: `export_groups`.
 
     The images are opened again where they are needed and not given.
 
@@ -93,6 +94,9 @@ def export_run(
     files = files_of(run.origin.get("source"))
     if files is None and images is None:
         images = run.images()
+    if only is not None:
+        labels, names = labels[only], [names[i] for i in only]
+        images = None if images is None else images.subset(only)
     return export_groups(labels, names, target, files, images, copy, folders)
 
 

@@ -28,7 +28,7 @@ from sklearn.metrics import silhouette_score
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
 from asterism.clustering.linkage import cut, merge
 from asterism.clustering.linkage_tree import distinct_rows
-from asterism.clustering.stability import UNSTABLE, stability_curve
+from asterism.clustering.stability import stability_curve
 from asterism.clustering.units import near_one
 from asterism.errors import InputError
 
@@ -39,6 +39,7 @@ DIM = 50  # principal components
 N_NEIGHBORS = 15  # of the graph whose eigenvalues are taken, and of the halves' graphs
 PER_CLUSTER = 4  # images a cluster at least
 NEAR_COPY = 0.005  # of the points' root mean square distance: nearer ones are copies but for noise
+AGREED = 0.3  # stability from which two halves agree on a number of groups
 SURE = 1.5  # answers of the neighbourhoods that differ by a smaller factor agree
 
 
@@ -162,7 +163,7 @@ def _agreed(ks: list[int], stable: np.ndarray) -> int | None:
     """The k of highest stability · √(log k): two halves agree on two groups of nearly anything, which says little."""
     worth = np.nan_to_num(stable * np.sqrt(np.log(ks)), nan=-1.0)
     best = int(worth.argmax())
-    return ks[best] if np.nan_to_num(stable[best]) >= UNSTABLE else None
+    return ks[best] if np.nan_to_num(stable[best]) >= AGREED else None
 
 
 def chosen_rows(n: int, random_state: int = 0) -> np.ndarray:

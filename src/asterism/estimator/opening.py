@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +36,6 @@ class OpensImages:
         Files that were left out of the fit, and why.
     """
 
-    _opening: ClassVar[dict[str, Any]] = {}  # how `open_images` opens what the user says nothing of
     _layout: str | None = None
     verbose: int
     image_shape_: tuple[int, int, int]
@@ -44,6 +43,11 @@ class OpensImages:
     skipped_: list[Skipped]
     _names: list[str] | None
     _names_in: RunFolder | None = None  # the run that was loaded, whose names are read when they are asked for
+
+    @property
+    def _opening(self) -> dict[str, Any]:
+        """How `open_images` opens what the user says nothing of."""
+        return {}
 
     @property
     def names_(self) -> list[str] | None:  # noqa: D102  (see the class)

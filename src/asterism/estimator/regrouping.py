@@ -1,4 +1,4 @@
-"""What can be made of groups without a new fit: fewer or more of them."""
+"""What can be made of groups without a new fit: fewer or more of them, and a few images that stand for all."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from asterism.clustering.nested import nested_groups, tree_of
+from asterism.clustering.representatives import representatives, typical_members
 from asterism.errors import InputError
 
 
 class Regroups:
-    """Mixin that merges and divides the groups of a fit."""
+    """Mixin that merges and divides the groups of a fit, and picks of their images."""
 
     labels_: np.ndarray
     cluster_centers_: np.ndarray
     seed_: int
     fitted_images_: np.ndarray
+    duplicate_of_: np.ndarray
     _check_fitted: Callable[[], None]
     transform: Callable[..., np.ndarray]
 
@@ -77,6 +79,56 @@ class Regroups:
         images = getattr(self, "fitted_images_", np.arange(len(labels)))[labels >= 0]
         history = getattr(self, "linkage_matrix_", None)
         return images, tree_of(labels[labels >= 0], self.cluster_centers_, history)
+
+    def pick(self, n: int, X: Any = None, *, how: str = "diverse", layout: str | None = None) -> np.ndarray:
+        """A few images that stand for those fitted: to look at, to label, to show.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        X, layout : optional
+            See `cut`; needed by methods that keep no features.
+        how : {"diverse", "typical"}
+            A subset to which all images are similar, or as many members of each group that stand for it.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Indices of images, the most telling first, group by group where they are typical. Copies of others
+            (``duplicate_of_``) and images in no group are left out.
+
+        Raises
+        ------
+        NotFittedError
+        InputError
+            If there are not so many, or ``X`` is needed and missing.
+
+        Notes
+        -----
+        Facility location on the features: see `asterism.clustering.representatives`.
+        """
+        self._check_fitted()
+        if how not in ("diverse", "typical"):
+            raise InputError(f"how={how!r} cannot be used: how must be 'diverse' or 'typical'")
+        labels = self._own_labels
+        images = getattr(self, "fitted_images_", np.arange(len(labels)))
+        usable = labels >= 0
+        if hasattr(self, "duplicate_of_"):
+            usable = usable & (self.duplicate_of_[images] == images)
+        if not isinstance(n, (int, np.integer)) or not 1 <= n <= usable.sum():
+            raise InputError(f"n={n} images cannot be picked of {usable.sum()} that are no copies and in a group")
+        rows, random_state = self._rows(X, layout)[usable], np.random.RandomState(self.seed_ % 2**32)
+        if how == "diverse":
+            found = representatives(rows, int(n), random_state)
+        else:
+            found = typical_members(rows, labels[usable], int(n), random_state)
+        return images[usable][found]
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether `cut` and `pick` can do without the images."""
+        return self._kept_rows() is not None
 
     @property
     def _own_labels(self) -> np.ndarray:

@@ -90,7 +90,7 @@ class Diffusion(PretrainedClusterer):
     stability_ : ndarray of shape ()
         How far groups found in one half of the images alone agree with those found in the other half alone: the
         adjusted Rand index of what the two say of all images (of 4 000 drawn ones), mean of two divisions. Around 0 for
-        noise; below .3 the groups may not mean anything. NaN where a half has fewer than 2·k images.
+        noise; below .4 the groups may not mean anything. NaN where a half has fewer than 2·k images.
     agreement_ : ndarray of shape ()
         Share of images that both halves put into the same group. The mean confidence is brought to it: an image's
         confidence says how likely it is that other images of the same kinds would have put it into the same group.

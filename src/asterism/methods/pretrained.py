@@ -32,7 +32,8 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 
 N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
-PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3)
+PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3), unless the network takes others …
+FOR_THE_EYE = 128  # … and at least so many, for the page
 FEW_NUMBERS = 32  # vectors of fewer have their length count
 ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
 # NJW's kernel is exp(−d²/s); the paper gives none. s = the mean of all d² (docs/methods/fcn.md).
@@ -76,7 +77,7 @@ class PretrainedClusterer(ImageClusterer):
         "assign": [{"kmeans", "spectral"}],
         **COMPUTING,
     }
-    _opening: ClassVar[dict[str, Any]] = {"photo_side": PHOTO_SIDE, "crop": False}  # the whole image, §4.3
+    _photo_side: int = PHOTO_SIDE
     backbone: Backbone | None
     assign: str
     spread_: np.ndarray
@@ -88,8 +89,15 @@ class PretrainedClusterer(ImageClusterer):
     # ---------------------------------------------------------------- fitting
 
     def _check_needs(self, X: Any) -> None:
-        if _are_files(X):
-            self.resolved("backbone").build((3, PHOTO_SIDE, PHOTO_SIDE))  # a network that cannot be had is told first
+        self._photo_side = PHOTO_SIDE
+        if _are_files(X):  # a network that cannot be had is told first, and how large it needs its images
+            network = self.resolved("backbone").build((3, PHOTO_SIDE, PHOTO_SIDE))
+            needed = getattr(network, "input_shape", (3, PHOTO_SIDE, PHOTO_SIDE))
+            self._photo_side = max(int(needed[-1]), FOR_THE_EYE)
+
+    @property
+    def _opening(self) -> dict[str, Any]:
+        return {"photo_side": self._photo_side, "crop": False}  # the whole image, §4.3
 
     def _plain_params(self) -> dict[str, Any]:
         """With the network's name: on another machine another one would be the default."""
