@@ -1,6 +1,12 @@
 """Parameters: what a constraint accepts is honoured, and anything else is one line, whatever it is."""
 
+import inspect
 import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +14,25 @@ from sklearn.base import clone
 
 from asterism.cli.settings import apply_settings, settings_of
 from asterism.errors import InputError
+from asterism.estimator import COMPUTING, ImageEstimator
 from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE
 from asterism.methods.jule_settings import TripletTraining
-from asterism.parameters import DEEPEST, Each, HasMethod, Interval, Parameters, from_json, honours, shown
+from asterism.parameters import (
+    DEEPEST,
+    Each,
+    HasMethod,
+    Interval,
+    Parameters,
+    allowed_values,
+    attribute,
+    from_json,
+    honours,
+    parameter,
+    shown,
+    spelled,
+    text_of,
+    to_json,
+)
 from asterism.training import Training
 
 DEEP: list = []
@@ -75,14 +97,123 @@ def one_line(error) -> str:
     return message
 
 
+class Toy(Parameters):
+    """A toy.
+
+    Notes
+    -----
+    None.
+    """
+
+    noise: float = parameter(Interval(float, 0, 1), "Share of noise.", default=0.5)
+    size: int = parameter(Interval(int, 1, None), "Its size.", default=2, kw_only=False)
+    training: Training | None = parameter([Training, None], "How.", default=None, when_none=Training(lr=0.2))
+    seen_: list[int] = attribute()
+    _count: int = attribute(7)
+
+
+class LargerToy(Toy):
+    color: str = parameter({"red", "blue"}, "Its colour.", default="red")
+    size: int = parameter(Interval(int, 1, None), "Its size, larger.", default=9, kw_only=False)
+
+
+def test_a_parameter_that_is_stated_once_is_in_constructor_checks_json_and_help():
+    taken = inspect.signature(LargerToy).parameters.values()
+    assert [one.name for one in taken] == ["size", "color", "noise", "training"]  # by position, its own, inherited
+    assert [one.default for one in taken] == [9, "red", 0.5, None]
+    assert [one.kind.name for one in taken] == ["POSITIONAL_OR_KEYWORD", *["KEYWORD_ONLY"] * 3]
+    toy = LargerToy(4, color="blue")
+    assert toy.get_params(deep=False) == {"color": "blue", "noise": 0.5, "size": 4, "training": None}
+    assert vars(toy) == toy.get_params(deep=False)  # the constructor only stores
+    assert toy._count == 7 and not hasattr(toy, "seen_") and Toy().size == 2
+    assert pickle.loads(pickle.dumps(toy)).get_params() == clone(toy).get_params() == toy.get_params()
+    assert spelled(from_json(to_json(toy), {"LargerToy": LargerToy})) == "LargerToy(color='blue', size=4)"
+    assert toy.resolved("training").lr == 0.2 and toy.set_params(training__n_epochs=3).training.lr == 0.2
+    with pytest.raises(InputError, match=r"noise=2 cannot be used: noise must be a number in \[0, 1\]"):
+        Toy(noise=2).check()
+    for wrong in (lambda: Toy(3, 0.5), lambda: Toy(nose=1), lambda: Toy(color="red")):
+        with pytest.raises(TypeError, match=r"^Toy.__init__\(\)"):
+            wrong()
+    assert Toy.__doc__.split("\n") == [
+        "A toy.",
+        "",
+        "Parameters",
+        "----------",
+        "size : int >= 1, default=2",
+        "    Its size.",
+        "noise : float in [0, 1], default=0.5",
+        "    Share of noise.",
+        "training : Training or None, default=None",
+        "    How. None is ``Training(lr=0.2)``.",
+        "",
+        "Notes",
+        "-----",
+        "None.",
+        "",
+    ]
+
+
+def test_a_class_that_writes_its_own_constructor_keeps_it():
+    class Own(Training):
+        def __init__(self, lr: float = 0.5) -> None:
+            self.lr = lr
+
+    assert Own._get_param_names() == ["lr"] and Own().lr == 0.5
+    assert not honours(Own, Training)  # it lacks what reads a Training wants
+    with pytest.raises(InputError, match="lr=0 cannot be used"):
+        Own(0).check()
+
+
+@pytest.mark.parametrize("name", KNOWN_CLASSES)
+def test_every_parameter_says_what_it_means_and_takes_its_own_default(name):
+    cls = KNOWN_CLASSES[name]
+    cls().check()
+    signature = inspect.signature(cls)
+    documented = re.findall(r"^(\w+) : ", cls.__doc__.partition("\nParameters\n")[2].split("\n\n")[0], re.MULTILINE)
+    assert documented == list(signature.parameters)
+    for parameter_name, one in signature.parameters.items():
+        assert len(text_of(cls, parameter_name)) > 3, f"{name}.{parameter_name} is not explained"
+        assert (one.default is None) <= (None in allowed_values(cls, parameter_name))
+    given = {key: value for key, value in cls.DEFAULTS.items() if value is not None}
+    cls(**given).check()
+    assert pickle.loads(pickle.dumps(cls(**given))).get_params(deep=False).keys() == signature.parameters.keys()
+    if issubclass(cls, ImageEstimator):
+        assert tuple(signature.parameters)[-5:] == COMPUTING
+        positional = [one.name for one in signature.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+        assert positional == list(signature.parameters)[:1]
+
+
+@pytest.mark.slow
+def test_a_type_checker_refuses_what_a_constructor_does_not_take(tmp_path):
+    lines = {
+        "DBC(8, boost=2.0, training=Training(5, lr=0.1))": "",
+        "DBC(8, boots=2.0)": 'Unexpected keyword argument "boots"',
+        "DBC(8, 2.0)": "Too many positional arguments",
+        'DBC(n_clusters="8")': 'Argument "n_clusters" to "DBC" has incompatible type "str"; expected "int"',
+        "DBC(training=TripletTraining())": 'incompatible type "TripletTraining"; expected "Training | None"',
+        "DBC(3, labels_=[1])": 'Unexpected keyword argument "labels_"',
+    }
+    head = [
+        "from asterism import DBC",
+        "from asterism.methods.jule_settings import TripletTraining",
+        "from asterism.training import Training",
+    ]
+    (tmp_path / "snippet.py").write_text("\n".join([*head, *lines]))
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), str(tmp_path / "snippet.py")]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
+    for number, wanted in enumerate(lines.values(), len(head) + 1):
+        told = [one for one in said.splitlines() if f"snippet.py:{number}: error" in one]
+        assert bool(told) == bool(wanted) and wanted in "".join(told), said
+
+
 @pytest.mark.parametrize("name", KNOWN_CLASSES)
 def test_every_parameter_has_a_constraint_and_refuses_what_is_odd(name):
     made = KNOWN_CLASSES[name]()
-    for parameter in made.get_params(deep=False):
-        assert parameter in made._parameter_constraints, f"{name}.{parameter} is never checked"
+    for parameter_name in made.get_params(deep=False):
+        assert allowed_values(made, parameter_name), f"{name}.{parameter_name} is never checked"
         for value in ODD_VALUES:
             changed = clone(made)
-            setattr(changed, parameter, value)
+            setattr(changed, parameter_name, value)
             try:
                 changed.check()
             except InputError as error:
@@ -90,21 +221,36 @@ def test_every_parameter_has_a_constraint_and_refuses_what_is_odd(name):
 
 
 @pytest.mark.parametrize("name", KNOWN_CLASSES)
-def test_only_objects_that_have_all_that_is_asked_of_them_are_taken(name):
+def test_a_name_of_a_class_after_set_is_an_object_that_fits_or_is_refused(name):
     made = KNOWN_CLASSES[name]()
-    for parameter, allowed in made._parameter_constraints.items():
-        kinds = [one for one in allowed if isinstance(one, type) and issubclass(one, Parameters)]
-        for other, cls in KNOWN_CLASSES.items():
+    for parameter_name in made.get_params(deep=False):
+        kinds = [one for one in allowed_values(made, parameter_name) if isinstance(one, type)]
+        for other in KNOWN_CLASSES if any(issubclass(kind, Parameters) for kind in kinds) else []:
             changed = clone(made)
-            setattr(changed, parameter, cls())
-            taken = any(
-                issubclass(cls, kind) and (set(kind._get_param_names()) <= set(cls().get_params()) or other == "Crops")
-                for kind in kinds
-            ) or any(isinstance(one, HasMethod) and one.accepts(cls()) for one in allowed)
-            if taken:
+            apply_settings(changed, [f"{parameter_name}={other}"], name)
+            if isinstance(getattr(changed, parameter_name), tuple(kinds)):
                 changed.check()
                 continue
-            with pytest.raises(InputError, match=f"^{parameter}={other} cannot be used: {parameter} must be "):
+            with pytest.raises(InputError, match=f"^{parameter_name}='{other}' cannot be used: ") as error:
+                changed.check()
+            one_line(error)
+
+
+@pytest.mark.parametrize("name", KNOWN_CLASSES)
+def test_only_objects_that_have_all_that_is_asked_of_them_are_taken(name):
+    made = KNOWN_CLASSES[name]()
+    for parameter_name in made.get_params(deep=False):
+        kinds = [one for one in allowed_values(made, parameter_name) if isinstance(one, type)]
+        for other, cls in KNOWN_CLASSES.items():
+            changed = clone(made)
+            setattr(changed, parameter_name, cls())
+            called = [one for one in allowed_values(made, parameter_name) if isinstance(one, HasMethod)]
+            if any(issubclass(cls, kind) for kind in kinds) or any(one.accepts(cls()) for one in called):
+                changed.check()
+                continue
+            with pytest.raises(
+                InputError, match=f"^{parameter_name}={other} cannot be used: {parameter_name} must be "
+            ):
                 changed.check()
 
 

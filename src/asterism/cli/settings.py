@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import inspect
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,9 @@ from sklearn.base import clone
 
 from asterism.cli.errors import OPTION_OF
 from asterism.errors import InputError
-from asterism.parameters import Parameters, honours, shown
+from asterism.parameters import Parameters, allowed_values, honours, shown, text_of
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "default": None}
-_HEADER = re.compile(r"(\w+(?:, \w+)*)(?: : .*)?")  # of an entry in a numpydoc list of parameters
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) 
             _check_known(holder, part, path, estimator, method)
             holder = _opened(holder, part, path)
         _check_known(holder, name, path, estimator, method)
-        setattr(holder, name, parse_value(text, holder._parameter_constraints.get(name, []), _classes(holder, name)))
+        setattr(holder, name, parse_value(text, allowed_values(holder, name), _classes(holder, name)))
 
 
 def parse_value(text: str, allowed: Sequence[Any] = (), classes: Sequence[type[Parameters]] = ()) -> Any:
@@ -88,34 +85,16 @@ def parse_value(text: str, allowed: Sequence[Any] = (), classes: Sequence[type[P
 
 
 def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
-    """Every parameter that ``--set`` reaches in an object, with its default and what its docstring says."""
-    docs = parameter_docs(type(holder))
+    """Every parameter that ``--set`` reaches in an object, with its default and what is said of it."""
     for name in _names(holder):
         value = holder.resolved(name)
         nested = isinstance(value, Parameters)
-        allowed = holder._parameter_constraints.get(name, [])
+        allowed = allowed_values(holder, name)
         choices = sorted(text for one in allowed if isinstance(one, set) for text in one)
-        yield Setting(prefix + name, type(value).__name__ if nested else value, choices, docs.get(name, ""))
+        yield Setting(prefix + name, type(value).__name__ if nested else value, choices, text_of(holder, name))
         inner = value if nested else _default_object(holder, name)
         if inner is not None:
             yield from settings_of(inner, f"{prefix}{name}.")
-
-
-def parameter_docs(cls: type) -> dict[str, str]:
-    """What the class's docstring, or an ancestor's, says of each parameter."""
-    docs: dict[str, str] = {}
-    for one in reversed(cls.__mro__):
-        text = inspect.cleandoc(one.__dict__.get("__doc__") or "")
-        _, found, section = text.partition("Parameters\n----------\n")
-        if not found:
-            continue
-        section = re.split(r"\n\w+\n-{4,}\n", section)[0]
-        for entry in re.split(r"\n(?=\w)", section):
-            head, _, body = entry.partition("\n")
-            match = _HEADER.fullmatch(head)
-            for name in match.group(1).split(", ") if match else []:
-                docs[name] = " ".join(body.split())
-    return docs
 
 
 def _names(holder: Parameters) -> list[str]:
@@ -155,9 +134,5 @@ def _classes(holder: Parameters, name: str) -> list[type[Parameters]]:
     """Parameter objects that a parameter may be."""
     from asterism.methods import KNOWN_CLASSES
 
-    kinds = tuple(
-        one
-        for one in holder._parameter_constraints.get(name, [])
-        if isinstance(one, type) and issubclass(one, Parameters)
-    )
+    kinds = tuple(one for one in allowed_values(holder, name) if isinstance(one, type) and issubclass(one, Parameters))
     return [cls for cls in KNOWN_CLASSES.values() if any(honours(cls, kind) for kind in kinds)]

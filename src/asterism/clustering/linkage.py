@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import scipy.cluster.hierarchy
 import torch
-from sklearn.base import ClusterMixin
 from sklearn.utils.validation import validate_data
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
@@ -32,7 +31,8 @@ from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Mergi
 from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
 from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.errors import InputError
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters.contract import ClusterMixin
 
 __all__ = [
     "UPDATES",
@@ -100,33 +100,6 @@ def average_linkage(X: Any) -> np.ndarray:
 class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     """Agglomerative clustering of vectors on their nearest-neighbour graph.
 
-    Parameters
-    ----------
-    n_clusters : int
-        Number of clusters to merge down to.
-    criterion : {"gdl", "jule", "pic", "zeta", "average"}
-        What is merged first, see the head of the module; "average" is UPGMA on all distances and uses no graph.
-    n_neighbors : int
-        K_s = 20 of the graph (Table 2 of JULE); clipped to the number of other samples.
-    a : float
-        Scale of σ² (JULE eq. 4): 1 for "gdl", "jule" and "pic", 0.95 for "zeta" in the authors' runs.
-    graph : {"paper", "gactoolbox"}
-        Variant of the graph, see `affinity_graph`. "pic" and "zeta" set its diagonal to 1 either way.
-    initial : {"neighbors", "singletons"}
-        Start from each sample with its nearest neighbour (components of the 1-NN graph), or from single samples.
-        Where the components are fewer than ``n_clusters``, single samples are used and a warning says so.
-    update, local_weight, n_local, isolated, z
-        As in `merge`.
-    min_cluster_size : float
-        Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their strongest
-        neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the papers' way;
-        so is "average" always.
-    deduplicate : bool
-        Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the neighbours
-        that a sample has. "average" needs no such rule.
-    device : str or None
-        Where to look for neighbours: "cpu", "cuda".
-
     Attributes
     ----------
     labels_ : (N,) int64 array
@@ -146,55 +119,54 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     array([0, 0, 0, 1, 1, 1])
     """
 
-    _parameter_constraints = {
-        "n_clusters": [Interval(int, 1, None)],
-        "criterion": [{*CRITERIA, "average"}],
-        "n_neighbors": [Interval(int, 1, None)],
-        "a": [Interval(float, 0, None, closed="neither")],
-        "graph": [{"paper", "gactoolbox"}],
-        "initial": [{"neighbors", "singletons"}],
-        "update": [set(UPDATES)],
-        "local_weight": [Interval(float, 0, None)],
-        "n_local": [Interval(int, 1, None)],
-        "isolated": [set(ISOLATED)],
-        "z": [Interval(float, 0, 1, closed="neither")],
-        "min_cluster_size": [Interval(float, 0, 1, closed="left")],
-        "deduplicate": [bool],
-        "device": [str, None],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        criterion: str = "gdl",
-        n_neighbors: int = 20,
-        a: float = 1.0,
-        graph: str = "paper",
-        initial: str = "neighbors",
-        update: str = "exact",
-        local_weight: float = 1.0,
-        n_local: int = 5,
-        isolated: str = "many",
-        z: float = 0.01,
-        min_cluster_size: float = 1 / 3,
-        deduplicate: bool = True,
-        device: str | None = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.criterion = criterion
-        self.n_neighbors = n_neighbors
-        self.a = a
-        self.graph = graph
-        self.initial = initial
-        self.update = update
-        self.local_weight = local_weight
-        self.n_local = n_local
-        self.isolated = isolated
-        self.z = z
-        self.min_cluster_size = min_cluster_size
-        self.deduplicate = deduplicate
-        self.device = device
+    n_clusters: int = parameter(
+        Interval(int, 1, None), "Number of clusters to merge down to.", default=8, kw_only=False
+    )
+    criterion: str = parameter(
+        {*CRITERIA, "average"},
+        'What is merged first, see the head of the module; "average" is UPGMA on all distances and uses no graph.',
+        default="gdl",
+    )
+    n_neighbors: int = parameter(
+        Interval(int, 1, None),
+        "K_s = 20 of the graph (Table 2 of JULE); clipped to the number of other samples.",
+        default=20,
+    )
+    a: float = parameter(
+        Interval(float, 0, None, closed="neither"),
+        'Scale of σ² (JULE eq. 4): 1 for "gdl", "jule" and "pic", 0.95 for "zeta" in the authors\' runs.',
+        default=1.0,
+    )
+    graph: str = parameter(
+        {"paper", "gactoolbox"},
+        'Variant of the graph, see `affinity_graph`. "pic" and "zeta" set its diagonal to 1 either way.',
+        default="paper",
+    )
+    initial: str = parameter(
+        {"neighbors", "singletons"},
+        "Start from each sample with its nearest neighbour (components of the 1-NN graph), or from single samples. "
+        "Where the components are fewer than ``n_clusters``, single samples are used and a warning says so.",
+        default="neighbors",
+    )
+    update: str = parameter(set(UPDATES), "As in `merge`.", default="exact")
+    local_weight: float = parameter(Interval(float, 0, None), "As in `merge`.", default=1.0)
+    n_local: int = parameter(Interval(int, 1, None), "As in `merge`.", default=5)
+    isolated: str = parameter(set(ISOLATED), "As in `merge`.", default="many")
+    z: float = parameter(Interval(float, 0, 1, closed="neither"), "As in `merge`.", default=0.01)
+    min_cluster_size: float = parameter(
+        Interval(float, 0, 1, closed="left"),
+        "Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their "
+        "strongest neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the "
+        'papers\' way; so is "average" always.',
+        default=1 / 3,
+    )
+    deduplicate: bool = parameter(
+        bool,
+        "Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the "
+        'neighbours that a sample has. "average" needs no such rule.',
+        default=True,
+    )
+    device: str | None = parameter([str, None], 'Where to look for neighbours: "cpu", "cuda".', default=None)
 
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
         """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`.

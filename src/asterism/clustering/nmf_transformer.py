@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asterism.clustering.nmf import (
@@ -19,7 +18,8 @@ from asterism.clustering.nmf import (
     initialise,
     unit_samples,
 )
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runtime import Runtime
 
 ONLINE_PASSES = 20
@@ -27,28 +27,6 @@ ONLINE_PASSES = 20
 
 class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     """Group-sparse non-negative matrix factorisation; plain NMF with ``l1 = l2 = 0``.
-
-    Parameters
-    ----------
-    n_components : int, default=1024
-        L (the paper's for 4 096 features).
-    l1 : float, default=0.05
-        λ₂, on Σ h; the paper's choice, made with the labels of Scene-15.
-    l2 : float, default=0.02
-        λ₁, on ½ Σ h².
-    l21 : float, default=0.0
-        On Σ_l ‖h_l‖, the alternative of the paper's Table 4.
-    init : {"nndsvd", "nndsvda", "nndsvdar", "random"}, default="nndsvda"
-    normalise : bool, default=True
-        Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length.
-    max_iter : int, default=200
-        Iterations at most (passes, with ``batch_size``: a tenth of it).
-    tol : float, default=1e-4
-        Stop when ten iterations lowered the objective by less than this share of it.
-    batch_size : int, optional
-        Learn the bases online, a batch at a time, for samples whose coefficients do not fit.
-    device : str, default="cpu"
-    random_state : int, RandomState or None
 
     Attributes
     ----------
@@ -69,46 +47,39 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     (50, 5)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        "n_components": [Interval(int, 1, None)],
-        "l1": [Interval(float, 0, None)],
-        "l2": [Interval(float, 0, None)],
-        "l21": [Interval(float, 0, None)],
-        "init": [set(INITS)],
-        "normalise": [bool],
-        "max_iter": [Interval(int, 1, None)],
-        "tol": [Interval(float, 0, None)],
-        "batch_size": [Interval(int, 1, None), None],
-        "device": [str],
-        "random_state": [Interval(int, 0, None), np.random.RandomState, None],
-    }
-
-    def __init__(
-        self,
-        n_components: int = 1024,
-        *,
-        l1: float = 0.05,
-        l2: float = 0.02,
-        l21: float = 0.0,
-        init: str = "nndsvda",
-        normalise: bool = True,
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        batch_size: int | None = None,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.n_components = n_components
-        self.l1 = l1
-        self.l2 = l2
-        self.l21 = l21
-        self.init = init
-        self.normalise = normalise
-        self.max_iter = max_iter
-        self.tol = tol
-        self.batch_size = batch_size
-        self.device = device
-        self.random_state = random_state
+    n_components: int = parameter(
+        Interval(int, 1, None), "L (the paper's for 4 096 features).", default=1024, kw_only=False
+    )
+    l1: float = parameter(
+        Interval(float, 0, None), "λ₂, on Σ h; the paper's choice, made with the labels of Scene-15.", default=0.05
+    )
+    l2: float = parameter(Interval(float, 0, None), "λ₁, on ½ Σ h².", default=0.02)
+    l21: float = parameter(
+        Interval(float, 0, None), "On Σ_l ‖h_l‖, the alternative of the paper's Table 4.", default=0.0
+    )
+    init: str = parameter(set(INITS), "How the bases begin.", default="nndsvda")
+    normalise: bool = parameter(
+        bool,
+        "Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length.",
+        default=True,
+    )
+    max_iter: int = parameter(
+        Interval(int, 1, None), "Iterations at most (passes, with ``batch_size``: a tenth of it).", default=200
+    )
+    tol: float = parameter(
+        Interval(float, 0, None),
+        "Stop when ten iterations lowered the objective by less than this share of it.",
+        default=1e-4,
+    )
+    batch_size: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "Learn the bases online, a batch at a time, for samples whose coefficients do not fit.",
+        default=None,
+    )
+    device: str = parameter(str, "Where it computes.", default="cpu")
+    random_state: Any = parameter(
+        [Interval(int, 0, None), np.random.RandomState, None], "Seed of what is drawn.", default=None
+    )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

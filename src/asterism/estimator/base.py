@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from torch import nn
 
@@ -27,7 +26,8 @@ from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
-from asterism.parameters import Interval, Parameters, to_json
+from asterism.parameters import Interval, Parameters, attribute, parameter, to_json
+from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
 from asterism.runtime import PRECISIONS, Runtime
@@ -35,17 +35,14 @@ from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars, decoding_bar
 from asterism.training.run import Run
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**12  # pixels, and images, that are looked at together by what is fitted
 LARGEST_LOAD, LOAD_FACTOR = 2**30, 8  # bytes that loading may take: so many, and so many times the file's
 WORTH_TELLING = 2**30  # bytes of a fit's memory that are told beforehand
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
-COMPUTING: dict[str, list[Any]] = {
-    "device": [str],
-    "precision": [set(PRECISIONS)],
-    "run_dir": [str, Path, None],
-    "random_state": [Interval(int, 0, LARGEST_SEED), np.random.RandomState, None],
-    "verbose": [Interval(int, 0, None), bool],
-}
+COMPUTING = ("device", "precision", "run_dir", "random_state", "verbose")  # what every estimator has
 
 
 class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
@@ -55,14 +52,22 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     shape) and what of its attributes is saved.
     """
 
+    device: str = parameter(str, '``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.', default="auto")
+    precision: str = parameter(set(PRECISIONS), "Of the numbers that networks compute with.", default="32-true")
+    run_dir: str | Path | None = parameter(
+        [str, Path, None], "Folder for checkpoints and results; a fit that was killed goes on from there.", default=None
+    )
+    random_state: Any = parameter(
+        [Interval(int, 0, LARGEST_SEED), np.random.RandomState, None],
+        "Seed of all that is drawn; with None each fit draws one.",
+        default=None,
+    )
+    verbose: int = parameter([Interval(int, 0, None), bool], "1 shows progress.", default=0)
     _minimum_images: ClassVar[int] = 2
-    _notes: dict[str, Any] = {}  # what else run.json is to hold; the command line sets its command and labels
-    _overwrite: bool = False  # whether a run in `run_dir` is replaced; the command line sets it
-    device: str
-    precision: str
-    run_dir: str | Path | None
-    random_state: Any
-    verbose: int
+    _notes: dict[str, Any] = attribute(
+        {}
+    )  # what else run.json is to hold; the command line sets its command and labels
+    _overwrite: bool = attribute(False)  # whether a run in `run_dir` is replaced; the command line sets it
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -93,7 +98,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X: Any, y: Any = None, *, layout: str | None = None) -> ImageEstimator:
+    def fit(self, X: Any, y: Any = None, *, layout: str | None = None) -> Self:
         """Fit to images.
 
         Parameters

@@ -6,11 +6,10 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.base import ClusterMixin
 from torch import nn
 
 from asterism.clustering.soft import soft_scores
@@ -20,8 +19,13 @@ from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened
 from asterism.images import ImageSource
+from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters.contract import ClusterMixin
 from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LOOKED_AT = 64  # images read at once to count those that differ
 SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once
@@ -101,12 +105,13 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         a benchmark can draw accuracy over epochs and no label comes near the fit.
     """
 
-    n_clusters: int
-    on_round: Callable[[np.ndarray], dict[str, float]] | None = None
-    _attributes: tuple[str, ...] = ()  # names of what `Fitted.attributes` brought
+    n_clusters: int = parameter(Interval(int, 1, None), "Number of groups, k.", default=8, kw_only=False)
+    on_round: Callable[[np.ndarray], dict[str, float]] | None = attribute(None)
+    _attributes: tuple[str, ...] = attribute(())  # names of what `Fitted.attributes` brought
     _screening = Screening()
-    _screen: Screen  # of the fit that goes on
-    _screens_features: bool = False  # whether `_fit` takes features first, and leaves out itself what does not count
+    reference_: np.ndarray = attribute()
+    _screen: Screen = attribute()  # of the fit that goes on
+    _screens_features = False  # whether `_fit` takes features first, and leaves out itself what does not count
 
     def fit(
         self,
@@ -116,7 +121,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         layout: str | None = None,
         outliers: float | None = None,
         drop_duplicates: bool | None = None,
-    ) -> ImageClusterer:
+    ) -> Self:
         """Fit to images.
 
         Parameters

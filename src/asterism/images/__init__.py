@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asterism import lazy_names
 
 if TYPE_CHECKING:
-    from asterism.images.augment import Augmentation
+    from asterism.images.augment import Augmentation, RandomTransform
     from asterism.images.catalogue import NamedSet, named_sets
     from asterism.images.crops import Crops
     from asterism.images.labels import file_labels, folder_labels
@@ -19,6 +19,7 @@ __all__ = [
     "Crops",
     "ImageSource",
     "NamedSet",
+    "RandomTransform",
     "Skipped",
     "file_labels",
     "folder_labels",
@@ -34,6 +35,7 @@ __getattr__ = lazy_names(
         "Crops": "asterism.images.crops",
         "ImageSource": "asterism.images.source",
         "NamedSet": "asterism.images.catalogue",
+        "RandomTransform": "asterism.images.augment",
         "Skipped": "asterism.images.source",
         "file_labels": "asterism.images.labels",
         "folder_labels": "asterism.images.labels",

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval, Parameters, parameter
 
 
-class Augmentation(Parameters):
+class RandomTransform(Parameters):
+    """Base of what changes images at random, as augmentations do: called with a batch, it gives another."""
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
+        """Change a batch (B, C, H, W); the generator is on the CPU, ``ground`` the background level."""
+        raise NotImplementedError
+
+
+class Augmentation(RandomTransform, kw_only=False):
     """Draw a random affine change for each image of a batch.
-
-    Parameters
-    ----------
-    shift : float, default=0.15
-        Largest shift in each direction, as a share of the image's side.
-    rotation : float, default=15.0
-        Largest rotation, in degrees either way.
-    zoom : float, default=0.1
-        Largest relative change of size either way.
-    flip : bool, default=False
-        Mirror half of the images left to right (right for photographs, wrong for digits).
 
     Notes
     -----
@@ -32,19 +28,16 @@ class Augmentation(Parameters):
     .64 (docs/methods/dbc.md).
     """
 
-    ONLY_CALLED: ClassVar[bool] = True
-    _parameter_constraints: ClassVar[dict] = {
-        "shift": [Interval(float, 0, 1)],
-        "rotation": [Interval(float, 0, 180)],
-        "zoom": [Interval(float, 0, 1, closed="left")],
-        "flip": [bool],
-    }
-
-    def __init__(self, shift: float = 0.15, rotation: float = 15.0, zoom: float = 0.1, flip: bool = False) -> None:
-        self.shift = shift
-        self.rotation = rotation
-        self.zoom = zoom
-        self.flip = flip
+    shift: float = parameter(
+        Interval(float, 0, 1), "Largest shift in each direction, as a share of the image's side.", default=0.15
+    )
+    rotation: float = parameter(Interval(float, 0, 180), "Largest rotation, in degrees either way.", default=15.0)
+    zoom: float = parameter(
+        Interval(float, 0, 1, closed="left"), "Largest relative change of size either way.", default=0.1
+    )
+    flip: bool = parameter(
+        bool, "Mirror half of the images left to right (right for photographs, wrong for digits).", default=False
+    )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch.

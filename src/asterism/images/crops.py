@@ -7,13 +7,12 @@ colours each and one grouped convolution: no loop over images.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 
-from asterism.images.augment import Augmentation
-from asterism.parameters import Interval
+from asterism.images.augment import RandomTransform
+from asterism.parameters import Interval, parameter
 
 # RGB → luma and two axes of colour; hue is a rotation of the latter.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -21,54 +20,33 @@ _JITTERED = 0.8  # probability of a change of colour, as in SimCLR and DeepClust
 _BLURRED = (0.1, 2.0)  # deviations of the blur, in pixels
 
 
-class Crops(Augmentation):
-    """Crops of random size, shape and place, scaled back to the image's size; then flips and, if wanted, colours.
+class Crops(RandomTransform, kw_only=False):
+    """Crops of random size, shape and place, scaled back to the image's size; then flips and, if wanted, colours."""
 
-    Parameters
-    ----------
-    smallest, largest : float, default=0.08, 1.0
-        Share of the image's area that a crop covers, uniform between them (DeepCluster's RandomResizedCrop,
-        docs/papers/deepcluster.md). Its aspect ratio lies between 3/4 and 4/3, uniform in the logarithm.
-    flip : bool, default=True
-        Mirror half of the images.
-    jitter : float, default=0.0
-        Strength of the change of brightness, contrast, saturation (± jitter each) and hue (± jitter / 4 of the
-        circle), which 80 % of the images get; 0.8 in DeepCluster-v2.
-    grey : float, default=0.0
-        Probability of losing the colours.
-    blur : float, default=0.0
-        Probability of a Gaussian blur of 0.1 to 2 pixels.
-    side : int, optional
-        Side of the crops, where it is not the image's own (small crops of multi-crop).
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "smallest": [Interval(float, 0, 1, closed="right")],
-        "largest": [Interval(float, 0, 1, closed="right")],
-        "flip": [bool],
-        "jitter": [Interval(float, 0, 1)],
-        "grey": [Interval(float, 0, 1)],
-        "blur": [Interval(float, 0, 1)],
-        "side": [Interval(int, 1, None), None],
-    }
-
-    def __init__(
-        self,
-        smallest: float = 0.08,
-        largest: float = 1.0,
-        flip: bool = True,
-        jitter: float = 0.0,
-        grey: float = 0.0,
-        blur: float = 0.0,
-        side: int | None = None,
-    ) -> None:
-        self.smallest = smallest
-        self.largest = largest
-        self.flip = flip
-        self.jitter = jitter
-        self.grey = grey
-        self.blur = blur
-        self.side = side
+    smallest: float = parameter(
+        Interval(float, 0, 1, closed="right"),
+        "Least share of the image's area that a crop covers, uniform from it to ``largest`` (DeepCluster's "
+        "RandomResizedCrop, docs/papers/deepcluster.md). Width over height lies between 3/4 and 4/3, uniform in the "
+        "logarithm.",
+        default=0.08,
+    )
+    largest: float = parameter(
+        Interval(float, 0, 1, closed="right"), "Largest share of the image's area that a crop covers.", default=1.0
+    )
+    flip: bool = parameter(bool, "Mirror half of the images.", default=True)
+    jitter: float = parameter(
+        Interval(float, 0, 1),
+        "Strength of the change of brightness, contrast, saturation (± jitter each) and hue (± jitter / 4 of the "
+        "circle), which 80 % of the images get; 0.8 in DeepCluster-v2.",
+        default=0.0,
+    )
+    grey: float = parameter(Interval(float, 0, 1), "Probability of losing the colours.", default=0.0)
+    blur: float = parameter(Interval(float, 0, 1), "Probability of a Gaussian blur of 0.1 to 2 pixels.", default=0.0)
+    side: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "Side of the crops, where it is not the image's own (small crops of multi-crop).",
+        default=None,
+    )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch.

@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from asterism.estimator import COMPUTING, ImageEstimator
-from asterism.images import Augmentation, ImageSource
+from asterism.estimator import ImageEstimator
+from asterism.images import Augmentation, ImageSource, RandomTransform
 from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
 from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
-from asterism.parameters import Each, Interval
+from asterism.parameters import Each, Interval, attribute, parameter
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 
@@ -42,8 +42,8 @@ SAE_LAYER_TRAINING = Training(n_epochs=10, batch_size=256, optimizer="adam", lr=
 class AutoEncoder(ImageEstimator):
     """Base of the auto-encoder transformers: train a network to reconstruct images, keep its features."""
 
-    training: Training | None
-    augmentation: Augmentation | str | None
+    training: Training | None = attribute()
+    augmentation: RandomTransform | str | None = attribute()
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         raise NotImplementedError
@@ -132,33 +132,6 @@ class AutoEncoder(ImageEstimator):
 class FCAE(AutoEncoder):
     """Fully convolutional auto-encoder (Li et al. 2017, §3.1), trained end to end.
 
-    Parameters
-    ----------
-    n_features : int, optional
-        D, width of the feature layer; by default Table 2's for the image size (120, 160, 320), see `fcae_blocks`.
-    training : Training, optional
-        Default ``FCAE.DEFAULTS["training"]``; the paper is silent.
-    augmentation : Augmentation, "none" or None, default=None
-        Small random shifts and rotations, ``FCAE.DEFAULTS["augmentation"]``; ``"none"`` as in the paper.
-    max_unexplained : float, default=0.25
-        Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss more,
-        Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of this
-        share, or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and COIL-100 are
-        below it; sets of few or large images are not. Vectors (1×1 images) are left as they are.
-    unpooling : {"switches", "repeat", "corner"}, default="switches"
-        Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the paper,
-        to all four places of its window, or to the first of them. The switches tell the decoder much of the image past
-        the features; the others, ours, leave it the features alone (docs/methods/dbc.md).
-    feature_layer : {"relu", "bn", "linear"}, default="relu"
-        What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing.
-    device, precision : str
-        See `Runtime`.
-    run_dir : path, optional
-        Folder for checkpoints and results; a killed fit goes on from there.
-    random_state : int, RandomState or None
-    verbose : int
-        1 shows progress.
-
     Attributes
     ----------
     network_ : FullyConvolutionalAutoEncoder
@@ -168,43 +141,44 @@ class FCAE(AutoEncoder):
         Loss of each epoch.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"training": FCAE_TRAINING, "augmentation": Augmentation()}
-    _parameter_constraints: ClassVar[dict] = {
-        "n_features": [Interval(int, 1, None), None],
-        "training": [Training, None],
-        "augmentation": [Augmentation, {"none"}, None],
-        "max_unexplained": [Interval(float, 0, 1, closed="right")],
-        "unpooling": [set(UNPOOLINGS)],
-        "feature_layer": [set(FEATURE_LAYERS)],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_features: int | None = None,
-        *,
-        training: Training | None = None,
-        augmentation: Augmentation | str | None = None,
-        max_unexplained: float = 0.25,
-        unpooling: str = "switches",
-        feature_layer: str = "relu",
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_features = n_features
-        self.training = training
-        self.augmentation = augmentation
-        self.max_unexplained = max_unexplained
-        self.unpooling = unpooling
-        self.feature_layer = feature_layer
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    n_features: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "D, width of the feature layer; by default Table 2's for the image size (120, 160, 320), see `fcae_blocks`.",
+        default=None,
+        kw_only=False,
+    )
+    training: Training | None = parameter(
+        [Training, None],
+        "From the first layer to the last; the paper is silent.",
+        default=None,
+        when_none=FCAE_TRAINING,
+    )
+    augmentation: RandomTransform | str | None = parameter(
+        [Augmentation, RandomTransform, {"none"}, None],
+        'Small random shifts and rotations; ``"none"`` as in the paper.',
+        default=None,
+        when_none=Augmentation(),
+    )
+    max_unexplained: float = parameter(
+        Interval(float, 0, 1, closed="right"),
+        "Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss "
+        "more, Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of "
+        "this share, or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and "
+        "COIL-100 are below it; sets of few or large images are not. Vectors (1×1 images) are left as they are.",
+        default=0.25,
+    )
+    unpooling: str = parameter(
+        set(UNPOOLINGS),
+        "Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the "
+        "paper, to all four places of its window, or to the first of them. The switches tell the decoder much of the "
+        "image past the features; the others, ours, leave it the features alone (docs/methods/dbc.md).",
+        default="switches",
+    )
+    feature_layer: str = parameter(
+        set(FEATURE_LAYERS),
+        "What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing.",
+        default="relu",
+    )
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features, self.unpooling, self.feature_layer)
@@ -234,58 +208,27 @@ class FCAE(AutoEncoder):
 
 
 class SAE(AutoEncoder):
-    """Stacked auto-encoder of DEC (Xie et al. 2016, §3.2): greedy denoising layers, then training end to end.
+    """Stacked auto-encoder of DEC (Xie et al. 2016, §3.2): greedy denoising layers, then training end to end."""
 
-    Parameters
-    ----------
-    widths : tuple of int, default=(500, 500, 2000, 10)
-        Units of the encoder's layers.
-    dropout : float, default=0.2
-        In the layer-wise pre-training.
-    layer_training : Training, optional
-        Of each layer; ``n_epochs=0`` skips the layer-wise pre-training.
-    training, augmentation, device, precision, run_dir, random_state, verbose
-        See `FCAE`; the default has no augmentation, as in the paper.
-    """
-
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        "training": SAE_TRAINING,
-        "layer_training": SAE_LAYER_TRAINING,
-        "augmentation": "none",
-    }
-    _parameter_constraints: ClassVar[dict] = {
-        "widths": [Each(Interval(int, 1, None))],
-        "dropout": [Interval(float, 0, 1, closed="left")],
-        "layer_training": [Training, None],
-        "training": [Training, None],
-        "augmentation": [Augmentation, {"none"}, None],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        widths: tuple[int, ...] = DEC_WIDTHS,
-        *,
-        dropout: float = 0.2,
-        layer_training: Training | None = None,
-        training: Training | None = None,
-        augmentation: Augmentation | str | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.widths = widths
-        self.dropout = dropout
-        self.layer_training = layer_training
-        self.training = training
-        self.augmentation = augmentation
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    widths: tuple[int, ...] = parameter(
+        Each(Interval(int, 1, None)), "Units of the encoder's layers.", default=DEC_WIDTHS, kw_only=False
+    )
+    dropout: float = parameter(Interval(float, 0, 1, closed="left"), "In the layer-wise pre-training.", default=0.2)
+    layer_training: Training | None = parameter(
+        [Training, None],
+        "Of each layer; ``n_epochs=0`` skips the layer-wise pre-training.",
+        default=None,
+        when_none=SAE_LAYER_TRAINING,
+    )
+    training: Training | None = parameter(
+        [Training, None], "From the first layer to the last.", default=None, when_none=SAE_TRAINING
+    )
+    augmentation: RandomTransform | str | None = parameter(
+        [Augmentation, RandomTransform, {"none"}, None],
+        "Of the images; none in the paper.",
+        default=None,
+        when_none="none",
+    )
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
@@ -301,7 +244,7 @@ class SAE(AutoEncoder):
         super()._train(network, images, training, run)
 
 
-def resolve_augmentation(estimator: Any) -> Augmentation | None:
+def resolve_augmentation(estimator: Any) -> RandomTransform | None:
     """The augmentation that an estimator's parameter means: an object, the class default, or none."""
     found = estimator.resolved("augmentation")
     return None if found == "none" else found

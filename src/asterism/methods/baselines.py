@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.features.extract import extract, extract_store
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
@@ -18,7 +18,7 @@ from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval
+from asterism.parameters import Interval, attribute, parameter
 from asterism.training import Run
 
 SCORED = 4096  # rows whose scores are held at once
@@ -35,8 +35,8 @@ class CentroidClusterer(ImageClusterer):
         whatever unit the features are.
     """
 
-    n_init: int
-    spread_: np.ndarray = np.ones(1)  # of runs that were saved before there was one
+    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=20)
+    spread_: np.ndarray = attribute(np.ones(1))  # of runs that were saved before there was one
 
     def _cluster(self, encoder: nn.Module, images: ImageSource, run: Run) -> Fitted:
         """k-means on an encoder's features."""
@@ -69,52 +69,11 @@ class CentroidClusterer(ImageClusterer):
 
 
 class KMeans(CentroidClusterer):
-    """k-means on pixels ("KMS" in DBC's tables).
+    """k-means on pixels ("KMS" in DBC's tables)."""
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-    normalise : bool, default=False
-        Scale each image to length 1 first.
-    n_init : int, default=20
-        Restarts.
-    center : bool, default=False
-        Take the mean image off first, before the scaling.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "normalise": [bool],
-        "n_init": [Interval(int, 1, None)],
-        "center": [bool],
-        **COMPUTING,
-    }
+    normalise: bool = parameter(bool, "Scale each image to length 1 first.", default=False)
+    center: bool = parameter(bool, "Take the mean image off first, before the scaling.", default=False)
     _minimum_images = 1
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        normalise: bool = False,
-        n_init: int = 20,
-        center: bool = False,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.normalise = normalise
-        self.n_init = n_init
-        self.center = center
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         return Pixels(self.normalise, torch.zeros(shape) if self.center else None)
@@ -151,52 +110,20 @@ class UnitLength(nn.Module):
 
 
 class FCAEKMeans(CentroidClusterer):
-    """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS.
+    """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS."""
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-    autoencoder : FCAE or SAE, optional
-    normalise : bool, default=True
-        Scale each feature vector to length 1 first. The paper is silent; in trials it was better on
-        one auto-encoder of MNIST's test images and worse on another (docs/methods/dbc.md).
-    n_init : int, default=20
-        Restarts of k-means.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-    """
-
-    DEFAULTS: ClassVar[dict[str, Any]] = {"autoencoder": FCAE()}
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "autoencoder": [AutoEncoder, None],
-        "normalise": [bool],
-        "n_init": [Interval(int, 1, None)],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        autoencoder: AutoEncoder | None = None,
-        normalise: bool = True,
-        n_init: int = 20,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.autoencoder = autoencoder
-        self.normalise = normalise
-        self.n_init = n_init
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    autoencoder: AutoEncoder | None = parameter(
+        [AutoEncoder, None],
+        "Whose features are grouped; its own device, run_dir, random_state and verbose are not used.",
+        default=None,
+        when_none=FCAE(),
+    )
+    normalise: bool = parameter(
+        bool,
+        "Scale each feature vector to length 1 first. The paper is silent; in trials it was better on one "
+        "auto-encoder of MNIST's test images and worse on another (docs/methods/dbc.md).",
+        default=True,
+    )
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
@@ -216,8 +143,9 @@ class FCAEKMeans(CentroidClusterer):
 class DAEKMeans(FCAEKMeans):
     """A stacked denoising auto-encoder, then k-means on its features: "DAE-KMS" (DEC's own baseline).
 
-    Parameters are those of `FCAEKMeans`; the default auto-encoder is `SAE`. ``normalise=False`` groups the features as
-    they are, which is what DEC's text reads like.
+    ``normalise=False`` groups the features as they are, which is what DEC's text reads like.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"autoencoder": SAE()}
+    autoencoder: AutoEncoder | None = parameter(
+        [AutoEncoder, None], "Whose features are grouped, see `FCAEKMeans`.", default=None, when_none=SAE()
+    )

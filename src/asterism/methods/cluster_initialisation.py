@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import torch
 import torch.nn.functional as F
 
 from asterism.clustering.centroids import cluster_means
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.neighbor_voting import vote
-from asterism.images import Augmentation
+from asterism.images import Augmentation, RandomTransform
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
-from asterism.parameters import Each, Interval, Parameters
+from asterism.parameters import Each, Interval, Parameters, parameter
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
@@ -21,34 +19,8 @@ SMALLEST_GROUP = 10  # images of a cluster on average, below which no network le
 FEW_NEIGHBORS = 5  # K_s where a cluster has few images (docs/methods/dbc.md)
 
 
-class ClusterInitialisation(Parameters):
+class ClusterInitialisation(Parameters, kw_only=False):
     """How features are grouped before encoder and centers learn together.
-
-    Parameters
-    ----------
-    method : {"linkage", "k-means"}, default="linkage"
-        ``"k-means"`` is Algorithm 1, line 3. ``"linkage"`` is ours: JULE's merging along the graph of nearest
-        neighbours, which finds clusters that are no balls. Both go by the direction of the features.
-    n_init : int, default=20
-        Restarts of k-means (silent in the paper; DEC's 20).
-    n_neighbors : int, optional
-        K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average.
-    multiples : sequence of int, default=(2, 1, 1)
-        Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
-        after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
-        wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
-        (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are 1: a network
-        learns any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than 10 images a group
-        are left out. () is the paper.
-    rounds : int, default=5
-        Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.
-    augmentation : Augmentation, "none" or None, default=None
-        Of the images while groups are learnt. None is ``ClusterInitialisation.DEFAULTS["augmentation"]``, in a DBC only
-        where a cluster has 100 images on average.
-    smallest : float, default=1/3
-        Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
-        odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
-        differ more in size, a lower share.
 
     Notes
     -----
@@ -56,34 +28,47 @@ class ClusterInitialisation(Parameters):
     among them, by eq. 4 of JULE. Time O(N²·D), memory O(N·(D + K_s)).
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        "method": [{"linkage", "k-means"}],
-        "n_init": [Interval(int, 1, None)],
-        "n_neighbors": [Interval(int, 1, None), None],
-        "multiples": [Each(Interval(int, 1, None), empty=True)],
-        "rounds": [Interval(int, 0, None)],
-        "augmentation": [Augmentation, {"none"}, None],
-        "smallest": [Interval(float, 0, 1, closed="left")],
-    }
-    DEFAULTS: ClassVar[dict[str, Any]] = {"augmentation": Augmentation()}
-
-    def __init__(
-        self,
-        method: str = "linkage",
-        n_init: int = 20,
-        n_neighbors: int | None = None,
-        multiples: tuple[int, ...] = (2, 1, 1),
-        rounds: int = 5,
-        augmentation: Augmentation | str | None = None,
-        smallest: float = 1 / 3,
-    ) -> None:
-        self.method = method
-        self.n_init = n_init
-        self.n_neighbors = n_neighbors
-        self.multiples = multiples
-        self.rounds = rounds
-        self.augmentation = augmentation
-        self.smallest = smallest
+    method: str = parameter(
+        {"linkage", "k-means"},
+        '``"k-means"`` is Algorithm 1, line 3. ``"linkage"`` is ours: JULE\'s merging along the graph of nearest '
+        "neighbours, which finds clusters that are no balls. Both go by the direction of the features.",
+        default="linkage",
+    )
+    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means (silent in the paper; DEC's 20).", default=20)
+    n_neighbors: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average.",
+        default=None,
+    )
+    multiples: tuple[int, ...] = parameter(
+        Each(Interval(int, 1, None), empty=True),
+        "Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew "
+        "after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right "
+        "and a wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest "
+        "merges right (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are "
+        "1: a network learns any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than "
+        "10 images a group are left out. () is the paper.",
+        default=(2, 1, 1),
+    )
+    rounds: int = parameter(
+        Interval(int, 0, None),
+        "Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.",
+        default=5,
+    )
+    augmentation: RandomTransform | str | None = parameter(
+        [Augmentation, RandomTransform, {"none"}, None],
+        'Of the images while groups are learnt. None is ``ClusterInitialisation.DEFAULTS["augmentation"]``, in a DBC '
+        "only where a cluster has 100 images on average.",
+        default=None,
+        when_none=Augmentation(),
+    )
+    smallest: float = parameter(
+        Interval(float, 0, 1, closed="left"),
+        "Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: "
+        "an odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose "
+        "groups differ more in size, a lower share.",
+        default=1 / 3,
+    )
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:
         """The numbers of groups that the network learns one after the other, before the k groups are taken."""

@@ -8,20 +8,19 @@ divergence KL(R‖S) between them (eq. 3). Re-made after each epoch, the target 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from sklearn.base import clone
 
 from asterism.clustering.soft import boosted_targets
-from asterism.estimator import COMPUTING
-from asterism.images import Augmentation
+from asterism.images import Augmentation, RandomTransform
 from asterism.methods.autoencoders import FCAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 from asterism.methods.jule_steps import few_images
-from asterism.methods.soft_clusterer import START_SHARE, SoftClusterer
-from asterism.parameters import Interval
+from asterism.methods.soft_clusterer import SoftClusterer
+from asterism.parameters import Interval, parameter
 from asterism.training import Training
 
 # Optimiser, rate, epochs T and batch m_b are silent in the paper; docs/methods/dbc.md has what was tried. B = 128 is a
@@ -36,40 +35,6 @@ class DBC(SoftClusterer):
 
     An auto-encoder learns features, which are grouped. Then its encoder learns to be surer of each image's group,
     beginning with those that it is sure of already.
-
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        k.
-    boost : float, default=2.0
-        α of eq. (2), > 1. The paper varies 1.5, 2, 4 (Fig. 9a); it chose 2 with labels at hand.
-    balance : {"boosted", "soft", "none"}, default="boosted"
-        n_j of Algorithm 2, line 8: Σ_i s_ij^α, DEC's Σ_i s_ij, or 1 (Fig. 9b).
-    start : {"trained", "half-trained", "random"}, default="trained"
-        How far the auto-encoder is trained before (Fig. 9c): all, half or none of its epochs.
-    autoencoder : FCAE or SAE, optional
-        Stage I; its own device, run_dir, random_state and verbose are not used.
-    training : Training, optional
-        Stage II; ``n_epochs`` is T, ``max_steps`` is B. Default ``DBC.DEFAULTS["training"]``.
-    augmentation : Augmentation, "none" or None, default=None
-        Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. None
-        is ``"none"``, as in the paper: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it),
-        from k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own: that
-        of their classes where a cluster has 100 images on average, else ``"none"``: with few images of each, views of
-        one object say, it takes away by what they differ.
-    cluster_initialisation : ClusterInitialisation, optional
-        How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such groups
-        before its own scores are the target. Default ``DBC.DEFAULTS["cluster_initialisation"]``, which is ours:
-        linkage, learnt three times; the paper is ``ClusterInitialisation("k-means", rounds=0)``.
-    tol : float, default=0.0
-        Stop when at most this share of hard assignments changed in an epoch; 0 as in Algorithm 2, line 14.
-    device : str, default="auto"
-    precision : str, default="32-true"
-    run_dir : path, optional
-        Folder for checkpoints and results; a killed fit goes on from there.
-    random_state : int, RandomState or None
-    verbose : int, default=0
-        1 shows progress.
 
     Attributes
     ----------
@@ -89,57 +54,43 @@ class DBC(SoftClusterer):
     >>> labels = DBC(n_clusters=10, random_state=0).fit_predict(digits)  # doctest: +SKIP
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        "autoencoder": FCAE(),
-        "training": DBC_TRAINING,
-        "augmentation": "none",
-        "cluster_initialisation": ClusterInitialisation(),
-    }
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "boost": [Interval(float, 1, None, closed="neither")],
-        "balance": [{"boosted", "soft", "none"}],
-        "start": [set(START_SHARE)],
-        "autoencoder": [AutoEncoder, None],
-        "training": [Training, None],
-        "augmentation": [Augmentation, {"none"}, None],
-        "cluster_initialisation": [ClusterInitialisation, None],
-        "tol": [Interval(float, 0, 1)],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        boost: float = 2.0,
-        balance: str = "boosted",
-        start: str = "trained",
-        autoencoder: AutoEncoder | None = None,
-        training: Training | None = None,
-        augmentation: Augmentation | str | None = None,
-        cluster_initialisation: ClusterInitialisation | None = None,
-        tol: float = 0.0,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.boost = boost
-        self.balance = balance
-        self.start = start
-        self.autoencoder = autoencoder
-        self.training = training
-        self.augmentation = augmentation
-        self.cluster_initialisation = cluster_initialisation
-        self.tol = tol
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    boost: float = parameter(
+        Interval(float, 1, None, closed="neither"),
+        "α of eq. (2), > 1. The paper varies 1.5, 2, 4 (Fig. 9a); it chose 2 with labels at hand.",
+        default=2.0,
+    )
+    balance: str = parameter(
+        {"boosted", "soft", "none"},
+        "n_j of Algorithm 2, line 8: Σ_i s_ij^α, DEC's Σ_i s_ij, or 1 (Fig. 9b).",
+        default="boosted",
+    )
+    autoencoder: AutoEncoder | None = parameter(
+        [AutoEncoder, None],
+        "Stage I; its own device, run_dir, random_state and verbose are not used.",
+        default=None,
+        when_none=FCAE(),
+    )
+    training: Training | None = parameter(
+        [Training, None], "Stage II; ``n_epochs`` is T, ``max_steps`` is B.", default=None, when_none=DBC_TRAINING
+    )
+    augmentation: RandomTransform | str | None = parameter(
+        [Augmentation, RandomTransform, {"none"}, None],
+        "Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. "
+        'None is ``"none"``, as in the paper: after groups that were learnt it costs (MNIST: ACC .976 without, .963 '
+        "with it), from k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have "
+        'their own: that of their classes where a cluster has 100 images on average, else ``"none"``: with few images '
+        "of each, views of one object say, it takes away by what they differ.",
+        default=None,
+        when_none="none",
+    )
+    cluster_initialisation: ClusterInitialisation | None = parameter(
+        [ClusterInitialisation, None],
+        "How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such "
+        "groups before its own scores are the target. The default is ours: linkage, learnt three times; the paper is "
+        '``ClusterInitialisation("k-means", rounds=0)``.',
+        default=None,
+        when_none=ClusterInitialisation(),
+    )
 
     def _recipe(self, n_images: int) -> tuple[AutoEncoder, ClusterInitialisation]:
         autoencoder, first = super()._recipe(n_images)

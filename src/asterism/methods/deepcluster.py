@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +21,18 @@ from asterism.clustering.kmeans import kmeans
 from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.external import external, read_call
 from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.features.store import FeatureStore
-from asterism.images import Augmentation, ImageSource
+from asterism.images import Augmentation, ImageSource, RandomTransform
 from asterism.images.crops import Crops
 from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
-from asterism.parameters import HasMethod, Interval, Parameters, shown
+from asterism.parameters import HasMethod, Interval, Parameters, parameter, shown
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
@@ -42,29 +42,14 @@ STEPS_OF_ROUND, FEWEST_ROUNDS = 500, 4  # docs/methods/deepcluster.md has what o
 SCORED = 2**26  # scores that are held at once
 
 
-class Whitening(Parameters):
-    """What features go through before they are clustered (§3.4).
+class Whitening(Parameters, kw_only=False):
+    """What features go through before they are clustered (§3.4)."""
 
-    Parameters
-    ----------
-    n_components : int or None, default=256
-        Of the PCA; None keeps every dimension.
-    whiten : bool, default=True
-        Scale every component to variance 1.
-    normalise : bool, default=True
-        Scale every vector to length 1.
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "n_components": [Interval(int, 1, None), None],
-        "whiten": [bool],
-        "normalise": [bool],
-    }
-
-    def __init__(self, n_components: int | None = 256, whiten: bool = True, normalise: bool = True) -> None:
-        self.n_components = n_components
-        self.whiten = whiten
-        self.normalise = normalise
+    n_components: int | None = parameter(
+        [Interval(int, 1, None), None], "Of the PCA; None keeps every dimension.", default=256
+    )
+    whiten: bool = parameter(bool, "Scale every component to variance 1.", default=True)
+    normalise: bool = parameter(bool, "Scale every vector to length 1.", default=True)
 
 
 class ClusterSpace(nn.Module):
@@ -114,38 +99,6 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     Each round groups the network's features by k-means and trains the network to tell these groups apart. What is
     wanted is the network; ask for about ten times as many groups as there are kinds of image.
 
-    Parameters
-    ----------
-    n_clusters : int, default=100
-        k. Over-segmentation helps the features: the paper's best k is 10 000 for ImageNet's 1000 classes (Fig. 2c),
-        so take about ten times the groups that you expect. It was chosen with labels (PASCAL VOC's).
-    network : ConvNet, optional
-        Default AlexNet with batch norm behind a Sobel filter.
-    whitening : Whitening, optional
-        Default PCA to 256 dimensions, whitened, unit length.
-    clusterer : {"kmeans", "pic"}, str or clusterer, default="kmeans"
-        What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. Any
-        other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``,
-        ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` or
-        ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters
-        counts; images that it leaves out (−1) join the nearest mean.
-    reassign_every : float, optional
-        Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
-        the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no
-        more than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network little.
-    sampler : {"uniform", "legacy", "natural"}, default="uniform"
-        How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See
-        `draw_images`.
-    head_momentum : float, optional
-        The classifier's own momentum: 0 in the released code, the network's in the paper's words and here.
-    training : Training, optional
-        Default SGD, rate 0.05, momentum 0.9, weight decay 1e-5, batch 256 (docs/papers/deepcluster.md) and 500 epochs,
-        as in the paper; for a few thousand images on a laptop 50 to 100 do.
-    augmentation : Augmentation, "none" or None, default=None
-        None is ``Crops()``, random crops and flips.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
@@ -164,57 +117,65 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     >>> model = DeepCluster(100, training=Training(n_epochs=30, lr=0.05)).fit("photos/")  # doctest: +SKIP
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        "network": ConvNet(),
-        "whitening": Whitening(),
-        "training": Training(n_epochs=500, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5),
-        "augmentation": Crops(),
-    }
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "network": [ConvNet, None],
-        "whitening": [Whitening, None],
-        "clusterer": [str, HasMethod("fit_predict", "a clusterer with fit_predict")],
-        "reassign_every": [Interval(float, 0, None, closed="neither"), None],
-        "sampler": [set(SAMPLERS)],
-        "head_momentum": [Interval(float, 0, 1, closed="left"), None],
-        "training": [Training, None],
-        "augmentation": [Augmentation, {"none"}, None],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 100,
-        *,
-        network: ConvNet | None = None,
-        whitening: Whitening | None = None,
-        clusterer: Any = "kmeans",
-        reassign_every: float | None = None,
-        sampler: str = "uniform",
-        head_momentum: float | None = None,
-        training: Training | None = None,
-        augmentation: Augmentation | str | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.network = network
-        self.whitening = whitening
-        self.clusterer = clusterer
-        self.reassign_every = reassign_every
-        self.sampler = sampler
-        self.head_momentum = head_momentum
-        self.training = training
-        self.augmentation = augmentation
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    n_clusters: int = parameter(
+        Interval(int, 1, None),
+        "k. Over-segmentation helps the features: the paper's best k is 10 000 for ImageNet's 1000 classes (Fig. 2c), "
+        "so take about ten times the groups that you expect. It was chosen with labels (PASCAL VOC's).",
+        default=100,
+        kw_only=False,
+    )
+    network: ConvNet | None = parameter(
+        [ConvNet, None],
+        "What learns: AlexNet with batch norm behind a Sobel filter.",
+        default=None,
+        when_none=ConvNet(),
+    )
+    whitening: Whitening | None = parameter(
+        [Whitening, None],
+        "What features go through first: PCA, whitening, unit length.",
+        default=None,
+        when_none=Whitening(),
+    )
+    clusterer: Any = parameter(
+        [str, HasMethod("fit_predict", "a clusterer with fit_predict")],
+        'What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. '
+        "Any other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``, "
+        '``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` '
+        'or ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer\'s own number of '
+        "clusters counts; images that it leaves out (−1) join the nearest mean.",
+        default="kmeans",
+    )
+    reassign_every: float | None = parameter(
+        [Interval(float, 0, None, closed="neither"), None],
+        "Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as "
+        "in the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but "
+        "no more than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network "
+        "little.",
+        default=None,
+    )
+    sampler: str = parameter(
+        set(SAMPLERS),
+        "How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See "
+        "`draw_images`.",
+        default="uniform",
+    )
+    head_momentum: float | None = parameter(
+        [Interval(float, 0, 1, closed="left"), None],
+        "The classifier's own momentum: 0 in the released code, the network's in the paper's words and here.",
+        default=None,
+    )
+    training: Training | None = parameter(
+        [Training, None],
+        "The paper's (docs/papers/deepcluster.md); for a few thousand images on a laptop 50 to 100 epochs do.",
+        default=None,
+        when_none=Training(n_epochs=500, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5),
+    )
+    augmentation: RandomTransform | str | None = parameter(
+        [Augmentation, RandomTransform, {"none"}, None],
+        "Of the images that are learnt from: random crops and flips.",
+        default=None,
+        when_none=Crops(),
+    )
 
     def _number_wanted(self) -> int | None:
         return self.n_clusters if self.clusterer == "kmeans" else None

@@ -12,7 +12,7 @@ from asterism.images import ImageSource
 from asterism.images.crops import Crops
 from asterism.methods.deepcluster_settings import ContrastiveStart, MultiCrop, Projection
 from asterism.networks.convnet import SMALL_RESNET, ConvNet
-from asterism.parameters import Parameters, from_json, to_json
+from asterism.parameters import Parameters, attribute, from_json, to_json
 from asterism.runtime import Runtime
 from asterism.training import Training
 
@@ -83,7 +83,7 @@ class SizedDefaults(Parameters):
     What was chosen is said before the fit and kept with the model.
     """
 
-    _chosen: dict[str, Any] = {}
+    _chosen: dict[str, Any] = attribute({})
 
     def resolved(self, name: str) -> Any:
         """The nested parameter ``name``; where it is None, what was chosen, or the class's default."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import nn
 
 from asterism.clustering.kmeans import KMeansResult, kmeans
 from asterism.clustering.soft import soft_scores
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.deepcluster_defaults import SizedDefaults
@@ -29,7 +29,7 @@ from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.networks.initialise import build
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run, Training, train_epoch
 from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.contrastive import contrastive_loss
@@ -71,32 +71,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
     An image's crops learn to find the centroid of the image's group. Features of the last epoch are kept, so that
     grouping needs no pass of its own.
 
-    Parameters
-    ----------
-    n_clusters : int, default=100
-        k of every clustering; 3000 for ImageNet.
-    network : ConvNet, optional
-        Default ResNet-18 in colour. Small crops of another size than the image's (``crops.small.side``) need a network
-        that takes them: a ResNet, not AlexNet or VGG.
-    n_heads : int, default=3
-        Clusterings at once; the h-th is of the bank of crop h mod 2.
-    projection : Projection, optional
-        The MLP after the network.
-    temperature : float, default=0.1
-        τ: logits are z·c / τ.
-    assignment : Assignment, optional
-        By k-means, or by Sinkhorn as in SwAV.
-    contrastive_start : ContrastiveStart, optional
-        Epochs of SimCLR before the first grouping; none by default.
-    crops : MultiCrop, optional
-    training : Training, optional
-        Default SGD, rate 0.06 falling along a cosine after a linear rise over the first fortieth of the epochs,
-        momentum 0.9, weight decay 1e-6, batch 256, 400 epochs. The paper has LARC and a rate of 4.8 for batches of
-        4096, which it is made for (``optimizer="lars"``, with the optional timm); at batches of a few hundred plain SGD
-        does without.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
@@ -110,59 +84,43 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
     process.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        "network": ConvNet("resnet18", sobel=False),
-        "projection": Projection(),
-        "assignment": Assignment(),
-        "contrastive_start": ContrastiveStart(),
-        "crops": MultiCrop(),
-        "training": Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
-    }
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "network": [ConvNet, None],
-        "n_heads": [Interval(int, 1, None)],
-        "projection": [Projection, None],
-        "temperature": [Interval(float, 0, None, closed="neither")],
-        "assignment": [Assignment, None],
-        "contrastive_start": [ContrastiveStart, None],
-        "crops": [MultiCrop, None],
-        "training": [Training, None],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 100,
-        *,
-        network: ConvNet | None = None,
-        n_heads: int = 3,
-        projection: Projection | None = None,
-        temperature: float = 0.1,
-        assignment: Assignment | None = None,
-        contrastive_start: ContrastiveStart | None = None,
-        crops: MultiCrop | None = None,
-        training: Training | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.network = network
-        self.n_heads = n_heads
-        self.projection = projection
-        self.temperature = temperature
-        self.assignment = assignment
-        self.contrastive_start = contrastive_start
-        self.crops = crops
-        self.training = training
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    n_clusters: int = parameter(
+        Interval(int, 1, None), "k of every clustering; 3000 for ImageNet.", default=100, kw_only=False
+    )
+    network: ConvNet | None = parameter(
+        [ConvNet, None],
+        "What learns: ResNet-18 in colour. Small crops of another size than the image's (``crops.small.side``) need a "
+        "network that takes them: a ResNet, not AlexNet or VGG.",
+        default=None,
+        when_none=ConvNet("resnet18", sobel=False),
+    )
+    n_heads: int = parameter(
+        Interval(int, 1, None), "Clusterings at once; the h-th is of the bank of crop h mod 2.", default=3
+    )
+    projection: Projection | None = parameter(
+        [Projection, None], "The MLP after the network.", default=None, when_none=Projection()
+    )
+    temperature: float = parameter(Interval(float, 0, None, closed="neither"), "τ: logits are z·c / τ.", default=0.1)
+    assignment: Assignment | None = parameter(
+        [Assignment, None], "By k-means, or by Sinkhorn as in SwAV.", default=None, when_none=Assignment()
+    )
+    contrastive_start: ContrastiveStart | None = parameter(
+        [ContrastiveStart, None],
+        "Epochs of SimCLR before the first grouping; none by default.",
+        default=None,
+        when_none=ContrastiveStart(),
+    )
+    crops: MultiCrop | None = parameter(
+        [MultiCrop, None], "Which crops of an image are shown.", default=None, when_none=MultiCrop()
+    )
+    training: Training | None = parameter(
+        [Training, None],
+        "The rate rises over the first fortieth of the epochs before it falls along the cosine. The paper has LARC and "
+        'a rate of 4.8 for batches of 4096, which it is made for (``optimizer="lars"``, with the optional timm); at '
+        "batches of a few hundred plain SGD does without.",
+        default=None,
+        when_none=Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
+    )
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         if (line := self._choose(images, run.runtime)) is not None:

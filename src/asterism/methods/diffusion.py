@@ -6,7 +6,7 @@ of the features' shape, k-means on the features themselves does not.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
-from asterism.networks import Backbone
-from asterism.parameters import Interval
+from asterism.parameters import Interval, attribute, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run
 
@@ -67,22 +66,6 @@ def origin_of(features: torch.Tensor) -> torch.Tensor:
 class Diffusion(PretrainedClusterer):
     """Diffusion maps of frozen features, then k-means: the default for photographs and for vectors.
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        k.
-    backbone : Backbone, optional
-        The frozen network. Vectors are taken as features.
-    metric : {"auto", "cosine", "euclidean"}, default="auto"
-        How far apart features are: by the angle between them, first as they are, then seen from their mean; or by their
-        distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers.
-    max_samples : int, default=20000
-        Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.
-    outliers, drop_duplicates : optional
-        What `fit` takes where it is told nothing else.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
@@ -108,41 +91,23 @@ class Diffusion(PretrainedClusterer):
     """
 
     REPRESENTATION = DiffusionMap
-    _parameter_constraints: ClassVar[dict] = {
-        **{name: one for name, one in PretrainedClusterer.SHARED.items() if name != "assign"},
-        "metric": [{"auto", "cosine", "euclidean"}],
-        "max_samples": [Interval(int, 2, None)],
-        "outliers": [Interval(float, 0, 0.5), None],
-        "drop_duplicates": [bool],
-    }
-    assign = "kmeans"
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        backbone: Backbone | None = None,
-        metric: str = "auto",
-        max_samples: int = 20_000,
-        outliers: float | None = None,
-        drop_duplicates: bool = False,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.backbone = backbone
-        self.metric = metric
-        self.max_samples = max_samples
-        self.outliers = outliers
-        self.drop_duplicates = drop_duplicates
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    reference_: np.ndarray = attribute()
+    typical_distance_: np.ndarray = attribute()
+    metric: str = parameter(
+        {"auto", "cosine", "euclidean"},
+        "How far apart features are: by the angle between them, first as they are, then seen from their mean; or by "
+        'their distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers.',
+        default="auto",
+    )
+    max_samples: int = parameter(
+        Interval(int, 2, None),
+        "Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.",
+        default=20_000,
+    )
+    outliers: float | None = parameter(
+        [Interval(float, 0, 0.5), None], "What `fit` takes where it is told nothing else.", default=None
+    )
+    drop_duplicates: bool = parameter(bool, "What `fit` takes where it is told nothing else.", default=False)
 
     def _plain_params(self) -> dict[str, Any]:
         """Without what is off: so runs of versions that had it not go on."""

@@ -9,7 +9,7 @@ GSNMF-FCN-FT.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,10 +20,9 @@ from asterism.features import cached_extract, extract
 from asterism.features.extract import Progress
 from asterism.images import ImageSource
 from asterism.images.pack import memory_budget
-from asterism.methods.pretrained import PretrainedClusterer, Representation
-from asterism.networks import Backbone
+from asterism.methods.pretrained import Representation, RepresentationClusterer
 from asterism.networks.freezing import Cut, cut
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 
@@ -72,39 +71,10 @@ def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
     return torch.cat([features, -features], 1).clamp_min(0) if signed else features.clamp_min(0)
 
 
-class FCN(PretrainedClusterer):
+class FCN(RepresentationClusterer):
     """Group-sparse NMF on a pre-trained network, fine-tuned without labels if asked.
 
     Features are written as sums of few common parts, none of them negative, and images with the same parts are grouped.
-
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        k.
-    backbone : Backbone, optional
-        The pre-trained network (the paper's is VGG-16); by default the first whose weights are here, see `Backbone`.
-        Vectors are taken as features.
-    n_components : int or float, optional
-        L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), at
-        most half as many as images. By default three a cluster, at least 32, at most a third as many as images: a code
-        that has a base for each image says nothing about others.
-    l1 : float, default=0.02
-        λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and bases of
-        length 1 that is too weak a ridge: with .02 and .1 ACC is .886 for .611 on COIL-20 and .557 for .528 on
-        Flowers-102 (MobileNetV2, L = M/4, one seed; chosen with classes at hand).
-    l2 : float, default=0.1
-        λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed.
-    l21 : float, default=0.0
-        On Σ_l ‖h_l‖, the mixed norm of Table 4.
-    fine_tune : int, default=0
-        How many of the network's last layers are trained on (1 is the paper's fc7).
-    training : Training, optional
-        Of these layers; default ``FCN.DEFAULTS["training"]``.
-    assign : {"kmeans", "spectral"}, default="kmeans"
-        How coefficients are grouped. Spectral clustering holds all N² affinities: at most 20 000 images; new images go
-        to the group whose mean is nearest.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
 
     Attributes
     ----------
@@ -125,49 +95,32 @@ class FCN(PretrainedClusterer):
     """
 
     REPRESENTATION = Coefficients
-    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone(), "training": FCN_TRAINING}
-    _parameter_constraints: ClassVar[dict] = {
-        **PretrainedClusterer.SHARED,
-        "n_components": [Interval(int, 1, None), Interval(float, 0, 1, closed="neither"), None],
-        "l1": [Interval(float, 0, None)],
-        "l2": [Interval(float, 0, None)],
-        "l21": [Interval(float, 0, None)],
-        "fine_tune": [Interval(int, 0, None)],
-        "training": [Training, None],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        backbone: Backbone | None = None,
-        n_components: float | None = None,
-        l1: float = 0.02,
-        l2: float = 0.1,
-        l21: float = 0.0,
-        fine_tune: int = 0,
-        training: Training | None = None,
-        assign: str = "kmeans",
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.backbone = backbone
-        self.n_components = n_components
-        self.l1 = l1
-        self.l2 = l2
-        self.l21 = l21
-        self.fine_tune = fine_tune
-        self.training = training
-        self.assign = assign
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    n_components: float | None = parameter(
+        [Interval(int, 1, None), Interval(float, 0, 1, closed="neither"), None],
+        "L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), "
+        "at most half as many as images. By default three a cluster, at least 32, at most a third as many as images: "
+        "a code that has a base for each image says nothing about others.",
+        default=None,
+    )
+    l1: float = parameter(
+        Interval(float, 0, None),
+        "λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and "
+        "bases of length 1 that is too weak a ridge: with .02 and .1 ACC is .886 for .611 on COIL-20 and .557 for "
+        ".528 on Flowers-102 (MobileNetV2, L = M/4, one seed; chosen with classes at hand).",
+        default=0.02,
+    )
+    l2: float = parameter(
+        Interval(float, 0, None),
+        "λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed.",
+        default=0.1,
+    )
+    l21: float = parameter(Interval(float, 0, None), "On Σ_l ‖h_l‖, the mixed norm of Table 4.", default=0.0)
+    fine_tune: int = parameter(
+        Interval(int, 0, None),
+        "How many of the network's last layers are trained on (1 is the paper's fc7).",
+        default=0,
+    )
+    training: Training | None = parameter([Training, None], "Of these layers.", default=None, when_none=FCN_TRAINING)
 
     @property
     def _tunes(self) -> bool:  # type: ignore[override]

@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import nn
 
 from asterism.images import ImageSource
 from asterism.networks.autoencoder import FeatureEncoder
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run, Training
 
 N_MEASURED = 64  # batches that tell the running statistics of batch norm
 
 
 class JointTraining(Training):
-    """A `Training` of encoder and centers together.
+    """A `Training` of encoder and centers together."""
 
-    Parameters
-    ----------
-    n_epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, max_steps, max_grad_norm
-        See `Training`.
-    distance_scale : {"unit", "spread"}, default="unit"
-        σ² of the scores, s_ij ∝ 1 / (1 + ‖z_i − μ_j‖² / σ²). ``"unit"``: 1, as in the papers. ``"spread"``: the mean
-        squared distance of an image to its own center when the stage begins, and after each soft reset. With 1 it is
-        up to the features' size whether all scores are equal or all are 0 and 1: features that are ten times larger
-        give other scores. With the spread they give the same (docs/methods/dbc.md).
-    reset_interval : int, optional
-        Epochs from one soft reset to the next; by default there is none. A soft reset (BRB: Miklautz et al., "Breaking
-        the reclustering barrier in centroid-based deep clustering", ICLR 2025) moves the encoder's weights, but for
-        those of the feature layer, towards freshly drawn ones, groups the features anew, takes the groups' means as
-        centers and lets the optimizer forget. The paper has 20. None is done when fewer epochs are left, and only
-        after the last may the stage end early.
-    reset_share : float, default=0.2
-        1 − α: share of the fresh weights in the new ones. The paper has 0.2 (α = 0.8).
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        **Training._parameter_constraints,
-        "distance_scale": [{"unit", "spread"}],
-        "reset_interval": [Interval(int, 1, None), None],
-        "reset_share": [Interval(float, 0, 1)],
-    }
-
-    def __init__(
-        self,
-        n_epochs: int = 50,
-        batch_size: int = 256,
-        optimizer: str = "sgd",
-        lr: float = 0.01,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        schedule: str = "constant",
-        max_steps: int | None = None,
-        max_grad_norm: float | None = None,
-        distance_scale: str = "unit",
-        reset_interval: int | None = None,
-        reset_share: float = 0.2,
-    ) -> None:
-        super().__init__(
-            n_epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, max_steps, max_grad_norm
-        )
-        self.distance_scale = distance_scale
-        self.reset_interval = reset_interval
-        self.reset_share = reset_share
+    distance_scale: str = parameter(
+        {"unit", "spread"},
+        'σ² of the scores, s_ij ∝ 1 / (1 + ‖z_i − μ_j‖² / σ²). ``"unit"``: 1, as in the papers. ``"spread"``: the '
+        "mean squared distance of an image to its own center when the stage begins, and after each soft reset. With 1 "
+        "it is up to the features' size whether all scores are equal or all are 0 and 1: features that are ten times "
+        "larger give other scores. With the spread they give the same (docs/methods/dbc.md).",
+        default="unit",
+    )
+    reset_interval: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "Epochs from one soft reset to the next; by default there is none. A soft reset (BRB: Miklautz et al., "
+        '"Breaking the reclustering barrier in centroid-based deep clustering", ICLR 2025) moves the encoder\'s '
+        "weights, but for those of the feature layer, towards freshly drawn ones, groups the features anew, takes the "
+        "groups' means as centers and lets the optimizer forget. The paper has 20. None is done when fewer epochs are "
+        "left, and only after the last may the stage end early.",
+        default=None,
+    )
+    reset_share: float = parameter(
+        Interval(float, 0, 1),
+        "1 − α: share of the fresh weights in the new ones. The paper has 0.2 (α = 0.8).",
+        default=0.2,
+    )
 
     @classmethod
     def of(cls, training: Training) -> JointTraining:

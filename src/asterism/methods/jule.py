@@ -7,14 +7,15 @@ left as were asked for (Alg. 1). Then merging is run once more from the start on
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
+import numpy as np
 import torch
 
 from asterism.clustering.centroids import cluster_means
 from asterism.clustering.linkage import merge_schedule
 from asterism.clustering.neighbor_voting import vote
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
@@ -29,7 +30,7 @@ from asterism.methods.jule_steps import (
 )
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval
+from asterism.parameters import Interval, attribute, parameter
 from asterism.training import Run, train_epoch
 from asterism.training.triplets import TripletLoss
 
@@ -39,34 +40,6 @@ class JULE(ImageClusterer):
 
     Many small clusters of near images come first. Then two steps take turns: a network learns to hold images of a
     cluster together, and clusters that are near by its features are merged, until ``n_clusters`` are left.
-
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        n*_c.
-    unroll_rate : float, default=0.9
-        η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper.
-    n_neighbors : int, optional
-        K_s of the sample graph, clipped to the number of other images. By default Table 2's 20, and 10 (ours) where a
-        cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).
-    center : bool, default=False
-        Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces
-        not (docs/papers/jule.md). Where it stays on, only the level of an even background is taken off (ours,
-        `ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black.
-    result : {"rc", "sf"}, default="rc"
-        Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF).
-    merging : MergeRule, optional
-    loss : TripletLoss, optional
-    training : TripletTraining, optional
-        Of each period.
-    network : ConvSettings, optional
-    device : str, default="auto"
-    precision : str, default="32-true"
-    run_dir : path, optional
-        Folder for checkpoints and results; a killed fit goes on from there.
-    random_state : int, RandomState or None
-    verbose : int, default=0
-        1 shows progress.
 
     Attributes
     ----------
@@ -105,57 +78,43 @@ class JULE(ImageClusterer):
     >>> labels = JULE(n_clusters=10, center=True, random_state=0).fit_predict("data:usps")  # doctest: +SKIP
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {
-        "merging": MergeRule(),
-        "loss": TripletLoss(),
-        "training": TripletTraining(),
-        "network": ConvSettings(),
-    }
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "unroll_rate": [Interval(float, 0, 1, closed="right")],
-        "n_neighbors": [Interval(int, 1, None), None],
-        "center": [bool],
-        "result": [{"rc", "sf"}],
-        "merging": [MergeRule, None],
-        "loss": [TripletLoss, None],
-        "training": [TripletTraining, None],
-        "network": [ConvSettings, None],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        unroll_rate: float = 0.9,
-        n_neighbors: int | None = None,
-        center: bool = False,
-        result: str = "rc",
-        merging: MergeRule | None = None,
-        loss: TripletLoss | None = None,
-        training: TripletTraining | None = None,
-        network: ConvSettings | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.unroll_rate = unroll_rate
-        self.n_neighbors = n_neighbors
-        self.center = center
-        self.result = result
-        self.merging = merging
-        self.loss = loss
-        self.training = training
-        self.network = network
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    embedding_: np.ndarray = attribute()
+    sf_labels_: np.ndarray = attribute()
+    sigma2_: np.ndarray = attribute()
+    unroll_rate: float = parameter(
+        Interval(float, 0, 1, closed="right"),
+        "η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper.",
+        default=0.9,
+    )
+    n_neighbors: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "K_s of the sample graph, clipped to the number of other images. By default Table 2's 20, and 10 (ours) where "
+        "a cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).",
+        default=None,
+    )
+    center: bool = parameter(
+        bool,
+        "Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the "
+        "faces not (docs/papers/jule.md). Where it stays on, only the level of an even background is taken off (ours, "
+        "`ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black.",
+        default=False,
+    )
+    result: str = parameter(
+        {"rc", "sf"},
+        "Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them "
+        "(OURS-SF).",
+        default="rc",
+    )
+    merging: MergeRule | None = parameter([MergeRule, None], "How clusters merge.", default=None, when_none=MergeRule())
+    loss: TripletLoss | None = parameter(
+        [TripletLoss, None], "What the network learns from.", default=None, when_none=TripletLoss()
+    )
+    training: TripletTraining | None = parameter(
+        [TripletTraining, None], "Of each period.", default=None, when_none=TripletTraining()
+    )
+    network: ConvSettings | None = parameter(
+        [ConvSettings, None], "The network and its features.", default=None, when_none=ConvSettings()
+    )
 
     # ---------------------------------------------------------------- Alg. 1
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 import torch
 
 from asterism.clustering.centroids import cluster_means
 from asterism.clustering.graph import knn
 from asterism.clustering.neighbor_voting import neighbor_weights, shares, vote
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.jule_steps import mean_image
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval
+from asterism.parameters import attribute, parameter
 from asterism.training import Run
 
 N_VOTES = 20  # K_s of JULE (Table 2)
@@ -24,7 +22,7 @@ N_VOTES = 20  # K_s of JULE (Table 2)
 class VectorClusterer(ImageClusterer):
     """Base of the methods that find labels for vectors, here pixels.
 
-    A subclass defines ``_find``, and its parameters with their ranges beside `SHARED`.
+    A subclass defines ``_find``, and the parameters of its own.
 
     Notes
     -----
@@ -35,34 +33,12 @@ class VectorClusterer(ImageClusterer):
     ``embedding_``: 4·N·D bytes.
     """
 
-    embedding_: np.ndarray
-    sigma2_: np.ndarray
-    SHARED: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "center": [bool],
-        "normalise": [bool],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int,
-        center: bool,
-        normalise: bool,
-        device: str,
-        precision: str,
-        run_dir: Any,
-        random_state: Any,
-        verbose: int,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.center = center
-        self.normalise = normalise
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    center: bool = parameter(bool, "Take the mean image off first.", default=False)
+    normalise: bool = parameter(
+        bool, "Scale each image to length 1, as JULE's paper does for all methods.", default=True
+    )
+    embedding_: np.ndarray = attribute()
+    sigma2_: np.ndarray = attribute()
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Labels (N,) of features (N, D), float32."""

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize, pad
 
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.spectral import njw
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
@@ -27,7 +27,7 @@ from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
 from asterism.networks import Backbone
 from asterism.networks.weights import PAPERS
-from asterism.parameters import Interval, to_json
+from asterism.parameters import attribute, parameter, to_json
 from asterism.runtime import Runtime
 from asterism.training import Run
 
@@ -70,17 +70,16 @@ class PretrainedClusterer(ImageClusterer):
     """
 
     REPRESENTATION: ClassVar[type[Representation]] = Representation
-    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone()}
-    SHARED: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "backbone": [Backbone, None],
-        "assign": [{"kmeans", "spectral"}],
-        **COMPUTING,
-    }
-    _photo_side: int = PHOTO_SIDE
-    backbone: Backbone | None
-    assign: str
-    spread_: np.ndarray
+    backbone: Backbone | None = parameter(
+        [Backbone, None],
+        "The pre-trained network; by default the first whose weights are here, see `Backbone`. Vectors are taken as "
+        "features.",
+        default=None,
+        when_none=Backbone(),
+    )
+    _photo_side: int = attribute(PHOTO_SIDE)
+    assign = "kmeans"
+    spread_: np.ndarray = attribute()
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:
         """The representation, from features (N, M) of the network; may train the network further."""
@@ -157,7 +156,7 @@ class PretrainedClusterer(ImageClusterer):
         return images if units is None or images.is_table else units.from_zero_to_one(images, tell)
 
     _screens_features = True
-    _tunes: bool = False  # whether `_learn` changes the network
+    _tunes = False  # whether `_learn` changes the network
 
     def _pass(
         self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
@@ -229,6 +228,17 @@ class PretrainedClusterer(ImageClusterer):
         self._saved = {name.removeprefix("1."): value for name, value in ours.items()}
         super()._restore_state(state)
         del self._saved
+
+
+class RepresentationClusterer(PretrainedClusterer):
+    """Base of those whose vectors are grouped by k-means or by spectral clustering, as asked."""
+
+    assign: str = parameter(
+        {"kmeans", "spectral"},
+        "How the vectors are grouped. Spectral clustering holds all N² affinities: at most 20 000 images; new images "
+        "go to the group whose mean is nearest.",
+        default="kmeans",
+    )
 
 
 def _are_files(X: Any) -> bool:

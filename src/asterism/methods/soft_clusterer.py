@@ -23,6 +23,7 @@ from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining, measure_batch_norm, soft_reset
 from asterism.networks.autoencoder import FeatureEncoder
 from asterism.networks.initialise import build
+from asterism.parameters import Interval, attribute, parameter
 from asterism.training import Run, Training, train_epoch
 
 START_SHARE = {"trained": 1.0, "half-trained": 0.5, "random": 0.0}
@@ -55,10 +56,18 @@ class SoftAssignment(nn.Module):
 class SoftClusterer(ImageClusterer):
     """Base of DBC and DEC."""
 
-    start: str
-    tol: float
-    autoencoder: AutoEncoder | None
-    training: Training | None
+    start: str = parameter(
+        set(START_SHARE),
+        "How far the auto-encoder is trained before (Fig. 9c of DBC): all, half or none of its epochs.",
+        default="trained",
+    )
+    tol: float = parameter(
+        Interval(float, 0, 1),
+        "Stop when at most this share of hard assignments changed in an epoch: 0 in DBC (Algorithm 2), .001 in DEC.",
+        default=0.0,
+    )
+    autoencoder: AutoEncoder | None = attribute()
+    training: Training | None = attribute()
 
     def _recipe(self, n_images: int) -> tuple[AutoEncoder, ClusterInitialisation]:
         """The auto-encoder, and what groups its features, for so many images."""

@@ -8,7 +8,7 @@ cluster, and the pointwise mutual information between the two, not the agreement
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from asterism.clustering.graph import neighbors
 from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
-from asterism.networks import Backbone
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run, Training, train_epoch
 
 TEMPERATURE = 0.1  # of student and teacher
@@ -114,26 +113,6 @@ class TEMI(PretrainedClusterer):
     The network is frozen. A small layer on its features learns that an image and one of its near neighbours belong to
     the same group.
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        k.
-    backbone : Backbone, optional
-        The frozen network; the paper's are vision transformers (DINO, through timm).
-    n_neighbors : int, default=50
-        Of each image, by cosine (the paper's 50, for ImageNet's 1 300 images a class); at most half of what a cluster
-        holds on average, N/2k.
-    n_heads : int, default=16
-        H; the paper has 50, its code's example 16. The head with the lowest loss is kept.
-    hidden : int, default=256
-        Width of a head's hidden layer; the paper has heads of two layers, 512 and 256 wide.
-    beta : float, default=0.6
-        The paper's.
-    training : Training, optional
-        Default ``TEMI.DEFAULTS["training"]``.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
@@ -147,44 +126,24 @@ class TEMI(PretrainedClusterer):
     """
 
     REPRESENTATION = Head
-    DEFAULTS: ClassVar[dict[str, Any]] = {"backbone": Backbone(), "training": TEMI_TRAINING}
-    _parameter_constraints: ClassVar[dict] = {
-        **{name: one for name, one in PretrainedClusterer.SHARED.items() if name != "assign"},
-        "n_neighbors": [Interval(int, 1, None)],
-        "n_heads": [Interval(int, 1, None)],
-        "hidden": [Interval(int, 1, None)],
-        "beta": [Interval(float, 0, 1, closed="right")],
-        "training": [Training, None],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        backbone: Backbone | None = None,
-        n_neighbors: int = 50,
-        n_heads: int = 16,
-        hidden: int = 256,
-        beta: float = 0.6,
-        training: Training | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.backbone = backbone
-        self.n_neighbors = n_neighbors
-        self.n_heads = n_heads
-        self.hidden = hidden
-        self.beta = beta
-        self.training = training
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    n_neighbors: int = parameter(
+        Interval(int, 1, None),
+        "Of each image, by cosine (the paper's 50, for ImageNet's 1 300 images a class); at most half of what a "
+        "cluster holds on average, N/2k.",
+        default=50,
+    )
+    n_heads: int = parameter(
+        Interval(int, 1, None),
+        "H; the paper has 50, its code's example 16. The head with the lowest loss is kept.",
+        default=16,
+    )
+    hidden: int = parameter(
+        Interval(int, 1, None),
+        "Width of a head's hidden layer; the paper has heads of two layers, 512 and 256 wide.",
+        default=256,
+    )
+    beta: float = parameter(Interval(float, 0, 1, closed="right"), "The paper's.", default=0.6)
+    training: Training | None = parameter([Training, None], "Of the heads.", default=None, when_none=TEMI_TRAINING)
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Head:
         X = normalize(features)

@@ -8,7 +8,7 @@ FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
 from asterism.networks.towers import Tower
 from asterism.networks.weights import IMAGENET, PAPERS, load_network
-from asterism.parameters import Each, Interval, Parameters
+from asterism.parameters import Each, Interval, Parameters, parameter
 
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 WEIGHTLESS = "hog-color"
@@ -28,54 +28,46 @@ PROBES = 2  # images of noise that are looked at to find the last non-negative l
 
 
 class Backbone(Parameters):
-    """Which pre-trained network, and what its input looks like.
+    """Which pre-trained network, and what its input looks like."""
 
-    Parameters
-    ----------
-    name : str, optional
-        A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` and so on), of timm (DINOv2:
-        ``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or
-        ``hf:FOLDER``) and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were
-        computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. By
-        default the first of `asterism.networks.recommended.PREFERRED` whose weights are on this machine, else DINOv2-S,
-        which is fetched; where ``weights`` are given, vgg16.
-    weights : path, optional
-        A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
-        (``ASTERISM_DATA``), else what is published, from the caches of torchvision and Hugging Face, or fetched.
-    size : int, optional
-        Pixels a side that images are brought to; by default what the weights were trained with (224 mostly), but 224
-        where that is 518 (DINOv2). Transformers take multiples of their patch, 14 or 16 mostly.
-    turned : bool, optional
-        Turn the input by 180 degrees; by default only for the one file of weights that is known to need it.
-    mean, std : list of 3 numbers, optional
-        Subtracted from, then divided into the channels of images in [0, 1]; by default as the weights need it.
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "name": [str, None],
-        "weights": [str, None],
-        "size": [Interval(int, 16, None), None],
-        "turned": [bool, None],
-        "mean": [Each(Interval(float, None, None), 3), None],
-        "std": [Each(Interval(float, 0, None, closed="neither"), 3), None],
-    }
-
-    def __init__(
-        self,
-        name: str | None = None,
-        *,
-        weights: str | None = None,
-        size: int | None = None,
-        turned: bool | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-    ) -> None:
-        self.name = name
-        self.weights = weights
-        self.size = size
-        self.turned = turned
-        self.mean = mean
-        self.std = std
+    name: str | None = parameter(
+        [str, None],
+        "A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` and so on), of timm (DINOv2: "
+        "``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or "
+        '``hf:FOLDER``) and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were '
+        'computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. '
+        "By default the first of `asterism.networks.recommended.PREFERRED` whose weights are on this machine, else "
+        "DINOv2-S, which is fetched; where ``weights`` are given, vgg16.",
+        default=None,
+        kw_only=False,
+    )
+    weights: str | None = parameter(
+        [str, None],
+        "A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder "
+        "(``ASTERISM_DATA``), else what is published, from the caches of torchvision and Hugging Face, or fetched.",
+        default=None,
+    )
+    size: int | None = parameter(
+        [Interval(int, 16, None), None],
+        "Pixels a side that images are brought to; by default what the weights were trained with (224 mostly), but "
+        "224 where that is 518 (DINOv2). Transformers take multiples of their patch, 14 or 16 mostly.",
+        default=None,
+    )
+    turned: bool | None = parameter(
+        [bool, None],
+        "Turn the input by 180 degrees; by default only for the one file of weights that is known to need it.",
+        default=None,
+    )
+    mean: Sequence[float] | None = parameter(
+        [Each(Interval(float, None, None), 3), None],
+        "Subtracted from the channels of images in [0, 1]; by default as the weights need it.",
+        default=None,
+    )
+    std: Sequence[float] | None = parameter(
+        [Each(Interval(float, 0, None, closed="neither"), 3), None],
+        "What the channels are then divided by; by default as the weights need it.",
+        default=None,
+    )
 
     @property
     def network(self) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from typing import Any
 
 from asterism.images.options import source_words
 from asterism.methods import estimator_of
-from asterism.parameters import Parameters
+from asterism.parameters import Parameters, spelled
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.words import grouped, shortened, without_home
@@ -72,23 +71,8 @@ def _code(material: Material) -> str:
     names = ", ".join(sorted({type(one).__name__ for one in _objects(estimator)}))
     source = (material.content["images"].get("origin") or {}).get("source")
     images = repr(without_home(source)) if source and isinstance(source, str) else "images"
-    return f"from asterism import {names}\n\nestimator = {spelled(estimator)}\nlabels = estimator.fit({images}).labels_"
-
-
-def spelled(one: Parameters, broken: bool = True) -> str:
-    """A parameter object as Python spells it, what is at its default left out; one argument a line if ``broken``."""
-    signature = inspect.signature(type(one).__init__).parameters
-    given = []
-    for name, value in one.get_params(deep=False).items():
-        if isinstance(value, Parameters):
-            given.append((name, spelled(value, broken=False)))
-        elif value != signature[name].default:
-            given.append((name, repr(value)))
-    given.sort(key=lambda pair: pair[0] != "n_clusters")  # it comes first everywhere
-    arguments = [f"{name}={value}" for name, value in given]
-    if not broken or len(arguments) < 3:
-        return f"{type(one).__name__}({', '.join(arguments)})"
-    return f"{type(one).__name__}(\n" + "".join(f"    {one},\n" for one in arguments) + ")"
+    made = f"estimator = {spelled(estimator, broken=True)}\nlabels = estimator.fit({images}).labels_"
+    return f"from asterism import {names}\n\n{made}"
 
 
 def _objects(one: Parameters) -> list[Parameters]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from asterism.images import Augmentation, ImageSource
+from asterism.images import ImageSource, RandomTransform
 from asterism.networks.autoencoder import AutoEncoderNetwork
 from asterism.networks.stacked import StackedAutoEncoderNetwork
 from asterism.training.epoch import Training, train_epoch
@@ -40,7 +40,7 @@ def train_autoencoder(
     training: Training,
     run: Run,
     *,
-    augmentation: Augmentation | None = None,
+    augmentation: RandomTransform | None = None,
     stage: str = "autoencoder",
     target: float | None = None,
 ) -> None:
@@ -53,7 +53,7 @@ def train_autoencoder(
     images : ImageSource
     training : Training
     run : Run
-    augmentation : Augmentation, optional
+    augmentation : RandomTransform, optional
         The changed image is both input and target.
     stage : str
         Name in the history and of the checkpoint.

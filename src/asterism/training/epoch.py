@@ -4,81 +4,79 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from asterism.errors import DivergenceError, InputError, MissingDependencyError
-from asterism.images import Augmentation, ImageSource
-from asterism.parameters import Interval, Parameters
+from asterism.images import ImageSource, RandomTransform
+from asterism.parameters import Interval, Parameters, attribute, parameter
 from asterism.training.run import Run
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
 TRUST = 1e-3  # LARS's coefficient (docs/papers/deepcluster.md)
 
 
-class Training(Parameters):
-    """How a network is trained.
+class GradientDescent(Parameters):
+    """Base of how a network is trained: what `train_epoch` goes by."""
 
-    Parameters
-    ----------
-    n_epochs : int, default=50
-        Passes over the images (see ``max_steps``).
-    batch_size : int, default=256
-        Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32
-        steps, but none below 32 images; see `batch_size_for`.
-    optimizer : {"sgd", "adam", "adamw", "lars"}, default="sgd"
-        LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a
-        thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (docs/papers/deepcluster.md).
-    lr : float, default=0.01
-        Learning rate.
-    momentum : float, default=0.9
-        Of SGD; Adam's β₁.
-    weight_decay : float, default=0.0
-    schedule : {"constant", "cosine", "cosine-steps"}, default="constant"
-        ``"cosine"`` lets the rate fall to 0 over the epochs, ``"cosine-steps"`` within them too, step by step: for few
-        epochs.
-    max_steps : int, optional
-        Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn anew,
-        not a whole pass.
-    max_grad_norm : float, optional
-        Longer gradients are shortened to this length: images in unusual units then slow the training instead of
-        breaking it.
-    """
+    n_epochs: int = attribute()
+    batch_size: int = attribute()
+    lr: float = attribute()
+    max_steps: int | None = attribute(None)  # of an epoch; None is a whole pass
+    max_grad_norm: float | None = attribute(None)
+    schedule: str = attribute("constant")
 
-    _parameter_constraints: ClassVar[dict] = {
-        "n_epochs": [Interval(int, 0, None)],
-        "batch_size": [Interval(int, 2, None)],
-        "optimizer": [{"sgd", "adam", "adamw", "lars"}],
-        "lr": [Interval(float, 0, None, closed="neither")],
-        "momentum": [Interval(float, 0, 1, closed="left")],
-        "weight_decay": [Interval(float, 0, None)],
-        "schedule": [{"constant", "cosine", "cosine-steps"}],
-        "max_steps": [Interval(int, 1, None), None],
-        "max_grad_norm": [Interval(float, 0, None, closed="neither"), None],
-    }
+    def batch_size_for(self, n: int) -> int:
+        """Images a step for a set of n."""
+        return self.batch_size
 
-    def __init__(
-        self,
-        n_epochs: int = 50,
-        batch_size: int = 256,
-        optimizer: str = "sgd",
-        lr: float = 0.01,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        schedule: str = "constant",
-        max_steps: int | None = None,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.max_steps = max_steps
-        self.max_grad_norm = max_grad_norm
+    def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The optimizer of these settings."""
+        raise NotImplementedError
+
+    def rate(self, epoch: float) -> float:
+        """Learning rate of an epoch."""
+        return self.lr
+
+
+class Training(GradientDescent, kw_only=False):
+    """How a network is trained."""
+
+    n_epochs: int = parameter(Interval(int, 0, None), "Passes over the images (see ``max_steps``).", default=50)
+    batch_size: int = parameter(
+        Interval(int, 2, None),
+        "Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32 "
+        "steps, but none below 32 images; see `batch_size_for`.",
+        default=256,
+    )
+    optimizer: str = parameter(
+        {"sgd", "adam", "adamw", "lars"},
+        "LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a "
+        "thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (docs/papers/deepcluster.md).",
+        default="sgd",
+    )
+    lr: float = parameter(Interval(float, 0, None, closed="neither"), "Learning rate.", default=0.01)
+    momentum: float = parameter(Interval(float, 0, 1, closed="left"), "Of SGD; Adam's β₁.", default=0.9)
+    weight_decay: float = parameter(Interval(float, 0, None), "Pull of all weights to 0.", default=0.0)
+    schedule: str = parameter(
+        {"constant", "cosine", "cosine-steps"},
+        '``"cosine"`` lets the rate fall to 0 over the epochs, ``"cosine-steps"`` within them too, step by step: for '
+        "few epochs.",
+        default="constant",
+    )
+    max_steps: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn "
+        "anew, not a whole pass.",
+        default=None,
+    )
+    max_grad_norm: float | None = parameter(
+        [Interval(float, 0, None, closed="neither"), None],
+        "Longer gradients are shortened to this length: images in unusual units then slow the training instead of "
+        "breaking it.",
+        default=None,
+    )
 
     def batch_size_for(self, n: int) -> int:
         """Images a step for a set of n: ``batch_size``, or a 32nd of the set if that is less, but at least 32."""
@@ -154,10 +152,10 @@ def train_epoch(
     images: ImageSource,
     loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     optimizer: torch.optim.Optimizer,
-    training: Training,
+    training: GradientDescent,
     run: Run,
     key: tuple[str, int],
-    augmentation: Augmentation | None = None,
+    augmentation: RandomTransform | None = None,
     lr: float | Callable[[float], float] | None = None,
     order: torch.Tensor | None = None,
     batch_size: int | None = None,
@@ -175,7 +173,7 @@ def train_epoch(
     run : Run
     key : tuple of (str, int)
         Stage and epoch: the order and the augmentation depend on the run's seed and this.
-    augmentation : Augmentation, optional
+    augmentation : RandomTransform, optional
     lr : float or callable, optional
         Learning rate, or that of an epoch; by default ``training.rate``. With the schedule "cosine-steps" it is asked
         before every step: 1.5 is the middle of the second epoch.

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.images import Augmentation, ImageSource
+from asterism.images import ImageSource, RandomTransform
 from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.training.epoch import Training, train_epoch
@@ -126,7 +126,7 @@ def train_on_pseudo_labels(
     sampler: str = "uniform",
     n_draws: int | None = None,
     head_momentum: float | None = None,
-    augmentation: Augmentation | None = None,
+    augmentation: RandomTransform | None = None,
 ) -> float:
     """Minimise eq. (1), −1/N Σ log softmax(g_W(f_θ(x_n)))[y_n], for an epoch, with a new g_W.
 
@@ -149,7 +149,7 @@ def train_on_pseudo_labels(
         See `draw_images`; by default N draws.
     head_momentum : float, optional
         See `also_training`.
-    augmentation : Augmentation, optional
+    augmentation : RandomTransform, optional
 
     Returns
     -------

@@ -7,11 +7,10 @@ the authors' codes have a hinge on squared distances with negatives drawn at ran
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval, Parameters, parameter
 
 
 @dataclass(frozen=True)
@@ -26,64 +25,52 @@ class Triplets:
         return len(self.anchors)
 
 
-class TripletLoss(Parameters):
-    """Which triplets a batch has, and what they cost.
+class TripletLoss(Parameters, kw_only=False):
+    """Which triplets a batch has, and what they cost."""
 
-    Parameters
-    ----------
-    form : {"hinge", "affinity"}, default="hinge"
-        "hinge": mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin), as in both codes. "affinity": eq. 11, mean of
-        −λ/(K_c − 1) (γ A(x_i, x_j) − A(x_i, x_k)) with A of eq. 4.
-    gamma : float, default=1.0
-        γ, weight of the positive. Table 2 has 2 (for eq. 11), the codes 1.
-    margin : float, default=0.2
-        Of the hinge: 0.2 in the Torch code, 0.1 or 0.2 in the Caffe code; the paper has none.
-    negatives : {"random", "nearest"}, default="random"
-        Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the anchor,
-        as the paper says.
-    n_negatives : int, default=20
-        At most this many a pair: 20 in the Torch code, 10 in the Caffe code, both never more than the batch has other
-        clusters, which holds for "random" here; K_c = 5 in the paper.
-    pairs : {"unordered", "ordered"}, default="unordered"
-        Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).
-    gradient : {"anchor", "all"}, default="anchor"
-        "anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products spoil
-        the gradients of the other two (docs/papers/jule.md). "all" is the loss's own gradient; it holds clusters apart
-        that ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).
-    local_weight : float, default=1.0
-        λ of eq. 11, a factor on the loss of "affinity".
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "form": [{"hinge", "affinity"}],
-        "gamma": [Interval(float, 0, None, closed="neither")],
-        "margin": [Interval(float, 0, None)],
-        "negatives": [{"random", "nearest"}],
-        "n_negatives": [Interval(int, 1, None)],
-        "pairs": [{"unordered", "ordered"}],
-        "gradient": [{"anchor", "all"}],
-        "local_weight": [Interval(float, 0, None, closed="neither")],
-    }
-
-    def __init__(
-        self,
-        form: str = "hinge",
-        gamma: float = 1.0,
-        margin: float = 0.2,
-        negatives: str = "random",
-        n_negatives: int = 20,
-        pairs: str = "unordered",
-        gradient: str = "anchor",
-        local_weight: float = 1.0,
-    ) -> None:
-        self.form = form
-        self.gamma = gamma
-        self.margin = margin
-        self.negatives = negatives
-        self.n_negatives = n_negatives
-        self.pairs = pairs
-        self.gradient = gradient
-        self.local_weight = local_weight
+    form: str = parameter(
+        {"hinge", "affinity"},
+        '"hinge": mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin), as in both codes. "affinity": eq. 11, mean '
+        "of −λ/(K_c − 1) (γ A(x_i, x_j) − A(x_i, x_k)) with A of eq. 4.",
+        default="hinge",
+    )
+    gamma: float = parameter(
+        Interval(float, 0, None, closed="neither"),
+        "γ, weight of the positive. Table 2 has 2 (for eq. 11), the codes 1.",
+        default=1.0,
+    )
+    margin: float = parameter(
+        Interval(float, 0, None),
+        "Of the hinge: 0.2 in the Torch code, 0.1 or 0.2 in the Caffe code; the paper has none.",
+        default=0.2,
+    )
+    negatives: str = parameter(
+        {"random", "nearest"},
+        "Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the "
+        "anchor, as the paper says.",
+        default="random",
+    )
+    n_negatives: int = parameter(
+        Interval(int, 1, None),
+        "At most this many a pair: 20 in the Torch code, 10 in the Caffe code, both never more than the batch has "
+        'other clusters, which holds for "random" here; K_c = 5 in the paper.',
+        default=20,
+    )
+    pairs: str = parameter(
+        {"unordered", "ordered"},
+        "Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).",
+        default="unordered",
+    )
+    gradient: str = parameter(
+        {"anchor", "all"},
+        '"anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products '
+        'spoil the gradients of the other two (docs/papers/jule.md). "all" is the loss\'s own gradient; it holds '
+        "clusters apart that ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).",
+        default="anchor",
+    )
+    local_weight: float = parameter(
+        Interval(float, 0, None, closed="neither"), 'λ of eq. 11, a factor on the loss of "affinity".', default=1.0
+    )
 
     def __call__(
         self, embeddings: torch.Tensor, labels: torch.Tensor, sigma2: float, generator: torch.Generator

@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from asterism.clustering.graph import knn
 from asterism.errors import RunError
 from asterism.images import ImageSource, open_images
-from asterism.methods import load
+from asterism.methods import JULE, load
 from asterism.metrics import scores
 from asterism_papers.evaluation import protocol, runs
 from asterism_papers.evaluation.protocol import Row, Setting, Task
@@ -33,7 +34,7 @@ def on_images(task: Task, images: ImageSource, folder: Path, setting: Setting) -
     row, kept = kept_run(task, task.entry, images, folder, setting)
     if task.entry.params_on(task.dataset).get("result") == "sf":
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
-        row["scores"] = scores(labels, load(kept).sf_labels_)
+        row["scores"] = scores(labels, cast(JULE, load(kept)).sf_labels_)
     return row
 
 
@@ -56,7 +57,7 @@ class OnFeatures:
         """Run the method, and give the row of ``papers/results``."""
         source = self.by_variant.get(task.entry.variant, self.source)
         learned, kept = kept_run(task, source, images, folder, setting)
-        features = open_images(load(kept).embedding_)
+        features = open_images(cast(JULE, load(kept)).embedding_)
         labelled = replace(features, labels=protocol.shuffled(images, task.seed).labels)
         row = runs.perform(task, labelled, folder, setting)
         row["protocol"] |= {

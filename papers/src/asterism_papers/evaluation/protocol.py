@@ -38,7 +38,7 @@ class Task:
 
     def estimator(self, n_classes: int = 2) -> ImageClusterer:
         """The unfitted method, with the entry's settings."""
-        n_clusters = n_classes if self.entry.n_clusters == "classes" else self.entry.n_clusters
+        n_clusters = n_classes if isinstance(self.entry.n_clusters, str) else self.entry.n_clusters
         estimator = METHODS[self.entry.class_name](n_clusters=n_clusters, random_state=self.seed)
         set_dotted(estimator, self.entry.params_on(self.dataset))
         return estimator

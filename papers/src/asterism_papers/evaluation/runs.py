@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def _fit(
     if earlier is None:
         return _begin(estimator, images, folder, commit), commit, None
     if folder.read()["status"] == "finished":  # killed between the fit and the row
-        return load(folder.path), earlier["commit"], earlier
+        return cast(ImageClusterer, load(folder.path)), earlier["commit"], earlier
     folder.update(bench=earlier)
     try:
         estimator.fit(images)

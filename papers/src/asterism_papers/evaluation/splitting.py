@@ -129,8 +129,8 @@ class SplitRuns:
             self._learnt[key] = Learnt(model, codes, row, row["seconds"] + time.monotonic() - began)
         learnt = self._learnt[key]
         began = time.monotonic()
-        model = learnt.model if assign is None else learnt.model.set_params(assign=assign)
-        found = scores(np.asarray(test.labels), model.group(learnt.codes))
+        grouping = learnt.model if assign is None else learnt.model.set_params(assign=assign)
+        found = scores(np.asarray(test.labels), grouping.group(learnt.codes))
         about = learnt.row["protocol"] | {
             "variant": task.entry.variant,
             "images": protocol.describe(task.dataset, images),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 
 from asterism.clustering.kmeans import kmeans
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import Each, Interval
+from asterism.parameters import Each, Interval, parameter
 from asterism_papers.clustering.nmf_deep import deep_semi_nmf
 from asterism_papers.clustering.nmf_graph import graph_nmf
 
@@ -18,70 +16,29 @@ class GraphNMF(VectorClusterer):
 
     See `asterism_papers.clustering.nmf_graph.graph_nmf`.
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-    n_factors : int, default=10
-        10 for every set as the table was run; None: as many as clusters.
-    alpha : float, default=0.0
-        Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al.
-    n_neighbors : int, default=5
-        Of the graph.
-    negatives : {"shift", "clip"}, default="shift"
-        What is done to features that are negative somewhere (centred pixels, learned features): all are shifted by the
-        least value, or the negative ones are 0. The paper, whose Table 4 has such, does not say what it did.
-    max_updates : int, default=50
-        Updates.
-    n_init : int, default=10
-        Restarts of k-means.
-    center : bool, default=False
-        Take the mean image off first.
-    normalise : bool, default=True
-        Scale each image to length 1, as JULE's paper does for all methods.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        "n_factors": [Interval(int, 1, None), None],
-        "alpha": [Interval(float, 0, None)],
-        "n_neighbors": [Interval(int, 1, None)],
-        "negatives": [{"shift", "clip"}],
-        "max_updates": [Interval(int, 1, None)],
-        "n_init": [Interval(int, 1, None)],
-        **VectorClusterer.SHARED,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        n_factors: int | None = 10,
-        alpha: float = 0.0,
-        n_neighbors: int = 5,
-        negatives: str = "shift",
-        max_updates: int = 50,
-        n_init: int = 10,
-        center: bool = False,
-        normalise: bool = True,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
-        self.n_factors = n_factors
-        self.alpha = alpha
-        self.n_neighbors = n_neighbors
-        self.negatives = negatives
-        self.max_updates = max_updates
-        self.n_init = n_init
+    n_factors: int | None = parameter(
+        [Interval(int, 1, None), None], "10 for every set as the table was run; None: as many as clusters.", default=10
+    )
+    alpha: float = parameter(
+        Interval(float, 0, None),
+        "Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al.",
+        default=0.0,
+    )
+    n_neighbors: int = parameter(Interval(int, 1, None), "Of the graph.", default=5)
+    negatives: str = parameter(
+        {"shift", "clip"},
+        "What is done to features that are negative somewhere (centred pixels, learned features): all are shifted by "
+        "the least value, or the negative ones are 0. The paper, whose Table 4 has such, does not say what it did.",
+        default="shift",
+    )
+    max_updates: int = parameter(Interval(int, 1, None), "Of both factors, at most.", default=50)
+    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=10)
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 2 * 4 * n * n_numbers + 1000 * n  # the shifted rows, a copy of them, and the graph
@@ -104,60 +61,23 @@ class DeepSemiNMF(VectorClusterer):
 
     See `asterism_papers.clustering.nmf_deep.deep_semi_nmf`.
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-    widths : tuple, default=(160, 160)
-        Coefficients of each layer.
-    max_updates : int, default=500
-        Iterations of each layer's pre-training and of the tuning.
-    fill : float, default=0.1
-        What the zeros of the first coefficients are replaced by. 0.1 suits images in 0 … 255; for images of length 1
-        it drowns the rest, see docs/methods/baselines.md.
-    n_init : int, default=10
-        Restarts of k-means.
-    center : bool, default=False
-        Take the mean image off first.
-    normalise : bool, default=True
-        Scale each image to length 1, as JULE's paper does for all methods.
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        "widths": [Each(Interval(int, 1, None))],
-        "max_updates": [Interval(int, 1, None)],
-        "fill": [Interval(float, 0, None, closed="neither")],
-        "n_init": [Interval(int, 1, None)],
-        **VectorClusterer.SHARED,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        widths: tuple = (160, 160),
-        max_updates: int = 500,
-        fill: float = 0.1,
-        n_init: int = 10,
-        center: bool = False,
-        normalise: bool = True,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(n_clusters, center, normalise, device, precision, run_dir, random_state, verbose)
-        self.widths = widths
-        self.max_updates = max_updates
-        self.fill = fill
-        self.n_init = n_init
+    widths: tuple = parameter(Each(Interval(int, 1, None)), "Coefficients of each layer.", default=(160, 160))
+    max_updates: int = parameter(
+        Interval(int, 1, None), "Iterations of each layer's pre-training and of the tuning.", default=500
+    )
+    fill: float = parameter(
+        Interval(float, 0, None, closed="neither"),
+        "What the zeros of the first coefficients are replaced by. 0.1 suits images in 0 … 255; for images of length "
+        "1 it drowns the rest, see docs/methods/baselines.md.",
+        default=0.1,
+    )
+    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=10)
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 3 * 4 * n * n_numbers  # the rows turned, and two products of their size

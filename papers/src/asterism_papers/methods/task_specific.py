@@ -9,20 +9,19 @@ here, and the rows of the table say so.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
+import numpy as np
 import torch
 from torch import nn
 
 from asterism.clustering.centroids import cluster_means
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import kmeans
-from asterism.estimator import COMPUTING, Fitted, ImageClusterer
+from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval
+from asterism.parameters import Interval, attribute, parameter
 from asterism.training import Run, Training, train_epoch
 from asterism_papers.methods.sparse_coding import SparseCoder
 
@@ -44,28 +43,6 @@ class CodesAndClusters(nn.Module):
 class TaskSpecificClustering(ImageClusterer):
     """Sparse codes learned for clustering ("TSC-D").
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-    n_atoms : int, default=128
-        p, length of the sparse codes.
-    n_stages : int, default=2
-        Stages of the network beyond the first product.
-    sparsity : float, default=0.1
-        λ of the sparse coding that the network starts from.
-    graph_weight : float, default=0.1
-        α: how strongly codes of neighbouring images are drawn together.
-    n_neighbors : int, default=5
-        Of the graph.
-    center : bool, default=True
-        Take the mean image off first. Codes of images that are all alike in the main would be so too, and training then
-        ends with all of them 0 (seen on CMU-PIE and UMist).
-    normalise : bool, default=True
-        Scale each image to length 1.
-    training : Training, optional
-    device, precision, run_dir, random_state, verbose
-        See `DBC`.
-
     Attributes
     ----------
     labels_, confidence_, cluster_centers_, history_, encoder_, image_shape_, n_features_in_
@@ -81,52 +58,30 @@ class TaskSpecificClustering(ImageClusterer):
     ours, as is the graph in the loss: in the paper it stands inside the stages, where a new image would need it too.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"training": Training(n_epochs=30, optimizer="adam", lr=0.001)}
-    _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(int, 1, None)],
-        "n_atoms": [Interval(int, 1, None)],
-        "n_stages": [Interval(int, 0, None)],
-        "sparsity": [Interval(float, 0, None)],
-        "graph_weight": [Interval(float, 0, None)],
-        "n_neighbors": [Interval(int, 1, None)],
-        "center": [bool],
-        "normalise": [bool],
-        "training": [Training, None],
-        **COMPUTING,
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        n_atoms: int = 128,
-        n_stages: int = 2,
-        sparsity: float = 0.1,
-        graph_weight: float = 0.1,
-        n_neighbors: int = 5,
-        center: bool = True,
-        normalise: bool = True,
-        training: Training | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        run_dir: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.n_atoms = n_atoms
-        self.n_stages = n_stages
-        self.sparsity = sparsity
-        self.graph_weight = graph_weight
-        self.n_neighbors = n_neighbors
-        self.center = center
-        self.normalise = normalise
-        self.training = training
-        self.device = device
-        self.precision = precision
-        self.run_dir = run_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    head_weight_: np.ndarray = attribute()
+    head_bias_: np.ndarray = attribute()
+    n_atoms: int = parameter(Interval(int, 1, None), "p, length of the sparse codes.", default=128)
+    n_stages: int = parameter(Interval(int, 0, None), "Stages of the network beyond the first product.", default=2)
+    sparsity: float = parameter(
+        Interval(float, 0, None), "λ of the sparse coding that the network starts from.", default=0.1
+    )
+    graph_weight: float = parameter(
+        Interval(float, 0, None), "α: how strongly codes of neighbouring images are drawn together.", default=0.1
+    )
+    n_neighbors: int = parameter(Interval(int, 1, None), "Of the graph.", default=5)
+    center: bool = parameter(
+        bool,
+        "Take the mean image off first. Codes of images that are all alike in the main would be so too, and training "
+        "then ends with all of them 0 (seen on CMU-PIE and UMist).",
+        default=True,
+    )
+    normalise: bool = parameter(bool, "Scale each image to length 1.", default=True)
+    training: Training | None = parameter(
+        [Training, None],
+        "Of codes and clusters together.",
+        default=None,
+        when_none=Training(n_epochs=30, optimizer="adam", lr=0.001),
+    )
 
     def _coder(self, shape: tuple[int, int, int]) -> SparseCoder:
         return SparseCoder(shape[0] * shape[1] * shape[2], self.n_atoms, self.n_stages)

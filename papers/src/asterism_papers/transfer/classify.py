@@ -18,7 +18,7 @@ from torch import nn
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run
 from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
@@ -32,17 +32,19 @@ STAGE = "voc-classify"
 
 
 class ClassificationTuning(FineTuning):
-    """How the classifier is trained; see `FineTuning`.
+    """How the classifier is trained.
 
     The numbers are those of the released scripts: of the PyTorch one for ``fc6-8``, of the Caffe one for ``all``. Crops
     are the PyTorch script's for both; the Caffe one scales the whole image by .5 to 2 first
     (docs/papers/deepcluster.md).
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **FineTuning._parameter_constraints,
-        "batch_size": [Interval(int, 2, None), None],  # of one image there is no variance
-    }
+    batch_size: int | None = parameter(
+        [Interval(int, 2, None), None],  # of one image there is no variance
+        "Images a step; by default the recipe's.",
+        default=None,
+        kw_only=False,
+    )
     RECIPES: ClassVar[dict[str, Recipe]] = {
         "fc6-8": Recipe(80_000, 16, 0.003, 5_000, 0.5, 1e-6, 10.0),
         "all": Recipe(150_000, 16, 0.001, 20_000, 0.5, 1e-6, 10.0),

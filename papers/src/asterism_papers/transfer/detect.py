@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run
 from asterism_papers.transfer.backbone import input_shape
 from asterism_papers.transfer.detector import Detector, detector_of
@@ -32,37 +32,19 @@ _RECIPE = Recipe(40_000, 2, 0.001, 30_000, 0.1, 5e-4)
 
 
 class DetectionTuning(FineTuning):
-    """How the detector is trained; see `FineTuning`. ``fc6-8`` leaves the convolutions as they are.
+    """How the detector is trained, by default as Fast R-CNN for VOC 2007; ``fc6-8`` leaves the convolutions alone.
 
-    Parameters
-    ----------
-    learn, n_steps, batch_size, lr, decay_every, weight_decay, dropout
-        See `FineTuning`; by default Fast R-CNN's for VOC 2007: 40 000 steps of 2 images, rate .001, a tenth of it after
-        30 000, weight decay 5e-4. Its doubled rate of biases is left out.
-    shorter_side : int, optional
-        Of the images, in pixels. By default 600 for networks that learned at 224², others in proportion; the longer
-        side is at most 5/3 of it.
+    That is 40 000 steps of 2 images, rate .001, a tenth of it after 30 000, weight decay 5e-4. Its doubled rate of
+    biases is left out.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **FineTuning._parameter_constraints,
-        "shorter_side": [Interval(int, 16, None), None],
-    }
+    shorter_side: int | None = parameter(
+        [Interval(int, 16, None), None],
+        "Of the images, in pixels. By default 600 for networks that learned at 224², others in proportion; the longer "
+        "side is at most 5/3 of it.",
+        default=None,
+    )
     RECIPES: ClassVar[dict[str, Recipe]] = {"fc6-8": _RECIPE, "all": _RECIPE}
-
-    def __init__(
-        self,
-        learn: str = "fc6-8",
-        n_steps: int | None = None,
-        batch_size: int | None = None,
-        lr: float | None = None,
-        decay_every: int | None = None,
-        weight_decay: float | None = None,
-        dropout: float = 0.5,
-        shorter_side: int | None = None,
-    ) -> None:
-        super().__init__(learn, n_steps, batch_size, lr, decay_every, weight_decay, dropout)
-        self.shorter_side = shorter_side
 
     def side_for(self, shape: tuple[int, int, int]) -> int:
         """The shorter side for a network that learned on images (C, H, W)."""

@@ -15,7 +15,7 @@ from torch import nn
 from asterism.errors import DivergenceError, InputError
 from asterism.machine import available_cores
 from asterism.networks.alexnet_vgg import seed_dropout
-from asterism.parameters import Interval, Parameters
+from asterism.parameters import Interval, Parameters, parameter
 from asterism.runtime import derived_seed
 from asterism.training import Run
 from asterism_papers.transfer.backbone import LEARN
@@ -41,48 +41,34 @@ class Recipe:
     max_grad_norm: float | None = None
 
 
-class FineTuning(Parameters):
-    """How a network is trained on a labelled task.
+class FineTuning(Parameters, kw_only=False):
+    """How a network is trained on a labelled task."""
 
-    Parameters
-    ----------
-    learn : {"fc6-8", "fc6-8+norm", "all"}, default="fc6-8"
-        What is trained: what stands behind the convolutions; that and batch norm's scale and shift, to which
-        DeepCluster's 72.0 % belong (docs/papers/deepcluster.md); everything.
-    n_steps, batch_size, lr, decay_every, weight_decay : optional
-        By default what `RECIPES` has for ``learn``: the rate is multiplied by the recipe's decay every so many steps.
-    dropout : float, default=0.5
-        Before fc6 and fc7.
-    """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "learn": [set(LEARN)],
-        "n_steps": [Interval(int, 1, None), None],
-        "batch_size": [Interval(int, 1, None), None],
-        "lr": [Interval(float, 0, None, closed="neither"), None],
-        "decay_every": [Interval(int, 1, None), None],
-        "weight_decay": [Interval(float, 0, None), None],
-        "dropout": [Interval(float, 0, 1, closed="left")],
-    }
+    learn: str = parameter(
+        set(LEARN),
+        "What is trained: what stands behind the convolutions; that and batch norm's scale and shift, to which "
+        "DeepCluster's 72.0 % belong (docs/papers/deepcluster.md); everything.",
+        default="fc6-8",
+    )
+    n_steps: int | None = parameter(
+        [Interval(int, 1, None), None], "Steps; by default what `RECIPES` has for ``learn``.", default=None
+    )
+    batch_size: int | None = parameter(
+        [Interval(int, 1, None), None], "Images a step; by default the recipe's.", default=None
+    )
+    lr: float | None = parameter(
+        [Interval(float, 0, None, closed="neither"), None],
+        "First learning rate; by default the recipe's.",
+        default=None,
+    )
+    decay_every: int | None = parameter(
+        [Interval(int, 1, None), None],
+        "Steps after which the rate is multiplied by the recipe's decay; by default the recipe's.",
+        default=None,
+    )
+    weight_decay: float | None = parameter([Interval(float, 0, None), None], "By default the recipe's.", default=None)
+    dropout: float = parameter(Interval(float, 0, 1, closed="left"), "Before fc6 and fc7.", default=0.5)
     RECIPES: ClassVar[dict[str, Recipe]] = {}
-
-    def __init__(
-        self,
-        learn: str = "fc6-8",
-        n_steps: int | None = None,
-        batch_size: int | None = None,
-        lr: float | None = None,
-        decay_every: int | None = None,
-        weight_decay: float | None = None,
-        dropout: float = 0.5,
-    ) -> None:
-        self.learn = learn
-        self.n_steps = n_steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.decay_every = decay_every
-        self.weight_decay = weight_decay
-        self.dropout = dropout
 
     @property
     def recipe(self) -> Recipe:

@@ -19,7 +19,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
 from asterism.networks.initialise import build, gaussian_weights
-from asterism.parameters import Interval
+from asterism.parameters import Interval, parameter
 from asterism.training import Run
 from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
@@ -35,36 +35,18 @@ _RECIPE = Recipe(100_000, 1, 1.9e-4, 100_000, 1.0, 5e-4)
 
 
 class SegmentationTuning(FineTuning):
-    """How the network is trained; see `FineTuning`. ``fc6-8`` leaves the convolutions as they are.
+    """How the network is trained, by default as FCN; ``fc6-8`` leaves the convolutions as they are.
 
-    Parameters
-    ----------
-    learn, n_steps, batch_size, lr, decay_every, weight_decay, dropout
-        See `FineTuning`; by default those of FCN. Its doubled rate of biases is left out.
-    scale : float, optional
-        Images are shown at this part of their size. By default in full to networks that learned at 224² or more, in
-        proportion to others; the shorter side is never less than what the network learned at.
+    FCN's doubled rate of biases is left out.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **FineTuning._parameter_constraints,
-        "scale": [Interval(float, 0, None, closed="neither"), None],
-    }
+    scale: float | None = parameter(
+        [Interval(float, 0, None, closed="neither"), None],
+        "Images are shown at this part of their size. By default in full to networks that learned at 224² or more, in "
+        "proportion to others; the shorter side is never less than what the network learned at.",
+        default=None,
+    )
     RECIPES: ClassVar[dict[str, Recipe]] = {"fc6-8": _RECIPE, "all": _RECIPE}
-
-    def __init__(
-        self,
-        learn: str = "fc6-8",
-        n_steps: int | None = None,
-        batch_size: int | None = None,
-        lr: float | None = None,
-        decay_every: int | None = None,
-        weight_decay: float | None = None,
-        dropout: float = 0.5,
-        scale: float | None = None,
-    ) -> None:
-        super().__init__(learn, n_steps, batch_size, lr, decay_every, weight_decay, dropout)
-        self.scale = scale
 
     def scale_for(self, shape: tuple[int, int, int]) -> float:
         """The part of their size that images are shown at to a network that learned on images (C, H, W)."""
