@@ -83,7 +83,8 @@ def _first_paragraph(text: str | None) -> str:
 
 def _meaning(setting: Setting) -> str:
     choices = f"{', '.join(setting.choices)}. " if len(setting.choices) > 1 else ""
-    return " ".join((choices + setting.doc.replace("`", "")).split())
+    range_ = f" ({setting.range})" if setting.range else ""
+    return " ".join((choices + setting.doc.replace("`", "") + range_).split())
 
 
 def _hung(names: list[str], indent: int, *texts: str) -> list[str]:

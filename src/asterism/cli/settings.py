@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from asterism.cli.errors import OPTION_OF
 from asterism.errors import InputError
-from asterism.parameters import Parameters, allowed_values, honours, shown, text_of
+from asterism.parameters import Interval, Parameters, allowed_values, honours, shown, text_of
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "default": None}
 
@@ -24,6 +24,7 @@ class Setting:
     path: str
     default: Any
     choices: list[str]
+    range: str
     doc: str
 
 
@@ -91,7 +92,8 @@ def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
         nested = isinstance(value, Parameters)
         allowed = allowed_values(holder, name)
         choices = sorted(text for one in allowed if isinstance(one, set) for text in one)
-        yield Setting(prefix + name, type(value).__name__ if nested else value, choices, text_of(holder, name))
+        ranges = " or ".join(one.range for one in allowed if isinstance(one, Interval) and one.range)
+        yield Setting(prefix + name, type(value).__name__ if nested else value, choices, ranges, text_of(holder, name))
         inner = value if nested else _default_object(holder, name)
         if inner is not None:
             yield from settings_of(inner, f"{prefix}{name}.")

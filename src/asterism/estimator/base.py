@@ -143,9 +143,11 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._white = images.origin.get("white")  # of pixels of more than 8 bits
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
-        with ProgressBars(int(self.verbose) if runtime.is_main else 0) as progress:
+        with ProgressBars(int(self.verbose), runtime.is_main) as progress:
             if (line := self._check_memory(images)) is not None:
                 progress.say(line)
+            for line in self._choices(images, runtime):
+                progress.tell(f"auto: {line}")
             folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
             run = Run(runtime, self.seed_, folder, progress, identity)
             try:
@@ -179,6 +181,13 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             self._write_results(record.folder, images.names)
             self._keep_pictures(record.folder, images, runtime.world_size == 1)
             record.finish(self.fit_seconds_)
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        """What a fit takes for parameters that are left to it and that images or device decide: a line each, why too.
+
+        It is said before the fit, so that nothing is chosen in silence.
+        """
+        return []
 
     def _check_needs(self, X: Any) -> None:
         """See that what a fit needs beside the images ``X`` is here, before thousands of them are decoded."""

@@ -155,7 +155,8 @@ class FCAE(AutoEncoder):
     )
     augmentation: RandomTransform | str | None = parameter(
         [Augmentation, RandomTransform, {"none"}, None],
-        'Small random shifts and rotations; ``"none"`` as in the paper.',
+        'Small random shifts and rotations; ``"none"`` as in the paper. `DBC` has none of its own accord where a group '
+        "has fewer than 100 images on average.",
         default=None,
         when_none=Augmentation(),
     )

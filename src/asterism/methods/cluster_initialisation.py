@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -57,8 +59,8 @@ class ClusterInitialisation(Parameters, kw_only=False):
     )
     augmentation: RandomTransform | str | None = parameter(
         [Augmentation, RandomTransform, {"none"}, None],
-        'Of the images while groups are learnt. None is ``ClusterInitialisation.DEFAULTS["augmentation"]``, in a DBC '
-        "only where a cluster has 100 images on average.",
+        "Of the images while groups are learnt, small shifts and rotations; `DBC` has none of its own accord where a "
+        "group has fewer than 100 images on average.",
         default=None,
         when_none=Augmentation(),
     )
@@ -76,6 +78,15 @@ class ClusterInitialisation(Parameters, kw_only=False):
         few = few_images(n_images, n_clusters)
         numbers = [n_clusters if few else multiple * n_clusters for multiple in multiples]
         return [number for number in numbers if number * SMALLEST_GROUP <= n_images]
+
+    def choices(self, n_images: int, n_clusters: int) -> dict[str, Any]:
+        """What the mean size of a group decides of the parameters that are left to it."""
+        few, found = few_images(n_images, n_clusters), dict[str, Any]()
+        if self.method == "linkage" and self.n_neighbors is None:
+            found["n_neighbors"] = neighbors_for(None, n_images, n_clusters, FEW_NEIGHBORS)
+        if few and self.rounds and any(multiple != 1 for multiple in self.multiples):
+            found["multiples"] = ",".join("1" for _ in self.multiples)
+        return found
 
     def find(
         self, features: torch.Tensor, n_clusters: int, run: Run, stage: str = "first-groups"

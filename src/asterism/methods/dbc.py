@@ -14,13 +14,14 @@ import torch
 from sklearn.base import clone
 
 from asterism.clustering.soft import boosted_targets
-from asterism.images import Augmentation, RandomTransform
+from asterism.images import Augmentation, ImageSource, RandomTransform
 from asterism.methods.autoencoders import FCAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
-from asterism.methods.jule_steps import few_images
+from asterism.methods.jule_steps import by_group_size, few_images
 from asterism.methods.soft_clusterer import SoftClusterer
 from asterism.parameters import Interval, parameter
+from asterism.runtime import Runtime
 from asterism.training import Training
 
 # Optimiser, rate, epochs T and batch m_b are silent in the paper; docs/methods/dbc.md has what was tried. B = 128 is a
@@ -76,10 +77,10 @@ class DBC(SoftClusterer):
     augmentation: RandomTransform | str | None = parameter(
         [Augmentation, RandomTransform, {"none"}, None],
         "Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. "
-        'None is ``"none"``, as in the paper: after groups that were learnt it costs (MNIST: ACC .976 without, .963 '
-        "with it), from k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have "
-        'their own: that of their classes where a cluster has 100 images on average, else ``"none"``: with few images '
-        "of each, views of one object say, it takes away by what they differ.",
+        "The paper has none: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it), from "
+        "k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own. Where "
+        'that is left to them and a group has fewer than 100 images on average, it is ``"none"``: with few images of '
+        "each, views of one object say, it takes away by what they differ.",
         default=None,
         when_none="none",
     )
@@ -97,6 +98,17 @@ class DBC(SoftClusterer):
         if not few_images(n_images, self.n_clusters):
             return autoencoder, first
         return _unchanged(autoencoder), _unchanged(first)
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        n, found = len(images), dict[str, Any]()
+        parts = {"autoencoder": self.resolved("autoencoder"), "cluster_initialisation": self._first_groups()}
+        for name, part in parts.items():
+            usual = part.resolved("augmentation")
+            if part.augmentation is None and usual != "none":
+                found[f"{name}.augmentation"] = "none" if few_images(n, self.n_clusters) else type(usual).__name__
+        first = self._first_groups().choices(n, self.n_clusters)
+        found |= {f"cluster_initialisation.{name}": value for name, value in first.items()}
+        return by_group_size(n, self.n_clusters, found)
 
     def _first_groups(self) -> ClusterInitialisation:
         return self.resolved("cluster_initialisation")

@@ -181,8 +181,6 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         return self.n_clusters if self.clusterer == "kmeans" else None
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        if (line := self._choose(images, run.runtime)) is not None:
-            run.progress.say(line)
         body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
         training = clone(self.resolved("training"))
         epochs = self._epochs_a_round(training, len(images))

@@ -89,17 +89,14 @@ class SizedDefaults(Parameters):
         """The nested parameter ``name``; where it is None, what was chosen, or the class's default."""
         return self._chosen[name] if getattr(self, name) is None and name in self._chosen else super().resolved(name)
 
-    def _choose(self, images: ImageSource, runtime: Runtime) -> str | None:
-        """Choose, and a line that says what."""
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
         sized = processor_defaults(images.shape, len(images)) if runtime.device.type == "cpu" else {}
         mine = dict(sized.get(type(self).__name__, {}))
         if getattr(self, "training", None) is not None:  # who says how long it trains means all of it
             mine.pop("contrastive_start", None)
         self._chosen = {name: one for name, one in mine.items() if getattr(self, name) is None}
-        if not self._chosen:
-            return None
         words = ", ".join(f"{name}={one!r}" for name, one in self._chosen.items())
-        return f"auto: no GPU, so {' '.join(words.split())}; on a GPU the paper's"
+        return [f"no GPU, so {' '.join(words.split())}; on a GPU the paper's"] if self._chosen else []
 
     def _chosen_state(self) -> dict[str, Any]:
         return {name: to_json(one) for name, one in self._chosen.items()}

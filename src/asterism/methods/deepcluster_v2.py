@@ -123,8 +123,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
     )
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        if (line := self._choose(images, run.runtime)) is not None:
-            run.progress.say(line)
         model = self._drawn(self.resolved("network").drawn_for(images, run.generator("weights")), run)
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         training = clone(self.resolved("training"))

@@ -23,6 +23,7 @@ from asterism.methods.jule_steps import (
     MAP_DIMENSIONS,
     Merger,
     batch_statistics_features,
+    by_group_size,
     from_main,
     mean_image,
     neighbors_for,
@@ -31,6 +32,7 @@ from asterism.methods.jule_steps import (
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval, attribute, parameter
+from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
 from asterism.training.triplets import TripletLoss
 
@@ -266,6 +268,10 @@ class JULE(ImageClusterer):
         n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])
         n_neighbors = neighbors_for(self.n_neighbors, len(self.embedding_), self.n_clusters)
         return vote(features, *self._members(self.embedding_), n_neighbors, sigma2, n_clusters)
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        found = {"n_neighbors": neighbors_for(None, len(images), self.n_clusters)}
+        return by_group_size(len(images), self.n_clusters, {} if self.n_neighbors else found)
 
     def _merger(self, run: Run, n_images: int) -> Merger:
         n_neighbors = neighbors_for(self.n_neighbors, n_images, self.n_clusters)

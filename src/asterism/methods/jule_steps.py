@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,6 +130,13 @@ class Merger:
 def few_images(n_images: int, n_clusters: int) -> bool:
     """Whether a cluster has fewer than 100 images on average."""
     return n_images < FEW_IMAGES * n_clusters
+
+
+def by_group_size(n_images: int, n_clusters: int, found: dict[str, Any]) -> list[str]:
+    """The line that says what the mean size of a group decides, for `ImageEstimator._choices`; none of nothing."""
+    named = ", ".join(f"{name}={value}" for name, value in found.items())
+    size = f"{'fewer than' if few_images(n_images, n_clusters) else 'at least'} {FEW_IMAGES} images"
+    return [f"{named}, as a group has {size} on average"] if found else []
 
 
 def neighbors_for(n_neighbors: int | None, n_images: int, n_clusters: int, few: int = N_NEIGHBORS // 2) -> int:

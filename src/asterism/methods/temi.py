@@ -20,6 +20,7 @@ from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
 from asterism.parameters import Interval, parameter
+from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 
 TEMPERATURE = 0.1  # of student and teacher
@@ -145,10 +146,18 @@ class TEMI(PretrainedClusterer):
     beta: float = parameter(Interval(float, 0, 1, closed="right"), "The paper's.", default=0.6)
     training: Training | None = parameter([Training, None], "Of the heads.", default=None, when_none=TEMI_TRAINING)
 
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        width = self._width(len(images))
+        return [f"n_neighbors={width}, half as many as a group has images"] if width < self.n_neighbors else []
+
+    def _width(self, n: int) -> int:
+        """Neighbours of an image that are taken as such."""
+        return max(1, min(self.n_neighbors, n // (2 * self.n_clusters)))
+
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Head:
         X = normalize(features)
         n, training, device = len(X), self.resolved("training"), run.runtime.device
-        width = max(1, min(self.n_neighbors, n // (2 * self.n_clusters)))
+        width = self._width(n)
         nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
         mean, axes = _axes(X, run)
         rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+logger = logging.getLogger(__name__)
 
 SOON, SELDOM = 1.0, 30.0  # seconds before a bar for decoding appears; between two lines where there is no terminal
 
@@ -76,9 +79,13 @@ class ProgressBars:
     ----------
     verbose : int
         0 shows nothing; 1 shows bars, or on a terminal that cannot, a line a stage.
+    is_main : bool
+        Whether this process, of those of the run, is the one that speaks.
     """
 
-    def __init__(self, verbose: int = 0) -> None:
+    def __init__(self, verbose: int = 0, is_main: bool = True) -> None:
+        verbose = verbose if is_main else 0
+        self.is_main = is_main
         console = Console(stderr=True)
         self._lines = bool(verbose) and not console.is_terminal
         self._console = console
@@ -97,6 +104,13 @@ class ProgressBars:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    def tell(self, text: str) -> None:
+        """A line for the log, under the name ``asterism``; among the bars where nobody reads that."""
+        if self.is_main and logger.isEnabledFor(logging.INFO):
+            logger.info(text)
+        else:
+            self.say(text)
 
     def say(self, text: str) -> None:
         """A line among the bars."""

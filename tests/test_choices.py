@@ -1,0 +1,76 @@
+"""What images or device decide of the parameters that are left to a method is said before the fit, in a line."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from asterism.images import open_images
+from asterism.methods import DBC, DEC, FCAE, JULE, SAE, TEMI, DeepCluster, KMeans
+from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.runtime import Runtime
+from asterism.training import Training
+
+FEW, ENOUGH = "as a group has fewer than 100 images on average", "as a group has at least 100 images on average"
+NO_AUGMENTATION = "autoencoder.augmentation=none, cluster_initialisation.augmentation=none"
+RULE = ClusterInitialisation(n_neighbors=7, multiples=(1,), augmentation="none")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "n", "wanted"),
+    [
+        (JULE(2), 199, [f"n_neighbors=10, {FEW}"]),
+        (JULE(2), 200, [f"n_neighbors=20, {ENOUGH}"]),
+        (JULE(2, n_neighbors=5), 199, []),
+        (
+            DBC(2),
+            199,
+            [f"{NO_AUGMENTATION}, cluster_initialisation.n_neighbors=5, cluster_initialisation.multiples=1,1,1, {FEW}"],
+        ),
+        (DBC(2, autoencoder=FCAE(augmentation="none"), cluster_initialisation=RULE), 199, []),
+        (DBC(2, autoencoder=SAE(), cluster_initialisation=RULE), 199, []),
+        (
+            DBC(2, cluster_initialisation=RULE),
+            200,
+            [f"autoencoder.augmentation=Augmentation, {ENOUGH}"],
+        ),
+        (DEC(2), 199, []),
+        (KMeans(2), 199, []),
+        (TEMI(2, n_neighbors=50), 100, ["n_neighbors=25, half as many as a group has images"]),
+        (TEMI(2, n_neighbors=50), 200, []),
+    ],
+)
+def test_what_the_size_of_a_group_decides(estimator, n, wanted):
+    images = open_images(np.zeros((n, 8, 8), np.uint8))
+    assert estimator._choices(images, Runtime("cpu")) == wanted
+
+
+def test_it_is_what_the_fit_takes(monkeypatch):
+    for n in (199, 200):
+        autoencoder, first = DBC(2)._recipe(n)
+        said = DBC(2)._choices(open_images(np.zeros((n, 8, 8), np.uint8)), Runtime("cpu"))[0]
+        for name, part in (("autoencoder", autoencoder), ("cluster_initialisation", first)):
+            assert (f"{name}.augmentation=none" in said) == (part.augmentation == "none")
+        assert ("multiples=1,1,1" in said) == (first.learnt(n, 2) != [4, 2, 2])
+        merger = JULE(2)._merger(type("Run", (), {"runtime": Runtime("cpu")})(), n)
+        line = JULE(2)._choices(open_images(np.zeros((n, 8, 8), np.uint8)), Runtime("cpu"))[0]
+        assert line.startswith(f"n_neighbors={merger.n_neighbors},")
+
+
+@pytest.fixture
+def model():
+    whole = Training(n_epochs=1, batch_size=16)
+    return DeepCluster(2, training=whole, random_state=0, device="cpu")
+
+
+def test_it_is_logged_or_shown_once_and_never_twice(model, caplog, capsys):
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 8, 8), dtype=np.uint8)
+    with caplog.at_level(logging.INFO, "asterism"):
+        model.set_params(verbose=1).fit(pixels)
+    told = [one.getMessage() for one in caplog.records if one.getMessage().startswith("auto: ")]
+    assert len(told) == 1 and "no GPU" in told[0]
+    assert "auto: " not in capsys.readouterr().err
+    model.fit(pixels)
+    assert capsys.readouterr().err.count("auto: ") == 1
+    model.set_params(verbose=0).fit(pixels)
+    assert "auto: " not in capsys.readouterr().err
