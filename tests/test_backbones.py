@@ -116,7 +116,6 @@ def test_known_weights_are_turned(data_dir):
         (Backbone("vit_tiny_patch16_224"), (3, 64, 64), MissingDataError, "ASTERISM_OFFLINE.*weights/vit_tiny"),
         (Backbone("hf:owner/name"), (3, 64, 64), MissingDependencyError, r"pip install 'asterism-clustering\[hf\]'"),
         (Backbone("open_clip:ViT-B-32"), (3, 64, 64), MissingDependencyError, r"\[open_clip\]"),
-        (Backbone(NET), (4, 64, 64), InputError, "1 or 3 channels; got 4"),
         (Backbone(NET, mean=[0.5]), (3, 64, 64), InputError, "backbone.mean=.*3 numbers"),
     ],
 )
@@ -351,3 +350,13 @@ def test_photographs_are_read_at_the_size_that_the_network_takes(tmp_path, monke
     assert model._opening["photo_side"] == 288
     model._check_needs(np.zeros((4, 9)))
     assert model._opening["photo_side"] == 224
+
+
+@pytest.mark.parametrize(("n", "words"), [(2, "both and their mean"), (5, "means of channels 1–2, 3–4, 5;")])
+def test_a_network_of_three_channels_says_what_it_sees_of_others(n, words):
+    with pytest.warns(UserWarning, match=words):
+        network = Backbone("hog-color").build((n, 32, 32))
+    images = torch.rand(2, n, 32, 32)
+    seen = [images[:, 0], images[:, 1], images.mean(1)] if n == 2 else []
+    seen = seen or [images[:, :2].mean(1), images[:, 2:4].mean(1), images[:, 4]]
+    assert torch.allclose(network(images), network(torch.stack(seen, 1)))

@@ -53,9 +53,16 @@ def test_batch_is_scaled_and_channels_first():
 
 
 def test_alpha_of_nhwc_is_left_out():
-    rgba = np.concatenate([COUNT, np.zeros((2, 4, 5, 1), np.uint8)], axis=3)
+    rgba = np.concatenate([COUNT, np.full((2, 4, 5, 1), 255, np.uint8)], axis=3)
     assert open_images(rgba).pixels.equal(torch.from_numpy(COUNT))
-    assert "4 channels" in refused(rgba.transpose(0, 3, 1, 2), layout="NCHW")
+    assert open_images(rgba, color="bands").pixels.equal(torch.from_numpy(rgba))
+    assert open_images(rgba.transpose(0, 3, 1, 2), layout="NCHW").shape == (4, 4, 5)
+
+
+def test_a_fourth_channel_that_is_left_out_is_said():
+    four = np.concatenate([COUNT, COUNT[..., :1]], axis=3)
+    with pytest.warns(UserWarning, match="taken for an alpha and left out"):
+        assert open_images(four).shape == (3, 4, 5)
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 8, 3), (5, 1, 28, 1), (5, 3, 4, 1)])
@@ -91,8 +98,7 @@ def test_one_image_without_batch_axis_names_the_fix(channels):
     [
         (np.zeros(10), {}, "Reshape your data"),
         (np.zeros((2, 3, 4, 5, 6)), {}, "5D array"),
-        (np.zeros((5, 7, 8, 6), np.uint8), {}, "no axis of 1 or 3 channels"),
-        (np.zeros((5, 7, 8, 6), np.uint8), {"layout": "NHWC"}, "6 channels in layout 'NHWC'"),
+        (np.zeros((5, 7, 8, 6), np.uint8), {}, "no axis of at most 32 channels"),
         (np.zeros((5, 7, 8), np.uint8), {"layout": "NHWC"}, "layout='NHWC' has 4 axes and X has 3"),
         (np.zeros((5, 7), np.uint8), {"layout": "HWC"}, "layout='HWC'"),
         (np.zeros((0, 7)), {}, "0 sample(s) (shape=(0, 7))"),

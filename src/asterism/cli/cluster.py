@@ -229,6 +229,9 @@ def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
         "size": parse_size(request.size),
         "color": request.color,
         "layout": request.layout,
+        "scale": parse_scale(request.scale),
+        "pages": request.pages,
+        "bands": parse_bands(request.bands),
         "features": None if request.features is None else os.path.abspath(os.path.expanduser(request.features)),
         "crop": None if request.crop else False,
         "strict": request.strict or None,
@@ -249,6 +252,36 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
     if match is None:
         raise InputError(f"--size {text} is not a number of pixels, as in 64, or HEIGHTxWIDTH, as in 48x64")
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
+
+
+def parse_scale(text: str | None) -> str | tuple[float, float] | None:
+    """``0,4095``, or ``percentile``.
+
+    Raises
+    ------
+    InputError
+    """
+    if text is None or text == "percentile":
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--scale {text} is neither LOW,HIGH, as in 0,4095, nor percentile") from None
+    return low, high
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """``4,3,2``.
+
+    Raises
+    ------
+    InputError
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):
+        raise InputError(f"--bands {text} are no numbers of channels, as in 4,3,2")
+    return tuple(int(part) for part in text.split(","))
 
 
 def _clusterer_of(content: dict[str, Any], path: Path) -> ImageClusterer:

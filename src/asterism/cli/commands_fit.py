@@ -29,9 +29,17 @@ def cluster(
     out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
     seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,
     size: Annotated[str | None, Opt(help="Pixels a side, 64, or HEIGHTxWIDTH, 48x64.")] = None,
-    color: Annotated[str | None, Opt(help="grey or rgb.  [default: as the images are]")] = None,
+    color: Annotated[str | None, Opt(help="grey, rgb or bands.  [default: as the images are]")] = None,
     no_crop: Annotated[bool, Opt("--no-crop", help="Squash to the size instead of cutting the centre out.")] = False,
     layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
+    scale: Annotated[
+        str | None,
+        Opt(metavar="LOW,HIGH", help="Black and white of deep pixels, or percentile.  [default: see the guide]"),
+    ] = None,
+    pages: Annotated[
+        str | None, Opt(help="Of files of several: first, mean, max, or channels.  [default: first]")
+    ] = None,
+    bands: Annotated[str | None, Opt(metavar="4,3,2", help="Numbers of the channels that are taken.")] = None,
     features: Annotated[
         str | None,
         Opt(metavar="FILE", help="Group these vectors of the images: .npz, .npy, .csv or .parquet, joined by name."),
@@ -77,6 +85,9 @@ def cluster(
             color=color,
             crop=not no_crop,
             layout=layout,
+            scale=scale,
+            pages=pages,
+            bands=bands,
             features=features,
             strict=strict,
             settings=settings or [],

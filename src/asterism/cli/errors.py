@@ -34,6 +34,9 @@ OPTION_OF = {
     "size": "--size",
     "color": "--color",
     "layout": "--layout",
+    "scale": "--scale",
+    "pages": "--pages",
+    "bands": "--bands",
 }
 _NAMES = "|".join(OPTION_OF)
 # Not after a dot or a letter: training.size is spelled as it was typed.
@@ -41,7 +44,7 @@ _ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\
 _NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
 
 # What the library advises a programmer to do, and what the user of a command can do instead.
-_ADVICE = [
+_ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
     (r"pass those of the run as images", "give those of the run with --images"),
@@ -49,6 +52,9 @@ _ADVICE = [
     (r"open_images\([^,()]*, size=\((\d+), (\d+)\), color='(\w+)'\)", r"--size \1x\2 --color \3"),
     (r"pass layout='(\w+)' or layout='(\w+)' to open_images, or here", r"give --layout \1 or --layout \2"),
     (r" to open_images, or here", ""),
+    (r"scale=\(low, high\)", "--scale LOW,HIGH"),
+    (r"pages='(\w+)', '(\w+)' or '(\w+)'", r"--pages \1, \2 or \3"),
+    (r"\bbands=\(([\d, ]+)\)", lambda found: f"--bands {found[1].replace(' ', '')}"),
     (r"pass [^\s,;:]+\[None\]", "store it as an array of one image, with a first axis of 1"),
     (r"\(\S+ / ([\d.]+)\)\.astype\('?(\w+)'?\)", r"it / \1 as \2"),
     (r"[^\s(]+\.astype\('?(\w+)'?\)", r"it as \1"),

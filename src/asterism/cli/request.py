@@ -21,6 +21,9 @@ class Request:
     color: str | None = None
     crop: bool = True
     layout: str | None = None
+    scale: str | None = None
+    pages: str | None = None
+    bands: str | None = None
     features: str | None = None
     strict: bool = False
     settings: list[str] = field(default_factory=list)

@@ -7,6 +7,7 @@ import os
 from asterism.cli.text import list_skipped
 from asterism.errors import InputError
 from asterism.images import ImageSource, open_images
+from asterism.images.options import color_of, reading_of
 from asterism.images.paths import is_list_file
 from asterism.report.fitted import FittedRun
 from asterism.training.progress import decoding_bar
@@ -27,21 +28,20 @@ def open_new_images(
     is_table = run.content["images"].get("is_table", height == width == 1)
     if os.path.isfile(images) and not is_list_file(images):
         layout = layout or origin.get("layout")
-    size, color = (None, None) if is_table else ((height, width), "grey" if channels == 1 else "rgb")
+    size, color = (None, None) if is_table else ((height, width), color_of(channels))
     needed = _described(channels, height, width)
     try:
-        crop, white = origin.get("crop", True), origin.get("white")
         with decoding_bar() as progress:
             opened = open_images(
                 images,
                 size=size,
                 color=color,
-                crop=crop,
+                crop=origin.get("crop", True),
                 layout=layout,
                 strict=strict,
-                white=white,
                 features=features,
                 progress=progress,
+                **reading_of(origin),
             )
     except InputError:
         if not is_table and os.path.isfile(images) and open_images(images, layout=layout).is_table:

@@ -24,6 +24,7 @@ from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, Skipped, reopen
+from asterism.images.options import reading_of
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
 from asterism.parameters import Interval, Parameters, attribute, parameter, to_json
@@ -140,7 +141,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def _fit_here(self, images: ImageSource, runtime: Runtime, record: RunRecord | None) -> None:
         self.seed_ = agreed(_seed_of(self.random_state), runtime) if record is None else record.seed
         self.image_shape_ = images.shape
-        self._white = images.origin.get("white")  # of pixels of more than 8 bits
+        self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
         with ProgressBars(int(self.verbose), runtime.is_main) as progress:
@@ -369,7 +370,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
         self.image_shape_ = tuple(content["images"]["shape"])
-        self._white = content["images"]["origin"].get("white")
+        self._reading = reading_of(content["images"]["origin"])
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self.units_ = Units.read(content["images"].get("units"))
         self.seed_ = int(content["seed"])

@@ -14,7 +14,7 @@ from asterism.errors import InputError
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
 from asterism.images.lists import arrays_of, as_list, open_list
-from asterism.images.options import Options
+from asterism.images.options import Options, color_of
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
 from asterism.images.units import Units
@@ -94,9 +94,7 @@ class OpensImages:
         if _looks_like_a_table(X) and layout in (None, "ND"):
             return self._open_table(X, reset)
         if not isinstance(X, (np.ndarray, list, tuple)):
-            return open_images(
-                X, layout=layout, **(self._opening if reset else {"white": getattr(self, "_white", None)})
-            )
+            return open_images(X, layout=layout, **(self._opening if reset else self._read_as_fitted()))
         array = as_numpy(X)
         if reset:
             return open_images(array, layout=layout, **self._opening)
@@ -108,8 +106,11 @@ class OpensImages:
         """How other files are opened, to look like those of the fit."""
         channels, height, width = self.image_shape_
         crop = self._opening.get("crop", True)
-        color = "grey" if channels == 1 else "rgb"
-        return {"size": (height, width), "color": color, "crop": crop, "white": getattr(self, "_white", None)}
+        return {"size": (height, width), "color": color_of(channels), "crop": crop, **self._read_as_fitted()}
+
+    def _read_as_fitted(self) -> dict[str, Any]:
+        """Scale, pages and channels of the files of the fit."""
+        return getattr(self, "_reading", {})
 
     def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
         asked = {"size": None, "color": None, "crop": True, **(self._opening if reset else self._as_fitted())}
@@ -183,7 +184,7 @@ class OpensImages:
                 f"X holds {'vectors' if images.is_table else 'images'} of shape {images.shape} "
                 f"(C, H, W); {self._fitted_on()}: pass such"
             )
-        color = "grey" if channels == 1 else "rgb"
+        color = color_of(channels)
         what = "the same again" if isinstance(X, ImageSource) else "X"
         raise InputError(
             f"X holds images of shape {images.shape} (C, H, W) and the fit had {tuple(self.image_shape_)}; "
@@ -195,7 +196,7 @@ class OpensImages:
             return "see skipped_; names_ has the others, in the order of labels_"
         what = repr(X) if isinstance(X, str) else "…"
         channels, height, width = self.image_shape_
-        size = f"size=({height}, {width}), color={'grey' if channels == 1 else 'rgb'!r}"
+        size = f"size=({height}, {width}), color={color_of(channels)!r}"
         return f"images = open_images({what}, {size}) has the names of the others, and can be passed instead"
 
 

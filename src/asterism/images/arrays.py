@@ -13,6 +13,7 @@ from asterism.errors import InputError
 from asterism.images.depth import sixteen_to_eight
 from asterism.images.options import Options
 from asterism.images.pack import block_length, from_numpy, in_blocks, pack
+from asterism.images.raster import MOST_CHANNELS
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
 
@@ -66,7 +67,12 @@ def open_array(
         pixels = from_numpy(_checked_floats(array, name))[:, None, None, :]  # (N, 1, 1, D)
         scale = BYTE
     else:
-        images = channels_last(array, layout)
+        images = channels_last(array, layout, options.color)
+        if images.shape[3] == 3 and array.shape[3:] == (4,) and (array[..., 3] != array.flat[3]).any():
+            warnings.warn(
+                f"{name} has 4 channels: the last is taken for an alpha and left out (color='bands' keeps it)",
+                stacklevel=4,
+            )
         scale = white_of_integers(images, name) if full_scale is None else full_scale
         pixels = _open_images(images, options, name, scale)
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
@@ -81,7 +87,15 @@ def _open_images(images: np.ndarray, options: Options, name: str, full_scale: fl
         images, name, full_scale=full_scale
     )  # as a whole: the scale of integers must not depend on a block's values
     size = options.size or (pixels.shape[1], pixels.shape[2])
+    if options.bands is not None:
+        if max(options.bands) > pixels.shape[3]:
+            raise InputError(f"{name} has {pixels.shape[3]} channels, and bands={options.bands} were asked for")
+        pixels = pixels[..., [one - 1 for one in options.bands]]
     n_channels = options.n_channels or pixels.shape[3]
+    if n_channels != pixels.shape[3] and pixels.shape[3] not in (1, 3):
+        raise InputError(
+            f"{name} has {pixels.shape[3]} channels and cannot become {options.color}: bands=(3, 2, 1) picks by number"
+        )
     if (*size, n_channels) == pixels.shape[1:]:
         return from_numpy(np.ascontiguousarray(pixels))
     fit = partial(_fit, pixels, size, n_channels, options.crop)
@@ -191,9 +205,6 @@ def find_layout(shape: tuple[int, ...], layout: str | None = None, name: str = "
         raise InputError(f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     if 0 in shape:
         raise InputError(f"{name} of shape {shape} holds images of zero size")
-    channels = {"NHWC": shape[-1], "NCHW": shape[1] if len(shape) > 1 else 0}.get(found, 1)
-    if channels not in ((1, 3, 4) if found == "NHWC" else (1, 3)) and found != "ND":
-        raise InputError(f"{name} of shape {shape} has {channels} channels in layout {found!r}; images have 1 or 3")
     return found
 
 
@@ -219,8 +230,12 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
             return "NHWC"
         if 0 in shape:
             return "NHWC"  # its emptiness is what the caller must hear about
+        for layout, channels, sides in (("NHWC", shape[3], shape[1:3]), ("NCHW", shape[1], shape[2:])):
+            if channels <= MOST_CHANNELS and 2 * channels <= min(sides):
+                return layout
         raise InputError(
-            f"{name} of shape {shape} has no axis of 1 or 3 channels; expected (N, H, W, C) or (N, C, H, W)"
+            f"{name} of shape {shape} has no axis of at most {MOST_CHANNELS} channels, fewer than rows and columns; "
+            f"expected (N, H, W, C) or (N, C, H, W): pass layout='NHWC' or layout='NCHW'{_where(name)}"
         )
     raise InputError(
         f"Expected 2D to 4D array, got {len(shape)}D array instead: {name} has shape {shape}. Reshape your data: "
@@ -233,13 +248,12 @@ def _where(name: str) -> str:
     return " to open_images, or here" if name == "X" else ""
 
 
-def channels_last(array: np.ndarray, layout: str) -> np.ndarray:
-    """A view of shape (N, H, W, C); the alpha of RGBA is left out."""
+def channels_last(array: np.ndarray, layout: str, color: str | None = None) -> np.ndarray:
+    """A view of shape (N, H, W, C); of four channels the last is taken for an alpha and left out, unless all count."""
     if layout == "NHW":
         return array[..., None]
-    if layout == "NCHW":
-        return array.transpose(0, 2, 3, 1)
-    return array[..., :3]
+    images = array.transpose(0, 2, 3, 1) if layout == "NCHW" else array
+    return images[..., :3] if layout == "NHWC" and images.shape[3] == 4 and color != "bands" else images
 
 
 def white_of_integers(images: np.ndarray, name: str = "X") -> float:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageFile
 
-from asterism.images.depth import STRIP, White, deep_values, is_deep_mode, strips, to_eight_bits, value_range, white_for
+from asterism.images.depth import (
+    STRIP,
+    Scale,
+    White,
+    deep_values,
+    is_deep_mode,
+    strips,
+    to_eight_bits,
+    value_range,
+    white_for,
+)
 from asterism.images.io_errors import Unreadable
 from asterism.images.resample import fit_image
 
@@ -39,14 +51,14 @@ def is_grey_mode(mode: str) -> bool:
     return mode in ("1", "L", "LA", "La") or is_deep_mode(mode)
 
 
-def image_pixels(image: Image.Image, white: White | None = None) -> np.ndarray:
+def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.ndarray:
     """The pixels that an image of Pillow's has as a file: upright, transparent parts on white, 8 bits.
 
     Parameters
     ----------
     image : PIL.Image.Image
         Any mode. One that comes from a file is turned as its EXIF data say.
-    white : White
+    white : White or Scale
         For modes I and F; `asterism.images.depth.SetWhite` finds that of a set.
 
     Returns
@@ -67,7 +79,7 @@ def image_pixels(image: Image.Image, white: White | None = None) -> np.ndarray:
     return pixels_of(upright.transpose(TURNS[turn]) if turn in TURNS else upright, None, True, None)
 
 
-def eight_bit(image: Image.Image, white: White | None = None, lower: Image.Image | None = None) -> Image.Image:
+def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Image.Image | None = None) -> Image.Image:
     """The image in mode L or RGB.
 
     Transparent pixels are laid on white, as a page or a viewer shows them. Deep ones are scaled so that white becomes
@@ -76,7 +88,7 @@ def eight_bit(image: Image.Image, white: White | None = None, lower: Image.Image
     Parameters
     ----------
     image : PIL.Image.Image
-    white : White
+    white : White or Scale
     lower : PIL.Image.Image, optional
         The lower half of a colour image of 16 bits, of which ``image`` is the upper.
 
@@ -86,25 +98,34 @@ def eight_bit(image: Image.Image, white: White | None = None, lower: Image.Image
         If deep pixels lie outside the scale: any other would be a guess.
     """
     deep = is_deep_mode(image.mode) or lower is not None
-    top = white_for(value_range(image, lower), white or White()) if deep else 0.0
+    scaled = _scaling(image, lower, white or White()) if deep else None
     mode = "L" if is_grey_mode(image.mode) else "RGB"
     if image.width * image.height <= STRIP:
-        return _converted(image, lower, mode, top)
+        return _converted(image, lower, mode, scaled)
     if image.mode == mode and not deep and not image.has_transparency_data:
         return image
     whole = Image.new(mode, image.size)
     for box in strips(image.size):  # else there would be three of them in memory
-        part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, top)
+        part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, scaled)
         whole.paste(part, box[:2])
     return whole
 
 
-def _converted(image: Image.Image, lower: Image.Image | None, mode: str, top: float) -> Image.Image:
-    if top:
-        scaled = Image.fromarray(to_eight_bits(deep_values(image, lower), top))
+def _scaling(image: Image.Image, lower: Image.Image | None, white: White | Scale) -> Callable[[np.ndarray], np.ndarray]:
+    if isinstance(white, Scale):
+        return white.apply
+    top = white_for(value_range(image, lower), white)
+    return lambda values: to_eight_bits(values, top)
+
+
+def _converted(
+    image: Image.Image, lower: Image.Image | None, mode: str, scaled: Callable[[np.ndarray], np.ndarray] | None
+) -> Image.Image:
+    if scaled is not None:
+        shown = Image.fromarray(scaled(deep_values(image, lower)))
         if image.mode == "RGBA":
-            scaled.putalpha(image.getchannel("A"))
-        image = scaled
+            shown.putalpha(image.getchannel("A"))
+        image = shown
     if image.mode == "La":  # premultiplied
         image = image.convert("LA")
     if image.has_transparency_data:

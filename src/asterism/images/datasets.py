@@ -17,7 +17,16 @@ from asterism.errors import AsterismError, InputError
 from asterism.images.arrays import as_numpy, channels_last, find_layout, to_pixels
 from asterism.images.convert import image_pixels
 from asterism.images.decode import MAX_BYTES, read_image, read_range
-from asterism.images.depth import Range, SetWhite, is_deep_color, is_deep_mode, to_eight_bits, value_range, white_for
+from asterism.images.depth import (
+    Range,
+    Scale,
+    SetWhite,
+    is_deep_color,
+    is_deep_mode,
+    to_eight_bits,
+    value_range,
+    white_for,
+)
 from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
@@ -108,7 +117,7 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     """Open n items that ``read`` gives by their index: images of one size, unless the options give one."""
     if n == 0:
         raise InputError("Found array with 0 sample(s): the data set X is empty while a minimum of 1 is required.")
-    white = SetWhite(options.white, lambda: _ranges(read, n), n)
+    white = SetWhite(options.level, lambda: _ranges(read, n), n)
     first, _ = _read_pixels(read, 0, options, white)
     labels: list[Any] = []
 
@@ -201,7 +210,12 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
         return _vector(array, name, index, options), label
     layouts = {2: "NHW", 3: options.layout or layout}
     layout = find_layout((1, *array.shape), layouts.get(array.ndim), f"{name}[None]")
-    pixels = to_pixels(channels_last(array[None], layout), name, index)[0]
+    images = channels_last(array[None], layout, options.color)
+    if options.layout is None and images.shape[3] > 4 and 2 * images.shape[3] > min(images.shape[1:3]):
+        raise InputError(
+            f"{name} of shape {array.shape} has {images.shape[3]} channels in layout {layout!r}: give layout"
+        )
+    pixels = to_pixels(images, name, index)[0]
     pixels = recolor(pixels, options.n_channels or pixels.shape[2])
     return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label
 
@@ -209,7 +223,10 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
 def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
     """Integers of 16 bits by the white of the set."""
     try:
-        return to_eight_bits(array, white_for(Range(False, float(array.min()), float(array.max())), white()))
+        found = white()
+        if isinstance(found, Scale):
+            return found.apply(array)
+        return to_eight_bits(array, white_for(Range(False, float(array.min()), float(array.max())), found))
     except Unreadable as error:
         raise InputError(f"{name} cannot be used: {error.reason}") from error
 

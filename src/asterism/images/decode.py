@@ -8,9 +8,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -19,10 +19,22 @@ from PIL.TiffImagePlugin import TiffImageFile
 from asterism.images import kinds
 from asterism.images.containers import first_webp_frame, n_scans, read_pnm, with_end, without_texts
 from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
-from asterism.images.depth import Range, White, full_range, is_deep, is_deep_color, lower_half, value_range
+from asterism.images.depth import (
+    Range,
+    Scale,
+    White,
+    deep_values,
+    full_range,
+    is_deep,
+    is_deep_color,
+    lower_half,
+    value_range,
+)
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.tiff import check_tiff, tiff_reason
+from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
+from asterism.images.rasters import raster_of, raster_of_tiff, raster_pixels
+from asterism.images.tiff import check_tiff
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
 MAX_PIXELS = 2**27
@@ -37,26 +49,8 @@ MAX_SCANNED = 2**32  # pixels times scans of a progressive JPEG: each scan goes 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF")
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself.
-
-    Attributes
-    ----------
-    size : (int, int)
-        (H, W) as the eye will see it.
-    is_grey : bool
-        Whether it can hold no colour.
-    is_deep : bool
-        Whether its pixels have more than 8 bits, see `asterism.images.depth`.
-    has_pages : bool
-        Whether it holds several pages or frames, of which the first is read.
-    """
-
-    size: tuple[int, int]
-    is_grey: bool
-    is_deep: bool = False
-    has_pages: bool = False
+AS_IS = How()
+T = TypeVar("T")
 
 
 @contextmanager
@@ -67,13 +61,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read_header(file: str | bytes) -> Header:
+def read_header(file: str | bytes, how: How = AS_IS) -> Header:
     """Size and kind of an image without decoding it.
 
     Parameters
     ----------
     file : str or bytes
         A path, or the encoded image itself.
+    how : How
+        What of several pages and channels is wanted.
 
     Raises
     ------
@@ -83,13 +79,13 @@ def read_header(file: str | bytes) -> Header:
     """
 
     def read(file: str | bytes) -> Header:
-        with _opened(file) as image:
-            return _header(image, orientation(image), file)
+        with _opened(file, how) as image:
+            return _header(image, file)
 
     return _attempted(read, file)
 
 
-def read_range(file: str | bytes) -> Range | None:
+def read_range(file: str | bytes, how: How = AS_IS) -> Range | None:
     """Darkest and brightest pixel of a deep image; None, without decoding, for all others.
 
     Raises
@@ -98,13 +94,41 @@ def read_range(file: str | bytes) -> Range | None:
         See `read_header`.
     """
 
-    def read(file: str | bytes) -> Range | None:
-        with _opened(file) as image:
+    return _of_deep(file, how, lambda planes: planes.range, value_range)
+
+
+def read_sample(file: str | bytes, n: int, how: How = AS_IS) -> np.ndarray | None:
+    """About n pixels (m, C) of a deep image as it holds them, NaN where there is none; None for all others.
+
+    Raises
+    ------
+    Unreadable, StorageError
+        See `read_header`.
+    """
+
+    def of_image(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
+        return Planes(np.atleast_3d(deep_values(image, lower))).sample(n)
+
+    return _of_deep(file, how, lambda planes: planes.sample(n), of_image)
+
+
+def _of_deep(
+    file: str | bytes,
+    how: How,
+    of_planes: Callable[[Planes], T],
+    of_image: Callable[[Image.Image, Image.Image | None], T],
+) -> T | None:
+    """Something of a deep image, loaded; None of others, which are not decoded."""
+
+    def read(file: str | bytes) -> T | None:
+        with _opened(file, how) as image:
+            if isinstance(image, Raster):
+                return of_planes(image.load()) if image.is_deep else None
             if not is_deep(image):
                 return None
             lower = _lower_half(file) if is_deep_color(image) else None
             image.load()
-            return value_range(image, lower)
+            return of_image(image, lower)
 
     return _attempted(read, file)
 
@@ -114,7 +138,8 @@ def decode(
     size: tuple[int, int] | None = None,
     crop: bool = True,
     n_channels: int | None = None,
-    white: Callable[[], White] = full_range,
+    white: Callable[[], White | Scale] = full_range,
+    how: How = AS_IS,
 ) -> np.ndarray:
     """Decode one image.
 
@@ -127,10 +152,12 @@ def decode(
     crop : bool
         See `asterism.images.resample.fit_image`.
     n_channels : int, optional
-        1 for grey, 3 for RGB; None leaves it to the image.
+        1 for grey, 3 for RGB, or the number that a raster must have; None leaves it to the image.
     white : callable
         Asked what is white only if the image is deep. By default 65535 in integers, 1 in floats none of which exceeds
         1, and 255 in others.
+    how : How
+        What of several pages and channels is wanted.
 
     Returns
     -------
@@ -143,7 +170,7 @@ def decode(
     StorageError
         If the machine, not the file, is in trouble, and stays so.
     """
-    return read_image(file, size, crop, n_channels, white)[1]
+    return read_image(file, size, crop, n_channels, white, how)[1]
 
 
 def read_image(
@@ -151,17 +178,25 @@ def read_image(
     size: tuple[int, int] | None = None,
     crop: bool = True,
     n_channels: int | None = None,
-    white: Callable[[], White] = full_range,
+    white: Callable[[], White | Scale] = full_range,
+    how: How = AS_IS,
 ) -> tuple[Header, np.ndarray]:
     """Header and pixels at once; see `decode`."""
 
     def read(file: str | bytes) -> tuple[Header, np.ndarray]:
-        with _opened(file) as image:
-            turn = orientation(image)
-            header = _header(image, turn, file)
+        with _opened(file, how) as image:
+            header = _header(image, file)
+            if isinstance(image, Raster):
+                pixels, notes = raster_pixels(image, size, crop, n_channels, white)
+                return replace(header, notes=tuple(dict.fromkeys((*header.notes, *notes)))), pixels
+            if n_channels not in (None, 1, 3):
+                raise Unreadable(
+                    f"{header.n_channels} channel{'s'[: header.n_channels - 1]} where most have {n_channels}"
+                )
             if size is not None and image.format in ("JPEG", "MPO"):
                 _shrink_on_load(image, size, crop)
             _check_pixels(image.size)
+            turn = orientation(image)
             upright = _loaded(image, file, header, white)
             if turn in TURNS:
                 upright = upright.transpose(TURNS[turn])
@@ -170,7 +205,7 @@ def read_image(
     return _attempted(read, file)
 
 
-def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callable[[], White]) -> Image.Image:
+def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callable[[], White | Scale]) -> Image.Image:
     """The decoded image in mode L or RGB, not turned."""
     if isinstance(image, TiffImageFile):
         # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
@@ -180,21 +215,29 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
         image.load()
         return eight_bit(image)
     found = white()
-    lower = _lower_half(file) if is_deep_color(image) and found.integer != 65535 else None
+    plain = isinstance(found, White) and found.integer == 65535
+    lower = _lower_half(file) if is_deep_color(image) and not plain else None
     image.load()
     return eight_bit(image, found, lower)
 
 
 def _lower_half(file: str | bytes) -> Image.Image:
-    with _opened(file) as image:
+    with _opened(file, AS_IS) as image:
+        if isinstance(image, Raster):
+            raise Unreadable("a damaged TIFF")
         return lower_half(image)
 
 
-def _header(image: Image.Image, turn: int, file: str | bytes) -> Header:
+def _header(image: Image.Image | Raster, file: str | bytes) -> Header:
+    if isinstance(image, Raster):
+        return Header(image.size, image.n_channels == 1, image.is_deep, image.n_channels, image.notes)
     width, height = image.size
-    if turn >= 5:
+    if orientation(image) >= 5:
         width, height = height, width
-    return Header((height, width), is_grey_mode(image.mode), is_deep(image), _has_pages(image, file))
+    is_grey = is_grey_mode(image.mode)
+    first = pages_note("first") if isinstance(image, TiffImageFile) else FRAMES
+    notes = (first,) if _has_pages(image, file) else ()
+    return Header((height, width), is_grey, is_deep(image), 1 if is_grey else 3, notes)
 
 
 def _has_pages(image: Image.Image, file: str | bytes) -> bool:
@@ -203,7 +246,10 @@ def _has_pages(image: Image.Image, file: str | bytes) -> bool:
         return bool(image.tag_v2.next)
     if image.format != "GIF":
         return bool(getattr(image, "is_animated", False))
-    with suppress(Exception), _identified(file) as other:  # another opening: to look for the next frame moves on in it
+    with (
+        suppress(Exception),
+        _identified(file, AS_IS) as other,
+    ):  # another opening: to look for the next frame moves on in it
         return bool(getattr(other, "is_animated", False))
     return False
 
@@ -253,12 +299,17 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(file: str | bytes) -> Iterator[Image.Image]:
+def _opened(file: str | bytes, how: How) -> Iterator[Image.Image | Raster]:
     """An image whose header is sound and small enough; whatever fails inside the block becomes `Unreadable`."""
     try:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise Unreadable("empty file", identified=False)
-        with _identified(file) as image:
+        with _identified(file, how) as image:
+            if isinstance(image, Raster):
+                if 0 in image.size:
+                    raise Unreadable("an image of no pixels")
+                yield image
+                return
             width, height = image.size
             if width * height == 0:
                 raise Unreadable("an image of no pixels")
@@ -274,11 +325,14 @@ def _opened(file: str | bytes) -> Iterator[Image.Image]:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
-def _identified(file: str | bytes) -> Image.Image:
+def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
     try:
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats())
     except UnidentifiedImageError:
-        return _open_other(file)
+        return _open_other(file, how)
+    if isinstance(image, TiffImageFile) and (raster := raster_of_tiff(image, file, how)) is not None:
+        image.close()
+        return raster
     tile = image.tile[0] if image.format == "PPM" else None
     if tile is not None and tile[0] in ("ppm", "ppm_plain"):
         with image:
@@ -294,8 +348,8 @@ def _open_pnm(image: Image.Image, file: str | bytes, tile: Any) -> Image.Image:
     return read_pnm(data, "plain" if tile[0] == "ppm_plain" else "binary", image.size, mode, maxval)
 
 
-def _open_other(file: str | bytes) -> Image.Image:
-    """What `FORMATS` do not open: WebP, HEIF, and what is named in a refusal."""
+def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
+    """What `FORMATS` do not open: WebP, HEIF, rasters, and what is named in a refusal."""
     head, tail = _ends(file)
     kind = kinds.kind_of(head, tail)
     if kind is None:
@@ -306,8 +360,9 @@ def _open_other(file: str | bytes) -> Image.Image:
         with suppress(UnidentifiedImageError):
             return Image.open(io.BytesIO(_whole(file)), formats=_heif_formats(kind.name))
         raise Unreadable(f"{kind.name} of a kind that is not read, or damaged: convert it to PNG or JPEG")
-    if kind == kinds.TIFF:
-        raise Unreadable(tiff_reason(_whole(file)))
+    _check_length(file)
+    if (raster := raster_of(kind, file, how)) is not None:
+        return raster
     raise Unreadable(kind.reason, identified=kind.is_picture)
 
 
@@ -350,10 +405,14 @@ def _ends(file: str | bytes) -> tuple[bytes, bytes]:
         return head, opened.read()
 
 
-def _whole(file: str | bytes, most: int | None = None) -> bytes:
+def _check_length(file: str | bytes, most: int | None = None) -> None:
     length, most = len(file) if isinstance(file, bytes) else os.path.getsize(file), most or MAX_BYTES
     if length > most:
         raise Unreadable(f"{length:,} bytes, more than the {most:,} that are read of such a file")
+
+
+def _whole(file: str | bytes, most: int | None = None) -> bytes:
+    _check_length(file, most)
     if isinstance(file, bytes):
         return file
     with open(file, "rb") as opened:

@@ -2,13 +2,15 @@
 
 A file of 16 bits does not say whether 4095 or 65535 is white, nor one of floats whether 1 or 255 is. The brightest
 pixel of all files of a set tells, so that a dark image stays darker than its neighbours; where it does not tell, the
-files are refused. New images of a run are seen with the white of its fit.
+files are refused. Images of other channels than grey or red, green and blue have a scale for each channel: percentiles
+of the whole set, or what is declared. New images of a run are seen with the white or the scale of its fit.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from asterism.images.io_errors import Unreadable
 BITS = (8, 10, 12, 14, 16)  # what cameras and scanners store in 16 bits
 LEAST = 32  # a brightest pixel below says nothing: a mask of a few classes, or an image that is nearly black
 STRIP = 2**22  # pixels that are converted together
+PERCENTILES = (0.5, 99.5)  # of a channel's values in a set, which become 0 and 255
+ASKED, SAMPLED = 256, 4096  # images that tell these, and pixels of each
 _LOWER_HALF = {
     "L": "B",
     "B": "L",
@@ -32,6 +36,51 @@ class White(NamedTuple):
 
     integer: int | None = 65535
     floating: float | None = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """For each channel, or for all alike, the values that become 0 and 255; what lies beyond becomes these too."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> Scale | None:
+        """Percentiles of pixels (n, C), NaN where there is no value; None where there is none at all."""
+        if samples.size == 0 or np.isnan(samples).all():
+            return None
+        columns = [column[~np.isnan(column)] for column in samples.T]
+        ends = [np.percentile(column, PERCENTILES) if len(column) else (0.0, 1.0) for column in columns]
+        return cls(*(tuple(float(end[i]) for end in ends) for i in (0, 1)))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """uint8 of values (H, W) or (H, W, C).
+
+        Raises
+        ------
+        Unreadable
+            If they have another number of channels.
+        """
+        n = values.shape[2] if values.ndim == 3 else 1
+        if len(self.low) not in (1, n):
+            raise Unreadable(f"{n} channel{'s' if n > 1 else ''} where the scale has {len(self.low)}")
+        if len(self.low) == 1:
+            return self._scaled(values, 0)
+        return np.stack([self._scaled(values[:, :, i], i) for i in range(n)], axis=2)
+
+    def _scaled(self, values: np.ndarray, channel: int) -> np.ndarray:
+        low, high = self.low[channel], self.high[channel]
+        part = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / ((high - low) or 1.0))
+        return np.rint(np.clip(np.nan_to_num(part), 0, 255)).astype(np.uint8)
+
+    def write(self) -> dict[str, list[float]]:
+        """Plain JSON, from which `asterism.images.open_images` takes it."""
+        return {"low": list(self.low), "high": list(self.high)}
+
+    def __str__(self) -> str:
+        pairs = [f"{low:.4g}…{high:.4g}" for low, high in zip(self.low, self.high, strict=True)]
+        return ", ".join(pairs[:4]) + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
 
 
 def full_range() -> White:
@@ -77,7 +126,7 @@ def is_deep(image: Image.Image) -> bool:
 
 def is_deep_color(image: Image.Image) -> bool:
     """Whether it is a file of 16 bits with colours or an alpha, not loaded yet: Pillow decodes the upper 8 of them."""
-    modes = [_raw_mode(tile) for tile in getattr(image, "tile", ())[:1]]
+    modes = [raw_mode(tile) for tile in getattr(image, "tile", ())[:1]]
     return bool(modes) and modes[0].partition(";")[0] in ("RGB", "RGBA", "RGBX", "LA") and modes[0][-4:-1] == ";16"
 
 
@@ -88,17 +137,18 @@ def lower_half(image: Image.Image) -> Image.Image:
     """
     changed = []
     for tile in image.tile:  # type: ignore[attr-defined]  # every file has one
-        mode = _raw_mode(tile)
+        mode = raw_mode(tile)
         other = "RGBA" if mode.startswith("LA") else mode[:-1] + _LOWER_HALF[mode[-1]]
         args = other if isinstance(tile[3], str) else (other, *tile[3][1:])
         changed.append(tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args))
-    with_alpha = _raw_mode(image.tile[0]).startswith("LA")  # type: ignore[attr-defined]
+    with_alpha = raw_mode(image.tile[0]).startswith("LA")  # type: ignore[attr-defined]
     image.tile = changed  # type: ignore[attr-defined]
     image.load()
     return image.getchannel("G").convert("RGB") if with_alpha else image.copy()
 
 
-def _raw_mode(tile: Any) -> str:
+def raw_mode(tile: Any) -> str:
+    """What Pillow calls the layout of a file's pixels."""
     args = tile[3]
     return args if isinstance(args, str) else str(args[0]) if args else ""
 
@@ -209,25 +259,53 @@ def _float_white(found: Sequence[Range], n: int) -> tuple[float | None, list[str
 
 
 class SetWhite:
-    """The white of a set, looked for when the first deep image asks for it; threads may ask together.
+    """The white or the scale of a set, looked for when the first deep image asks for it; threads may ask together.
 
     Parameters
     ----------
-    given : White or None
-        That of a fit, which holds for new images too.
+    given : White, Scale or None
+        That of a fit, which holds for new images too, or a declared one.
     ranges : callable
         Gives the ranges of all deep images of the set.
     n : int
         Number of images of the set.
+    samples : callable, optional
+        Gives pixels (n, C) of some deep images, for percentiles.
+    percentile : bool, default=False
+        Take these even where a white can be told.
     """
 
-    def __init__(self, given: White | None, ranges: Callable[[], Iterable[Range]], n: int) -> None:
+    def __init__(
+        self,
+        given: White | Scale | None,
+        ranges: Callable[[], Iterable[Range]],
+        n: int,
+        samples: Callable[[], Sequence[np.ndarray]] | None = None,
+        percentile: bool = False,
+    ) -> None:
         self.found, self.lines = given, list[str]()
-        self._ranges, self._n, self._lock = ranges, n, Lock()
+        self._ranges, self._n, self._samples, self._lock = ranges, n, samples, Lock()
+        self.percentile = percentile
 
-    def __call__(self) -> White:
-        """The white."""
+    def __call__(self) -> White | Scale:
+        """The white or the scale."""
         with self._lock:
             if self.found is None:
-                self.found, self.lines = white_of_set(list(self._ranges()), self._n)
+                self.found, self.lines = self._look()
             return self.found
+
+    def _look(self) -> tuple[White | Scale, list[str]]:
+        if not self.percentile:
+            ranges = list(self._ranges())
+            if self._samples is None or not ranges or any(one.usable for one in ranges):
+                return white_of_set(ranges, self._n)
+        samples = list(self._samples()) if self._samples is not None else []
+        found = Scale.of(np.concatenate(samples)) if samples else None
+        if found is None:
+            return White(), []
+        channels = f"{len(found.low)} channels, each" if len(found.low) > 1 else "deep pixels,"
+        low, high = PERCENTILES
+        return found, [
+            f"{channels} scaled by the set's {low:g} to {high:g} % of values ({found}; from {len(samples)} of {self._n}"
+            " images); scale=(low, high) declares another"
+        ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +18,14 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError
-from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range
-from asterism.images.depth import Range, SetWhite, White
+from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range, read_sample
+from asterism.images.depth import ASKED, SAMPLED, Range, Scale, SetWhite, White
 from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks
 from asterism.images.packed import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
+from asterism.images.raster import Note
 from asterism.images.source import ImageSource, Skipped
 from asterism.machine import available_cores
 
@@ -33,7 +37,7 @@ DEFAULT_SIDE = 64
 COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
-PACKING_VERSION = 2  # part of the cache key: raise it when the same files give other pixels
+PACKING_VERSION = 3  # part of the cache key: raise it when the same files give other pixels
 
 
 def open_folder(path: str, options: Options, source: str | None = None, parts: tuple[str, ...] = ()) -> ImageSource:
@@ -117,15 +121,21 @@ class _Reading:
     options: Options
     failed: dict[int, str] = field(default_factory=dict)
     claiming: set[int] = field(default_factory=set)
-    paged: set[int] = field(default_factory=set)
+    notes: dict[Note, set[int]] = field(default_factory=dict)
+    n_channels: int = 0
 
     def __post_init__(self) -> None:
-        self.white = SetWhite(self.options.white, self._ranges, len(self.files))
+        self.how = replace(self.options.how, arrays=not any(looks_like_image(file.name) for file in self.files))
+        percentile = self.options.scale == "percentile"
+        self.white = SetWhite(self.options.level, self._ranges, len(self.files), self._samples, percentile)
 
     def packed(self) -> torch.Tensor:
         """Settle size and colour, then decode, or find it done."""
         size, n_channels = self._settled()
-        key = self._key(size, n_channels, self.options.crop, _levels(self.options.white))
+        self.n_channels = n_channels
+        self.white.percentile |= n_channels not in (1, 3)
+        wanted = (size, n_channels, self.options.crop)
+        key = self._key(*wanted, _levels(self.options.scale or self.options.white))
         known = recall(key) or {}  # where white was found out, it is no other for being given
         found = load_packed(known.get("same", key))
         if found is None:
@@ -135,19 +145,20 @@ class _Reading:
         self._restore(found[1], len(self.files))
         if is_kept(key):
             self._remember(size, n_channels)
-            if self.options.white is None and self.white.found is not None:
-                remember(self._key(size, n_channels, self.options.crop, _levels(self.white.found)), {"same": key})
+            if self.white.found is not None:
+                remember(self._key(*wanted, _levels(self.white.found)), {"same": key})
         if len(found[0]) == 0:
             raise InputError(self._nothing_found())
         return found[0]
 
     def told(self) -> list[str]:
         """What the user should know of how his files were read."""
-        if not self.paged:
-            return self.white.lines
-        n = f"{len(self.paged)} of {len(self.files)} files hold"
-        name = self.files[min(self.paged)].name
-        return [*self.white.lines, f"{n} several pages or frames, as {name!r}: the first of each is taken"]
+        found = sorted(self.notes.items(), key=lambda one: min(one[1]))
+        n = len(self.files)
+        lines = [
+            f"{len(at)} of {n} files {what}, as {self.files[min(at)].name!r}: {then}" for (what, then), at in found
+        ]
+        return [*self.white.lines, *lines]
 
     def _ranges(self) -> Iterator[Range]:
         """The ranges of all files of more than 8 bits."""
@@ -156,21 +167,35 @@ class _Reading:
 
     def _range(self, index: int) -> Range | None:
         try:
-            return read_range(self.files[index].content)
+            return read_range(self.files[index].content, self.how)
         except Unreadable:  # said where it is decoded
             return None
 
+    def _samples(self) -> list[np.ndarray]:
+        """Pixels of some deep images, evenly spaced, all of one number of channels."""
+        found: list[np.ndarray] = []
+        for index in range(0, len(self.files), -(-len(self.files) // ASKED) or 1):
+            with suppress(Unreadable):
+                sample = read_sample(self.files[index].content, SAMPLED, self.how)
+                if sample is not None and sample.shape[1] == self.n_channels:
+                    found.append(sample)
+        return found
+
     def _state(self) -> dict[str, Any]:
         """What is to be remembered of the files that were decoded."""
-        indices = {"claiming": sorted(self.claiming), "paged": sorted(self.paged)}
-        return {"failed": dict(self.failed), **indices, "white": self.white.found, "lines": self.white.lines}
+        notes = [[*note, sorted(at)] for note, at in list(self.notes.items())]
+        about = {"claiming": sorted(self.claiming), "notes": notes, "lines": self.white.lines}
+        return {"failed": dict(self.failed), **about, "white": _levels(self.white.found)}
 
     def _restore(self, state: dict[str, Any], n_done: int) -> None:
         """Remember it again; what was found out behind the file at ``n_done`` will be found out anew."""
         claiming = {int(index) for index in state["claiming"]}
-        self.paged |= {int(index) for index in state["paged"] if int(index) < n_done}
+        for what, then, at in state["notes"]:
+            self.notes.setdefault((what, then), set()).update(int(index) for index in at if int(index) < n_done)
         if state["white"] is not None:
-            self.white.found, self.white.lines = White(*state["white"]), list(state["lines"])
+            found = state["white"]
+            self.white.found = Scale(tuple(found[0]), tuple(found[1])) if isinstance(found[0], list) else White(*found)
+            self.white.lines = list(state["lines"])
         for index, reason in state["failed"].items():
             if int(index) < n_done:
                 self._leave_out(int(index), str(reason), int(index) in claiming)
@@ -183,12 +208,13 @@ class _Reading:
             if index in self.failed:
                 return None
             try:
-                header, pixels = read_image(self.files[index].content, size, self.options.crop, n_channels, self.white)
+                content = self.files[index].content
+                header, pixels = read_image(content, size, self.options.crop, n_channels, self.white, self.how)
             except Unreadable as error:
                 self._note(index, error)
                 return None
-            if header.has_pages:
-                self.paged.add(index)
+            for note in header.notes:
+                self.notes.setdefault(note, set()).add(index)
             return pixels
 
         n_done, n = first, len(self.files)
@@ -226,8 +252,12 @@ class _Reading:
             side = self.options.photo_side or DEFAULT_SIDE
             size = first if native else (side, side)
         if n_channels is None:
-            colored = {i: header.size for i, header in enumerate(headers) if header is not None and not header.is_grey}
-            n_channels = 1 if self._all_grey(colored) else 3
+            counts = Counter(header.n_channels for header in headers if header is not None)
+            n_channels = counts.most_common(1)[0][0]
+            if n_channels in (1, 3):
+                seen = [(i, header) for i, header in enumerate(headers) if header is not None]
+                colored = {i: header for i, header in seen if header.n_channels == 3}
+                n_channels = 1 if self._all_grey(colored) else 3
         if time.monotonic() - began > KEEP_SECONDS:
             self._remember(size, n_channels)
         return size, n_channels
@@ -243,7 +273,7 @@ class _Reading:
 
     def _key(self, *wanted: Any) -> str:
         """Hex digest that changes with every file's path, place, length and time, and with what is wanted of them."""
-        digest = hashlib.blake2b(repr((PACKING_VERSION, wanted)).encode(), digest_size=16)
+        digest = hashlib.blake2b(repr((PACKING_VERSION, wanted, self.how)).encode(), digest_size=16)
         for file in self.files:
             place = getattr(file, "offset", 0)
             digest.update(repr((os.fsencode(file.path), place, file.n_bytes, file.modified_ns)).encode())
@@ -251,19 +281,21 @@ class _Reading:
 
     def _look(self, index: int) -> Header | None:
         try:
-            return read_header(self.files[index].content)
+            return read_header(self.files[index].content, self.how)
         except Unreadable as error:
             self._note(index, error)
             return None
 
-    def _all_grey(self, colored: dict[int, tuple[int, int]]) -> bool:
-        """Whether evenly spaced samples of the files that could hold colour, given by size, hold none (R = G = B)."""
+    def _all_grey(self, colored: dict[int, Header]) -> bool:
+        """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B)."""
         step = -(-len(colored) // COLOR_SAMPLES) or 1
-        for index, (height, width) in list(colored.items())[::step]:  # photographs end this at the first
-            large = height * width > LARGE
+        for index, header in list(colored.items())[::step]:  # photographs end this at the first
+            large = math.prod(header.size) > LARGE
             try:
-                pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, crop=False)
+                pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, False, how=self.how)
             except Unreadable:
+                if header.is_deep:  # without a scale it cannot be told
+                    return False
                 continue
             if any(not np.array_equal(pixels[..., 0], pixels[..., i]) for i in range(1, pixels.shape[2])):
                 return False
@@ -294,9 +326,13 @@ class _Reading:
         return f"{self.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
 
 
-def _levels(white: White | None) -> list[float | None] | None:
-    """White in one spelling: 0 and 0.0 are the same."""
-    return None if white is None else [None if level is None else float(level) for level in white]
+def _levels(level: White | Scale | str | None) -> Any:
+    """White or scale in one spelling, as plain JSON: 0 and 0.0 are the same."""
+    if level is None or isinstance(level, str):
+        return level
+    if isinstance(level, Scale):
+        return [list(level.low), list(level.high)]
+    return [None if one is None else float(one) for one in level]
 
 
 def _claims(name: str) -> bool:

@@ -17,6 +17,11 @@ class Kind:
     is_picture: bool = True
 
     @property
+    def is_raw(self) -> bool:
+        """Whether it is what a camera's sensor saw."""
+        return self.advice == _RAW
+
+    @property
     def reason(self) -> str:
         """Why such a file gives no image, and what to do, in one line."""
         return f"{self.name} is not read: {self.advice}"
@@ -31,6 +36,8 @@ def _kinds(text: str, *signs: tuple[int, bytes], advice: str | None = None, is_p
 
 
 WEBP, HEIF, AVIF, TIFF = Kind("WebP"), Kind("HEIC"), Kind("AVIF"), Kind("a TIFF of this kind")
+DICOM = Kind("DICOM", _SLICES)
+NUMPY = Kind("a numpy array beside images", "pass the .npy file itself", is_picture=False)
 _RAW = "develop it to JPEG, PNG or TIFF"
 _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("a Canon RAW photograph (CR2)", (8, b"CR\2\0"), (6, b"HEAPCCDR"), advice=_RAW),
@@ -65,7 +72,7 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("CorelDRAW", (8, b"CDR")),
     *_kinds("EPS", (0, b"%!PS"), (0, b"\xc5\xd0\xd3\xc6"), advice="export it as PNG"),
     *_kinds("FITS", (0, b"SIMPLE  ="), advice="export it as PNG or .npy"),
-    *_kinds("DICOM", (128, b"DICM"), advice=_SLICES),
+    (128, b"DICM", DICOM),
     *_kinds("NIfTI", (344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), advice=_SLICES),
     *_kinds("Zeiss CZI", (0, b"ZISRAWFILE"), advice=_SLICES),
     *_kinds("Nikon ND2", (0, b"\xda\xce\xbe\x0a"), advice=_SLICES),
@@ -74,7 +81,7 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("NetCDF", (0, b"CDF\1"), (0, b"CDF\2"), advice="write its images as an .npz", is_picture=False),
     *_kinds("a MATLAB file", (0, b"MATLAB 5.0"), advice="write its images as an .npz", is_picture=False),
     *_kinds("Parquet", (0, b"PAR1"), advice="write its images as files", is_picture=False),
-    *_kinds("a numpy array", (0, b"\x93NUMPY"), advice="pass the .npy file itself", is_picture=False),
+    (0, b"\x93NUMPY", NUMPY),
     *_kinds("a PDF document", (0, b"%PDF-"), advice="export its pages as PNG or JPEG", is_picture=False),
     *_kinds("a video (AVI)", (8, b"AVI "), advice=_FRAMES, is_picture=False),
     *_kinds("a video (WebM or Matroska)", (0, b"\x1aE\xdf\xa3"), advice=_FRAMES, is_picture=False),

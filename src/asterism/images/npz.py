@@ -33,10 +33,13 @@ def check_archive(path: str) -> None:
                 check_header(stream, member.file_size, f"{member.filename!r}: ")
 
 
-def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
-    """See that an array is no larger than the n_bytes that are there for it: its header alone would decide."""
+def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> tuple[tuple[int, ...], np.dtype] | None:
+    """See that an array is no larger than the n_bytes that are there for it: its header alone would decide.
+
+    Gives its shape and dtype; None of what is no array, which np.load will say.
+    """
     if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-        return  # no array: np.load says what it is
+        return None
     major = stream.read(2)[:1]
     read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
     try:
@@ -46,6 +49,7 @@ def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> None:
     claimed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or claimed > n_bytes:
         raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
+    return shape, dtype
 
 
 def one_line(error: Exception) -> str:

@@ -38,6 +38,9 @@ def open_images(
     strict: bool = False,
     photo_side: int | None = None,
     white: float | tuple[int | None, float | None] | None = None,
+    scale: str | tuple[Any, Any] | Mapping[str, Any] | None = None,
+    pages: str = "first",
+    bands: int | tuple[int, ...] | None = None,
     features: Any = None,
     progress: Progress | None = None,
 ) -> ImageSource:
@@ -55,8 +58,9 @@ def open_images(
     size : int or (int, int), optional
         Side, or (height, width), of every image in pixels. By default arrays and data sets keep theirs; the images of
         a folder keep theirs if they all have one of at most 128 pixels a side, else they become 64x64.
-    color : {"grey", "rgb"}, optional
-        By default a folder is grey if every image in it is; arrays stay as they are.
+    color : {"grey", "rgb", "bands"}, optional
+        By default a folder is grey if every image in it is, and images of other channels than 1 or 3 keep them;
+        arrays stay as they are. "bands" keeps all channels, where the fourth of an array would be taken for an alpha.
     crop : bool, default=True
         Where the proportions change, keep the centre; False squashes instead.
     layout : {"NHW", "NHWC", "NCHW", "ND"}, optional
@@ -68,6 +72,16 @@ def open_images(
     white : float or (int, float), optional
         What is white in files of more than 8 bits, as 4095; a pair tells it of integers and of floats. By default the
         brightest pixel of all files of a folder tells, and a warning says what was taken.
+    scale : "percentile" or (low, high), optional
+        What becomes black and white in values of more than 8 bits: percentiles 0.5 and 99.5 of each channel in the
+        whole set, or these numbers (or two lists of them, one number a channel). Values beyond are cut. By default
+        channels other than 1 or 3, and values that have no white (negative ones, say), have percentiles. A warning
+        says which.
+    pages : {"first", "mean", "max", "channels"}, default="first"
+        What is taken of files of several pages (TIFF, DICOM): the first, the mean or the brightest of each pixel, or
+        all of them as channels.
+    bands : int or tuple of int, optional
+        Numbers of the channels that are taken, from 1 on, in this order: (4, 3, 2).
     features : path or array of shape (N, D), optional
         Vectors of these images, which are grouped in their stead: an ``.npz``, ``.npy``, ``.csv`` or ``.parquet`` file,
         joined by the images' names. The images are for page and export.
@@ -88,7 +102,7 @@ def open_images(
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
-    options = Options.checked(size, color, crop, layout, strict, photo_side, white, progress)
+    options = Options.checked(size, color, crop, layout, strict, photo_side, white, progress, scale, pages, bands)
     opened = _opened(X, options)
     return opened if features is None else with_features(opened, features)
 
@@ -137,7 +151,7 @@ def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> Image
         raise InputError("these images came from memory, not from a file: pass them again")
     if as_paths(source) is None:
         raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
-    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white", "features")
+    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white", "scale", "pages", "bands", "features")
     return open_images(source, **{key: origin[key] for key in known if key in origin}, progress=progress)
 
 
@@ -168,7 +182,7 @@ def _open_path(path: str, options: Options) -> ImageSource:
 
 
 def _open_listing(listing: Listing, options: Options) -> ImageSource:
-    if options.layout is not None:
+    if options.layout is not None and not any(one.name.lower().endswith(".npy") for one in listing.files):
         raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
     if listing.files and all(is_shard(one.name) for one in listing.files):
         return open_listed_shards(listing, options)

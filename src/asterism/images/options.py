@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asterism.errors import InputError
-from asterism.images.depth import White
+from asterism.images.depth import Scale, White
+from asterism.images.raster import PAGES, How
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many images are done, of how many
 LAYOUTS = ("NHW", "NHWC", "NCHW", "ND")
-COLORS = ("grey", "rgb")
+COLORS = ("grey", "rgb", "bands")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Options:
     strict: bool = False
     photo_side: int | None = None
     white: White | None = None
+    scale: Scale | str | None = None
+    pages: str = "first"
+    bands: tuple[int, ...] | None = None
     progress: Progress | None = field(default=None, compare=False)
 
     @classmethod
@@ -40,6 +44,9 @@ class Options:
         photo_side: int | None = None,
         white: Any = None,
         progress: Progress | None = None,
+        scale: Any = None,
+        pages: Any = "first",
+        bands: Any = None,
     ) -> Options:
         """Options with every value in its one spelling.
 
@@ -51,25 +58,49 @@ class Options:
         if color == "gray":
             color = "grey"
         if color is not None and color not in COLORS:
-            raise InputError(f"color={color!r} cannot be used: color must be None, 'grey' or 'rgb'")
+            raise InputError(f"color={color!r} cannot be used: color must be None, 'grey', 'rgb' or 'bands'")
         if layout is not None and layout not in LAYOUTS:
             raise InputError(f"layout={layout!r} cannot be used: layout must be None or one of {', '.join(LAYOUTS)}")
         for name, value in (("crop", crop), ("strict", strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
-        return cls(_checked_size(size), color, crop, layout, strict, photo_side, _checked_white(white), progress)
+        if pages not in PAGES:
+            raise InputError(f"pages={pages!r} cannot be used: pages must be one of {', '.join(PAGES)}")
+        return cls(
+            _checked_size(size),
+            color,
+            crop,
+            layout,
+            strict,
+            photo_side,
+            _checked_white(white),
+            _checked_scale(scale),
+            pages,
+            _checked_bands(bands),
+            progress,
+        )
 
     @property
     def n_channels(self) -> int | None:
         """1 or 3 where a colour was asked for."""
-        return None if self.color is None else 1 if self.color == "grey" else 3
+        return {"grey": 1, "rgb": 3}.get(self.color or "")
+
+    @property
+    def level(self) -> White | Scale | None:
+        """The white or scale that is given."""
+        return self.scale if isinstance(self.scale, Scale) else self.white
+
+    @property
+    def how(self) -> How:
+        """What of each file is wanted."""
+        return How(self.pages, self.bands, self.layout, declared=isinstance(self.scale, Scale))
 
     def origin(
         self,
         source: str | list[str] | None,
         shape: tuple[int, int, int],
         is_table: bool = False,
-        white: White | None = None,
+        white: White | Scale | None = None,
     ) -> dict[str, Any]:
         """What opens the same images again, as plain JSON.
 
@@ -84,14 +115,36 @@ class Options:
             (H, W, C) of the packed images.
         is_table : bool
             Vectors have neither size nor colour.
-        white : White, optional
-            What was white in pixels of more than 8 bits, if there were such.
+        white : White or Scale, optional
+            What was white in pixels of more than 8 bits, if there were such, or the scale of each channel.
         """
         height, width, channels = shape
         size = None if is_table else [height, width]
-        color = None if is_table else "grey" if channels == 1 else "rgb"
-        found = {"source": source, "size": size, "color": color, "crop": self.crop, "layout": self.layout}
-        return found if white is None else {**found, "white": list(white)}
+        color = None if is_table else color_of(channels)
+        found: dict[str, Any] = {
+            "source": source,
+            "size": size,
+            "color": color,
+            "crop": self.crop,
+            "layout": self.layout,
+        }
+        if isinstance(white, Scale):
+            found["scale"] = white.write()
+        elif white is not None:
+            found["white"] = list(white)
+        if self.pages != "first":
+            found["pages"] = self.pages
+        return found if self.bands is None else {**found, "bands": list(self.bands)}
+
+
+def color_of(n_channels: int) -> str:
+    """What `asterism.images.open_images` calls images of so many channels."""
+    return {1: "grey", 3: "rgb"}.get(n_channels, "bands")
+
+
+def reading_of(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """How new images are read to have the values of those that came from there: options of `open_images`."""
+    return {key: origin[key] for key in ("white", "scale", "pages", "bands") if origin.get(key) is not None}
 
 
 def _checked_white(white: Any) -> White | None:
@@ -104,6 +157,36 @@ def _checked_white(white: Any) -> White | None:
             None if integer is None else min(65535, int(integer)), None if floating is None else float(floating)
         )
     raise InputError(f"white={white!r} cannot be used: white must be None, or the value of white, as 4095 or 1.0")
+
+
+def _checked_scale(scale: Any) -> Scale | str | None:
+    if scale is None or isinstance(scale, Scale) or scale == "percentile":
+        return scale
+    pair = (scale.get("low"), scale.get("high")) if isinstance(scale, Mapping) else scale
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        low, high = (tuple(one) if isinstance(one, (tuple, list)) else (one,) for one in pair)
+        numbers_only = all(_is_finite(one) for one in (*low, *high))
+        if numbers_only and len(low) == len(high) > 0 and all(a <= b for a, b in zip(low, high, strict=True)):
+            return Scale(tuple(map(float, low)), tuple(map(float, high)))
+    raise InputError(
+        f"scale={scale!r} cannot be used: scale must be 'percentile', or the values that become black and white, as in "
+        "(0, 4095), or a pair of lists of them, one a channel"
+    )
+
+
+def _checked_bands(bands: Any) -> tuple[int, ...] | None:
+    if bands is None:
+        return None
+    chosen = tuple(bands) if isinstance(bands, (tuple, list)) else (bands,)
+    if not chosen or not all(type(one) is int and 1 <= one <= 10_000 for one in chosen):
+        raise InputError(
+            f"bands={bands!r} cannot be used: bands must be numbers of channels, from 1 on, as in (4, 3, 2)"
+        )
+    return chosen
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
 def _is_level(value: Any) -> bool:

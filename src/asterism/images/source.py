@@ -153,7 +153,10 @@ class ImageSource:
         return self if self.pictures is None else self.pictures
 
     def thumbnail(self, index: int) -> np.ndarray:
-        """One image as uint8 (H, W) or (H, W, 3) for the eye; float pixels are stretched to their own range."""
+        """One image as uint8 (H, W) or (H, W, 3) for the eye; float pixels are stretched to their own range.
+
+        Of more channels than three the first three are shown as red, green and blue, two as red and green.
+        """
         if self.pictures is not None:
             return self.pictures.thumbnail(index)
         image = self.pixels[index].cpu()
@@ -161,6 +164,8 @@ class ImageSource:
             low, high = image.min(), image.max()
             image = ((image - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
         array = image.numpy()
-        if array.shape[2] == 3:
-            return array
-        return array[:, :, 0]
+        if array.shape[2] == 1:
+            return array[:, :, 0]
+        if array.shape[2] == 2:
+            return np.concatenate([array, np.zeros_like(array[:, :, :1])], axis=2)
+        return array[:, :, :3]

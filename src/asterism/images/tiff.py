@@ -1,36 +1,32 @@
-"""What a TIFF says of itself: RAW photographs and kinds that are not read get their names, damage is seen early."""
+"""What a TIFF that Pillow opens says of itself: whether Pillow reads all of it; damage is seen early."""
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
 
-from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+from asterism.images.depth import raw_mode
 from asterism.images.io_errors import Unreadable
 
 MAX_BLOCK = 2**28  # bytes of a strip or tile: libtiff makes room for a whole one
 # Tags by their names in the TIFF 6.0 specification (1992) and Adobe's DNG specification.
 _SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 322, 323, 324, 330, 339, 50706
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _SUB_IFDS, _DNG_VERSION = 322, 323, 324, 330, 50706
+_DESCRIPTION, _SAMPLE_FORMAT, _NODATA = 270, 339, 42113
 _SENSOR = (32803, 34892)  # the colours of a sensor's single elements, and what is made of them
-_FORMATS = {1: "", 2: "signed ", 3: "float ", 5: "complex ", 6: "complex "}
-_COMPRESSIONS = {34712: "JPEG 2000", 34887: "LERC", 50002: "JPEG XL", 52546: "JPEG XL", 34925: "LZMA", 50000: "ZSTD"}
-_RAW = "a RAW photograph (DNG, NEF, ARW or the like) is not read: develop it to JPEG, PNG or TIFF"
 
 
 def check_tiff(image: TiffImageFile) -> None:
-    """Refuse a TIFF that holds a raw photograph, of which Pillow would read the small preview, or too little or much.
+    """Refuse a TIFF that holds too little or too much.
 
     Raises
     ------
     Unreadable
     """
     tags = image.tag_v2
-    if _is_raw(tags) or _sign(image) == b"CR\2\0":
-        raise Unreadable(_RAW)
     width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
     planes = _number(tags, _SAMPLES, 1) if _number(tags, _PLANAR, 1) == 2 else 1
     if _TILE_WIDTH in tags:
@@ -49,31 +45,28 @@ def check_tiff(image: TiffImageFile) -> None:
         raise Unreadable("image file is truncated (its strips hold too little)")
 
 
-def tiff_reason(data: bytes) -> str:
-    """Why Pillow reads no image from such a TIFF."""
-    try:
-        stream = io.BytesIO(data)
-        header = stream.read(8)
-        tags = ImageFileDirectory_v2(header + stream.read(8) if header[2:3] == b"+" or header[3:4] == b"+" else header)
-        stream.seek(tags.next)
-        tags.load(stream)
-        if _is_raw(tags):
-            return _RAW
-        bits, n = [int(one) for one in _many(tags.get(_BITS, (1,)))], _number(tags, _SAMPLES, 1)
-        form = _FORMATS.get(int(_many(tags.get(_SAMPLE_FORMAT, (1,)))[0]), "")
-        packed = _COMPRESSIONS.get(_number(tags, _COMPRESSION, 1))
-        if not tags.get(_WIDTH):
-            return "a damaged TIFF"
-        kind = f"a TIFF of {n} {'bands' if n > 1 else 'band'} of {max(bits)}-bit {form}values".replace("  ", " ")
-        kind += f", packed as {packed}," if packed else ""
-        return f"{kind} is not read: save 1 or 3 bands of 8 or 16 bits, or pass the images as an array (.npz)"
-    except Exception:  # whatever a damaged directory may raise
-        return "a damaged TIFF"
-
-
-def _is_raw(tags: Any) -> bool:
+def is_raw(image: TiffImageFile) -> bool:
+    """Whether it holds a photograph as a sensor saw it, of which Pillow would read the small preview."""
+    tags = image.tag_v2
     preview = _number(tags, _SUBFILE_TYPE, 0) & 1 and _SUB_IFDS in tags
-    return bool(preview) or _DNG_VERSION in tags or _number(tags, _PHOTOMETRIC, 0) in _SENSOR
+    raw = bool(preview) or _DNG_VERSION in tags or _number(tags, _PHOTOMETRIC, 0) in _SENSOR
+    return raw or _sign(image) == b"CR\2\0"
+
+
+def is_whole(image: TiffImageFile) -> bool:
+    """Whether Pillow reads all channels of a page."""
+    tags, bands = image.tag_v2, len(image.getbands())
+    signed = _number(tags, _SAMPLE_FORMAT, 1) == 2 and _number(tags, _BITS, 1) == 8
+    unnamed = any(raw_mode(tile).endswith("X") for tile in image.tile[:1])  # a further channel, which Pillow would drop
+    return _number(tags, _SAMPLES, 1) <= bands and image.mode != "RGBX" and not signed and not unnamed
+
+
+def is_plain(image: TiffImageFile) -> bool:
+    """Whether Pillow reads all that its first page holds: no further channels, floats, no-data, or stacks in one."""
+    tags = image.tag_v2
+    about = str(tags.get(_DESCRIPTION, ""))[:4096]
+    stack = any(sign in about for sign in ("ImageJ=", "<OME ", "<OME:"))
+    return is_whole(image) and image.mode != "F" and _NODATA not in tags and not stack
 
 
 def _sign(image: TiffImageFile) -> bytes:

@@ -228,16 +228,17 @@ def _look_into(files: list[Listed]) -> tuple[int, int, int]:
     from asterism.images.decode import Unreadable, decode, read_header
 
     step = -(-len(files) // PEEKED) or 1
-    sides, grey = [0], True
+    sides, grey, channels = [0], True, [0]
     for file in files[::step]:
         try:
             header = read_header(file.path)
             sides.append(max(header.size))
+            channels.append(header.n_channels)
             if grey and not header.is_grey:  # photographs end this at the first
                 grey = sides[-1] <= SMALL_SIDE and not _has_color(decode(file.path))
         except Unreadable:
             continue
-    return (1 if grey else 3), max(sides), len(files)
+    return max(1 if grey else 3, 0 if max(channels) == 3 else max(channels)), max(sides), len(files)
 
 
 def _has_color(pixels: Any) -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from asterism.errors import InputError
+from asterism.networks.channels import tell_of_channels, three_channels
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
@@ -92,7 +93,7 @@ class Backbone(Parameters):
         Raises
         ------
         InputError
-            If there is no model of the name, or images have neither 1 nor 3 channels.
+            If there is no model of the name.
         MissingDataError
             If the weights are nowhere on this machine and cannot be fetched.
         MissingDependencyError
@@ -100,13 +101,10 @@ class Backbone(Parameters):
         """
         if self.name == "pixels" or shape[1:] == (1, 1):
             return Pixels(False)
+        if pretrained:
+            tell_of_channels(repr(self.name if self.name == WEIGHTLESS else self.network), shape[0])
         if self.name == WEIGHTLESS:
             return HandCrafted()
-        if shape[0] not in (1, 3):
-            raise InputError(
-                f"backbone.name={self.name!r} takes images of 1 or 3 channels; got {shape[0]}: give such images, "
-                "or backbone.name='pixels' for features of your own"
-            )
         name = self.network
         body, needs = load_network(name, self.weights, self.size, pretrained)
         wanted = {"turned": self.turned, "mean": self.mean, "std": self.std}
@@ -121,7 +119,7 @@ class Backbone(Parameters):
 
 
 class Preparation(nn.Module):
-    """Images (B, 1 or 3, H, W) in [0, 1] → what a network's weights want, (B, 3, size, size).
+    """Images (B, C, H, W) in [0, 1] → what a network's weights want, (B, 3, size, size).
 
     Belongs to the weights, and is saved and loaded with them. Parameters: see `Backbone`.
     """
@@ -154,8 +152,7 @@ class Preparation(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Prepared images."""
-        if images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1)  # grey: the paper is silent; three equal channels
+        images = three_channels(images)  # grey: the paper is silent; three equal channels
         if images.shape[2:] != (self.size, self.size):
             mode = "bicubic" if self.bicubic else "bilinear"
             images = interpolate(images, (self.size, self.size), mode=mode, antialias=True)
@@ -165,7 +162,7 @@ class Preparation(nn.Module):
 
 
 class PretrainedNetwork(nn.Module):
-    """Images (B, 1 or 3, H, W) in [0, 1] → features (B, M) of a network without its classifier.
+    """Images (B, C, H, W) in [0, 1] → features (B, M) of a network without its classifier.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, normalize, pad
 
+from asterism.networks.channels import three_channels
+
 SIDE = 96  # pixels that images are brought to
 CELL, PLACES = 8, 4  # pixels a side of a cell; places a side over which cells are averaged
 ORIENTATIONS = 9  # of gradients, over half a turn
@@ -36,7 +38,7 @@ class HandCrafted(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, 400)."""
-        images = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+        images = three_channels(images)
         if images.shape[2:] != (SIDE, SIDE):
             images = interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
         images = images.clamp(0, 1)

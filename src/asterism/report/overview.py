@@ -93,4 +93,6 @@ def _shape(material: Material) -> str:
     channels, height, width = material.estimator.image_shape_
     if material.content["images"].get("is_table"):
         return counted(channels, "value")
-    return f"{width}×{height} " + {1: "grey", 3: "RGB"}.get(channels, counted(channels, "channel"))
+    return f"{width}×{height} " + {1: "grey", 3: "RGB"}.get(
+        channels, f"{counted(channels, 'channel')}, the first {min(channels, 3)} shown as false colours"
+    )

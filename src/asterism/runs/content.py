@@ -123,7 +123,7 @@ def _is_origin(value: Any) -> bool:
     source = value.get("source")
     paths = source if isinstance(source, list) else [] if source is None else [source]
     named = all(_is_text(path) and "\0" not in path for path in paths)
-    return named and all(_is_plain(value.get(name), 1) for name in _OPTIONS)
+    return named and all(_is_plain(value.get(name), 2) for name in _OPTIONS)
 
 
 _OPTIONS = frozenset({"features", *(field.name for field in fields(Options))})

@@ -1,0 +1,150 @@
+"""DICOM and RAW photographs, by the extras ``dicom`` and ``raw`` -> `Raster`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from typing import Any
+
+import numpy as np
+
+from asterism.images.io_errors import Unreadable, is_machine_error
+from asterism.images.raster import How, Note, Planes, Raster, channels_after, check_values, pages_note, planes_of
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+MAX_DEFLATED = 2**19  # bytes of a deflated file: it may become a thousand times as much
+WINDOW: Note = ("are DICOM", "seen through the window that each names; scale=(low, high) sets one for all")
+RESCALED: Note = ("are DICOM", "in the units of their rescale slope and intercept")
+DEVELOPED: Note = (
+    "are RAW photographs",
+    "developed with the camera's white balance, without brightening each by itself",
+)
+
+
+def open_dicom(file: str | bytes, how: How) -> Raster:
+    """What a DICOM file holds.
+
+    Raises
+    ------
+    Unreadable
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise Unreadable("DICOM is not read: pip install 'asterism-clustering[dicom]'") from None
+    try:
+        data = _read_dicom(pydicom, file, pixels=False)
+        if "Rows" not in data or "Columns" not in data:
+            raise Unreadable("DICOM without an image is not read: move it out")
+        height, width = int(data.Rows), int(data.Columns)
+        samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
+        check_values(height * width * max(1, samples) * max(1, frames))
+        is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
+        taken = channels_after((frames, 3 if is_palette else samples), how)
+        window = None if how.declared or samples > 1 or is_palette else _window(data)
+    except Exception as error:
+        raise _refused(error) from error
+    plain = samples == 3 or is_palette or window is not None
+    notes = [pages_note(how.pages)] if frames > 1 else []
+    notes += [] if samples > 1 or is_palette else [WINDOW if window else RESCALED]
+    return Raster((height, width), taken, not plain, tuple(notes), lambda: _load_dicom(file, how, window))
+
+
+def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None) -> Planes:
+    import pydicom
+    from pydicom.pixels import apply_color_lut, apply_modality_lut
+
+    try:
+        data = _read_dicom(pydicom, file, pixels=True)
+        array = data.pixel_array
+        inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
+        if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+            array = _eight_bits(apply_color_lut(array, data))
+        elif int(data.SamplesPerPixel) == 1:
+            array = apply_modality_lut(array, data)
+        else:
+            array = _eight_bits(array)
+    except Exception as error:
+        raise _refused(error) from error
+    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or "PALETTE" in str(
+        data.get("PhotometricInterpretation")
+    ) else 1  # fmt: skip
+    stack = array.reshape(-1, int(data.Rows), int(data.Columns), channels)
+    if stack.dtype == np.float64:
+        stack = stack.astype(np.float32)
+    return planes_of(stack, how, inverted=inverted, window=window)
+
+
+def _eight_bits(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)
+
+
+def _read_dicom(pydicom: Any, file: str | bytes, pixels: bool) -> Any:
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what matters is raised
+    stream: Any = io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")  # noqa: SIM115  (closed below)
+    with stream:
+        meta = pydicom.filereader.read_preamble(stream, False) and pydicom.filereader._read_file_meta_info(stream)
+        length = stream.seek(0, 2)
+        if str(meta.get("TransferSyntaxUID", "")) == _DEFLATED and length > MAX_DEFLATED:
+            raise Unreadable("a deflated DICOM file of this length is not read: save it with another transfer syntax")
+        stream.seek(0)
+        return pydicom.dcmread(stream, stop_before_pixels=not pixels)
+
+
+def _window(data: Any) -> tuple[float, float] | None:
+    """Black and white of a window, the first of several; by PS3.3 C.11.2.1.2."""
+    centre, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or not width >= 1 or not math.isfinite(centre + width):
+        return None
+    low = centre - 0.5 - (width - 1) / 2
+    return low, low + max(width - 1, 1e-3)
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, (str, int, float)) else value[0])
+
+
+def _refused(error: Exception) -> Exception:
+    """What is raised in its stead: damaged files make pydicom raise anything."""
+    if isinstance(error, Unreadable) or is_machine_error(error):
+        return error
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    needs = " (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg may help)" if "plugin" in text else ""
+    return Unreadable(f"DICOM of this kind is not read: {text}{needs}")
+
+
+def open_raw(file: str | bytes, how: How, name: str) -> Raster:
+    """A photograph as its sensor saw it.
+
+    Raises
+    ------
+    Unreadable
+    """
+    try:
+        import rawpy
+    except ImportError:
+        raise Unreadable(
+            f"{name} is not read: pip install 'asterism-clustering[raw]', or develop it to JPEG, PNG or TIFF"
+        ) from None
+    try:
+        with rawpy.imread(io.BytesIO(file) if isinstance(file, bytes) else file) as raw:
+            sizes = raw.sizes
+        size = (sizes.width, sizes.height) if sizes.flip in (5, 6) else (sizes.height, sizes.width)
+        check_values(3 * size[0] * size[1])
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{name} is not read: {error}") from error
+
+    def read() -> Planes:
+        try:
+            with rawpy.imread(io.BytesIO(file) if isinstance(file, bytes) else file) as raw:
+                developed = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=8)
+        except Exception as error:
+            raise Unreadable(f"{name} is not read: {error}") from error
+        return planes_of(developed[None], How(bands=how.bands))
+
+    return Raster(size, channels_after((1, 3), How(bands=how.bands)), False, (DEVELOPED,), read)

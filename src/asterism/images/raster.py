@@ -1,0 +1,269 @@
+"""Images as arrays of any number of channels, as satellites, microscopes and scanners write them: not Pillow's kind.
+
+A reader of such a kind (`asterism.images.stacks`, `asterism.images.dicom`, …) gives a `Raster`: what the file says of
+itself, and a function that reads it. Pages become one image here, and missing values black.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from asterism.images.depth import Range, Scale, White, to_eight_bits, white_for
+from asterism.images.io_errors import Unreadable
+
+MAX_VALUES = 2**27  # channels times pixels times pages that are read of a file
+PAGES = ("first", "mean", "max", "channels")
+Note = tuple[str, str]  # what files are or hold, and what is done: "hold several pages", "the first of each is taken"
+SEVERAL = "hold several pages or frames"
+FRAMES: Note = (SEVERAL, "the first of each is taken")  # of an animation or a burst
+_PAGES_ARE = {
+    "first": "the first of each is taken; pages='mean', 'max' or 'channels' takes all",
+    "mean": "the mean of each file's is taken",
+    "max": "the brightest value of each file's is taken",
+    "channels": "all of each file's are taken as channels",
+}
+MISSING: Note = ("hold pixels without a value (NaN or no-data)", "these are taken as black")
+ALPHA: Note = ("have an alpha channel beside deep or many channels", "it is left out")
+
+
+def pages_note(pages: str) -> Note:
+    """What is said of files of several pages."""
+    return SEVERAL, _PAGES_ARE[pages]
+
+
+@dataclass(frozen=True)
+class How:
+    """What of a file is wanted: fields of `asterism.images.options.Options`."""
+
+    pages: str = "first"
+    bands: tuple[int, ...] | None = None
+    layout: str | None = None
+    arrays: bool = False  # whether .npy files are images
+    declared: bool = False  # whether a scale is, which comes before a DICOM's own window
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself.
+
+    Attributes
+    ----------
+    size : (int, int)
+        (H, W) as the eye will see it.
+    is_grey : bool
+        Whether it can hold no colour.
+    is_deep : bool
+        Whether its pixels have more than 8 bits, see `asterism.images.depth`.
+    n_channels : int
+        1, 3, or as many as a raster has.
+    notes : tuple of Note
+        What a person must hear of how it is read.
+    """
+
+    size: tuple[int, int]
+    is_grey: bool
+    is_deep: bool = False
+    n_channels: int = 3
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether it holds several pages or frames."""
+        return any(what == SEVERAL for what, _ in self.notes)
+
+
+@dataclass
+class Planes:
+    """Pixels as a file holds them.
+
+    Attributes
+    ----------
+    values : ndarray of shape (H, W, C)
+        uint8, or deeper: any integers or floats.
+    missing : ndarray of bool of shape (H, W, C), optional
+        Where they mean nothing.
+    inverted : bool
+        Whether low values are bright.
+    window : (float, float), optional
+        Black and white, as the file declares them.
+    notes : list of Note
+    """
+
+    values: np.ndarray
+    missing: np.ndarray | None = None
+    inverted: bool = False
+    window: tuple[float, float] | None = None
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether its values need a scale."""
+        return self.values.dtype != np.uint8 and self.window is None
+
+    @property
+    def range(self) -> Range:
+        """Lowest and highest value that means something."""
+        known = self.values if self.missing is None else self.values[~self.missing]
+        return Range(known.dtype.kind == "f", float(known.min()), float(known.max()))
+
+    def eight_bit(self, level: Callable[[], White | Scale]) -> np.ndarray:
+        """The pixels as (H, W, C) uint8.
+
+        Raises
+        ------
+        Unreadable
+            If they lie outside the scale.
+        """
+        if self.values.dtype == np.uint8 and self.window is None:
+            pixels = self.values
+        else:
+            found = Scale((self.window[0],), (self.window[1],)) if self.window is not None else level()
+            if isinstance(found, Scale):
+                pixels = found.apply(self._filled(found.low[0]))
+            else:
+                top = white_for(self.range, found)
+                pixels = to_eight_bits(self._filled(0), top)
+        pixels = 255 - pixels if self.inverted else pixels
+        return pixels if self.missing is None else np.where(self.missing, np.uint8(0), pixels)
+
+    def sample(self, n: int) -> np.ndarray:
+        """About n pixels (m, C), evenly spaced, as floats; NaN where a value is missing."""
+        step = max(1, round((self.values.shape[0] * self.values.shape[1] / n) ** 0.5))
+        values = self.values[step // 2 :: step, step // 2 :: step].astype(np.float64)
+        if self.missing is not None:
+            values[self.missing[step // 2 :: step, step // 2 :: step]] = np.nan
+        return values.reshape(-1, values.shape[2])
+
+    def _filled(self, value: float) -> np.ndarray:
+        return self.values if self.missing is None else np.where(self.missing, np.float64(value), self.values)
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An image that is not loaded yet.
+
+    Attributes
+    ----------
+    size : (int, int)
+        (H, W) as the eye will see it.
+    n_channels : int
+        1, 3 (red, green and blue), or any.
+    is_deep : bool
+        Whether its values need a scale.
+    notes : tuple of Note
+    read : callable
+        Gives the `Planes`; whatever it raises means that the file is damaged.
+    """
+
+    size: tuple[int, int]
+    n_channels: int
+    is_deep: bool
+    notes: tuple[Note, ...]
+    read: Callable[[], Planes]
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        """Nothing is open."""
+
+    def load(self) -> Planes:
+        """Read it."""
+        planes = self.read()
+        if planes.values.shape[:2] != self.size or planes.values.shape[2] != self.n_channels:
+            raise Unreadable("an image of another shape than its header says")
+        return planes
+
+
+def check_values(n: int) -> None:
+    """Refuse what would take too much memory and time.
+
+    Raises
+    ------
+    Unreadable
+    """
+    if n > MAX_VALUES:
+        raise Unreadable(f"{n:,} values, more than the {MAX_VALUES:,} that are decoded: export smaller images or pages")
+
+
+def channels_after(shape: tuple[int, int], how: How) -> int:
+    """How many channels are left of (pages, channels)."""
+    n = shape[1] * (shape[0] if how.pages == "channels" else 1)
+    if how.bands is None:
+        return n
+    if max(how.bands) > n:
+        raise Unreadable(f"{n} channel{'s' if n > 1 else ''}, and bands={how.bands} were asked for")
+    return len(how.bands)
+
+
+def flattened(stack: np.ndarray, how: How) -> np.ndarray:
+    """One image (H, W, C) of a stack (pages, H, W, C)."""
+    if how.pages == "channels":
+        image = np.moveaxis(stack, 0, 2).reshape(*stack.shape[1:3], -1)
+    elif len(stack) == 1 or how.pages == "first":
+        image = stack[0]
+    elif how.pages == "max":
+        image = stack.max(0)
+    else:
+        mean = stack.mean(0, dtype=np.float64)
+        image = mean.astype(stack.dtype) if stack.dtype.kind == "f" else np.rint(mean).astype(stack.dtype)
+    return image if how.bands is None else image[:, :, [one - 1 for one in how.bands]]
+
+
+def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about: Any) -> Planes:
+    """Pixels of a stack (pages, H, W, C) of any numbers.
+
+    Parameters
+    ----------
+    stack : ndarray
+    how : How
+    nodata : float, optional
+        The value that means nothing; NaN and infinity mean nothing anyhow.
+    about : see `Planes`
+    """
+    if stack.dtype.kind not in "buif":
+        raise Unreadable(f"pixels of type {stack.dtype}: only whole and real numbers are read")
+    values = flattened(stack, how)
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * 255
+    if values.dtype.kind == "f" and values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
+    values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
+    missing = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if nodata is not None:
+        missing |= values == nodata
+    if not missing.any():
+        return Planes(values, **about)
+    if missing.all():
+        raise Unreadable("an image without a single value: all are NaN or no-data")
+    return Planes(values, missing, notes=[MISSING], **about)
+
+
+def array_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, int]:
+    """How an array is one image: its axes of rows, columns and channels (−1 where it has none).
+
+    Raises
+    ------
+    Unreadable
+        If that cannot be told.
+    """
+    if len(shape) == 2 and layout in (None, "NHW"):
+        return 0, 1, -1
+    if len(shape) == 3 and 0 not in shape:
+        last, first = 2 * shape[2] <= min(shape[:2]), 2 * shape[0] <= min(shape[1:])
+        if layout == "NHWC" or (layout is None and last and shape[2] <= MOST_CHANNELS):
+            return 0, 1, 2
+        if layout == "NCHW" or (layout is None and first and shape[0] <= MOST_CHANNELS):
+            return 1, 2, 0
+    raise Unreadable(
+        f"an array of shape {shape}; one image has (H, W), (H, W, C) or (C, H, W) of at most {MOST_CHANNELS} channels "
+        "(layout='NHWC' or 'NCHW' takes any); of many, pass the .npy file itself",
+        identified=False,
+    )
+
+
+MOST_CHANNELS = 32  # that an array may have without a layout: with more it may be a stack of images

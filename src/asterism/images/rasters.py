@@ -1,0 +1,99 @@
+"""Which reader a file of more than grey or colours has, and how its pixels become 8 bits of a size."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable
+
+import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
+
+from asterism.images import kinds
+from asterism.images.depth import Scale, White
+from asterism.images.dicom import open_dicom, open_raw
+from asterism.images.io_errors import Unreadable
+from asterism.images.npz import check_header
+from asterism.images.raster import How, Note, Planes, Raster, array_shape, channels_after, check_values, planes_of
+from asterism.images.resample import fit_array, recolor
+from asterism.images.stacks import RAW, IsRaw, open_tiff
+from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole
+
+
+def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster | None:
+    """A TIFF that Pillow would read in part, or without its channels; None where Pillow does well."""
+    if is_raw(image):
+        return open_raw(file, how, RAW)
+    as_it_is = how.bands is None and (how.pages == "first" or not image.tag_v2.next)
+    if as_it_is and is_plain(image):
+        return None
+    check_tiff(image)
+    try:
+        return open_tiff(file, how)
+    except IsRaw:
+        return open_raw(file, how, RAW)
+    except Unreadable:
+        if as_it_is and is_whole(image):
+            return None  # packed in a way that only Pillow's library knows here
+        raise
+
+
+def raster_of(kind: kinds.Kind, file: str | bytes, how: How) -> Raster | None:
+    """An image that Pillow does not open; None if it is not read at all."""
+    if kind == kinds.TIFF:
+        try:
+            return open_tiff(file, how)
+        except IsRaw:
+            return open_raw(file, how, RAW)
+    if kind == kinds.DICOM:
+        return open_dicom(file, how)
+    if kind == kinds.NUMPY and how.arrays:
+        return open_array_file(file, how)
+    return open_raw(file, how, kind.name) if kind.is_raw else None
+
+
+def open_array_file(file: str | bytes, how: How) -> Raster:
+    """An ``.npy`` file as one image."""
+    n_bytes = len(file) if isinstance(file, bytes) else os.path.getsize(file)
+    with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+        found = check_header(stream, n_bytes)
+    if found is None:
+        raise Unreadable("a damaged numpy array")
+    shape, dtype = found
+    rows, columns, channels = array_shape(shape, how.layout)
+    check_values(math.prod(shape))
+
+    def read() -> Planes:
+        with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+        array = array.transpose(rows, columns, *([channels] if channels >= 0 else []))
+        return planes_of(array.reshape(1, *array.shape[:2], -1), how)
+
+    n = channels_after((1, shape[channels] if channels >= 0 else 1), how)
+    return Raster((shape[rows], shape[columns]), n, dtype.kind != "b" and dtype != np.uint8, (), read)
+
+
+def raster_pixels(
+    raster: Raster,
+    size: tuple[int, int] | None,
+    crop: bool,
+    n_channels: int | None,
+    white: Callable[[], White | Scale],
+) -> tuple[np.ndarray, list[Note]]:
+    """Pixels (H, W, C) uint8 of a raster, and what is to be said of them; see `asterism.images.decode.decode`.
+
+    Raises
+    ------
+    Unreadable
+        If it has other channels than are wanted.
+    """
+    n = raster.n_channels
+    if n_channels not in (None, n) and (n not in (1, 3) or n_channels not in (1, 3)):
+        wanted = {1: "grey is", 3: "red, green and blue are"}.get(n_channels or 0, f"{n_channels} are")
+        raise Unreadable(f"{n} channel{'s' if n > 1 else ''} where {wanted} wanted; bands=(3, 2, 1) picks by number")
+    planes = raster.load()
+    pixels = planes.eight_bit(white)
+    if n_channels is not None and n_channels != n:
+        pixels = recolor(pixels, n_channels)
+    return pixels if size is None else fit_array(pixels, size, crop), planes.notes
