@@ -104,6 +104,7 @@ _ON_PIXELS = (
     Entry(
         "sc-st", "SC-ST", "as in its own paper", {"rotation": True}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N
     ),
+    Entry("sc-st", "SC-ST", "not centred", datasets=("mnist-test",)),
     Entry("sc-st", "SC-ST", SCRIPT, {"neighbor": 75}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N),
     Entry("sc-ls", "SC-LS", AS_PAPER, {"drop_first": True}, by_dataset=_centered(*_CENTRED)),
     Entry("sc-ls", "SC-LS", SCRIPT, {"drop_first": True, "n_landmarks": 500}, by_dataset=_centered(*_CENTRED)),
@@ -123,7 +124,11 @@ _ON_PIXELS = (
     Entry("nmf-d", "NMF-D", "start fit for images of length 1", {"fill": 0.0016}),
     Entry("tsc-d", "TSC-D", "from its description"),
 )
-_TABLED = [replace(entry, by_dataset={}) for entry in _ON_PIXELS if entry.method not in ("nmf-d", "tsc-d")]
+_TABLED = [
+    replace(entry, by_dataset={})
+    for entry in _ON_PIXELS
+    if entry.method not in ("nmf-d", "tsc-d") and entry.variant != "not centred"
+]
 _ON_FEATURES = (
     *(entry for entry in _TABLED if entry.variant != SCRIPT),
     *(replace(entry, datasets=_TRIED, too_large=()) for entry in _TABLED if entry.variant == SCRIPT),
