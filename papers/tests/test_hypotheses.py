@@ -41,9 +41,11 @@ def test_sizes_of_the_images_are_not_mixed():
     ("ours", "verdict"),
     [
         ((0.6, 0.6), "does not hold"),
-        ((0.6, 0.79), "does not hold, inside the spread"),
+        ((0.6, 0.69), "does not hold, inside the spread"),
         ((0.9,), "holds"),
-        ((0.75, 0.67), "holds, inside the spread"),
+        ((0.71, 0.79), "holds, inside the spread"),
+        ((0.75, 0.67), "holds for 1 of 2 seeds, inside the spread"),
+        ((0.9, 0.69, 0.9), "holds for 2 of 3 seeds"),
     ],
 )
 def test_verdict(ours, verdict):

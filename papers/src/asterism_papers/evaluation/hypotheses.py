@@ -49,8 +49,8 @@ def _tested(table: Table, claim: Claim, dataset: str, metric: str, rows: list[Ro
     better = -1 if metric in LOWER_IS_BETTER else 1
     expected = better if theirs is None else theirs
     mean, spread = statistics.fmean(ours), statistics.stdev(ours) if len(ours) > 1 else 0.0
-    as_expected = abs(mean) < EQUAL if abs(expected) < EQUAL else mean * expected > 0
-    verdict = "holds" if as_expected else "does not hold"
+    agreeing = sum(abs(one) < EQUAL if abs(expected) < EQUAL else one * expected > 0 for one in ours)
+    verdict = {0: "does not hold", len(ours): "holds"}.get(agreeing, f"holds for {agreeing} of {len(ours)} seeds")
     yield [
         claim.text,
         dataset,

@@ -156,13 +156,17 @@ _ON_FEATURES_NOTES = (
 
 _RAW = Entry("pixels", "raw images", AS_PAPER, {**_KMEANS, "n_init": 1}, estimator="kmeans")
 _LEARNED = replace(_RC, paper_row="learned features")
-_CLAIMS = (
-    Claim("OURS-RC against OURS-SF", _RC, _SF),
-    *(
-        Claim(f"OURS-RC against {entry.paper_row}", _RC, entry)
-        for entry in _ON_PIXELS
-        if entry.method in ("ac-gdl", "ac-pic", "nmf-d", "tsc-d") and not entry.variant.startswith("start")
-    ),
+_CLAIMS = tuple(
+    claim
+    for sf, rc in (_OURS[:2], (_SF, _RC))
+    for claim in (
+        Claim(f"OURS-RC against OURS-SF, {rc.variant}", rc, sf),
+        *(
+            Claim(f"OURS-RC, {rc.variant}, against {entry.paper_row}", rc, entry)
+            for entry in _ON_PIXELS
+            if entry.method in ("ac-gdl", "ac-pic", "nmf-d", "tsc-d") and not entry.variant.startswith("start")
+        ),
+    )
 )
 
 _CHOICES: dict[str, dict[str, Any]] = {
