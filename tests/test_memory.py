@@ -170,6 +170,21 @@ def test_what_cannot_fit_is_refused_before_the_fit(name, monkeypatch, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["fcn", "temi", "cnn", "pca-cnn", "diffusion"])
+def test_methods_on_a_network_are_refused_by_what_its_features_take(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("asterism.methods.pretrained.FEW", 0)
+    monkeypatch.setattr(base, "available_memory", lambda: 2**20)
+    model = METHODS[name](n_clusters=3, run_dir=tmp_path / "run", backbone=Backbone("resnet18"))
+    pixels = torch.zeros(1, 8, 8, 3, dtype=torch.uint8).expand(10**6, 8, 8, 3)
+    with pytest.raises(InputError, match=r"GiB of memory for 1000000 images of \(3, 8, 8\), and 0\.0 GiB are"):
+        model.fit(ImageSource(pixels, []))
+    assert not (tmp_path / "run").exists()
+    need = model._memory_needed(10**5, model._n_numbers((3, 8, 8)))
+    assert need > 4 * 512 * 10**5 * (name not in ("diffusion",)), "resnet18 has 512 features"
+    small = METHODS[name](n_clusters=3, backbone=Backbone("pixels"))
+    assert small._memory_needed(10**5, small._n_numbers((3, 8, 8))) < need
+
+
 def test_a_million_images_are_refused_by_what_holds_them_all_and_taken_by_blocks(monkeypatch):
     monkeypatch.setattr(base, "available_memory", lambda: 4 * 2**30)
     pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(10**6, 32, 32, 3)

@@ -1,6 +1,7 @@
 """Linear and nearest-neighbour probes, their command, and pictures of filters."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -220,6 +221,31 @@ def test_filters_command(fitted, tmp_path):
     KMeans(2, n_init=1, random_state=0, run_dir=tmp_path / "plain").fit(str(fitted / "stripes.npz"))
     code, text = invoke("filters", tmp_path / "plain")
     assert code == 1 and "no network of DeepCluster's" in text
+
+
+@pytest.mark.parametrize("what", ["photo.png", "first-layer.png/mine", "conv1-ascent.png ->", "a file"])
+def test_filters_leave_other_peoples_folders_alone(fitted, tmp_path, what):
+    out = tmp_path / "mine"
+    if what == "a file":
+        out.write_text("mine")
+    else:
+        path = out / what.removesuffix(" ->")
+        path.parent.mkdir(parents=True)
+        path.symlink_to(tmp_path / "elsewhere") if what.endswith("->") else path.write_text("mine")
+    code, text = invoke("filters", fitted / "run", "--out", out, "--n", 1, "--steps", 0)
+    assert code == 1 and "choose" in text
+    assert not (tmp_path / "elsewhere").exists() and len(list(tmp_path.rglob("*"))) <= 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_probe_of_a_run_that_cannot_be_written_to_is_told_at_once(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.cli.probing.linear_probe", None)
+    (fitted / "run").chmod(0o555)
+    try:
+        code, text = invoke("transfer", "probe", fitted / "run", fitted / "x.npz")
+    finally:
+        (fitted / "run").chmod(0o755)
+    assert code == 1 and "no permission" in text
 
 
 def test_the_page_shows_first_layer_filters(fitted):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import asterism
@@ -98,6 +99,27 @@ def test_ten_million_names(tmp_path):
     names = RunFolder(tmp_path).read_names(labels)
     assert len(names) == n and names[-1] == "n00000999/9999999.JPEG"
     assert time.monotonic() - began < 300
+
+
+def test_a_long_list_of_paths_stands_beside_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.runs.folder.MANY_PATHS", 5)
+    paths = [tmp_path / "images" / f"{i}.png" for i in range(12)]
+    paths[0].parent.mkdir()
+    for path, pixels in zip(paths, blobs(n=12), strict=True):
+        Image.fromarray(pixels).save(path)
+    folder = tmp_path / "run"
+    model = kmeans(run_dir=folder).fit(paths)
+    assert "11.png" not in (folder / "run.json").read_text()
+    run("export", folder, tmp_path / "groups", "--copy")
+    assert len(list((tmp_path / "groups").rglob("*.png"))) == 12
+    run("embed", folder, "--out", tmp_path / "f.npy")
+    model.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "paths.json").is_file() and load(tmp_path / "saved").names_ == model.names_
+    for content in ("[1, 2", '["a"]', "{}", None):
+        _ = (folder / "paths.json").write_text(content) if content else (folder / "paths.json").unlink()
+        assert "paths.json" in run("evaluate", folder, "--labels", "folders", code=1).stderr
+    run("cluster", tmp_path / "images", "-k", 2, "--method", "kmeans", "--out", tmp_path / "saved", "--overwrite", "-q")
+    assert not (tmp_path / "saved" / "paths.json").exists()
 
 
 def test_a_long_text_leaves_the_header(tmp_path):

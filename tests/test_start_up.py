@@ -41,6 +41,17 @@ def test_listing_names_loads_no_network_library(command):
     assert loaded(*command.split()) == []
 
 
+def test_the_parameters_of_a_method_are_listed_without_a_network_library_from_the_second_time_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    first, second, third = [], [], []
+    loaded("methods", "jule", said=first)
+    assert loaded("methods", "jule", said=second) == [] and second == first
+    assert any(line.startswith("network.n_features") for line in first)
+    (kept,) = (tmp_path / "cache" / "methods").iterdir()
+    kept.write_text('[[["x"], 3], "y"]')
+    assert loaded("methods", "jule", said=third) != [] and third == first
+
+
 @pytest.fixture
 def run(tmp_path):
     """A run on twelve images in two class folders, which lie beside it."""

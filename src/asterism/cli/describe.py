@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+import glob
+import hashlib
 import inspect
+import json
 import re
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import asterism
+from asterism.files import write_text
+from asterism.images.locations import cache_root
 from asterism.methods.registry import METHODS, find_method
 
 if TYPE_CHECKING:
@@ -59,22 +66,50 @@ def parameter_lines(name: str) -> str:
     InputError
         If there is no such method.
     """
-    from asterism.cli.settings import settings_of
-
-    settings = list(settings_of(find_method(name)()))
-    rows = [["PARAMETER", "DEFAULT", "MEANING"]]
-    rows += [[one.path, _shown(one.default), _meaning(one)] for one in settings]
+    settings, example = _settings(name)
+    rows = [["PARAMETER", "DEFAULT", "MEANING"], *settings]
     widths = [max(len(row[column]) for row in rows) + 2 for column in (0, 1)]
     lines = [
         line
         for path, default, meaning in rows
         for line in _hung([path.ljust(widths[0] - 2), default], sum(widths), meaning)
     ]
-    example = next((one for one in settings if isinstance(one.default, (int, float))), settings[0])
     paper = paper_of(name)
     head = [*_hung([], 0, f"{name}: {summary_of(name)}", paper or ""), ""]
-    how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example.path}={_shown(example.default)}"
+    how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example}"
     return "\n".join([*head, *lines, how])
+
+
+def _settings(name: str) -> tuple[list[list[str]], str]:
+    """Rows of path, default and meaning, and a setting as an example.
+
+    They are kept in the cache folder until a file of the package changes: to make them loads every library.
+    """
+    kept = cache_root() / "methods" / f"{name}-{_state_of_package()}.json"
+    if name in METHODS.own:
+        with suppress(OSError, ValueError, TypeError):
+            rows, example = json.loads(kept.read_text(encoding="utf-8"))
+            if all(isinstance(one, str) for row in [*rows, [example]] for one in row):
+                return rows, example
+    from asterism.cli.settings import settings_of
+
+    found = list(settings_of(find_method(name)()))
+    first = next((one for one in found if isinstance(one.default, (int, float))), found[0])
+    rows = [[one.path, _shown(one.default), _meaning(one)] for one in found]
+    example = f"{first.path}={_shown(first.default)}"
+    if name in METHODS.own:
+        with suppress(OSError):
+            for earlier in kept.parent.glob(f"{glob.escape(name)}-" + "[0-9a-f]" * 16 + ".json"):
+                earlier.unlink()
+            write_text(kept, json.dumps([rows, example]))
+    return rows, example
+
+
+def _state_of_package() -> str:
+    """A number that changes when a file of the package does."""
+    root = Path(asterism.__file__).parent
+    files = sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*.py"))
+    return hashlib.blake2b(repr(files).encode(), digest_size=8).hexdigest()
 
 
 def _first_paragraph(text: str | None) -> str:

@@ -47,6 +47,7 @@ _NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
 _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
+    (r"pass drop_duplicates=True to fit", "give --drop-duplicates"),
     (r"pass those of the run as images", "give those of the run with --images"),
     (r"^strict=True and ", "--strict was given, and "),
     (r"open_images\([^,()]*, size=\((\d+), (\d+)\), color='(\w+)'\)", r"--size \1x\2 --color \3"),

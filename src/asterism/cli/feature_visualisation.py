@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.cli.outputs import check_writable
+from asterism.cli.outputs import check_folder
 from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
@@ -43,7 +44,7 @@ def draw_filters(
     unknown = [one for one in wanted if one not in names]
     if unknown:
         raise InputError(f"--layers {unknown[0]}: there is no such layer; there are {', '.join(names)}")
-    check_writable(out)
+    check_folder(out, is_picture)
     source = fitted.images() if images is None else open_new_images(fitted, images)
     run = Run(runtime, 0)
     yield _write(out / "first-layer.png", _stretched(first_layer(body)), columns=12)
@@ -54,6 +55,11 @@ def draw_filters(
             yield _write(out / f"{layer}-ascent.png", ascend(body, layer, chosen, source.shape, run, n_steps=steps))
         pictures = source.batch(best[chosen].flatten())
         yield _write(out / f"{layer}-strongest.png", _stretched(pictures, together=True), columns=best.shape[1])
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is called as `draw_filters` calls one."""
+    return re.fullmatch(r"first-layer\.png|[\w.-]+-(ascent|strongest)\.png", name) is not None
 
 
 def _three(names: tuple[str, ...]) -> list[str]:

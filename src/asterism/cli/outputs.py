@@ -44,6 +44,33 @@ def check_writable(path: Path, written_before: Callable[[Path], bool] | None = N
         raise RunError(f"{path} is there already and was not written by this command; choose another, or --overwrite")
 
 
+def check_folder(path: Path, is_ours: Callable[[str], bool]) -> None:
+    """See that files may be put into a folder: one that is new or empty, or holds nothing but an earlier answer.
+
+    Parameters
+    ----------
+    path : Path
+    is_ours : callable
+        Says of the name of a file whether the same command writes such.
+
+    Raises
+    ------
+    RunError, StorageError
+        If not.
+    """
+    check_writable(path)
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise StorageError(f"cannot write to {path}: it is not a folder; choose another place")
+    with os.scandir(path) as found:
+        others = sorted(one.name for one in found if one.is_symlink() or not one.is_file() or not is_ours(one.name))
+    if others:
+        raise RunError(
+            f"{path} holds {others[0]!r}, which is not of this command; choose a folder that is new or empty"
+        )
+
+
 def check_page(run: Path, out: Path | None) -> Path:
     """Where a page goes; what is there already must be a page.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from asterism.cli.outputs import check_writable
 from asterism.cli.runs import open_new_images
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
@@ -42,6 +43,7 @@ def probe_run(
     wanted = LinearProbe()
     apply_settings(wanted, settings, "transfer probe")
     fitted = open_run(folder, device)
+    check_writable(folder / "probe.json")
     train, test = _split(fitted, images, labels, seed)
     runtime = Runtime(device)
     encoder, run = runtime.place(fitted.estimator.encoder_), Run(runtime, seed)

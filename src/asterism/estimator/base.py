@@ -204,6 +204,10 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """Bytes that a fit to n images of so many numbers takes at its peak, beside them: 0 where it goes by blocks."""
         return 0
 
+    def _n_numbers(self, shape: tuple[int, int, int]) -> int:
+        """How many numbers `_memory_needed` reckons with for each image: its pixels."""
+        return math.prod(shape)
+
     def _check_memory(self, images: ImageSource) -> str | None:
         """A line that says what a fit will need, if that is much.
 
@@ -212,7 +216,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         InputError
             If it cannot fit into memory.
         """
-        need, there = self._memory_needed(len(images), math.prod(images.shape)), available_memory()
+        need, there = self._memory_needed(len(images), self._n_numbers(images.shape)), available_memory()
         what = f"{type(self).__name__} needs about {_gib(need)} of memory for {len(images)} images of {images.shape}"
         if need > there:
             raise InputError(

@@ -27,6 +27,8 @@ from asterism.training.run import Run
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+MANY_COPIES = 0.1  # of the images: fewer equal ones decide little
+MOST_COUNTED = 2**30  # bytes of images in which copies are counted: it takes a second or two
 LOOKED_AT = 64  # images read at once to count those that differ
 SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once
 
@@ -106,6 +108,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
     """
 
     n_clusters: int = parameter(Interval(int, 1, None), "Number of groups, k.", default=8, kw_only=False)
+    _goes_by_neighbors = False  # so that copies, which are nearest to each other, may decide
     on_round: Callable[[np.ndarray], dict[str, float]] | None = attribute(None)
     _attributes: tuple[str, ...] = attribute(())  # names of what `Fitted.attributes` brought
     _screening = Screening()
@@ -157,6 +160,8 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
         run.observer = self.on_round
+        if self._goes_by_neighbors and not self._screening.drop_duplicates and run.runtime.is_main:
+            self._tell_of_copies(images)
         screen = self._screen = Screen(self._screening, images, self.n_clusters, run)
         if self._screens_features:
             fitted = self._fit(images, run)
@@ -198,6 +203,18 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
     def _number_wanted(self) -> int | None:
         """How many groups were asked for; None where their number is an outcome."""
         return self.n_clusters
+
+    def _tell_of_copies(self, images: ImageSource) -> None:
+        """Warn of many equal images."""
+        if images.pixels.numel() * images.pixels.element_size() > MOST_COUNTED:
+            return
+        copies = len(images) - count_distinct(images, len(images))
+        if copies > MANY_COPIES * len(images):
+            warnings.warn(
+                f"{copies} of the {len(images)} images are equal to others: {type(self).__name__} goes by nearest "
+                "neighbours, and sets of copies may become groups of their own; pass drop_duplicates=True to fit",
+                stacklevel=2,
+            )
 
     def _tell_of_empty(self, images: ImageSource) -> None:
         """Warn of groups that are empty, or that copies of one image had to fill."""

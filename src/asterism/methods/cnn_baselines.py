@@ -21,6 +21,10 @@ from asterism.training import Run
 class CNN(RepresentationClusterer):
     """A pre-trained network's features as they are, grouped: the paper's "CNN"."""
 
+    def _memory_to_learn(self, n: int, n_numbers: int) -> int:
+        """Features of length 1, and for what reduces them a centred copy of them."""
+        return 3 * 4 * n * n_numbers
+
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:
         found = run.cached("representation", lambda: dict(self._reduced(normalize(features), run).named_buffers()))
         return self.REPRESENTATION(**found)

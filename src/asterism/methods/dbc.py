@@ -55,6 +55,7 @@ class DBC(SoftClusterer):
     >>> labels = DBC(n_clusters=10, random_state=0).fit_predict(digits)  # doctest: +SKIP
     """
 
+    _goes_by_neighbors = True
     boost: float = parameter(
         Interval(float, 1, None, closed="neither"),
         "α of eq. (2), > 1. The paper varies 1.5, 2, 4 (Fig. 9a); it chose 2 with labels at hand.",

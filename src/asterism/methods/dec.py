@@ -25,6 +25,7 @@ class DEC(SoftClusterer):
     surer.
     """
 
+    _goes_by_neighbors = True
     autoencoder: AutoEncoder | None = parameter(
         [AutoEncoder, None],
         "d–500–500–2000–10, layer-wise pre-training, then end to end. Its own device, run_dir, random_state and "

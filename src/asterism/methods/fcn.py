@@ -126,6 +126,10 @@ class FCN(RepresentationClusterer):
     def _tunes(self) -> bool:  # type: ignore[override]
         return self.fine_tune > 0
 
+    def _memory_to_learn(self, n: int, n_numbers: int) -> int:
+        """Features of length 1, and as NMF takes them: twice as many, and copies of both, where they have signs."""
+        return 5 * 4 * n * n_numbers + 16 * n * n_bases(self.n_components, self.n_clusters, n, n_numbers)
+
     @property
     def _penalty(self) -> Penalty:
         return Penalty(self.l1, self.l2, self.l21)

@@ -80,6 +80,7 @@ class JULE(ImageClusterer):
     >>> labels = JULE(n_clusters=10, center=True, random_state=0).fit_predict("data:usps")  # doctest: +SKIP
     """
 
+    _goes_by_neighbors = True
     embedding_: np.ndarray = attribute()
     sf_labels_: np.ndarray = attribute()
     sigma2_: np.ndarray = attribute()

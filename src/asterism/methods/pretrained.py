@@ -22,7 +22,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
-from asterism.features.store import feature_array, release
+from asterism.features.store import IN_MEMORY, feature_array, release
 from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
 from asterism.networks import Backbone
@@ -35,6 +35,7 @@ N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
 PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3), unless the network takes others …
 FOR_THE_EYE = 128  # … and at least so many, for the page
 FEW_NUMBERS = 32  # vectors of fewer have their length count
+LARGEST_NEED, FEW = 10 * 4 * 4096, 2**30  # bytes an image, and of so few images that their memory is no question
 ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
 # NJW's kernel is exp(−d²/s); the paper gives none. s = the mean of all d² (docs/methods/fcn.md).
 KERNEL_SCALE = 1.0
@@ -97,6 +98,27 @@ class PretrainedClusterer(ImageClusterer):
     @property
     def _opening(self) -> dict[str, Any]:
         return {"photo_side": self._photo_side, "crop": False}  # the whole image, §4.3
+
+    def _n_numbers(self, shape: tuple[int, int, int]) -> int:
+        """Features of an image: of a network without its weights, which need not be here yet."""
+        network = self.resolved("backbone").build(shape, pretrained=False)
+        with torch.no_grad():
+            return network(torch.zeros(1, *shape)).shape[1]
+
+    def _check_memory(self, images: ImageSource) -> str | None:
+        if LARGEST_NEED * len(images) <= FEW:  # whatever the network
+            return None
+        return super()._check_memory(images)
+
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """Features and codes, which are mapped where they are large, and what learning and grouping take besides."""
+        rows = 4 * n * n_numbers
+        affinities = 12 * n * n if self.assign == "spectral" else 0
+        return 2 * min(rows, IN_MEMORY) + self._memory_to_learn(n, n_numbers) + affinities + 16 * n * self.n_clusters
+
+    def _memory_to_learn(self, n: int, n_numbers: int) -> int:
+        """Bytes that `_learn` takes for features (n, n_numbers): nothing where they are taken as they are."""
+        return 0
 
     def _plain_params(self) -> dict[str, Any]:
         """With the network's name: on another machine another one would be the default."""

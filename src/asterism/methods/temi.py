@@ -127,6 +127,7 @@ class TEMI(PretrainedClusterer):
     """
 
     REPRESENTATION = Head
+    _goes_by_neighbors = True
     n_neighbors: int = parameter(
         Interval(int, 1, None),
         "Of each image, by cosine (the paper's 50, for ImageNet's 1 300 images a class); at most half of what a "
@@ -153,6 +154,10 @@ class TEMI(PretrainedClusterer):
     def _width(self, n: int) -> int:
         """Neighbours of an image that are taken as such."""
         return max(1, min(self.n_neighbors, n // (2 * self.n_clusters)))
+
+    def _memory_to_learn(self, n: int, n_numbers: int) -> int:
+        """Features of length 1 and centred, principal components, neighbours."""
+        return 3 * 4 * n * n_numbers + 12 * n * DIM + 24 * n * self.n_neighbors
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Head:
         X = normalize(features)

@@ -20,9 +20,13 @@ from asterism.images.options import Options
 
 FORMAT = 2  # raised when a folder of this version can no longer be read by the one before
 READABLE = (1, 2)
-LARGEST = 2**28  # bytes of run.json, which may list the paths of all images
+LARGEST = 2**28  # bytes of run.json
+PATHS = "paths.json"  # where the paths of the images stand, if they were given as a list of more than …
+MANY_PATHS = 1000
+LONGEST_PATH = 2**15  # bytes
 MOST_NUMBERS = 2**26  # of an image, or a vector
 LONGEST = 10_000  # characters of a text
+LONGEST_COMMAND = 100_000  # characters; to take a longer one apart takes seconds
 DEEPEST, MOST_PARTS = 20, 100_000  # of the parameters
 MOST_SKIPPED = 100_000  # files that are listed
 LARGEST_SEED = 2**63
@@ -42,6 +46,7 @@ def read_content(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LARGEST:
             raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
+        _add_paths(content, path.with_name(PATHS))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("format") not in READABLE or content["format"] is True:
@@ -54,6 +59,37 @@ def read_content(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is damaged: {wrong} is missing or is not what it was")
     content["command"] = _safe_command(content.get("command"))
     return content
+
+
+def _add_paths(content: Any, path: Path) -> None:
+    """Put the paths that stand in a file of their own back in their place.
+
+    Raises
+    ------
+    OSError, ValueError, RecursionError
+        If they are not there as they were written.
+    """
+    images = content.get("images") if isinstance(content, dict) else None
+    origin = images.get("origin") if isinstance(images, dict) else None
+    source = origin.get("source") if isinstance(origin, dict) else None
+    if not isinstance(origin, dict) or not isinstance(source, dict):
+        return
+    n = source.get("paths")
+    if (
+        not isinstance(n, int)
+        or not _is_count(n)
+        or path.is_symlink()
+        or not path.is_file()
+        or path.stat().st_size > LONGEST_PATH * (n + 1)
+    ):
+        raise ValueError(f"{path.name}, where the paths of its images stand, is missing or not what it was")
+    try:
+        paths = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+    if not isinstance(paths, list) or len(paths) != n:
+        raise ValueError(f"{path.name} does not hold the {n} paths of its images")
+    origin["source"] = paths
 
 
 def identity(content: dict[str, Any]) -> str:
@@ -182,6 +218,8 @@ _ENTRIES: dict[str, Callable[[Any], bool]] = {
 def _safe_command(command: Any) -> str | None:
     """The command that made the run, every word quoted anew; None for what is no command of Asterism's."""
     try:
+        if isinstance(command, str) and len(command) > LONGEST_COMMAND:
+            return None
         words = command if isinstance(command, list) else shlex.split(command or "")
     except ValueError:  # a quote that is not closed
         return None

@@ -1,6 +1,6 @@
 """The run folder: where each thing lies, and how it is read and written.
 
-run.json  labels.csv  model.safetensors  history.jsonl  checkpoint/  report.html
+run.json  paths.json  labels.csv  model.safetensors  history.jsonl  checkpoint/  report.html
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 
 from asterism.errors import RunError, StorageError
 from asterism.files import csv_plain, csv_safe, exclusive, expanded, write_csv, write_text
-from asterism.runs.content import FORMAT, read_content
+from asterism.runs.content import FORMAT, MANY_PATHS, PATHS, read_content
 
 # What a run writes; `asterism transfer` adds the last ones.
 RESULTS = ("labels.csv", "model.safetensors", "report.html", "pictures.safetensors")
-FILES = (*RESULTS, "history.jsonl", "probe.json", "retrieval.json", "verify.json")
+FILES = (*RESULTS, PATHS, "history.jsonl", "probe.json", "retrieval.json", "verify.json")
 FILES_OF_TASKS = tuple(f"voc-{task}.json" for task in ("classify", "detect", "segment"))
 FOLDERS = ("checkpoint", "transfer", "filters")
 PASSING = (".lock", ".partial-")  # beginnings of names that a kill may leave behind
@@ -159,8 +159,16 @@ class RunFolder:
         return read_content(self.path / "run.json")
 
     def write(self, content: dict[str, Any]) -> None:
-        """Replace ``run.json``."""
-        write_text(self.path / "run.json", json.dumps({"format": FORMAT, **content}, indent=2) + "\n")
+        """Replace ``run.json``; a long list of paths that the images came from stands beside it, in ``paths.json``."""
+        images = content["images"]
+        source = images["origin"].get("source")
+        apart = isinstance(source, list) and len(source) > MANY_PATHS
+        if apart:
+            write_text(self.path / PATHS, json.dumps(source, indent=0))
+            images = {**images, "origin": {**images["origin"], "source": {"paths": len(source)}}}
+        write_text(self.path / "run.json", json.dumps({"format": FORMAT, **content, "images": images}, indent=2) + "\n")
+        if not apart:
+            _remove(self.path / PATHS)  # of a run that was here before
 
     def update(self, **values: Any) -> None:
         """Change entries of ``run.json``."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from asterism.errors import RunError, StorageError
-from asterism.runs.content import FORMAT, LONGEST, MOST_SKIPPED, identity
+from asterism.runs.content import FORMAT, LONGEST, MOST_SKIPPED, PATHS, identity
 from asterism.runs.folder import RunFolder
 from asterism.runtime import Runtime, hardware, versions
 
@@ -121,7 +121,7 @@ class RunRecord:
             skipped = self.about.get("skipped", [])[:MOST_SKIPPED]
             content = {"format": FORMAT, "status": "running", **self.about, "skipped": skipped, **about}
             self.folder.write(content)
-            self.folder.remove()
+            self.folder.remove(keep=(PATHS,))
             return content
         if found["status"] == "finished":
             raise RunError(f"{self.folder.path} holds a finished run; choose another folder")
@@ -137,7 +137,7 @@ class RunRecord:
                 )
         content = {**found, "status": "running"}
         self.folder.write(content)
-        self.folder.remove(keep=("checkpoint", "history.jsonl"))
+        self.folder.remove(keep=("checkpoint", "history.jsonl", PATHS))
         return content
 
     def _end(self, status: str, error: BaseException) -> None:

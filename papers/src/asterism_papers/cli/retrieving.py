@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from asterism.cli.cluster import parse_size
+from asterism.cli.outputs import check_writable
 from asterism.cli.probing import with_classes
 from asterism.errors import InputError
 from asterism.files import write_text
@@ -47,6 +48,7 @@ def retrieve_run(
     InputError, MissingDataError, RunError
     """
     fitted = open_run(folder, device)
+    check_writable(folder / "retrieval.json")
     run = Run(Runtime(device), 0, progress=ProgressBars(verbose))
     body = run.runtime.place(searchable(fitted.estimator.encoder_, fitted.estimator.image_shape_))
     chosen = layer or body.layer_names[-1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from asterism.cli.outputs import check_writable
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
@@ -34,6 +35,7 @@ def verify_run(
     if settings and not tune:
         raise InputError("--set is of the fine-tuning; ask for it with --fine-tune")
     fitted = open_run(folder, device)
+    check_writable(folder / "verify.json")
     shape = fitted.estimator.image_shape_
     if shape[1] == shape[2] == 1:
         raise InputError(f"{folder} was made from vectors, which faces are not")

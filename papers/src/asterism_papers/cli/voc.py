@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.cli.errors import Interrupted
+from asterism.cli.outputs import check_writable
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
 from asterism.errors import InputError, RunError
@@ -141,6 +142,7 @@ def _performed(
     wanted.check("--set ")
     fitted = open_run(folder, device)
     fitted.folder.check_links()
+    check_writable(folder / f"{name}.json")
     about = {
         "task": name,
         "images": str(voc),

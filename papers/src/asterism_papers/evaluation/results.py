@@ -151,11 +151,11 @@ def write_results(results_dir: Path) -> list[Path]:
     page, readme = root / "docs" / "results.md", root / "README.md"
     if not (page.parent.is_dir() and readme.is_file()):
         raise MissingDataError(f"{results_dir} does not lie in a checkout of Asterism, whose docs are written")
-    write_text(page, results_page(results_dir))
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise MissingDataError(f"{readme} lacks the marks {BEGIN} and {END}")
+    write_text(page, results_page(results_dir))
     write_text(readme, f"{before}{BEGIN}\n{readme_table(results_dir)}\n{END}{after}")
     return [page, readme]
