@@ -6,9 +6,10 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
-from asterism import Backbone, Diffusion, open_images
+from asterism import METHODS, Backbone, Diffusion, open_images
 from asterism.cli.app import app
 from asterism.images.duplicates import duplicates, stars
 
@@ -124,3 +125,22 @@ def test_the_table_the_summary_and_the_page_tell_of_copies(photos, tmp_path):
     assert CliRunner().invoke(app, ["export", str(run), str(tmp_path / "groups")]).exit_code == 0
     dropped = CliRunner().invoke(app, [*asked[:-1], str(tmp_path / "once"), "--drop-duplicates"])
     assert dropped.exit_code == 0 and "counted once with" not in dropped.output, dropped.output
+
+
+@pytest.mark.parametrize("name", ["sc-njw", "sc-st", "sc-ls", "ncuts", "ac-link", "ac-gdl", "diffusion", "kmeans"])
+@pytest.mark.parametrize("copies", [2, 10])
+def test_copies_of_every_image_change_no_group(name, copies):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3, 1, 12)) * 4 + rng.normal(size=(3, 12, 12))).reshape(36, 12).astype(np.float32)
+    alone = METHODS[name](n_clusters=3, random_state=0).fit(X).labels_
+    found = METHODS[name](n_clusters=3, random_state=0).fit(np.tile(X, (copies, 1))).labels_.reshape(copies, 36)
+    assert (found == found[0]).all() and adjusted_rand_score(alone, found[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["jule", "dbc", "temi"])
+def test_many_copies_are_told_where_neighbours_decide(name):
+    source = open_images(np.repeat(np.arange(40 * 64, dtype=np.uint8).reshape(20, 8, 16)[:, :, :8], 2, axis=0))
+    model = METHODS[name](n_clusters=2)
+    with pytest.warns(UserWarning, match="20 of the 40 images are equal to others: .*drop_duplicates=True"):
+        model._tell_of_copies(source)
+    assert model._goes_by_neighbors

@@ -1,5 +1,6 @@
 """Folders as people have them: mixed sizes and kinds, turned photos, broken files, odd names, links in circles."""
 
+import io
 import os
 import struct
 import warnings
@@ -170,6 +171,18 @@ UPRIGHT = {  # what the eye sees of the rows 1 2 3 / 4 5 6, from EXIF's words: w
     7: [[6, 3], [5, 2], [4, 1]],  # right, bottom
     8: [[3, 6], [2, 5], [1, 4]],  # left, bottom
 }
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exif_orientation_behind_the_pixels_of_a_png(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], np.uint8)).save(stream, "PNG")
+    content, data = stream.getvalue(), exif.tobytes().removeprefix(b"Exif\0\0")
+    late = struct.pack(">I", len(data)) + b"eXIf" + data + struct.pack(">I", zlib.crc32(b"eXIf" + data))
+    (tmp_path / "x.png").write_bytes(content[:-12] + late + content[-12:])
+    assert open_images(tmp_path).shape == ((1, 2, 3) if orientation == 1 else (1, 3, 2))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

@@ -2,8 +2,10 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,49 @@ def test_a_fit_in_a_shell_full_of_leftovers(tmp_path, threads):
     left = SLURM | MPI | JUNK | LIGHTNING | threads | {"CUDA_VISIBLE_DEVICES": "junk"}
     done = run(FIT, tmp_path, **left)
     assert (done.returncode, done.stdout) == (0, "(8,)\n"), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("home", [None, "/nonexistent"])
+def test_a_user_of_no_name_with_a_cache_that_he_may_only_read(home):
+    """As ``docker run --user 12345`` on a machine whose cache belongs to root."""
+    folder = Path(tempfile.mkdtemp(prefix="asterism test "))
+    try:
+        folder.chmod(0o777)
+        (folder / "cache").mkdir(mode=0o555)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 2, (40, 1, 1)) * 200 + rng.integers(0, 9, (40, 6, 6))
+        np.savez(folder / "x.npz", images=images.astype(np.uint8))
+        found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), "ASTERISM_CACHE": str(folder / "cache")}
+        found |= {} if home is None else {"HOME": home}
+        call = {"cwd": folder, "env": found, "capture_output": True, "text": True, "user": 12345, "group": 12345}
+        if subprocess.run([sys.executable, "-c", "import asterism"], extra_groups=[], **call).returncode:
+            pytest.skip("this installation can be read by root alone")
+        commands = [
+            ["cluster", "x.npz", "-k", "2", "--method", "ac-gdl", "--out", "run"],
+            ["report", "run", "--out", "page.html"],
+            ["embed", "run", "--out", "f.npz"],
+            ["predict", "run", "x.npz", "--out", "p.csv"],
+            ["evaluate", "run", "--labels", "run/labels.csv"],
+            ["methods", "kmeans"],
+        ]
+        script = EVERY.format(commands=commands)
+        done = subprocess.run([sys.executable, "-c", script], extra_groups=[], timeout=300, **call)
+        assert done.returncode == 0 and "error" not in done.stderr, done.stderr
+        assert {"run", "page.html", "f.npz", "p.csv"} <= {path.name for path in folder.iterdir()}
+        assert not list((folder / "cache").iterdir())
+    finally:
+        shutil.rmtree(folder)
+
+
+EVERY = """
+import sys
+from asterism.cli import main
+for arguments in {commands}:
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""

@@ -9,6 +9,8 @@ import numpy as np
 from asterism.clustering.compiled import compiled
 from asterism.errors import InputError
 
+MANY_COPIES = 0.1  # of the rows: fewer equal ones decide little
+
 
 def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
     """History of a run over all samples, as `scipy.cluster.hierarchy` keeps it.
@@ -80,6 +82,18 @@ def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if copies[i] == len(kept):
             kept.append(i)
     return np.array(kept, np.int64), copies
+
+
+def without_many_copies(X: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """`distinct_rows` where more than a tenth of the rows equal others and more than k differ; else all rows.
+
+    Copies are all the neighbours that a row has, and to a graph each set of them is a part of its own. A few decide
+    nothing.
+    """
+    kept, copies = distinct_rows(X)
+    if len(X) - len(kept) > MANY_COPIES * len(X) and len(kept) > n_clusters:
+        return kept, copies
+    return np.arange(len(X)), np.arange(len(X))
 
 
 def with_copies(history: np.ndarray, copies: np.ndarray) -> np.ndarray:

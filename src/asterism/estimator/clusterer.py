@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from asterism.clustering.linkage_tree import MANY_COPIES
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import struct
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -31,19 +33,41 @@ TURNS = {  # EXIF orientation -> what makes it upright
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+MOST_CHUNKS, LARGEST_EXIF = 100_000, 2**16  # of a PNG that are looked through; bytes
 _EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
 
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8, of an image that is not loaded yet; what is none of these means nothing."""
-    # A TIFF turns itself; a PNG would be decoded just to look for what stands behind its pixels.
-    if image.format == "TIFF" or (image.format == "PNG" and not any(key in image.info for key in _EXIF_OF_PNG)):
+    if image.format == "TIFF":  # it turns itself
         return 1
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        if image.format == "PNG" and not any(key in image.info for key in _EXIF_OF_PNG):
+            exif = Image.Exif()  # Pillow would decode the image to look for what stands behind its pixels
+            exif.load(_exif_chunk(image.fp))  # type: ignore[attr-defined]
+        else:
+            exif = image.getexif()
+        found = exif.get(_ORIENTATION, 1)
         return int(found) if found in TURNS else 1
     except Exception:  # damaged EXIF data, in whatever way: the picture itself may be sound
         return 1
+
+
+def _exif_chunk(file: BinaryIO) -> bytes:
+    """EXIF data of a PNG, wherever they stand in it; the file is left where it was read last."""
+    place, at = file.tell(), len(b"\x89PNG\r\n\x1a\n")
+    try:
+        for _ in range(MOST_CHUNKS):
+            file.seek(at)
+            n_bytes, kind = struct.unpack(">I4s", file.read(8))
+            if kind == b"eXIf" and n_bytes <= LARGEST_EXIF:
+                return file.read(n_bytes)
+            if kind == b"IEND":
+                break
+            at += 12 + n_bytes  # length, kind and checksum
+        return b""
+    finally:
+        file.seek(place)
 
 
 def is_grey_mode(mode: str) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from asterism.clustering.diffusion import diffusion_embedding, placed
+from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
 from asterism.estimator import Fitted
@@ -124,6 +125,8 @@ class Diffusion(PretrainedClusterer):
         if len(drawn) > self.max_samples:
             order = torch.randperm(len(drawn), generator=run.generator("samples"))
             drawn = drawn[order[: self.max_samples].sort().values]
+        kept, _ = without_many_copies(drawn.numpy(), self.n_clusters)
+        drawn = drawn if len(kept) == len(drawn) else drawn[torch.from_numpy(kept)]
 
         def compute() -> dict[str, torch.Tensor]:
             angles = self._by_angles(drawn.shape[1])

@@ -7,7 +7,7 @@ import torch
 
 from asterism.clustering.centroids import cluster_means
 from asterism.clustering.graph import knn
-from asterism.clustering.linkage_tree import distinct_rows
+from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.neighbor_voting import neighbor_weights, shares, vote
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
@@ -48,11 +48,10 @@ class VectorClusterer(ImageClusterer):
     def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
         """``labels`` (N,) of features (N, D), and what else the method finds and keeps.
 
-        Equal images count once, and share a group: copies otherwise are all the neighbours that an image has, and to a
-        graph each set of them is a part of its own.
+        Where many images are equal, these count once, and share a group.
         """
-        kept, copies = distinct_rows(features)
-        if len(kept) in (len(features), *range(self.n_clusters + 1)):
+        kept, copies = without_many_copies(features, self.n_clusters)
+        if len(kept) == len(features):
             return {"labels": self._find(features, rng)}
         return {"labels": self._find(features[kept], rng)[copies]}
 

@@ -75,13 +75,8 @@ def _add_paths(content: Any, path: Path) -> None:
     if not isinstance(origin, dict) or not isinstance(source, dict):
         return
     n = source.get("paths")
-    if (
-        not isinstance(n, int)
-        or not _is_count(n)
-        or path.is_symlink()
-        or not path.is_file()
-        or path.stat().st_size > LONGEST_PATH * (n + 1)
-    ):
+    most = LONGEST_PATH * (n + 1) if isinstance(n, int) and _is_count(n) else -1
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > most:
         raise ValueError(f"{path.name}, where the paths of its images stand, is missing or not what it was")
     try:
         paths = json.loads(path.read_text(encoding="utf-8"))
