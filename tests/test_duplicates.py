@@ -139,7 +139,8 @@ def test_copies_of_every_image_change_no_group(name, copies):
 
 @pytest.mark.parametrize("name", ["jule", "dbc", "temi"])
 def test_many_copies_are_told_where_neighbours_decide(name):
-    source = open_images(np.repeat(np.arange(40 * 64, dtype=np.uint8).reshape(20, 8, 16)[:, :, :8], 2, axis=0))
+    distinct = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    source = open_images(np.repeat(distinct, 2, axis=0))
     model = METHODS[name](n_clusters=2)
     with pytest.warns(UserWarning, match="20 of the 40 images are equal to others: .*drop_duplicates=True"):
         model._tell_of_copies(source)

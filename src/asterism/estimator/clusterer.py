@@ -28,7 +28,6 @@ from asterism.training.run import Run
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MANY_COPIES = 0.1  # of the images: fewer equal ones decide little
 MOST_COUNTED = 2**30  # bytes of images in which copies are counted: it takes a second or two
 LOOKED_AT = 64  # images read at once to count those that differ
 SCORE_ROWS = 65536  # rows whose scores for every cluster are held at once

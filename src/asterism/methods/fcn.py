@@ -128,7 +128,7 @@ class FCN(RepresentationClusterer):
 
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of length 1, and as NMF takes them: twice as many, and copies of both, where they have signs."""
-        return 5 * 4 * n * n_numbers + 16 * n * n_bases(self.n_components, self.n_clusters, n, n_numbers)
+        return 7 * 4 * n * n_numbers + 16 * n * n_bases(self.n_components, self.n_clusters, n, n_numbers)
 
     @property
     def _penalty(self) -> Penalty:

@@ -157,7 +157,7 @@ class TEMI(PretrainedClusterer):
 
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of length 1 and centred, principal components, neighbours."""
-        return 3 * 4 * n * n_numbers + 12 * n * DIM + 24 * n * self.n_neighbors
+        return 5 * 4 * n * n_numbers + 12 * n * DIM + 24 * n * self.n_neighbors
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Head:
         X = normalize(features)
