@@ -292,19 +292,23 @@ def test_nothing_that_moves_the_cursor_reaches_the_terminal():
 
 # ---------------------------------------------------------------- one place turns Python's words into options
 
-PYTHON = re.compile(r"\.astype\(|\[None\]|open_images\(|strict=True|layout='|\.reshape\(|\.to_dense\(|numpy\.nan")
+PYTHON = re.compile(
+    r"\.astype\(|\[None\]|open_images\(|strict=True|layout='|\.reshape\(|\.to_dense\(|numpy\.nan|X \* |"
+    r"pass (?:outliers|drop_duplicates)"
+)
 
 
 def templates():
     """What the library says in errors and warnings, outside the command line, with something for what is put in."""
     root = Path(asterism.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        if (root / "cli") in path.parents:
+    papers = Path(__file__).parents[1] / "papers" / "src" / "asterism_papers"  # which say it at the same door
+    for path in sorted([*root.rglob("*.py"), *papers.rglob("*.py")]):
+        if "cli" in path.parts[-2:-1]:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
             if isinstance(node, ast.Raise) or called in ("warn", "_say", "_warn", "_tell"):
-                yield from ((f"{path.relative_to(root)}:{node.lineno}", text) for text in texts_in(node))
+                yield from ((f"{path.parent.name}/{path.name}:{node.lineno}", text) for text in texts_in(node))
 
 
 def texts_in(node):

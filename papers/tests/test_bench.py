@@ -676,13 +676,13 @@ def test_tables_are_listed():
     ("names", "only", "message"),
     [
         (["dbc-99"], {}, "no table 'dbc-99'.*There are: dbc-3, dbc-4"),
-        (["dbc-4"], {"colour": "red"}, "--only colour=red cannot be used: choose by dataset, method, variant"),
-        (["dbc-4"], {"dataset": "uspps"}, "--only dataset=uspps fits nothing in dbc-4: usps"),
-        (["dbc-4"], {"method": "dcb"}, "--only method=dcb fits nothing in dbc-4: kmeans, aec, iec, fcae-kmeans, dbc"),
+        (["dbc-4"], {"colour": "red"}, "only: colour=red cannot be used: choose by dataset, method, variant"),
+        (["dbc-4"], {"dataset": "uspps"}, "only: dataset=uspps fits nothing in dbc-4: usps"),
+        (["dbc-4"], {"method": "dcb"}, "only: method=dcb fits nothing in dbc-4: kmeans, aec, iec, fcae-kmeans, dbc"),
         (
             ["dbc-4"],
             {"variant": "magic"},
-            "--only variant=magic fits nothing in dbc-4: as in the paper, ClustPy, from",
+            "only: variant=magic fits nothing in dbc-4: as in the paper, ClustPy, from",
         ),
     ],
 )

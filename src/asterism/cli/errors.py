@@ -47,6 +47,8 @@ _NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
 _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
+    (r"^only: ", "--only "),
+    (r"pass outliers to fit, and fit anew", "make the run anew with --outliers"),
     (r"pass drop_duplicates=True to fit", "give --drop-duplicates"),
     (r"pass those of the run as images", "give those of the run with --images"),
     (r"^strict=True and ", "--strict was given, and "),

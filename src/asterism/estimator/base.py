@@ -39,7 +39,7 @@ from asterism.training.run import Run
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**12  # pixels, and images, that are looked at together by what is fitted
+BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**10  # pixels, and images, that are looked at together by what is fitted
 LARGEST_LOAD, LOAD_FACTOR = 2**30, 8  # bytes that loading may take: so many, and so many times the file's
 WORTH_TELLING = 2**30  # bytes of a fit's memory that are told beforehand
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits

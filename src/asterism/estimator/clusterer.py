@@ -312,8 +312,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         """
         if outliers is not None and not hasattr(self, "reference_"):
             raise InputError(
-                "this fit keeps nothing that could tell what belongs nowhere: fit anew with outliers, on the command "
-                "line: asterism cluster --outliers"
+                "this fit keeps nothing that could tell what belongs nowhere: pass outliers to fit, and fit anew"
             )
 
     @property

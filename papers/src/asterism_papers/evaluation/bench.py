@@ -116,7 +116,7 @@ def _with_external(table: Table, external: Sequence[Entry]) -> Table:
 def _check_only(tables: list[Table], only: Only) -> None:
     for key, value in only.items():
         if key not in FILTERS:
-            raise InputError(f"--only {key}={value} cannot be used: choose by {', '.join(FILTERS)}")
+            raise InputError(f"only: {key}={value} cannot be used: choose by {', '.join(FILTERS)}")
         if key == "method" and is_external(value):
             continue  # was put into a table by hand: its rows say which
         one = {key: value}
@@ -125,7 +125,7 @@ def _check_only(tables: list[Table], only: Only) -> None:
             sets = [name for table in tables for name in (*table.datasets, *table.also)]
             there = {"dataset": sets, "method": [entry.method for entry in entries]}
             listed = ", ".join(dict.fromkeys(there.get(key, [entry.variant for entry in entries])))
-            raise InputError(f"--only {key}={value} fits nothing in {', '.join(t.name for t in tables)}: {listed}")
+            raise InputError(f"only: {key}={value} fits nothing in {', '.join(t.name for t in tables)}: {listed}")
 
 
 def _run(
