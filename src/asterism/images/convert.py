@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import struct
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
