@@ -5,7 +5,7 @@ import pytest
 from asterism_papers.evaluation import hypotheses
 from asterism_papers.evaluation.hypotheses import HEADER
 from asterism_papers.evaluation.printing import format_table
-from asterism_papers.evaluation.table import METRIC_LABELS, Claim, Entry, Table
+from asterism_papers.evaluation.table import METRIC_LABELS, Claim, Entry, Rise, Table
 from asterism_papers.evaluation.tables import TABLES
 
 RC, SF = Entry("jule", "OURS-RC"), Entry("jule-sf", "OURS-SF")
@@ -88,3 +88,16 @@ def test_claims_are_about_rows_of_their_own_table():
             for entry in (claim.above, claim.below):
                 assert (entry.method, entry.variant) in rows, (one.name, claim.text)
             assert set(claim.metrics or one.metrics) <= set(METRIC_LABELS), (one.name, claim.text)
+
+
+def test_a_curve_that_rises_at_first_alone_is_said_to():
+    def with_curve(seed, *values):
+        return row(RC, seed, 0.5) | {"history": {"curves": {"nmi_sqrt": list(values)}}}
+
+    given = table(rises=(Rise("NMI rises", RC, "nmi_sqrt"),))
+    rows = [with_curve(0, 0.1, 0.5, 0.6, 0.4), with_curve(1, 0.1, 0.5, 0.45), with_curve(2, 0.3)]
+    found = [dict(zip(HEADER, one, strict=True)) for one in hypotheses.tested_claims(given, ["usps"], rows)]
+    assert [(one["claim"], one["ours"], one["seeds"], one[""]) for one in found] == [
+        ("NMI rises, first to last", "+0.325 ± 0.035", "2", "holds"),
+        ("NMI rises, after round 1", "−0.075 ± 0.035", "2", "does not hold"),
+    ]

@@ -108,6 +108,7 @@ _ORIGINS = {
     "mit67": "https://web.mit.edu/torralba/www/indoor.html (indoorCVPR_09.tar and both lists)",
     "CUB_200_2011": "https://www.vision.caltech.edu/datasets/cub_200_2011 (CUB_200_2011.tgz, unpacked)",
     "imagenet": "https://image-net.org (ILSVRC 2012), on request",
+    "places205": "http://places.csail.mit.edu (Places205, on request)",
     "yfcc100m": "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
     "oxford5k": "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
     "paris6k": "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings (photographs and ground truth)",
@@ -115,7 +116,7 @@ _ORIGINS = {
     "VOCdevkit/VOC2012": "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
 }
 
-PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val")}
+PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val"), "places205": ("train", "val")}
 # Folders of more than images: annotations (`asterism_papers.transfer.voc`), lists (`asterism.images.split_lists`).
 LAYOUTS = {
     "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
@@ -166,6 +167,8 @@ _SETS = (
     NamedSet("ukbench", 1_000, 250, "objects, four photos each, for retrieval", "ukbench"),
     NamedSet("imagenet-train", 1_281_167, 1000, "photos, training part", "imagenet", parts=("train",)),
     NamedSet("imagenet-val", 50_000, 1000, "photos, validation part", "imagenet", parts=("val",)),
+    NamedSet("places205-train", 2_448_873, 205, "photos of places, training part", "places205", parts=("train",)),
+    NamedSet("places205-val", 20_500, 205, "photos of places, validation part", "places205", parts=("val",)),
     NamedSet("yfcc100m", 1_000_000, 1, "photos from Flickr, without classes", "yfcc100m"),
     NamedSet("oxford5k", 5_063, 11, "photos of buildings with 55 queries, for transfer retrieval", "oxford5k"),
     NamedSet("paris6k", 6_412, 12, "photos of buildings with 55 queries, for transfer retrieval", "paris6k"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.records import variant_of
-from asterism_papers.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Claim, Entry, Table
+from asterism_papers.evaluation.table import LOWER_IS_BETTER, METRIC_LABELS, Claim, Entry, Rise, Table
 
 EQUAL = 0.0005  # rows whose printed figures are the same
 HEADER = ("claim", "set", "score", "paper", "ours", "seeds", "")
@@ -36,7 +36,28 @@ def tested_claims(table: Table, datasets: Iterable[str], rows: Iterable[Row]) ->
         for dataset in sets
         for metric in claim.metrics or table.metrics[:1]
         for cells in _tested(table, claim, dataset, metric, rows)
+    ] + [cells for rise in table.rises for dataset in sets for cells in _risen(rise, dataset, rows)]
+
+
+def _risen(rise: Rise, dataset: str, rows: list[Row]) -> Iterator[list[str]]:
+    """Whether a curve rises from its first value to its last, and after the first round too, seed by seed."""
+    curves = [
+        row["history"]["curves"][rise.curve]
+        for row in rows
+        if (row["dataset"], row["method"], variant_of(row)) == (dataset, rise.entry.method, rise.entry.variant)
+        and len(row["history"].get("curves", {}).get(rise.curve, ())) > 2
     ]
+    for words, risen in (
+        ("first to last", [curve[-1] - curve[0] for curve in curves]),
+        ("after round 1", [curve[-1] - curve[1] for curve in curves]),
+    ):
+        if risen:
+            mean, spread = statistics.fmean(risen), statistics.stdev(risen) if len(risen) > 1 else 0.0
+            ours = _signed(mean) + (f" ± {spread:.3f}" if len(risen) > 1 else "")
+            verdict = "holds" if mean > EQUAL else "does not hold"
+            verdict += ", inside the spread" if abs(mean) < spread else ""
+            name = METRIC_LABELS.get(rise.curve, rise.curve)
+            yield [f"{rise.text}, {words}", dataset, name, "+", ours, str(len(risen)), verdict]
 
 
 def _tested(table: Table, claim: Claim, dataset: str, metric: str, rows: list[Row]) -> Iterator[list[str]]:

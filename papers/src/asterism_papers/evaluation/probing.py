@@ -27,9 +27,15 @@ STAGES = ("layer1", "layer2", "layer3", POOLED)  # of the small residual network
 STAGE_SCORES = (*STAGES, "mlp", "knn")
 
 
+# Table 1's photographs: the part that a classifier is tested on, and what the network learns from where not the set.
+PLACES, IMAGENET = "places205-train", "imagenet-train"
+TESTS = {IMAGENET: "imagenet-val", PLACES: "places205-val"}
+
+
 class ProbedRuns:
     """``perform`` of a table whose rows hold the accuracy of a probe on every layer.
 
+    On ImageNet and Places everything is learnt from and labelled, and what is learnt from is ImageNet on both.
     A row whose method is ``"supervised"`` is the top line: the same network, trained on the classes with the same crops
     and as many epochs.
 
@@ -68,16 +74,20 @@ class ProbedRuns:
     def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Fit, probe, and give the row of ``papers/results``."""
         ordered = protocol.shuffled(images, task.seed)
-        n_fitted = len(images) if task.entry.variant.startswith("long") else min(self.n_fitted, len(images))
-        learnt_from = ordered.subset(range(n_fitted))
+        source, side = ordered, task.table.photo_side
+        if task.dataset == PLACES:
+            source = protocol.shuffled(protocol.open_dataset(IMAGENET, side), task.seed)
+        whole = task.entry.variant.startswith("long") or task.dataset in TESTS
+        n_fitted = len(source) if whole else min(self.n_fitted, len(source))
+        learnt_from = source.subset(range(n_fitted))
         if task.entry.method == SUPERVISED:
             row, encoder = _supervised(task, learnt_from, setting)
         else:
             row = runs.perform(task, learnt_from, folder, setting)
             encoder = load(folder).encoder_
         runtime = Runtime(setting.device)
-        labelled = ordered.subset(range(min(self.n_labelled, len(images))))
-        test = protocol.open_dataset(task.dataset.replace("-train", "-test"))
+        labelled = ordered if task.dataset in TESTS else ordered.subset(range(min(self.n_labelled, len(images))))
+        test = protocol.open_dataset(TESTS.get(task.dataset, task.dataset.replace("-train", "-test")), side)
         encoder, run, began = runtime.place(encoder), Run(runtime, task.seed), time.monotonic()
         probed = linear_probe(encoder, labelled, test, run, self.layers, self.settings)
         row["scores"] |= {one.layer: round(one.accuracy, 6) for one in probed}
@@ -86,9 +96,10 @@ class ProbedRuns:
             settings = clone(self.settings).set_params(hidden=self.hidden)
             (mlp,) = linear_probe(encoder, labelled, test, run, [self.space], settings)
             row["scores"]["mlp"] = round(mlp.accuracy, 6)
+        of = "ImageNet" if task.dataset == PLACES else "them"
         row["protocol"] |= {
             "images": protocol.describe(task.dataset, images),
-            "learnt from": f"{n_fitted} of them, {'with' if task.entry.method == SUPERVISED else 'without'} labels",
+            "learnt from": f"{n_fitted} of {of}, {'with' if task.entry.method == SUPERVISED else 'without'} labels",
             "probe": {
                 **self.settings.get_params(),
                 "hidden": self.hidden,

@@ -127,6 +127,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Rise:
+    """What a paper makes a point of: a curve of a row goes on rising.
+
+    Attributes
+    ----------
+    text : str
+    entry : Entry
+    curve : str
+        Of the table's ``curves``.
+    """
+
+    text: str
+    entry: Entry
+    curve: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table or figure of a paper.
 
@@ -160,6 +177,8 @@ class Table:
         Whether classes of other libraries can be put into it: its rows are clusterings of a set of vectors.
     claims : tuple of Claim
         Printed below the scores: whether they hold in the recorded runs (`asterism_papers.evaluation.hypotheses`).
+    rises : tuple of Rise
+        The same of curves.
     runs_of : str
         Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
@@ -179,6 +198,7 @@ class Table:
     photo_side: int | None = None
     external: bool = False
     claims: tuple[Claim, ...] = ()
+    rises: tuple[Rise, ...] = ()
     runs_of: str = ""
 
     @property

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from asterism.inspection.probe import LinearProbe
-from asterism_papers.evaluation.probing import SCORES, STAGE_SCORES, STAGES, ProbedRuns
+from asterism_papers.evaluation.probing import IMAGENET, PLACES, SCORES, STAGE_SCORES, STAGES, ProbedRuns
 from asterism_papers.evaluation.retrieval_runs import OBJECTS, SEARCHED, RetrievedRuns
-from asterism_papers.evaluation.table import Claim, Entry, Panel, Table
+from asterism_papers.evaluation.table import Claim, Entry, Panel, Rise, Table
 from asterism_papers.evaluation.voc_runs import COLUMNS, TransferredRuns
 
 CIFAR = "cifar10-train"
@@ -84,13 +84,20 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "reassigned every epoch": {"reassign_every": 1.0},
     "reassigned twice an epoch": {"reassign_every": 0.5},
     "head without momentum": {"head_momentum": 0.0},
+    "the paper's augmentation alone": {
+        "augmentation.smallest": 0.08,
+        "augmentation.jitter": 0.0,
+        "augmentation.grey": 0.0,
+    },
+    "dropout .5": {"network.dropout": 0.5},
 }
+_256 = {"network.n_features": 512, "whitening.n_components": 256}
+_WIDE = Entry("deepcluster", "DeepCluster", "long: 256 components", {**_SMALL, **_256, "reassign_every": 1.0}, _K)
 _CLUSTERS = (10, 30, 100, 300, 1000)
 _PROBED = ProbedRuns(N_FITTED, N_LABELLED, LinearProbe())
 _PREPROCESSING = "uint8 pixels / 255, then mean 0 and deviation 1 a channel, then Sobel where the network has it"
 
 # PASCAL VOC: as in the paper, what learns without labels is ImageNet; smaller sets are for seeing how far those get.
-IMAGENET = "imagenet-train"
 ON_PHOTOS = (CIFAR, "flowers102-trainval")
 _PAPER_K = 10_000
 # Said in full: what is not set is of a processor's size where there is no GPU.
@@ -140,6 +147,12 @@ _VGG = _on_voc({"network.architecture": "vgg16"}, "DeepCluster", "Random", "VGG-
 _SEARCH_NOTES = (
     "R-MAC of the last convolution, three levels, whitened: Oxford and Paris at 1024 pixels by their 55 queries, "
     "whitened on each other; UKBench, which the paper has not, at 168x224, every photograph among the others.",
+)
+
+# Table 1 itself: trained on ImageNet, probed on ImageNet and on Places.
+_TABLE_1 = tuple(
+    replace(one, paper_row="Random" if one.method == "random" else "DeepCluster", datasets=(IMAGENET, PLACES))
+    for one in reversed(_ALEXNET)
 )
 
 # Ours: what a core does. A small residual network, half precision, a rate that falls from step to step, a contrastive
@@ -198,29 +211,36 @@ DEEPCLUSTER_TABLES = (
         "Linear classification on activations of the convolutional layers",
         (CIFAR,),
         (
-            _random(_DEEPCLUSTER),
-            _random(_COLOUR),
-            _random(_LONG),
-            _DEEPCLUSTER,
-            _COLOUR,
-            _V2,
-            Entry(
-                "deepcluster-v2",
-                "DeepCluster-v2",
-                f"{LAPTOP}: memory bank",
-                {**_SMALL_V2, "assignment.memory": "crops"},
-                _K,
+            *(
+                replace(one, datasets=(CIFAR, *ALSO))
+                for one in (
+                    _random(_DEEPCLUSTER),
+                    _random(_COLOUR),
+                    _random(_LONG),
+                    _DEEPCLUSTER,
+                    _COLOUR,
+                    _V2,
+                    Entry(
+                        "deepcluster-v2",
+                        "DeepCluster-v2",
+                        f"{LAPTOP}: memory bank",
+                        {**_SMALL_V2, "assignment.memory": "crops"},
+                        _K,
+                    ),
+                    _LONG,
+                    _LONG_V2,
+                )
             ),
-            _LONG,
-            _LONG_V2,
+            *_TABLE_1,
         ),
         metrics=SCORES,
         curves=("nmi_sqrt", "nmi_to_previous"),
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
-        also=ALSO,
+        also=(*ALSO, IMAGENET, PLACES),
+        photo_side=_PHOTO_SIDE,
         perform=_PROBED,
-        claims=_CLAIMS,
+        claims=(*_CLAIMS, Claim("DeepCluster against random, AlexNet", *reversed(_TABLE_1), _PROBED_AT[:3])),
     ),
     Table(
         "deepcluster-small",
@@ -246,6 +266,7 @@ DEEPCLUSTER_TABLES = (
         notes=_RESNET_NOTES,
         also=ALSO,
         perform=_IN_ONE_SPACE,
+        rises=(Rise("NMI to the classes rises, after SimCLR", _SMALL_STARTED, "nmi_sqrt"),),
         claims=(
             Claim(
                 "DeepCluster-v2 against random, small residual network", _SMALL_STARTED, _SMALL_UNTRAINED, STAGE_SCORES
@@ -315,7 +336,11 @@ DEEPCLUSTER_TABLES = (
         preprocessing=_PREPROCESSING,
         notes=_NOTE[:1],
         also=ALSO,
+        photo_side=_PHOTO_SIDE,
         perform=_PROBED,
+        rises=tuple(
+            Rise(f"NMI to the classes rises (a), {one.variant}", one, "nmi_sqrt") for one in (_DEEPCLUSTER, _LONG)
+        ),
     ),
     Table(
         "deepcluster-fig2c",
@@ -326,6 +351,7 @@ DEEPCLUSTER_TABLES = (
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
         also=ALSO,
+        photo_side=_PHOTO_SIDE,
         perform=_PROBED,
     ),
     Table(
@@ -338,11 +364,13 @@ DEEPCLUSTER_TABLES = (
                 Entry("deepcluster", "DeepCluster", f"{LAPTOP}: {name}", {**_SMALL, **params}, _K)
                 for name, params in _CHOICES.items()
             ),
+            _WIDE,
         ),
         metrics=SCORES,
         preprocessing=_PREPROCESSING,
         notes=_NOTE,
         also=ALSO,
+        photo_side=_PHOTO_SIDE,
         perform=_PROBED,
     ),
 )
