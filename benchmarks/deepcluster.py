@@ -20,9 +20,8 @@ import torch.nn.functional as F
 
 from asterism import ConvNet, Crops, Training
 from asterism.clustering.kmeans import kmeans
-from asterism.features.extract import feature_batches
+from asterism.features.extract import feature_batches, store_features
 from asterism.features.reduce import fit_reduction
-from asterism.features.store import store_features
 from asterism.images import open_images
 from asterism.runtime import Runtime, hardware, versions
 from asterism.training import Run

@@ -3,8 +3,8 @@
     python benchmarks/gpu.py features --device cuda     images a second of a network of DINOv2's size, in two precisions
     python benchmarks/gpu.py resnet18 --device cuda     DeepCluster-v2 with ResNet-18 on CIFAR-10; killed, it goes on
 
-The networks' weights are drawn: what a pass costs does not depend on them. Where the data folder has no CIFAR-10, images
-of noise stand for it.
+The networks' weights are drawn: what a pass costs does not depend on them. Where the data folder has no CIFAR-10,
+images of noise stand for it.
 """
 
 import argparse
