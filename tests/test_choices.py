@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from asterism.images import open_images
-from asterism.methods import DBC, DEC, FCAE, JULE, SAE, TEMI, DeepCluster, KMeans
+from asterism.methods import DBC, DEC, FCAE, FCN, JULE, SAE, TEMI, DeepCluster, KMeans
 from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.networks.convnet import ConvNet
 from asterism.runtime import Runtime
 from asterism.training import Training
 
 FEW, ENOUGH = "as a group has fewer than 100 images on average", "as a group has at least 100 images on average"
 NO_AUGMENTATION = "autoencoder.augmentation=none, cluster_initialisation.augmentation=none"
 RULE = ClusterInitialisation(n_neighbors=7, multiples=(1,), augmentation="none")
+
+FOR_A_GPU = {"network": ConvNet(), "augmentation": "none", "training": Training(n_epochs=100, batch_size=32)}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,10 @@ RULE = ClusterInitialisation(n_neighbors=7, multiples=(1,), augmentation="none")
         (KMeans(2), 199, []),
         (TEMI(2, n_neighbors=50), 100, ["n_neighbors=25, half as many as a group has images"]),
         (TEMI(2, n_neighbors=50), 200, []),
+        (FCN(20), 600, ["n_components=60, three a group, but at least 32 and at most 200 and the number of features"]),
+        (FCN(20, n_components=9), 600, []),
+        (DeepCluster(2, **FOR_A_GPU), 640, ["reassign_every=25, as an epoch has 20 steps"]),
+        (DeepCluster(2, **FOR_A_GPU, reassign_every=1), 640, []),
     ],
 )
 def test_what_the_size_of_a_group_decides(estimator, n, wanted):

@@ -33,6 +33,7 @@ from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import HasMethod, Interval, Parameters, parameter, shown
+from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
@@ -212,6 +213,14 @@ class DeepCluster(SizedDefaults, ImageClusterer):
             detector.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
             previous.copy_(found.labels)
         return self._fitted(body, self._cluster(body, resident, run, training.n_epochs), run, len(images))
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        sized = super()._choices(images, runtime)
+        epochs = self._epochs_a_round(self.resolved("training"), len(images))
+        if self.reassign_every is not None or epochs == 1:
+            return sized
+        steps = max(1, round(len(images) / self.resolved("training").batch_size_for(len(images))))
+        return [*sized, f"reassign_every={epochs:.3g}, as an epoch has {steps} steps"]
 
     def _epochs_a_round(self, training: Training, n: int) -> float:
         """Epochs between two clusterings of n images."""

@@ -9,6 +9,7 @@ GSNMF-FCN-FT.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -133,6 +134,13 @@ class FCN(RepresentationClusterer):
     @property
     def _penalty(self) -> Penalty:
         return Penalty(self.l1, self.l2, self.l21)
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        if self.n_components is not None:
+            return []
+        number = n_bases(None, self.n_clusters, len(images), sys.maxsize)
+        most = f"at most {max(1, len(images) // 3)} and the number of features"
+        return [f"n_components={number}, three a group, but at least {FEWEST_BASES} and {most}"]
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Coefficients:
         signed = bool((features < 0).any())
