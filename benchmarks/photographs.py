@@ -47,7 +47,7 @@ PARTS = (
 SEEDS = (0, 1, 2)
 # What needs no weights: our histograms, MobileNetV2 at 96 pixels with random weights, pixels of 16x16. On fewer parts.
 WEIGHTLESS = ("hog-color", "random convolutions", "pixels")
-FEWER = tuple(PARTS[i] for i in (0, 1, 2, 5, 6, 10, 12))
+FEWER = tuple(PARTS[i] for i in (5, 6, 10, 12))
 
 
 def features_of(network: str, name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,41 @@ def test_the_commands_of_the_guide(tmp_path, monkeypatch):
     assert set(np.load("new_features.npz", allow_pickle=False).files) >= {"features", "names"}
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("guide/*.md")), ids=lambda page: page.stem)
+@pytest.mark.slow
+def test_the_commands_and_the_python_on_photographs(tmp_path, monkeypatch):
+    """On coloured pictures that are large enough for copies to be looked for, with features that need no weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: None)
+    rng = np.random.default_rng(0)
+    for folder, n in (("photos", 60), ("new_photos", 6)):
+        (tmp_path / folder).mkdir()
+        for i in range(n):
+            pixels = rng.integers(0, 90, (96, 128, 3), dtype=np.uint8)
+            pixels[20 + 5 * (i % 4) : 60, 30 : 60 + i % 7, i % 3] += 140
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+    page = DOCS / "guide" / "photographs.md"
+    for line in "".join(blocks(page, "bash")).splitlines():
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    for made in (
+        "RUN/report.html",
+        "cut.csv",
+        "groups/cluster-000",
+        "levels",
+        "picks/export.csv",
+        "typical.csv",
+        "new.csv",
+    ):
+        assert (tmp_path / made).exists(), made
+    for block in blocks(page, "python"):
+        exec(block.replace("mobilenet_v2", "hog-color"), {})
+
+
+WITHOUT_WEIGHTS = [page for page in sorted(DOCS.glob("guide/*.md")) if page.stem != "photographs"]
+
+
+@pytest.mark.parametrize("page", WITHOUT_WEIGHTS, ids=lambda page: page.stem)
 def test_the_python_of_the_guide(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -34,12 +34,14 @@ def advise(
     chosen: Choice | None = None,
 ) -> tuple[Advice, str]:
     """The advice, and what it was computed on; ``chosen`` is what `choose` says of the images, if it was asked."""
+    chosen_before = chosen
     chosen = chosen or (VECTORS if features is not None else choose(images, layout=layout))
     with decoding_bar() as progress:
         opening = _as_fitted(images, chosen)
         opening = opening if features is None else FOR_THE_EYE
         source = open_images(images, layout=layout, features=features, progress=progress, **opening)
-    list_skipped(source.skipped)
+    if chosen_before is None:  # else the fit, which opens them too, lists them
+        list_skipped(source.skipped)
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))

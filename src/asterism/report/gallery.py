@@ -42,6 +42,7 @@ def gallery(material: Material) -> Section:
         "k": grouped(material.k),
         "is_part": len(cards) < material.k,
         "many": len(cards) > 12,
+        "calibrated": hasattr(material.estimator, "agreement_"),
         "has_classes": material.classes is not None,
     }
     return Section("gallery", "Groups", values, shown, sprites)
