@@ -38,9 +38,9 @@ def count_cells(
     -------
     list of dict
         For each table its ``name``, and the numbers of cells that ``reaches`` the paper, are ``within .01`` of it or
-        ``below``; and of those without a row, that ``never ran`` in any variant, of which ``another variant ran``, or
-        which are of a ``set without runs``, most of which are not given out. What holds a number for each pair of
-        images is not counted on sets that are too large for it.
+        ``below``; of rows without a run beside whose figure ``another variant ran``; and of figures that ``never ran``
+        in any variant, or which are of a ``set without runs``, most of which are not given out. What holds a number
+        for each pair of images is not counted on sets that are too large for it.
 
     Raises
     ------
@@ -72,16 +72,18 @@ def _marks(table: Table, rows: list[Row]) -> Iterator[str]:
     paper_rows = {(entry.method, entry.variant): entry.paper_row for entry in table.entries}
     ran = {(row["dataset"], paper_rows.get((row["method"], variant_of(row)))) for row in rows}
     for dataset in dict.fromkeys((*table.datasets, *table.also, *sorted(run))):
-        printed = table.printed(dataset)
+        printed, absent = table.printed(dataset), set()
         for entry in table.entries:
-            if entry.runs_on(dataset):
-                for metric, paper in printed.get(entry.paper_row, {}).items():
-                    if metric in table.metrics and paper is not None:
-                        found = _of_row(rows_of(dataset, entry, rows), metric, paper)
-                        absent = (
-                            NO_RUNS if dataset not in run else OTHER if (dataset, entry.paper_row) in ran else NEVER
-                        )
-                        yield from found or [absent]
+            for metric, paper in printed.get(entry.paper_row, {}).items() if entry.runs_on(dataset) else ():
+                if metric not in table.metrics or paper is None:
+                    continue
+                if found := _of_row(rows_of(dataset, entry, rows), metric, paper):
+                    yield from found
+                elif (dataset, entry.paper_row) in ran:
+                    yield OTHER
+                elif (entry.paper_row, metric) not in absent:  # a figure that no variant ran beside counts once
+                    absent.add((entry.paper_row, metric))
+                    yield NEVER if dataset in run else NO_RUNS
 
 
 def _of_row(rows: list[Row], metric: str, paper: float) -> list[str]:
