@@ -1,5 +1,7 @@
 """FCN: where a network is cut, the alternating scheme, train and test, and what its paper compares with."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -211,3 +213,18 @@ def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp
     FCN(3, run_dir=tmp_path / "run", **PLAIN).fit(str(tmp_path / "photos.npz"))
     page = write_report(tmp_path / "run").read_text()
     assert "a sum of 6 learned components" in page and page.count('class="pictures component"') == 6
+
+
+@pytest.mark.parametrize(("name", "told"), [("cnn", True), ("diffusion", False)])
+def test_vectors_of_one_direction_are_told_where_directions_count(name, told):
+    from asterism import METHODS
+
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3, 1, 6)) * 6 + rng.normal(size=(3, 30, 6))).reshape(90, 6)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        METHODS[name](n_clusters=3, random_state=0).fit(X + 1e4)
+        assert any("same direction" in str(one.message) for one in said) == told
+        said.clear()
+        METHODS[name](n_clusters=3, random_state=0).fit(X)
+        assert not any("same direction" in str(one.message) for one in said)

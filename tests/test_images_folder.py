@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from asterism import KMeans
 from asterism.errors import InputError, MissingDataError
 from asterism.images import decode as decode_module
 from asterism.images import open_images, reopen
@@ -419,3 +420,15 @@ def test_natural_order_is_total(names, random):
 def test_natural_order_by_example():
     names = ["b/1", "a10/x", "a2/x", "A3/x", "a2/x1", "a02/x"]
     assert sorted(names, key=natural_key) == ["a02/x", "a2/x", "a2/x1", "A3/x", "a10/x", "b/1"]
+
+
+def test_a_run_among_the_images_is_none_of_them(tmp_path):
+    for i in range(4):
+        save(tmp_path / f"{i}.png", (60 * i, 0, 0))
+    KMeans(2, n_init=1, random_state=0, run_dir=tmp_path / "run").fit(tmp_path)
+    save(tmp_path / "run" / "filters" / "first-layer.png", (1, 2, 3))
+    found = open_images(tmp_path)
+    assert found.names == [f"{i}.png" for i in range(4)] and not found.skipped
+    save(tmp_path / "other" / "0.png", (9, 9, 9))
+    (tmp_path / "other" / "run.json").write_text('{"epochs": 3}')
+    assert "other/0.png" in open_images(tmp_path).names

@@ -7,6 +7,7 @@ import sys
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import silhouette_score
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -109,3 +110,47 @@ def test_a_process_forked_after_a_fit_computes(method):
         [sys.executable, "-c", FORK, method], env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "True", done.stderr[-500:]
+
+
+class Silhouette(KMeans):
+    """k-means that is scored as the other methods are: its own score grows with the number of groups."""
+
+    score = DBC.score
+
+
+def test_a_halving_search_finds_the_number_of_groups():
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    rng = np.random.default_rng(0)
+    X = (8 * np.eye(4)[:3, None] + rng.normal(size=(3, 30, 4)) / 2).reshape(90, 4)[rng.permutation(90)]
+    search = HalvingGridSearchCV(
+        Silhouette(n_init=3, random_state=0),
+        {"n_clusters": [2, 3, 6]},
+        cv=2,
+        factor=2,
+        min_resources=40,
+        random_state=0,
+    )
+    assert search.fit(X).best_params_ == {"n_clusters": 3}
+
+
+class Groups(torch.utils.data.Dataset):
+    """Images seen as the groups that a fitted estimator puts them into."""
+
+    def __init__(self, model, images):
+        self.model, self.images = model, images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return int(self.model.predict(self.images[index : index + 1])[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
+def test_workers_of_a_loader_predict():
+    images = np.random.default_rng(0).integers(0, 255, (12, 8, 8)).astype(np.uint8)
+    model = KMeans(3, n_init=1, random_state=0).fit(images)
+    loader = torch.utils.data.DataLoader(Groups(model, images), batch_size=4, num_workers=1, timeout=120)
+    assert torch.cat(list(loader)).tolist() == model.labels_.tolist()

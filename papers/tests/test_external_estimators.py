@@ -61,7 +61,7 @@ def test_a_class_is_found_by_its_path():
         ("nope", [], "no class nope"),
         ("sklearn.klusters.Birch", [], "no class sklearn.klusters.Birch"),
         ("sklearn.decomposition.PCA", [], "has no fit_predict"),
-        (BIRCH, ["treshold=1"], "--set treshold=1 cannot be used: .* of threshold, branching_factor"),
+        (BIRCH, ["treshold=1"], "settings: treshold=1 cannot be used: .* of threshold, branching_factor"),
     ],
 )
 def test_what_cannot_be_used_is_one_clear_line(path, settings, message):

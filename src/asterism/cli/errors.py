@@ -48,6 +48,7 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"start anew in another folder", "start anew (--overwrite, or another --out)"),
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
     (r"^only: ", "--only "),
+    (r"^settings: ", "--set "),
     (r"pass outliers to fit, and fit anew", "make the run anew with --outliers"),
     (r"pass drop_duplicates=True to fit", "give --drop-duplicates"),
     (r"pass those of the run as images", "give those of the run with --images"),
@@ -64,6 +65,7 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"[^\s(]+\.to_dense\(\)|[^\s(]+\.reshape\([^)]*\)", "it in that form"),
     (r"\bpass (?=it\b)", "store "),
     (r" \(numpy\.\w+\)", ""),
+    (r"\(Diffusion, KMeans\)", "(--method diffusion or kmeans)"),
     (r"\(KMeans, DBC, DeepCluster\)", "(--method kmeans, dbc or deepcluster)"),
 ]
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -126,7 +127,8 @@ def uniquely_named(files: list[Listed]) -> list[Listed]:
 def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
-    Hidden files and folders (a leading dot) are passed over in silence. Links to folders are followed, but no folder
+    Hidden files and folders (a leading dot) are passed over in silence, as are runs that were written among the images:
+    the pictures in them are none of these. Links to folders are followed, but no folder
     is read twice; folders themselves come before links to them.
 
     Parameters
@@ -171,6 +173,8 @@ def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[
                 raise InputError(f"folder {shown_name(root)!r} cannot be read: {error.strerror}") from error
             skipped.append(Skipped(shown_name(relative), f"folder cannot be read: {error.strerror}"))
             continue
+        if folder != root and "run.json" in names and _is_run(os.path.join(folder, "run.json")):
+            continue
         for name in names:
             path = os.path.join(folder, name)
             listed = list_file(path, shown_name(relative + name))
@@ -181,6 +185,15 @@ def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[
             else:
                 (links if os.path.islink(path) else folders).append(path)
     return uniquely_named(sorted(files, key=lambda one: natural_key(one.name))), skipped
+
+
+def _is_run(path: str) -> bool:
+    """Whether a file is the record of a run of Asterism's."""
+    with suppress(OSError):
+        if os.path.isfile(path):  # a pipe would never end
+            with open(path, "rb") as file:
+                return re.match(rb'\s*\{\s*"format": \d+,\s*"status": "', file.read(100)) is not None
+    return False
 
 
 def list_file(path: str, name: str) -> Listed | Skipped | None:

@@ -110,6 +110,8 @@ class Diffusion(PretrainedClusterer):
     )
     drop_duplicates: bool = parameter(bool, "What `fit` takes where it is told nothing else.", default=False)
 
+    _scales_to_unit_length = False
+
     def _plain_params(self) -> dict[str, Any]:
         """Without what is off: so runs of versions that had it not go on."""
         off = {name for name in ("outliers", "drop_duplicates") if not getattr(self, name)}

@@ -7,6 +7,7 @@ are grouped by k-means or spectral clustering.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ from asterism.training import Run
 N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
 PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3), unless the network takes others …
 FOR_THE_EYE = 128  # … and at least so many, for the page
+ONE_DIRECTION, DIRECTIONS = 1e-4, 10_000  # variance of so many unit-length vectors that says that none differ
 FEW_NUMBERS = 32  # vectors of fewer have their length count
 LARGEST_NEED, FEW = 10 * 4 * 4096, 2**30  # bytes an image, and of so few images that their memory is no question
 ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
@@ -130,6 +132,8 @@ class PretrainedClusterer(ImageClusterer):
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
         features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
         features = self._screened(features)  # (F, M)
+        if images.is_table and self._scales_to_unit_length and run.runtime.is_main:
+            _tell_of_one_direction(features, type(self).__name__)
         counted = self._screen.images(images) if self._tunes else images
         representation = self._learn(features, network, counted, run)
         if self._tunes:
@@ -178,6 +182,7 @@ class PretrainedClusterer(ImageClusterer):
         return images if units is None or images.is_table else units.from_zero_to_one(images, tell)
 
     _screens_features = True
+    _scales_to_unit_length = True  # so that only the directions of vectors count
     _tunes = False  # whether `_learn` changes the network
 
     def _pass(
@@ -261,6 +266,18 @@ class RepresentationClusterer(PretrainedClusterer):
         "go to the group whose mean is nearest.",
         default="kmeans",
     )
+
+
+def _tell_of_one_direction(vectors: torch.Tensor, method: str) -> None:
+    """Warn where nothing is left of vectors (N, M) that are scaled to length 1: all lie far from 0 on one side."""
+    some = normalize(vectors[:DIRECTIONS].double())
+    differ = 1 - float(some.mean(0).square().sum())  # the variance of the directions
+    if 0 < differ < ONE_DIRECTION:
+        warnings.warn(
+            f"all vectors point in nearly the same direction, by which {method} tells them apart: take their mean off, "
+            "or take a method that goes by distances (Diffusion, KMeans)",
+            stacklevel=2,
+        )
 
 
 def _are_files(X: Any) -> bool:

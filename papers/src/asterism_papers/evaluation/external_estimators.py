@@ -46,7 +46,7 @@ def external_entry(path: str, settings: Sequence[str] = ()) -> Entry:
         name, equals, text = one.partition("=")
         if not equals or name not in inspect.signature(cls).parameters:
             known = ", ".join(inspect.signature(cls).parameters)
-            raise InputError(f"--set {one} cannot be used: {path} takes NAME=VALUE of {known}")
+            raise InputError(f"settings: {one} cannot be used: {path} takes NAME=VALUE of {known}")
         try:
             params[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
