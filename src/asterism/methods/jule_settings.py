@@ -45,7 +45,7 @@ class MergeRule(Parameters, kw_only=False):
     half_matrix: bool = parameter(
         bool,
         'Only clusters of lower number count as neighbours (Torch code; with ``update="fast"`` a number is a place in '
-        "its matrix, as there, see `asterism.clustering.linkage_merge.merge`).",
+        "its matrix, as there, see `merge`).",
         default=False,
     )
     min_clusters_for_local: int = parameter(
