@@ -26,6 +26,7 @@ from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError, RunError
 from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
+from asterism.images.urls import is_url, shown
 from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
@@ -292,6 +293,8 @@ def _clusterer_of(content: dict[str, Any], path: Path) -> ImageClusterer:
 
 
 def _absolute(images: str) -> str:
+    if is_url(images):
+        return shown(images)
     return images if images.startswith("data:") else os.path.abspath(os.path.expanduser(images))
 
 

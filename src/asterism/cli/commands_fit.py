@@ -19,7 +19,7 @@ def cluster(
         Arg(
             metavar="IMAGES",
             help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, "
-            "or data:NAME (see: asterism data).",
+            "s3://, gs://, hf:// or https:// address, or data:NAME (see: asterism data).",
         ),
     ] = None,
     n_clusters: Annotated[
@@ -73,6 +73,7 @@ def cluster(
     """
     from asterism.cli.cluster import cluster_images
     from asterism.cli.request import Request
+    from asterism.images.urls import without_secrets
 
     cluster_images(
         Request(
@@ -103,7 +104,7 @@ def cluster(
             overwrite=overwrite,
             report=not no_report,
             quiet=quiet,
-            command=shlex.join(["asterism", *sys.argv[1:]]),
+            command=shlex.join(["asterism", *map(without_secrets, sys.argv[1:])]),
         )
     )
 

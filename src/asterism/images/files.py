@@ -24,7 +24,7 @@ MAPPED_BYTES = 2**30  # of an .npy file, above which it is mapped: the system th
 _JPEG_SAMPLE = 64  # that many of a file's JPEGs are looked at to tell whether all are grey
 
 
-def open_npy(path: str, options: Options) -> ImageSource:
+def open_npy(path: str, options: Options, source: str | None = None) -> ImageSource:
     """Open an ``.npy`` file; one that is large is memory-mapped, not read.
 
     Raises
@@ -34,7 +34,8 @@ def open_npy(path: str, options: Options) -> ImageSource:
     StorageError
         If the machine, not the file, is in trouble.
     """
-    return open_array(read_array(path), options, os.path.abspath(path), name=f"{os.path.basename(path)!r}")
+    source = source or os.path.abspath(path)
+    return open_array(read_array(path), options, source, name=f"{os.path.basename(source)!r}")
 
 
 def read_array(path: str) -> np.ndarray:

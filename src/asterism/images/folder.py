@@ -26,6 +26,7 @@ from asterism.images.pack import block_length, in_blocks
 from asterism.images.packed import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
 from asterism.images.raster import Note
+from asterism.images.remote import BROKEN
 from asterism.images.source import ImageSource, Skipped
 from asterism.machine import available_cores
 
@@ -92,7 +93,7 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
         The files that they come from.
     """
     called, files, skipped = listing.called, listing.files, listing.skipped
-    missed = next((one for one in skipped if one.reason == ABSENT or looks_like_image(one.name)), None)
+    missed = next((one for one in skipped if _is_missed(one)), None)
     if options.strict and missed is not None:
         raise InputError(f"strict=True and image {missed.name!r} cannot be read: {missed.reason}")
     reading = _Reading(called, files, skipped, options)
@@ -324,6 +325,10 @@ class _Reading:
         telling = min(found, key=lambda one: (not _claims(one.name), archive_reason(one.name) is None))
         n = f"{len(found)} file{'s' if len(found) > 1 else ''}"
         return f"{self.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
+
+
+def _is_missed(one: Skipped) -> bool:
+    return one.reason == ABSENT or one.reason.startswith(BROKEN) or looks_like_image(one.name)
 
 
 def _levels(level: White | Scale | str | None) -> Any:

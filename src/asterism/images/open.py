@@ -10,16 +10,18 @@ import torch
 from PIL import Image
 
 from asterism.errors import InputError, MissingDataError
+from asterism.images import urls
 from asterism.images.arrays import open_array
 from asterism.images.catalogue import PREFIX, named_sets
 from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging_face
 from asterism.images.files import open_npy, open_npz
 from asterism.images.folder import open_listed
-from asterism.images.listing import IMAGE_ENDINGS, archive_reason, shown_name
+from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
 from asterism.images.lists import as_list, open_list
 from asterism.images.named import open_named
 from asterism.images.options import Options, Progress
-from asterism.images.paths import Listing, as_paths, list_images, list_paths
+from asterism.images.paths import Listing, as_paths, is_archive, list_images, list_paths, list_remote
+from asterism.images.remote import fetch_whole
 from asterism.images.shard_names import is_pattern, is_shard, is_shards
 from asterism.images.shards import open_listed_shards, open_shards
 from asterism.images.source import ImageSource
@@ -51,7 +53,8 @@ def open_images(
     X : array, tensor, nested list, path, Dataset or ImageSource
         An array or tensor of shape (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); a folder, searched with its
         subfolders; a list of paths; a pattern of them, ``"photos/**/*.jpg"``; a file that lists them, ``.txt`` (one a
-        line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an ``.npz`` or
+        line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an address of an
+        object store (``s3://``, ``gs://``, ``hf://datasets/…``), or of a list or an archive on the web; an ``.npz`` or
         ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
         ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset; a list of PIL images,
         arrays or tensors. An `ImageSource` is returned as it is.
@@ -114,7 +117,7 @@ def _opened(X: Any, options: Options) -> ImageSource:
     if isinstance(paths, str):
         return _open_path(paths, options)
     if paths is not None:
-        return _open_listing(list_paths(paths), options)
+        return _open_listing(list_paths(paths, options.progress), options)
     if is_hugging_face(X):
         return open_hugging_face(X, options)
     if isinstance(X, torch.utils.data.DataLoader):
@@ -158,10 +161,14 @@ def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> Image
 def _open_path(path: str, options: Options) -> ImageSource:
     if path.startswith(PREFIX):
         return open_named(path[len(PREFIX) :], options)
+    if urls.is_url(path) and is_archive(path):
+        return _open_archive(path, options)
+    if urls.is_url(path):
+        return _open_listing(list_remote(path, options.progress), options)
     path = os.path.expanduser(path)
     if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
         return open_shards(path, options)
-    listing = list_images(path)
+    listing = list_images(path, options.progress)
     if listing is not None:
         return _open_listing(listing, options)
     if not os.path.exists(path):
@@ -179,6 +186,19 @@ def _open_path(path: str, options: Options) -> ImageSource:
         raise InputError(f"{path!r} is a file ending in {ending!r}, {archive_reason(path)}")
     what = "one image: pass the folder that it lies in" if ending in IMAGE_ENDINGS else f"expected {_EXPECTED}"
     raise InputError(f"{path!r} is a file ending in {ending!r}; {what}")
+
+
+def _open_archive(url: str, options: Options) -> ImageSource:
+    """One file at an address that holds all images; it is fetched once."""
+    source = urls.shown(url)
+    local, ending = str(fetch_whole(url, options.progress)), os.path.splitext(urls.split(url).path)[1].lower()
+    if ending == ".npz":
+        return open_npz(local, options, source)
+    if ending == ".npy":
+        return open_npy(local, options, source)
+    n_bytes, modified = os.path.getsize(local), os.stat(local).st_mtime_ns
+    shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), n_bytes, modified)
+    return open_listed_shards(Listing(repr(source), source, [shard]), options)
 
 
 def _open_listing(listing: Listing, options: Options) -> ImageSource:
