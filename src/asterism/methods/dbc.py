@@ -73,7 +73,11 @@ class DBC(SoftClusterer):
         when_none=FCAE(),
     )
     training: Training | None = parameter(
-        [Training, None], "Stage II; ``n_epochs`` is T, ``max_steps`` is B.", default=None, when_none=DBC_TRAINING
+        [Training, None],
+        "Stage II; ``n_epochs`` is T, ``max_steps`` is B. A `JointTraining` also says the unit of the distances "
+        "(``distance_scale``) and has soft resets (``reset_interval``).",
+        default=None,
+        when_none=DBC_TRAINING,
     )
     augmentation: RandomTransform | str | None = parameter(
         [Augmentation, RandomTransform, {"none"}, None],

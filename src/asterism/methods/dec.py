@@ -36,7 +36,7 @@ class DEC(SoftClusterer):
     training: Training | None = parameter(
         [Training, None],
         "Of the joint stage (DEC §4.3). The target is renewed once an epoch, as in DBC's Algorithm 2; the paper's "
-        "text does not say how often.",
+        "text does not say how often. A `JointTraining` also has soft resets, see `DBC`.",
         default=None,
         when_none=JointTraining(n_epochs=60, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9),
     )
