@@ -37,6 +37,7 @@ _NARROW = {
     "autoencoder.feature_layer": "linear",
     "autoencoder.n_features": 10,
     "autoencoder.augmentation": "none",
+    "autoencoder.max_unexplained": 1.0,  # ten numbers leave more than a quarter
     "autoencoder.training": Training(n_epochs=60, batch_size=128, optimizer="adam", lr=0.001, max_steps=78),
 }
 LINKED, AUGMENTED_LINKED = "from linkage", "augmentation and linkage"
