@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from asterism.networks.body import Body
+from asterism.networks.body import Body, Pieces
 from asterism.networks.sobel import Front
 
 SMALLEST_POOLED = 6  # a map of a smaller side is not pooled any more
@@ -162,3 +162,13 @@ class ConvolutionalBody(Body):
         for convolve, pool in zip(self.convolutions, self.pools, strict=True):
             maps = pool(convolve(maps))
         return self.classifier(maps)
+
+    def pieces(self) -> Pieces | None:
+        """Convolutions up to the last, its pooling, fc6 and fc7; None for vectors."""
+        if not self.layer_names:
+            return None
+        layers: list[nn.Module] = [self.front]
+        for convolve, pool in zip(self.convolutions, self.pools, strict=True):
+            layers += [convolve, pool]
+        linear = [layer for layer in self.classifier if isinstance(layer, nn.Linear)]
+        return Pieces(nn.Sequential(*layers[:-1]), layers[-1], (linear[0], linear[1]))

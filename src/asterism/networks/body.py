@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from asterism.networks.sobel import Front
+
+
+class Pieces(NamedTuple):
+    """A body taken to pieces that share its weights.
+
+    Attributes
+    ----------
+    convolutions : nn.Module
+        Images (B, C, H, W) of any size → the last layer's maps (B, filters, h, w).
+    pool : nn.Module
+        What stands between those maps and fc6; the identity where there is no fc6.
+    fully_connected : tuple of nn.Linear or None
+        fc6 and fc7.
+    """
+
+    convolutions: nn.Module
+    pool: nn.Module
+    fully_connected: tuple[nn.Linear, nn.Linear] | None = None
 
 
 class Body(nn.Module):
@@ -23,3 +42,7 @@ class Body(nn.Module):
     def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Activations (B, filters, h, w) of the named layers, after ReLU and before pooling."""
         raise NotImplementedError
+
+    def pieces(self) -> Pieces | None:
+        """Its convolutions and what stands behind them, to be trained on; None where it cannot say."""
+        return None

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.body import Body
+from asterism.networks.body import Body, Pieces
 from asterism.networks.sobel import Front
 
 FILTERS = (32, 64, 128)  # of the stages
@@ -95,3 +95,7 @@ class ResidualBody(Body):
         for stage in self.stages:
             maps = stage(maps)
         return maps.mean((2, 3))
+
+    def pieces(self) -> Pieces:
+        """Everything before the mean."""
+        return Pieces(nn.Sequential(self.front, self.stem, *self.stages), nn.Identity())

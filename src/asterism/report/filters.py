@@ -8,7 +8,7 @@ import torch
 from asterism.images import ImageSource
 from asterism.images.sprites import make_sprites
 from asterism.inspection.filters import first_layer
-from asterism.networks.alexnet_vgg import ConvolutionalBody
+from asterism.networks.body import Body
 from asterism.report.material import Material
 from asterism.report.section import Section
 
@@ -19,7 +19,7 @@ ENLARGED = 6  # times
 def filters(material: Material) -> Section | None:
     """The first convolution's filters (DeepCluster, Fig. 3); None for other networks, and for vectors."""
     body = getattr(material.estimator.encoder_, "body", None)
-    if not isinstance(body, ConvolutionalBody) or not body.layer_names:
+    if not isinstance(body, Body) or not body.layer_names:
         return None
     found = first_layer(body)[:SHOWN]
     found = found[:, :3] if found.shape[1] >= 3 else found[:, :1]

@@ -16,7 +16,6 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from asterism.errors import InputError
-from asterism.networks.alexnet_vgg import ConvolutionalBody
 from asterism.networks.backbones import PASSING, Preparation, PretrainedNetwork
 from asterism.networks.body import Body
 from asterism.networks.fcae import Encoder
@@ -78,8 +77,8 @@ def parts_of(encoder: nn.Module, shape: tuple[int, int, int]) -> Parts:
         If it has no convolutions.
     """
     network = copy.deepcopy(network_of(encoder)).cpu().eval()
-    if isinstance(network, ConvolutionalBody) and network.layer_names:
-        return _of_body(network, shape)
+    if isinstance(network, Body) and (pieces := network.pieces()) is not None:
+        return _measured(Parts(pieces.convolutions, pieces.pool, 0, (0, 0), pieces.fully_connected), shape)
     if isinstance(network, TorchvisionBody):
         return _of_torchvision(network.front, network.network, shape)
     if isinstance(network, PretrainedNetwork):
@@ -183,14 +182,6 @@ class OneOutput(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Maps (B, filters, h, w)."""
         return self.extractor(images)["maps"]
-
-
-def _of_body(body: ConvolutionalBody, shape: tuple[int, int, int]) -> Parts:
-    layers: list[nn.Module] = [body.front]
-    for convolve, pool in zip(body.convolutions, body.pools, strict=True):
-        layers += [convolve, pool]
-    linear = [layer for layer in body.classifier if isinstance(layer, nn.Linear)]
-    return _measured(Parts(nn.Sequential(*layers[:-1]), layers[-1], 0, (0, 0), (linear[0], linear[1])), shape)
 
 
 def _of_torchvision(front: nn.Module, network: nn.Module, shape: tuple[int, int, int]) -> Parts:
