@@ -131,7 +131,7 @@ def test_history_that_is_none_is_passed_over(finished):
     ("more", "words"),
     [
         (["network.architecture=inception_v3"], "does not take images of 8x8"),
-        (["network.architecture=fcn_resnet50"], "nor a classifier of torchvision"),
+        (["network.architecture=fcn_resnet50"], "torchvision's classifiers"),
         (["network.architecture=resnet18", "network.width=0.5"], "network.width is for alexnet and vgg16"),
         (["network.width=1e6"], "network.width"),
     ],

@@ -20,12 +20,14 @@ from sklearn.mixture import GaussianMixture
 from asterism import ConvNet, Crops, DeepCluster, DeepClusterV2, GraphDegreeLinkage, Training, load
 from asterism.clustering.sinkhorn import sinkhorn
 from asterism.errors import InputError
+from asterism.images import open_images
 from asterism.methods import deepcluster as module
 from asterism.methods.deepcluster import Whitening
 from asterism.methods.deepcluster_defaults import epochs_for, processor_defaults
 from asterism.methods.deepcluster_settings import Assignment, ContrastiveStart, MultiCrop, Projection
 from asterism.methods.deepcluster_v2 import Embedding, _rate, multi_head_loss
 from asterism.methods.swav import Queue, crop_groups, swapped_loss
+from asterism.runtime import Runtime
 from asterism.training import run as run_module
 from asterism.training.contrastive import contrastive_loss
 
@@ -243,6 +245,7 @@ torch.set_num_threads(1)
 from sklearn.datasets import load_digits
 from asterism import ConvNet, DeepCluster, Training
 from asterism.methods.deepcluster import Whitening
+from asterism.runtime import Runtime
 from asterism.training import run as run_module
 run_module.CHECKPOINT_SECONDS = 0.0
 X = (load_digits().images[:241] / 16).astype(np.float32)
@@ -460,6 +463,16 @@ def test_what_nobody_has_set_is_of_a_processors_size():
     assert large["DeepCluster"]["training"].n_epochs == 1 and digits_sized["DeepCluster"]["training"].n_epochs == 95
     assert processor_defaults((7, 1, 1), 100)["DeepCluster"] == {}
     assert epochs_for(5) == 100
+
+
+@pytest.mark.parametrize("make", [DeepCluster, DeepClusterV2])
+def test_a_network_of_the_users_is_shown_crops_of_the_images_size(make):
+    images = open_images(np.zeros((40, 32, 32, 3), "u1"))
+    for network, side in ((None, 24), (ConvNet(width=0.125), None)):
+        model = make(2, network=network)
+        model._choices(images, Runtime("cpu"))
+        crops = model.resolved("crops").large if make is DeepClusterV2 else model.resolved("augmentation")
+        assert crops.side == side
 
 
 @pytest.mark.parametrize("make", [DeepCluster, DeepClusterV2])

@@ -172,7 +172,7 @@ def test_a_share_that_is_none(outliers):
 def test_too_few_are_left():
     with pytest.raises(InputError, match="n_clusters=4 is more than the 3 images that are no copies of others"):
         KMeans(4).fit(np.repeat(np.eye(3), 2, 0), drop_duplicates=True)
-    with pytest.raises(InputError, match="fit anew with outliers"):
+    with pytest.raises(InputError, match="pass outliers to fit, and fit anew"):
         KMeans(2, random_state=0).fit(np.eye(6)).predict(np.eye(6), outliers=0.01)
     with pytest.raises(InputError, match="drop_duplicates="):
         KMeans(2).fit(np.eye(6), drop_duplicates="yes")
@@ -203,7 +203,7 @@ def test_the_command_asks_every_method_and_a_run_goes_on_as_it_began(tmp_path):
     out = ["--outliers", "--out", str(tmp_path / "p.csv")]
     (plain / "run.json").write_text((plain / "run.json").read_text().replace('"interrupted"', '"finished"'))
     refused = call(app, ["predict", str(plain), x, *out])
-    assert refused.exit_code == 1 and "fit anew with outliers" in refused.output
+    assert refused.exit_code == 1 and "make the run anew with --outliers" in refused.output
 
 
 @pytest.mark.parametrize("damage", [{"outliers": "x"}, {"else": 1}, [], {"drop_duplicates": 1}])

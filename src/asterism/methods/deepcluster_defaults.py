@@ -37,7 +37,9 @@ def crops_for(shape: tuple[int, int, int]) -> Crops:
     return Crops(0.2, jitter=0.4, grey=0.2, side=shown)
 
 
-def processor_defaults(shape: tuple[int, int, int], n: int) -> dict[str, dict[str, Parameters]]:
+def processor_defaults(
+    shape: tuple[int, int, int], n: int, own_network: bool = False
+) -> dict[str, dict[str, Parameters]]:
     """The nested parameters of both methods, by the method's class, for n images of a shape on a processor.
 
     Parameters
@@ -45,6 +47,8 @@ def processor_defaults(shape: tuple[int, int, int], n: int) -> dict[str, dict[st
     shape : tuple of int
         (C, H, W).
     n : int
+    own_network : bool, default=False
+        Whether the network is the user's: it may take one size alone, so that crops are shown at the images' size.
 
     Returns
     -------
@@ -54,6 +58,8 @@ def processor_defaults(shape: tuple[int, int, int], n: int) -> dict[str, dict[st
     if shape[1:] == (1, 1):
         return {"DeepCluster": {}, "DeepClusterV2": {}}
     network, crops, epochs = ConvNet(SMALL_RESNET, sobel=False), crops_for(shape), epochs_for(n)
+    if own_network:
+        crops.set_params(side=None)
     first = {
         "network": network,
         "augmentation": crops,
@@ -90,7 +96,8 @@ class SizedDefaults(Parameters):
         return self._chosen[name] if getattr(self, name) is None and name in self._chosen else super().resolved(name)
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
-        sized = processor_defaults(images.shape, len(images)) if runtime.device.type == "cpu" else {}
+        own = getattr(self, "network", None) is not None
+        sized = processor_defaults(images.shape, len(images), own) if runtime.device.type == "cpu" else {}
         mine = dict(sized.get(type(self).__name__, {}))
         if getattr(self, "training", None) is not None:  # who says how long it trains means all of it
             mine.pop("contrastive_start", None)
