@@ -123,7 +123,7 @@ def peers(with_temi: bool) -> dict[str, Callable[[np.ndarray, int, int], np.ndar
     from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
     from sklearn.preprocessing import normalize
 
-    from asterism import FCN, TEMI, Diffusion
+    from asterism import FCN, TEMI, Diffusion, DiscriminantDiffusion
 
     def k_means(X: np.ndarray, k: int, seed: int) -> np.ndarray:
         return KMeans(k, n_init=10, random_state=seed).fit_predict(X)
@@ -134,6 +134,9 @@ def peers(with_temi: bool) -> dict[str, Callable[[np.ndarray, int, int], np.ndar
 
     every = {
         "diffusion": lambda X, k, seed: Diffusion(k, metric="cosine", random_state=seed).fit_predict(X),
+        "discriminant-diffusion": lambda X, k, seed: DiscriminantDiffusion(
+            k, metric="cosine", random_state=seed
+        ).fit_predict(X),
         "fcn": lambda X, k, seed: FCN(k, random_state=seed).fit_predict(X),
         "k-means": k_means,
         "k-means, unit length": lambda X, k, seed: k_means(normalize(X - X.mean(0)), k, seed),

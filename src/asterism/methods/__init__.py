@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism.methods.deepcluster import DeepCluster
     from asterism.methods.deepcluster_v2 import DeepClusterV2
     from asterism.methods.diffusion import Diffusion
+    from asterism.methods.discriminant_diffusion import DiscriminantDiffusion
     from asterism.methods.fcn import FCN
     from asterism.methods.jule import JULE
     from asterism.methods.loading import estimator_of, load, load_with_content
@@ -40,6 +41,7 @@ __all__ = [
     "DeepCluster",
     "DeepClusterV2",
     "Diffusion",
+    "DiscriminantDiffusion",
     "FCAEKMeans",
     "GraphDegreeLinkage",
     "KMeans",

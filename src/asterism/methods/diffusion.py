@@ -45,12 +45,15 @@ class DiffusionMap(Representation):
     samples: torch.Tensor  # (R, D)
     positions: torch.Tensor  # (R, k)
 
+    def components(self, features: torch.Tensor) -> torch.Tensor:
+        """Features along the axes, (B, D)."""
+        seen = features - self.origin
+        return ((normalize(seen) if bool(self.angles) else seen) - self.mean) @ self.axes
+
     def rows(self, features: torch.Tensor) -> torch.Tensor:
         """What distances are taken of, (B, D)."""
-        features = features - self.origin
-        if not bool(self.angles):
-            return (features - self.mean) @ self.axes
-        return normalize((normalize(features) - self.mean) @ self.axes)
+        components = self.components(features)
+        return normalize(components) if bool(self.angles) else components
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Positions (B, k)."""
@@ -130,27 +133,34 @@ class Diffusion(PretrainedClusterer):
         kept, _ = without_many_copies(drawn.numpy(), self.n_clusters)
         drawn = drawn if len(kept) == len(drawn) else drawn[torch.from_numpy(kept)]
 
-        def compute() -> dict[str, torch.Tensor]:
-            angles = self._by_angles(drawn.shape[1])
-            origin = origin_of(drawn)
-            seen = normalize(drawn - origin) if angles else drawn - origin
-            found = principal(seen, COMPONENTS, run)
-            scale = found.code(seen).square().mean().sqrt()
-            axes = found.A / scale if scale > 0 else found.A
-            made = DiffusionMap(origin=origin, mean=found.mean, axes=axes, angles=torch.tensor(angles))
-            samples = made.rows(drawn)
-            positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
-            return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
-
-        learnt = DiffusionMap(**run.cached("map", compute))
+        frozen = DiffusionMap(**run.cached("map", lambda: self._map(drawn, run)))
 
         def measure() -> dict[str, torch.Tensor]:
-            index, share = stability(learnt.samples, self.n_clusters, run.random_state("halves"))
+            index, share = stability(frozen.samples, self.n_clusters, run.random_state("halves"))
             return {"stability": torch.tensor(index), "agreement": torch.tensor(share)}
 
-        found = run.cached("agreement", measure)
+        found = run.cached(
+            "agreement", measure
+        )  # of frozen features: a head that all images taught is no judge of halves
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
-        return learnt
+        return self._refined(frozen, drawn, run)
+
+    def _map(self, drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
+        """The tensors of the map of features (R, M)."""
+        angles = self._by_angles(drawn.shape[1])
+        origin = origin_of(drawn)
+        seen = normalize(drawn - origin) if angles else drawn - origin
+        found = principal(seen, COMPONENTS, run)
+        scale = found.code(seen).square().mean().sqrt()
+        axes = found.A / scale if scale > 0 else found.A
+        made = DiffusionMap(origin=origin, mean=found.mean, axes=axes, angles=torch.tensor(angles))
+        samples = made.rows(drawn)
+        positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
+        return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
+
+    def _refined(self, frozen: DiffusionMap, drawn: torch.Tensor, run: Run) -> DiffusionMap:
+        """What is learnt from the groups of the map of the frozen features (R, M): here nothing."""
+        return frozen
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
         found = super()._grouped(codes, random_state)

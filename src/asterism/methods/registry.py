@@ -70,6 +70,7 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
         "ac-gdl": "asterism.methods.agglomerative:GraphDegreeLinkage",
         "ac-pic": "asterism.methods.agglomerative:PathIntegral",
         "diffusion": "asterism.methods.diffusion:Diffusion",
+        "discriminant-diffusion": "asterism.methods.discriminant_diffusion:DiscriminantDiffusion",
         "fcn": "asterism.methods.fcn:FCN",
         "temi": "asterism.methods.temi:TEMI",
         "cnn": "asterism.methods.cnn_baselines:CNN",
