@@ -141,6 +141,7 @@ class TileStep:
     def __init__(self, rows: Any, n_runs: int, k: int, chunk_size: int | None, workers: Workers) -> None:
         self.rows, self.n_runs, self.k, self.workers = rows, n_runs, k, workers
         self.tile = chunk_size or min(TILE // min(n_runs * k, PANEL), MAX_ROWS)
+        self.even = chunk_size is None and workers.n > 1  # no thread waits for another's last tile
         self.state: list[Bounds] = []  # of each block
         self.sums = np.zeros((n_runs, k, rows.dim))
         self.counts = np.zeros((n_runs, k))
@@ -172,8 +173,7 @@ class TileStep:
                 self.state.append(_unknown(self.n_runs, len(x)))
             bounds = self.state[number]
             old = bounds.label[runs]  # a copy
-            tiles = range(0, len(x), self.tile)
-            self.workers.run(partial(self._assign, x, model, bounds, runs), tiles)
+            self.workers.run(partial(self._assign, x, model, bounds, runs), self._tiles(len(x)))
             self._add(x, old, bounds.label, runs, changed)
             if previous is None:
                 self.scatter += bounds.scatter.sum(dtype=np.float64)
@@ -185,11 +185,11 @@ class TileStep:
         out = np.empty(len(x), np.float32)
         rows, near, own = x.numpy(), centers.float().numpy(), labels.numpy()
 
-        def tile(start: int) -> None:
-            stop = start + self.tile
+        def tile(part: tuple[int, int]) -> None:
+            start, stop = part
             own_distances(rows[start:stop], near, own[start:stop], out[start:stop])
 
-        self.workers.run(tile, range(0, len(x), self.tile))
+        self.workers.run(tile, self._tiles(len(x)))
         return torch.from_numpy(out)
 
     def nearest(self, centers: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -197,12 +197,20 @@ class TileStep:
         model, runs = _model(centers[None], None, self.rows.mean), np.zeros(1, np.int64)
         for x in self.rows.blocks():
             bounds = _unknown(1, len(x))
-            self.workers.run(partial(self._assign, x, model, bounds, runs), range(0, len(x), self.tile))
+            self.workers.run(partial(self._assign, x, model, bounds, runs), self._tiles(len(x)))
             labels = torch.from_numpy(bounds.label[0]).long()
             yield labels, self.own_distances(x, centers, labels)
 
-    def _assign(self, x: torch.Tensor, model: Model, bounds: Bounds, runs: np.ndarray, start: int) -> None:
-        stop = min(start + self.tile, len(x))
+    def _tiles(self, n: int) -> list[tuple[int, int]]:
+        """First row and end of each tile of a block of n rows."""
+        tile = self.tile
+        if self.even:
+            n_rounds = max(1, -(-n // (tile * self.workers.n)))
+            tile = max(1, -(-n // (n_rounds * self.workers.n)))
+        return [(start, min(start + tile, n)) for start in range(0, n, tile)]
+
+    def _assign(self, x: torch.Tensor, model: Model, bounds: Bounds, runs: np.ndarray, part: tuple[int, int]) -> None:
+        start, stop = part
         rows = self.workers.scratch("rows", len(runs), stop - start, torch.int64)
         plan = np.empty((len(runs), 2), np.int64)
         screen(x.numpy(), model, bounds, runs, start, stop, rows.numpy(), plan)
