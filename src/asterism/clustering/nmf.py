@@ -86,7 +86,15 @@ def step_h(
     H: torch.Tensor, XWt: torch.Tensor, WWt: torch.Tensor, l1: float, ridge: torch.Tensor | float
 ) -> torch.Tensor:
     """H's rule of eq. 6: H ∘ XWᵀ / (HWWᵀ + λ₁H + λ₂), (N, L)."""
-    curved = WWt + torch.as_tensor(ridge, dtype=H.dtype, device=H.device).expand(len(WWt)).diag()
+    return _step_h(H, XWt, _with_ridge(WWt, ridge), l1)
+
+
+def _with_ridge(WWt: torch.Tensor, ridge: torch.Tensor | float) -> torch.Tensor:
+    """WWᵀ + λ₁, (L, L)."""
+    return WWt + torch.as_tensor(ridge, dtype=WWt.dtype, device=WWt.device).expand(len(WWt)).diag()
+
+
+def _step_h(H: torch.Tensor, XWt: torch.Tensor, curved: torch.Tensor, l1: float) -> torch.Tensor:
     below = torch.addmm(H.new_full((1,), l1 + SMALLEST), H, curved)  # one pass: H(WWᵀ + λ₁) + λ₂
     return _without_tiny(torch.div(XWt, below, out=below).mul_(H))
 
@@ -233,12 +241,13 @@ def coefficients(
     lost by staying 0. Cost: 2·N·M·L + 2·n_iter·N·L² operations.
     """
     WWt = gram(W)
+    curved = _with_ridge(WWt, ridge)
     parts = []
     for rows in X.split(ROWS):
         XWt = rows @ W.T
         H = XWt * ((XWt * XWt).sum(1) / ((XWt @ WWt) * XWt).sum(1).clamp_min(SMALLEST))[:, None]
         for _ in range(n_iter):
-            H = step_h(H, XWt, WWt, l1, ridge)
+            H = _step_h(H, XWt, curved, l1)
         parts.append(H)
     return torch.cat(parts)
 
