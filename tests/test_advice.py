@@ -89,6 +89,12 @@ def test_copies_of_some_images_change_no_count():
     assert suggest_k(more).k == suggest_k(X).k == 6
 
 
+def test_copies_take_no_places_of_the_images_that_are_looked_at():
+    X = blobs(6, 60)
+    more = np.concatenate([X, np.repeat(X[:1], 20_000, axis=0)])
+    assert suggest_k(more).answers == suggest_k(X).answers
+
+
 @pytest.mark.parametrize("noise", [1e-6, 2e-3])
 def test_near_copies_are_no_groups_but_where_there_are_no_others(noise):
     rng = np.random.default_rng(1)

@@ -125,8 +125,9 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Cost: neighbours and silhouettes are O(n²·50), the eigenvalues O(n³) at worst, n at most 2 000; ten mergings.
     """
     rng = np.random.RandomState(random_state)
-    rows = near_one(np.asarray(X)[chosen_rows(len(X), random_state)])
-    n_seen, rows = len(rows), rows[distinct_rows(rows)[0]]  # copies of an image are no group
+    n_seen, rows = len(X), np.asarray(X)
+    rows = rows[distinct_rows(rows)[0]]  # copies of an image are no group
+    rows = near_one(rows[chosen_rows(len(rows), random_state)])
     if len(rows) == 1 < n_seen:
         raise InputError("all images are the same: there is no number of groups to be found")
     if len(rows) < 3 * PER_CLUSTER:
