@@ -93,8 +93,9 @@ def test_each_declaration_can_run(table):
 def test_papers_rows_of_ours_are_run_in_both_recipes(name):
     table = TABLES[name]
     for method in ("dbc", "fcae-kmeans"):
-        ours = [LINKED, AUGMENTED_LINKED] if method == "dbc" else []
-        assert [one.variant for one in table.entries if one.method == method] == [AS_PAPER, AUGMENTED, *ours]
+        found = [one.variant for one in table.entries if one.method == method]
+        assert found[:2] == [AS_PAPER, AUGMENTED]
+        assert method != "dbc" or found[2:4] == [LINKED, AUGMENTED_LINKED]
     plain = Task(table, "", next(e for e in table.entries if e.method == "dbc" and e.variant == AS_PAPER), 0).params
     assert plain["augmentation"] == "none"
     assert plain["cluster_initialisation"]["params"]["method"] == "k-means"  # Algorithm 1, line 3
