@@ -1,4 +1,4 @@
-"""Samples that belong nowhere: those much farther from their nearest samples than other samples are from theirs.
+"""Samples that belong nowhere: those much farther from their fifth-nearest samples than others are from theirs.
 
 A sample's p-value is how likely one that belongs would be to lie as far away. Of new samples the distances of samples
 that are known to belong tell (conformal prediction; Laxhammar and Falkman, *Conformal prediction for distribution-
@@ -15,14 +15,14 @@ from scipy.special import log_ndtr, ndtr
 
 from asterism.clustering.graph import neighbors
 
-NEIGHBORS = 5  # samples whose mean distance counts
+NEIGHBORS = 5  # the distance to the so-many-th counts
 NORMAL_QUARTILE = 0.6745  # of a normal distribution, in deviations
 ALPHA = 0.01  # p-value below which a sample belongs nowhere, unless another is asked for
 NO_EXAMPLE = 1e-4  # p-value below which a sample is no example of what belongs, whether or not outliers are asked for
 
 
 def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray | None = None) -> np.ndarray:
-    """Mean distance (N,) of rows (N, D) to their five nearest samples (R, D).
+    """Distance (N,) of rows (N, D) to their fifth-nearest samples (R, D): up to five alike hide each other not.
 
     Parameters
     ----------
@@ -31,8 +31,7 @@ def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray
         The sample that each row is itself, which does not count; −1 for none.
     """
     _, squared = neighbors(rows, samples, NEIGHBORS, exclude=own)
-    finite = np.isfinite(squared)
-    return np.sqrt(np.where(finite, squared, 0)).sum(1) / np.maximum(finite.sum(1), 1)
+    return np.sqrt(np.where(np.isfinite(squared), squared, 0).max(1, initial=0))
 
 
 def typical(distances: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
     significance_ : ndarray of shape ()
         ``outliers`` of the fit.
     reference_, reference_distances_ : ndarrays of shape (R, D) and (R,)
-        Features of some of the images, and how far each lies from its nearest five others: what tells that a new image
+        Features of some of the images, and how far each lies from its fifth-nearest other: what tells that a new image
         belongs nowhere.
     on_round : callable, optional
         Not a parameter; set it before ``fit`` to watch the learning: it is called in each round that has labels, with
@@ -132,9 +132,10 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         X, y, layout
             See `ImageEstimator.fit`.
         outliers : float, optional
-            Images that belong nowhere get the label −1: those whose features are so far from their nearest five images'
-            that of images that belong so large a share, .01 say, would be. Methods on features that are given, or of a
-            pre-trained network, find their groups without them; methods that learn their features learn with them.
+            Images that belong nowhere get the label −1: those whose features are so far from their fifth-nearest
+            image's that of images that belong so large a share, .01 say, would be. Methods on features that are given,
+            or of a pre-trained network, find their groups without them; methods that learn their features learn with
+            them.
         drop_duplicates : bool, optional
             Copies of a picture (resized, stored anew, brighter, cut by up to 5 %) count once, and get the group of the
             one that is kept: `asterism.images.duplicates.duplicates`.
