@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,16 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("ASTERISM_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("ASTERISM_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_a_library_leaves_it() -> Iterator[None]:
+    """A command that a test ran in this process sets where the log goes: not for the tests after it."""
+    logger = logging.getLogger("asterism")
+    before, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = before
+    logger.setLevel(level)
 
 
 @pytest.fixture

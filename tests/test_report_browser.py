@@ -108,7 +108,7 @@ class Browser:
         return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
     @staticmethod
-    def wait(condition, seconds=20.0):
+    def wait(condition, seconds=60.0):
         """Until a condition holds; its last answer."""
         end = time.monotonic() + seconds
         while True:
