@@ -40,13 +40,11 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
-def _log_as_a_library_leaves_it() -> Iterator[None]:
-    """A command that a test ran in this process sets where the log goes: not for the tests after it."""
+def _log_as_a_library_leaves_it() -> None:
+    """A command that a test or a fixture ran in this process set where the log goes: not for the next test."""
     logger = logging.getLogger("asterism")
-    before, level = logger.handlers[:], logger.level
-    yield
-    logger.handlers[:] = before
-    logger.setLevel(level)
+    logger.handlers[:] = [logging.NullHandler()]
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
