@@ -44,7 +44,7 @@ def _log_as_a_library_leaves_it() -> None:
     """A command that a test or a fixture ran in this process set where the log goes: not for the next test."""
     logger = logging.getLogger("asterism")
     logger.handlers[:] = [logging.NullHandler()]
-    logger.setLevel(logging.NOTSET)
+    logger.setLevel(logging.WARNING)  # what it is by default, though other libraries may set the root's
 
 
 @pytest.fixture
