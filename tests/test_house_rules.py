@@ -1,4 +1,4 @@
-"""The house rules of DESIGN.md, with their numbers."""
+"""The rules of the house (docs/architecture.md), with their numbers."""
 
 import ast
 from functools import cache

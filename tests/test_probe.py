@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
-from asterism.inspection.filters import ascend, first_layer, strongest
+from asterism.inspection.filters import maximise_activation, first_layer, strongest
 from asterism.inspection.probe import LinearProbe, cut, knn_probe, layer_features, layers_of, linear_probe, pooled
 from asterism.methods.deepcluster import Whitening
 from asterism.networks.sobel import sobel
@@ -141,7 +141,7 @@ def test_what_cannot_be_probed_is_one_line(body, run):
         linear_probe(body, unlabelled, stripes(10), run, ["conv1"])
 
 
-# ---------------------------------------------------------------- seeing
+# ---------------------------------------------------------------- feature visualisation
 
 
 def test_first_filters_are_those_of_front_and_layer_together(body):
@@ -155,8 +155,8 @@ def test_first_filters_are_those_of_front_and_layer_together(body):
 
 def test_ascent_pleases_its_filter(body, run):
     body.eval()
-    made = ascend(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=60)
-    start = ascend(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=0)
+    made = maximise_activation(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=60)
+    start = maximise_activation(body, "conv2", [3, 11], (1, 16, 16), run, n_steps=0)
     assert made.shape == (2, 1, 16, 16) and float(made.min()) >= 0 and float(made.max()) <= 1
 
     def share(images):

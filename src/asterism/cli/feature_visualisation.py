@@ -14,7 +14,7 @@ from asterism.cli.outputs import check_folder
 from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
-from asterism.inspection.filters import ascend, first_layer, strongest
+from asterism.inspection.filters import maximise_activation, first_layer, strongest
 from asterism.networks.body import Body
 from asterism.report.fitted import open_run
 from asterism.runtime import Runtime
@@ -52,7 +52,9 @@ def draw_filters(
         best = strongest(body, layer, source, run)  # (filters, 9)
         chosen = np.linspace(0, len(best) - 1, min(n, len(best))).astype(int).tolist()
         if steps:
-            yield _write(out / f"{layer}-ascent.png", ascend(body, layer, chosen, source.shape, run, n_steps=steps))
+            yield _write(
+                out / f"{layer}-ascent.png", maximise_activation(body, layer, chosen, source.shape, run, n_steps=steps)
+            )
         pictures = source.batch(best[chosen].flatten())
         yield _write(out / f"{layer}-strongest.png", _stretched(pictures, together=True), columns=best.shape[1])
 

@@ -43,7 +43,7 @@ def first_layer(body: Body) -> torch.Tensor:
     return F.conv2d(edges, weight)[:, :, 0, 0].T.reshape(len(weight), 1, side, side)
 
 
-def ascend(
+def maximise_activation(
     body: Body,
     layer: str,
     filters: list[int],

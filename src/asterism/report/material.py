@@ -181,10 +181,6 @@ class Material:
         spare = iter(palette(self.k + len(self.class_names))[self.k :])
         return [self.colors[owners[one]] if one in owners else next(spare) for one in range(len(self.class_names))]
 
-    def words_of(self, cluster: int) -> str:
-        """What a cluster is called."""
-        return "No group" if cluster == self.none else f"Group {cluster}"
-
     def class_of_cluster(self, cluster: int) -> str | None:
         """Name of the class that a cluster stands for."""
         of_class = int(self.stands_for[cluster])
