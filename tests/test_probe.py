@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
-from asterism.inspection.filters import maximise_activation, first_layer, strongest
+from asterism.inspection.filters import first_layer, maximise_activation, strongest
 from asterism.inspection.probe import LinearProbe, cut, knn_probe, layer_features, layers_of, linear_probe, pooled
 from asterism.methods.deepcluster import Whitening
 from asterism.networks.sobel import sobel

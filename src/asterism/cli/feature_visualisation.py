@@ -14,7 +14,7 @@ from asterism.cli.outputs import check_folder
 from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
-from asterism.inspection.filters import maximise_activation, first_layer, strongest
+from asterism.inspection.filters import first_layer, maximise_activation, strongest
 from asterism.networks.body import Body
 from asterism.report.fitted import open_run
 from asterism.runtime import Runtime
