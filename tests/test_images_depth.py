@@ -288,10 +288,10 @@ def test_frames_behind_the_first_are_told(tmp_path, kind):
     first, second = (Image.fromarray((one * 255).astype(np.uint8)).convert("RGB") for one in (RAMP, RAMP.T))
     path = tmp_path / "burst.bin"
     first.save(path, kind, save_all=True, append_images=[second])
-    assert read_header(str(path)).has_pages
+    assert read_header(str(path)).notes
     assert np.abs(decode(str(path)).astype(int) - np.asarray(first)).max() < 60  # the first
     first.save(path, kind)
-    assert not read_header(str(path)).has_pages
+    assert not read_header(str(path)).notes
     first.save(path, "GIF", save_all=True, append_images=[second])
     opened, lines = told(tmp_path)
     assert "1 of 1 files hold several pages or frames, as 'burst.bin': the first of each is taken" in lines[0]

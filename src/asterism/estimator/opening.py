@@ -99,7 +99,7 @@ class OpensImages:
         if reset:
             return open_images(array, layout=layout, **self._opening)
         units = getattr(self, "units_", None)
-        options = Options.checked(None, None, True, layout or self._layout_of(array.shape), False)
+        options = Options.checked(layout=layout or self._layout_of(array.shape))
         return open_array(array, options, full_scale=None if units is None else units.full_scale)
 
     def _as_fitted(self) -> dict[str, Any]:
@@ -113,8 +113,7 @@ class OpensImages:
         return getattr(self, "_reading", {})
 
     def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
-        asked = {"size": None, "color": None, "crop": True, **(self._opening if reset else self._as_fitted())}
-        options = Options.checked(**asked, layout=layout, strict=False)
+        options = Options.checked(**(self._opening if reset else self._as_fitted()), layout=layout)
         units = None if reset else getattr(self, "units_", None)
         return open_list(parts, options, full_scale=None if units is None else units.full_scale)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from asterism.errors import InputError
-from asterism.images.depth import sixteen_to_eight
+from asterism.images.depth import to_eight_bits
 from asterism.images.options import Options
 from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.raster import MOST_CHANNELS
@@ -83,9 +82,7 @@ def open_array(
 
 def _open_images(images: np.ndarray, options: Options, name: str, full_scale: float) -> torch.Tensor:
     """Pixels (N, H', W', C') of images (N, H, W, C) in any numeric dtype."""
-    pixels = to_pixels(
-        images, name, full_scale=full_scale
-    )  # as a whole: the scale of integers must not depend on a block's values
+    pixels = to_pixels(images, name, full_scale=full_scale)  # as a whole: a block's values must not tell their scale
     size = options.size or (pixels.shape[1], pixels.shape[2])
     if options.bands is not None:
         if max(options.bands) > pixels.shape[3]:
@@ -98,13 +95,12 @@ def _open_images(images: np.ndarray, options: Options, name: str, full_scale: fl
         )
     if (*size, n_channels) == pixels.shape[1:]:
         return from_numpy(np.ascontiguousarray(pixels))
-    fit = partial(_fit, pixels, size, n_channels, options.crop)
+
+    def fit(index: int) -> np.ndarray:
+        return fit_array(recolor(pixels[index], n_channels), size, options.crop)
+
     blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize)))
     return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)
-
-
-def _fit(pixels: np.ndarray, size: tuple[int, int], n_channels: int, crop: bool, index: int) -> np.ndarray:
-    return fit_array(recolor(pixels[index], n_channels), size, crop)
 
 
 def as_numpy(X: Any, name: str = "X") -> np.ndarray:
@@ -305,14 +301,14 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
     if images.dtype == np.uint16 and full_scale is not None and full_scale > BYTE:
         if high > full_scale:
             raise InputError(f"{name} has values up to {high} where the fit's white was {full_scale:g}: scale them")
-        return scaled_to_bytes(images, full_scale)
+        return to_eight_bits(images, full_scale)
     if images.dtype == np.uint16 and high > BYTE:
         if full_scale == BYTE and high < SHORT:  # asked by a model that was fitted on other integers
             raise InputError(
                 f"{name} has dtype uint16 and values up to {high}: which is white would be a guess; pass "
                 f"{name}.astype('float32') / 4095 if 4095 is, / 65535 if 65535 is"
             )
-        return scaled_to_bytes(images, SIXTEEN)
+        return to_eight_bits(images, SIXTEEN)
     if images.dtype == np.uint16 and high > 0:  # white may be 255 or 65535: nobody but the caller knows
         raise InputError(
             f"{name} has dtype uint16 but no value above {high}: pass {name}.astype('uint8') if 255 is white, "
@@ -329,13 +325,6 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
             f"is white, {name}.astype('uint16') if {full_scale:g} is"
         )
     return images.astype(np.uint8)
-
-
-def scaled_to_bytes(values: np.ndarray, white: float) -> np.ndarray:
-    """0–white to 0–255, rounded to nearest."""
-    if white == SIXTEEN:
-        return sixteen_to_eight(values)
-    return np.rint(values * np.float32(BYTE / white)).astype(np.uint8)
 
 
 def _checked_floats(array: np.ndarray, name: str, first: int = 0) -> np.ndarray:

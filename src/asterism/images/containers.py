@@ -7,9 +7,11 @@ of PNG gives up at a long text. Each function here takes the bytes of a file and
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -19,6 +21,16 @@ from asterism.images.io_errors import Unreadable
 _PNG = b"\x89PNG\r\n\x1a\n"
 _KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"eXIf", b"IDAT", b"IEND")  # what the pixels need
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+
+
+def stream_of(file: str | bytes) -> BinaryIO:
+    """An encoded image to read from, given by its path or as it is; to be closed."""
+    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
+
+
+def n_bytes_of(file: str | bytes) -> int:
+    """Its length."""
+    return len(file) if isinstance(file, bytes) else os.path.getsize(file)
 
 
 def _riff_chunks(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:

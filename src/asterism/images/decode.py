@@ -17,14 +17,21 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
-from asterism.images.containers import first_webp_frame, n_scans, read_pnm, with_end, without_texts
+from asterism.images.containers import (
+    first_webp_frame,
+    n_bytes_of,
+    n_scans,
+    read_pnm,
+    stream_of,
+    with_end,
+    without_texts,
+)
 from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
 from asterism.images.depth import (
     Range,
     Scale,
     White,
     deep_values,
-    full_range,
     is_deep,
     is_deep_color,
     lower_half,
@@ -138,10 +145,21 @@ def decode(
     size: tuple[int, int] | None = None,
     crop: bool = True,
     n_channels: int | None = None,
-    white: Callable[[], White | Scale] = full_range,
     how: How = AS_IS,
 ) -> np.ndarray:
-    """Decode one image.
+    """The pixels (H, W, C) uint8 of one image that belongs to no set; see `read_image`."""
+    return read_image(file, size, crop, n_channels, how=how)[1]
+
+
+def read_image(
+    file: str | bytes,
+    size: tuple[int, int] | None = None,
+    crop: bool = True,
+    n_channels: int | None = None,
+    white: Callable[[], White | Scale] = White,
+    how: How = AS_IS,
+) -> tuple[Header, np.ndarray]:
+    """Decode one image, and read what it says of itself.
 
     Parameters
     ----------
@@ -161,7 +179,8 @@ def decode(
 
     Returns
     -------
-    ndarray of shape (H, W, C)
+    header : Header
+    pixels : ndarray of shape (H, W, C)
         uint8.
 
     Raises
@@ -170,18 +189,6 @@ def decode(
     StorageError
         If the machine, not the file, is in trouble, and stays so.
     """
-    return read_image(file, size, crop, n_channels, white, how)[1]
-
-
-def read_image(
-    file: str | bytes,
-    size: tuple[int, int] | None = None,
-    crop: bool = True,
-    n_channels: int | None = None,
-    white: Callable[[], White | Scale] = full_range,
-    how: How = AS_IS,
-) -> tuple[Header, np.ndarray]:
-    """Header and pixels at once; see `decode`."""
 
     def read(file: str | bytes) -> tuple[Header, np.ndarray]:
         with _opened(file, how) as image:
@@ -230,14 +237,13 @@ def _lower_half(file: str | bytes) -> Image.Image:
 
 def _header(image: Image.Image | Raster, file: str | bytes) -> Header:
     if isinstance(image, Raster):
-        return Header(image.size, image.n_channels == 1, image.is_deep, image.n_channels, image.notes)
+        return Header(image.size, image.n_channels, image.is_deep, image.notes)
     width, height = image.size
     if orientation(image) >= 5:
         width, height = height, width
-    is_grey = is_grey_mode(image.mode)
     first = pages_note("first") if isinstance(image, TiffImageFile) else FRAMES
     notes = (first,) if _has_pages(image, file) else ()
-    return Header((height, width), is_grey, is_deep(image), 1 if is_grey else 3, notes)
+    return Header((height, width), 1 if is_grey_mode(image.mode) else 3, is_deep(image), notes)
 
 
 def _has_pages(image: Image.Image, file: str | bytes) -> bool:
@@ -246,10 +252,7 @@ def _has_pages(image: Image.Image, file: str | bytes) -> bool:
         return bool(image.tag_v2.next)
     if image.format != "GIF":
         return bool(getattr(image, "is_animated", False))
-    with (
-        suppress(Exception),
-        _identified(file, AS_IS) as other,
-    ):  # another opening: to look for the next frame moves on in it
+    with suppress(Exception), _identified(file, AS_IS) as other:  # anew: looking for the next frame moves on in it
         return bool(getattr(other, "is_animated", False))
     return False
 
@@ -305,15 +308,10 @@ def _opened(file: str | bytes, how: How) -> Iterator[Image.Image | Raster]:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise Unreadable("empty file", identified=False)
         with _identified(file, how) as image:
-            if isinstance(image, Raster):
-                if 0 in image.size:
-                    raise Unreadable("an image of no pixels")
-                yield image
-                return
-            width, height = image.size
-            if width * height == 0:
+            if 0 in image.size:
                 raise Unreadable("an image of no pixels")
-            _check(image, file)
+            if not isinstance(image, Raster):
+                _check(image, file)
             yield image
     except Unreadable:
         raise
@@ -397,25 +395,21 @@ def _heif_formats(name: str) -> tuple[str, ...]:
 
 def _ends(file: str | bytes) -> tuple[bytes, bytes]:
     """The first bytes of a file and the last, which tell its kind."""
-    if isinstance(file, bytes):
-        return file[: kinds.HEAD], file[-18:]
-    with open(file, "rb") as opened:
+    with stream_of(file) as opened:
         head = opened.read(kinds.HEAD)
-        opened.seek(max(0, os.path.getsize(file) - 18))
+        opened.seek(max(0, n_bytes_of(file) - 18))
         return head, opened.read()
 
 
 def _check_length(file: str | bytes, most: int | None = None) -> None:
-    length, most = len(file) if isinstance(file, bytes) else os.path.getsize(file), most or MAX_BYTES
+    length, most = n_bytes_of(file), most or MAX_BYTES
     if length > most:
         raise Unreadable(f"{length:,} bytes, more than the {most:,} that are read of such a file")
 
 
 def _whole(file: str | bytes, most: int | None = None) -> bytes:
     _check_length(file, most)
-    if isinstance(file, bytes):
-        return file
-    with open(file, "rb") as opened:
+    with stream_of(file) as opened:
         return opened.read()
 
 
@@ -440,7 +434,6 @@ def _check(image: Image.Image, file: str | bytes) -> None:
 
 
 def _check_scans(image: Image.Image, file: str | bytes) -> None:
-    n_bytes = len(file) if isinstance(file, bytes) else os.path.getsize(file)
     pixels = image.width * image.height
-    if pixels * (n_bytes // 8) > MAX_SCANNED and pixels * n_scans(_whole(file)) > MAX_SCANNED:
+    if pixels * (n_bytes_of(file) // 8) > MAX_SCANNED and pixels * n_scans(_whole(file)) > MAX_SCANNED:
         raise Unreadable(f"a progressive JPEG of {pixels:,} pixels that is gone over too often to be decoded")

@@ -24,11 +24,7 @@ LEAST = 32  # a brightest pixel below says nothing: a mask of a few classes, or 
 STRIP = 2**22  # pixels that are converted together
 PERCENTILES = (0.5, 99.5)  # of a channel's values in a set, which become 0 and 255
 ASKED, SAMPLED = 256, 4096  # images that tell these, and pixels of each
-_LOWER_HALF = {
-    "L": "B",
-    "B": "L",
-    "N": "B" if sys.byteorder == "little" else "L",
-}  # byte order that gives the other one
+_LOWER_HALF = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}  # the other order of bytes
 
 
 class White(NamedTuple):
@@ -83,11 +79,6 @@ class Scale:
         return ", ".join(pairs[:4]) + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
 
 
-def full_range() -> White:
-    """The white of an image of no set."""
-    return White()
-
-
 class Range(NamedTuple):
     """Darkest and brightest pixel of one deep image."""
 
@@ -99,11 +90,6 @@ class Range(NamedTuple):
     def usable(self) -> bool:
         """Whether such pixels have a scale at all: neither NaN, nor negative, nor too large."""
         return bool(self.low >= 0 and self.high <= (255 if self.is_float else 65535))
-
-
-def sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    """0–65535 to 0–255, rounded to nearest: 65535 / 255 = 257 exactly."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
@@ -200,9 +186,9 @@ def white_for(found: Range, white: White) -> float:
 
 
 def to_eight_bits(values: np.ndarray, white: float) -> np.ndarray:
-    """uint8 of pixels from 0 to ``white``."""
-    if white == 65535:
-        return sixteen_to_eight(values)
+    """uint8 of pixels from 0 to ``white``, rounded to nearest."""
+    if values.dtype == np.uint16:
+        return np.rint(np.arange(2**16) * (255.0 / white)).clip(0, 255).astype(np.uint8)[values]
     return np.rint(values * (255.0 / white)).astype(np.uint8)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from asterism.images.containers import stream_of
 from asterism.images.io_errors import Unreadable, is_machine_error
 from asterism.images.raster import How, Note, Planes, Raster, channels_after, check_values, pages_note, planes_of
 
@@ -16,10 +17,9 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 MAX_DEFLATED = 2**19  # bytes of a deflated file: it may become a thousand times as much
 WINDOW: Note = ("are DICOM", "seen through the window that each names; scale=(low, high) sets one for all")
 RESCALED: Note = ("are DICOM", "in the units of their rescale slope and intercept")
-DEVELOPED: Note = (
-    "are RAW photographs",
-    "developed with the camera's white balance, without brightening each by itself",
-)
+RAW = "a RAW photograph (DNG, NEF, ARW or the like)"
+_BALANCED = "developed with the camera's white balance, without brightening each by itself"
+DEVELOPED: Note = ("are RAW photographs", _BALANCED)
 
 
 def open_dicom(file: str | bytes, how: How) -> Raster:
@@ -59,7 +59,8 @@ def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None)
         data = _read_dicom(pydicom, file, pixels=True)
         array = data.pixel_array
         inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
-        if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+        is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
+        if is_palette:
             array = _eight_bits(apply_color_lut(array, data))
         elif int(data.SamplesPerPixel) == 1:
             array = apply_modality_lut(array, data)
@@ -67,9 +68,7 @@ def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None)
             array = _eight_bits(array)
     except Exception as error:
         raise _refused(error) from error
-    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or "PALETTE" in str(
-        data.get("PhotometricInterpretation")
-    ) else 1  # fmt: skip
+    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or is_palette else 1
     stack = array.reshape(-1, int(data.Rows), int(data.Columns), channels)
     if stack.dtype == np.float64:
         stack = stack.astype(np.float32)
@@ -82,8 +81,7 @@ def _eight_bits(array: np.ndarray) -> np.ndarray:
 
 def _read_dicom(pydicom: Any, file: str | bytes, pixels: bool) -> Any:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what matters is raised
-    stream: Any = io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")  # noqa: SIM115  (closed below)
-    with stream:
+    with stream_of(file) as stream:
         meta = pydicom.filereader.read_preamble(stream, False) and pydicom.filereader._read_file_meta_info(stream)
         length = stream.seek(0, 2)
         if str(meta.get("TransferSyntaxUID", "")) == _DEFLATED and length > MAX_DEFLATED:
@@ -116,7 +114,7 @@ def _refused(error: Exception) -> Exception:
     return Unreadable(f"DICOM of this kind is not read: {text}{needs}")
 
 
-def open_raw(file: str | bytes, how: How, name: str) -> Raster:
+def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
     """A photograph as its sensor saw it.
 
     Raises

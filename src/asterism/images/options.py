@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asterism.errors import InputError
@@ -34,50 +34,33 @@ class Options:
     progress: Progress | None = field(default=None, compare=False)
 
     @classmethod
-    def checked(
-        cls,
-        size: Any,
-        color: Any,
-        crop: Any,
-        layout: Any,
-        strict: Any,
-        photo_side: int | None = None,
-        white: Any = None,
-        progress: Progress | None = None,
-        scale: Any = None,
-        pages: Any = "first",
-        bands: Any = None,
-    ) -> Options:
-        """Options with every value in its one spelling.
+    def checked(cls, *given: Any, **named: Any) -> Options:
+        """Options with every value in its one spelling; takes what `Options` takes.
 
         Raises
         ------
         InputError
             Names the parameter, what it got and what it needs.
         """
-        if color == "gray":
-            color = "grey"
+        asked = cls(*given, **named)
+        color = "grey" if asked.color == "gray" else asked.color
         if color is not None and color not in COLORS:
             raise InputError(f"color={color!r} cannot be used: color must be None, 'grey', 'rgb' or 'bands'")
-        if layout is not None and layout not in LAYOUTS:
-            raise InputError(f"layout={layout!r} cannot be used: layout must be None or one of {', '.join(LAYOUTS)}")
-        for name, value in (("crop", crop), ("strict", strict)):
+        if asked.layout is not None and asked.layout not in LAYOUTS:
+            among = ", ".join(LAYOUTS)
+            raise InputError(f"layout={asked.layout!r} cannot be used: layout must be None or one of {among}")
+        for name, value in (("crop", asked.crop), ("strict", asked.strict)):
             if not isinstance(value, bool):
                 raise InputError(f"{name}={value!r} cannot be used: {name} must be True or False")
-        if pages not in PAGES:
-            raise InputError(f"pages={pages!r} cannot be used: pages must be one of {', '.join(PAGES)}")
-        return cls(
-            _checked_size(size),
-            color,
-            crop,
-            layout,
-            strict,
-            photo_side,
-            _checked_white(white),
-            _checked_scale(scale),
-            pages,
-            _checked_bands(bands),
-            progress,
+        if asked.pages not in PAGES:
+            raise InputError(f"pages={asked.pages!r} cannot be used: pages must be one of {', '.join(PAGES)}")
+        return replace(
+            asked,
+            color=color,
+            size=_checked_size(asked.size),
+            white=_checked_white(asked.white),
+            scale=_checked_scale(asked.scale),
+            bands=_checked_bands(asked.bands),
         )
 
     @property
@@ -119,15 +102,8 @@ class Options:
             What was white in pixels of more than 8 bits, if there were such, or the scale of each channel.
         """
         height, width, channels = shape
-        size = None if is_table else [height, width]
-        color = None if is_table else color_of(channels)
-        found: dict[str, Any] = {
-            "source": source,
-            "size": size,
-            "color": color,
-            "crop": self.crop,
-            "layout": self.layout,
-        }
+        looks = {"size": None, "color": None} if is_table else {"size": [height, width], "color": color_of(channels)}
+        found: dict[str, Any] = {"source": source, **looks, "crop": self.crop, "layout": self.layout}
         if isinstance(white, Scale):
             found["scale"] = white.write()
         elif white is not None:
@@ -190,7 +166,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_level(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
+    return _is_finite(value) and value >= 0
 
 
 def source_words(origin: Mapping[str, Any] | None) -> str:

@@ -16,6 +16,7 @@ from asterism.images.depth import Range, Scale, White, to_eight_bits, white_for
 from asterism.images.io_errors import Unreadable
 
 MAX_VALUES = 2**27  # channels times pixels times pages that are read of a file
+MOST_CHANNELS = 32  # that an array may have without a layout: with more it may be a stack of images
 PAGES = ("first", "mean", "max", "channels")
 Note = tuple[str, str]  # what files are or hold, and what is done: "hold several pages", "the first of each is taken"
 SEVERAL = "hold several pages or frames"
@@ -54,26 +55,18 @@ class Header:
     ----------
     size : (int, int)
         (H, W) as the eye will see it.
-    is_grey : bool
-        Whether it can hold no colour.
-    is_deep : bool
-        Whether its pixels have more than 8 bits, see `asterism.images.depth`.
     n_channels : int
-        1, 3, or as many as a raster has.
+        1 (it can hold no colour), 3 (red, green and blue), or as many as a raster has.
+    is_deep : bool
+        Whether its values have more than 8 bits and need a scale, see `asterism.images.depth`.
     notes : tuple of Note
         What a person must hear of how it is read.
     """
 
     size: tuple[int, int]
-    is_grey: bool
-    is_deep: bool = False
-    n_channels: int = 3
-    notes: tuple[Note, ...] = ()
-
-    @property
-    def has_pages(self) -> bool:
-        """Whether it holds several pages or frames."""
-        return any(what == SEVERAL for what, _ in self.notes)
+    n_channels: int
+    is_deep: bool
+    notes: tuple[Note, ...]
 
 
 @dataclass
@@ -120,13 +113,10 @@ class Planes:
         """
         if self.values.dtype == np.uint8 and self.window is None:
             pixels = self.values
+        elif isinstance(found := level() if self.window is None else Scale(*((one,) for one in self.window)), Scale):
+            pixels = found.apply(self._filled(found.low[0]))
         else:
-            found = Scale((self.window[0],), (self.window[1],)) if self.window is not None else level()
-            if isinstance(found, Scale):
-                pixels = found.apply(self._filled(found.low[0]))
-            else:
-                top = white_for(self.range, found)
-                pixels = to_eight_bits(self._filled(0), top)
+            pixels = to_eight_bits(self._filled(0), white_for(self.range, found))
         pixels = 255 - pixels if self.inverted else pixels
         return pixels if self.missing is None else np.where(self.missing, np.uint8(0), pixels)
 
@@ -143,26 +133,15 @@ class Planes:
 
 
 @dataclass(frozen=True)
-class Raster:
+class Raster(Header):
     """An image that is not loaded yet.
 
     Attributes
     ----------
-    size : (int, int)
-        (H, W) as the eye will see it.
-    n_channels : int
-        1, 3 (red, green and blue), or any.
-    is_deep : bool
-        Whether its values need a scale.
-    notes : tuple of Note
     read : callable
         Gives the `Planes`; whatever it raises means that the file is damaged.
     """
 
-    size: tuple[int, int]
-    n_channels: int
-    is_deep: bool
-    notes: tuple[Note, ...]
     read: Callable[[], Planes]
 
     def __enter__(self) -> Raster:
@@ -264,6 +243,3 @@ def array_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, i
         "(layout='NHWC' or 'NCHW' takes any); of many, pass the .npy file itself",
         identified=False,
     )
-
-
-MOST_CHANNELS = 32  # that an array may have without a layout: with more it may be a stack of images

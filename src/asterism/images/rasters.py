@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Callable
 
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
+from asterism.images.containers import n_bytes_of, stream_of
 from asterism.images.depth import Scale, White
 from asterism.images.dicom import open_dicom, open_raw
 from asterism.images.io_errors import Unreadable
 from asterism.images.npz import check_header
 from asterism.images.raster import How, Note, Planes, Raster, array_shape, channels_after, check_values, planes_of
 from asterism.images.resample import fit_array, recolor
-from asterism.images.stacks import RAW, IsRaw, open_tiff
+from asterism.images.stacks import open_tiff
 from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole
 
 
 def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster | None:
     """A TIFF that Pillow would read in part, or without its channels; None where Pillow does well."""
     if is_raw(image):
-        return open_raw(file, how, RAW)
+        return open_raw(file, how)
     as_it_is = how.bands is None and (how.pages == "first" or not image.tag_v2.next)
     if as_it_is and is_plain(image):
         return None
     check_tiff(image)
     try:
         return open_tiff(file, how)
-    except IsRaw:
-        return open_raw(file, how, RAW)
     except Unreadable:
         if as_it_is and is_whole(image):
             return None  # packed in a way that only Pillow's library knows here
@@ -42,10 +39,7 @@ def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster 
 def raster_of(kind: kinds.Kind, file: str | bytes, how: How) -> Raster | None:
     """An image that Pillow does not open; None if it is not read at all."""
     if kind == kinds.TIFF:
-        try:
-            return open_tiff(file, how)
-        except IsRaw:
-            return open_raw(file, how, RAW)
+        return open_tiff(file, how)
     if kind == kinds.DICOM:
         return open_dicom(file, how)
     if kind == kinds.NUMPY and how.arrays:
@@ -55,9 +49,8 @@ def raster_of(kind: kinds.Kind, file: str | bytes, how: How) -> Raster | None:
 
 def open_array_file(file: str | bytes, how: How) -> Raster:
     """An ``.npy`` file as one image."""
-    n_bytes = len(file) if isinstance(file, bytes) else os.path.getsize(file)
-    with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
-        found = check_header(stream, n_bytes)
+    with stream_of(file) as stream:
+        found = check_header(stream, n_bytes_of(file))
     if found is None:
         raise Unreadable("a damaged numpy array")
     shape, dtype = found
@@ -65,7 +58,7 @@ def open_array_file(file: str | bytes, how: How) -> Raster:
     check_values(math.prod(shape))
 
     def read() -> Planes:
-        with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+        with stream_of(file) as stream:
             array = np.load(stream, allow_pickle=False)
         array = array.transpose(rows, columns, *([channels] if channels >= 0 else []))
         return planes_of(array.reshape(1, *array.shape[:2], -1), how)

@@ -3,28 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
-
-
-def centre_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest centred rectangle with the target's proportions.
-
-    Parameters
-    ----------
-    size, target : (int, int)
-        (H, W) of the image and of what it becomes.
-
-    Returns
-    -------
-    (left, top, right, bottom) : floats
-        In pixels of the image; fractions are kept, so that odd margins stay centred.
-    """
-    (height, width), (to_height, to_width) = size, target
-    if width * to_height > height * to_width:  # wider than the target: lose left and right
-        kept = height * to_width / to_height
-        return (width - kept) / 2, 0.0, (width + kept) / 2, float(height)
-    kept = width * to_height / to_width
-    return 0.0, (height - kept) / 2, float(width), (height + kept) / 2
+from PIL import Image, ImageOps
 
 
 def fit_image(image: Image.Image, size: tuple[int, int], crop: bool) -> Image.Image:
@@ -39,11 +18,12 @@ def fit_image(image: Image.Image, size: tuple[int, int], crop: bool) -> Image.Im
     crop : bool
         Keep the proportions and cut off what stands over, else squash.
     """
-    height, width = size
-    if image.size == (width, height):
+    width_height = size[::-1]
+    if image.size == width_height:
         return image
-    box = centre_box((image.height, image.width), size) if crop else None
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    if crop:  # the box keeps fractions of pixels, so that odd margins stay centred
+        return ImageOps.fit(image, width_height, Image.Resampling.BILINEAR)
+    return image.resize(width_height, Image.Resampling.BILINEAR)
 
 
 def fit_array(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import struct
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from asterism.images.containers import stream_of
+from asterism.images.dicom import open_raw
 from asterism.images.io_errors import Unreadable
 from asterism.images.raster import ALPHA, How, Planes, Raster, channels_after, check_values, pages_note, planes_of
 
@@ -24,26 +25,20 @@ _DEFLATE, _PACKBITS, _LZMA = (8, 32946), 32773, 34925
 _NODATA, _ORIENTATION, _DNG_VERSION = 42113, 274, 50706
 _SENSOR = (32803, 34892)
 _FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 5: (), 6: (1,), 7: (0, 1), 8: (0,)}  # axes, after a transposition from 5 on
-RAW = "a RAW photograph (DNG, NEF, ARW or the like)"
-
-
-class IsRaw(Exception):
-    """A TIFF that holds what a sensor saw, not a picture."""
 
 
 def open_tiff(file: str | bytes, how: How) -> Raster:
-    """What a TIFF holds, by its directories.
+    """What a TIFF holds, by its directories; of one that holds what a sensor saw, the photograph.
 
     Raises
     ------
     Unreadable
-    IsRaw
     """
     with _opened(file) as tiff:
         series = _chosen(tiff)
         page = series.keyframe
         if page.photometric in _SENSOR or _DNG_VERSION in page.tags:
-            raise IsRaw
+            return open_raw(file, how)
         _check_codecs(page)
         height, width, n_pages, n_channels = _shape(series)
         alpha = _has_alpha(page)
@@ -83,14 +78,14 @@ def _opened(file: str | bytes) -> Iterator[Any]:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what matters is raised
-    with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+    with stream_of(file) as stream:
         _check_pages(stream)
         try:
             with tifffile.TiffFile(stream, _multifile=False) as tiff:
                 if not tiff.series:
                     raise Unreadable("a TIFF without an image")
                 yield tiff
-        except (Unreadable, IsRaw, OSError, MemoryError):
+        except (Unreadable, OSError, MemoryError):
             raise
         except Exception as error:  # of damaged files anything comes
             if "imagecodecs" not in str(error):

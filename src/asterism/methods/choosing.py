@@ -234,7 +234,7 @@ def _look_into(files: list[Listed]) -> tuple[int, int, int]:
             header = read_header(file.path)
             sides.append(max(header.size))
             channels.append(header.n_channels)
-            if grey and not header.is_grey:  # photographs end this at the first
+            if grey and header.n_channels > 1:  # photographs end this at the first
                 grey = sides[-1] <= SMALL_SIDE and not _has_color(decode(file.path))
         except Unreadable:
             continue
