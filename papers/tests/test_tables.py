@@ -13,6 +13,7 @@ from asterism.images import named_sets
 from asterism.methods import METHODS, agglomerative
 from asterism.parameters import set_dotted
 from asterism_papers.evaluation.external_estimators import external_estimator
+from asterism_papers.evaluation.filters import entries_of
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Task
 from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
@@ -266,3 +267,11 @@ def test_what_holds_all_pairs_of_images_is_not_run_on_large_sets(name):
     assert "mnist: not run, for they hold a number for each pair of images: SC-NJW, SC-ST, AC-Link." in format_table(
         name, [], {"dataset": "mnist"}
     )
+
+
+def test_a_variant_of_exactly_that_name_is_meant_alone():
+    table = TABLES["deepcluster-small"]
+    name = "small residual network after SimCLR"
+    assert [entry.variant for entry in entries_of(table, {"variant": name})] == [name]
+    assert len(entries_of(table, {"variant": "after simclr"})) == 3
+    assert entries_of(table, {}) == list(table.entries)

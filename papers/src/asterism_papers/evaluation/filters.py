@@ -16,9 +16,8 @@ def datasets_of(table: Table, only: Only) -> list[str]:
 
 
 def entries_of(table: Table, only: Only) -> list[Entry]:
-    """The entries of a table that are asked for."""
-    return [
-        entry
-        for entry in table.entries
-        if only.get("method", entry.method) == entry.method and only.get("variant", "").lower() in entry.variant.lower()
-    ]
+    """The entries of a table that are asked for: the variant of exactly that name, else all whose name holds it."""
+    wanted = only.get("variant", "").lower()
+    of_method = [entry for entry in table.entries if only.get("method", entry.method) == entry.method]
+    exact = [entry for entry in of_method if wanted and entry.variant.lower() == wanted]
+    return exact or [entry for entry in of_method if wanted in entry.variant.lower()]
