@@ -3,7 +3,7 @@
 import pytest
 
 from asterism.training import progress as module
-from asterism.training.progress import decoding_bar
+from asterism.training.progress import ProgressBars, decoding_bar
 
 
 @pytest.fixture
@@ -33,3 +33,14 @@ def test_a_terminal_gets_a_bar(clock, capsys, monkeypatch):
         progress("decoding", 3, 9)
     shown = capsys.readouterr().err
     assert "looking" in shown and "3/9" in shown
+
+
+def test_a_text_among_the_bars_is_printed_as_it_is_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "auto: network=ConvNet(architecture='small-resnet') [red] of photos/:smile:/[1].png"
+    bars = ProgressBars(verbose=1)
+    bars.say(text)
+    bars.start("a stage of a long name", 2)
+    bars.finish("a stage of a long name", 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [text, "a stage of a long name: 2 rounds", "a stage of a long name: done after 2"]

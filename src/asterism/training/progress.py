@@ -30,7 +30,7 @@ def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]
 
     Nothing appears where the work is done within a second.
     """
-    console = Console(stderr=True)
+    console = _console()
     began = last = time.monotonic()
     bar: Progress | None = None
     tasks: dict[str, Any] = {}
@@ -57,6 +57,11 @@ def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]
     finally:
         if bar is not None:
             bar.stop()
+
+
+def _console() -> Console:
+    """Standard error; a text is printed as it is, and no line of it is folded: a terminal does that itself."""
+    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def _bar(console: Console) -> Progress:
@@ -86,7 +91,7 @@ class ProgressBars:
     def __init__(self, verbose: int = 0, is_main: bool = True) -> None:
         verbose = verbose if is_main else 0
         self.is_main = is_main
-        console = Console(stderr=True)
+        console = _console()
         self._lines = bool(verbose) and not console.is_terminal
         self._console = console
         self._tasks: dict[str, Any] = {}
@@ -115,7 +120,7 @@ class ProgressBars:
     def say(self, text: str) -> None:
         """A line among the bars."""
         if self._bars is not None or self._lines:
-            self._console.print(text, highlight=False)
+            self._console.print(text)
 
     def start(self, stage: str, total: int, done: int = 0, unit: str = "rounds") -> None:
         """Open a stage's bar; of what counts images, say, a terminal that cannot show bars is told nothing."""
