@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import struct
 import sys
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image, PngImagePlugin, features
@@ -90,14 +92,117 @@ def seeds() -> dict[str, bytes]:
     if features.check("avif"):
         found["avif"] = _saved(rgb, "AVIF", speed=10)
         found["avif-animated"] = _saved(frames[0], "AVIF", speed=10, **several)
-    try:
+    with suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return found
-    buffer = io.BytesIO()
-    pillow_heif.from_pillow(rgb).save(buffer, quality=80)
-    found["heic"] = buffer.getvalue()
+
+        buffer = io.BytesIO()
+        pillow_heif.from_pillow(rgb).save(buffer, quality=80)
+        found["heic"] = buffer.getvalue()
+    return found | _rasters(noise, smooth)
+
+
+def _rasters(noise: np.ndarray, smooth: np.ndarray) -> dict[str, bytes]:
+    """What Pillow does not read: TIFF of many bands, pages, floats, in tiles and packed; arrays, DICOM, a RAW photo."""
+    deep, bands = smooth.astype(np.uint16) * 200, np.stack([smooth * 3, smooth, smooth.T.reshape(24, 32)] * 2)
+    floats, separate = smooth.astype(np.float32) / 255, {"photometric": "minisblack", "planarconfig": "separate"}
+    tiles = {"tile": (16, 16)}
+    nodata = [(42113, "s", 0, "0", True), (274, "H", 1, 6, True)]
+    options = {
+        "bands": (bands, separate),
+        "bands-16": (bands.astype(np.uint16) * 200, separate | tiles | {"compression": "zlib"}),
+        "bands-last": (np.moveaxis(bands, 0, 2), {"photometric": "minisblack", "planarconfig": "contig"}),
+        "alpha-16": (np.dstack([noise, smooth]).astype(np.uint16), {"photometric": "rgb", "extrasamples": [2]}),
+        "stack": (bands[:, None], {"photometric": "minisblack"}),
+        "imagej": (bands.astype(np.uint16), {"imagej": True}),
+        "ome": (bands, {"ome": True, "photometric": "minisblack"}),
+        "pyramid": (noise, {"subifds": 1} | tiles),
+        "float": (floats, {"compression": "zlib", "extratags": nodata}),
+        "half": (floats.astype(np.float16), tiles | {"compression": "lzma"}),
+        "double": (floats.astype(np.float64), {"bigtiff": True, "byteorder": ">", "rowsperstrip": 5}),
+        "signed": (deep.astype(np.int32), {"compression": "zlib"}),
+        "difference": (deep, {"compression": "zlib", "predictor": 2} | tiles),
+        "palette": (smooth[None].repeat(2, 0), {"colormap": np.arange(768, dtype=np.uint16).reshape(3, 256)}),
+        "white": (deep, {"photometric": "miniswhite"}),
+    }
+    found = {"npy": _array(deep), "npy-float": _array(floats), "npy-bands": _array(bands), "npy-order": _array(noise.T)}
+    with suppress(ImportError):
+        import tifffile
+
+        for name, (values, how) in options.items():
+            buffer = io.BytesIO()
+            with tifffile.TiffWriter(
+                buffer, **{one: how.pop(one) for one in ("bigtiff", "imagej", "ome", "byteorder") if one in how}
+            ) as writer:
+                writer.write(values, **how)
+                if "subifds" in how:
+                    writer.write(values[::2, ::2], subfiletype=1, **tiles)
+            found[f"tifffile-{name}"] = buffer.getvalue()
+        with suppress(ImportError):
+            import rawpy  # noqa: F401
+
+            found["dng"] = dng()
+    with suppress(ImportError):
+        found["dicom"] = dicom(deep, WindowCenter=2000, WindowWidth=4000, RescaleSlope=2, RescaleIntercept=-99)
+        found["dicom-signed"] = dicom(smooth.astype(np.int16) * 100, True, "MONOCHROME1")
+        found["dicom-colours"] = dicom(noise, photometric="RGB")
+        found["dicom-frames"] = dicom(bands)
+        found["dicom-packed"] = dicom(bands[0], packed=True)
     return found
+
+
+def _array(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def dicom(pixels, signed=False, photometric="MONOCHROME2", packed=False, **tags) -> bytes:
+    """A file of one image (H, W), of colours (H, W, 3) or of frames (N, H, W)."""
+    import pydicom
+
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
+    colours = pixels.ndim == 3 and pixels.shape[-1] == 3
+    if pixels.ndim == 3 and not colours:
+        data.NumberOfFrames = len(pixels)
+    data.Rows, data.Columns = pixels.shape[:2] if colours else pixels.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 3 if colours else 1, photometric
+    if colours:
+        data.PlanarConfiguration = 0
+    bits = 8 * pixels.dtype.itemsize
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = bits, bits, bits - 1, int(signed)
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.PixelData = pixels.tobytes()
+    if packed:
+        data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    buffer = io.BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def dng() -> bytes:
+    """A small DNG: a mosaic of 12-bit values, red brightest."""
+    import tifffile
+
+    mosaic = np.full((64, 96), 600, np.uint16)
+    mosaic[::2, ::2] = 3000
+    tags = [
+        (50706, "B", 4, (1, 4, 0, 0), True),
+        (50708, "s", 0, "Asterism Test", True),
+        (33421, "H", 2, (2, 2), True),
+        (33422, "B", 4, (0, 1, 1, 2), True),
+        (50717, "I", 1, 4095, True),
+        (50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), True),
+        (50728, "2I", 3, (1, 1, 1, 1, 1, 1), True),
+        (50778, "H", 1, 21, True),
+    ]
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, mosaic, photometric="cfa", extratags=tags, metadata=None, subfiletype=0)
+    return buffer.getvalue()
 
 
 def _rle_bitmap() -> bytes:
@@ -152,18 +257,23 @@ def mutated(data: bytes, others: list[bytes], draws: np.random.Generator) -> byt
     return bytes(changed)
 
 
-def mutations(n: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of n mutated images, kind after kind."""
+def mutations(n: int, seed: int = 0, begins: str = "") -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of n mutated images, kind after kind, of those whose name begins so."""
     found, draws = seeds(), np.random.default_rng(seed)
+    found = {name: data for name, data in found.items() if name.startswith(tuple(begins.split(",")))}
     names, others = list(found), list(found.values())
     for i in range(n):
         name = names[i % len(names)]
         yield f"{i}-{name}", mutated(found[name], others, draws)
 
 
-def measure(n: int, seed: int, keep: str | None = None) -> dict:
+HOWS = ({}, {"pages": "mean"}, {"pages": "channels"}, {"bands": (1,)}, {"pages": "max", "declared": True})
+
+
+def measure(n: int, seed: int, keep: str | None = None, begins: str = "") -> dict:
     """Read all: what came of it, the slowest in seconds of the processor, and the peak of memory in MiB."""
-    from asterism.images.decode import Unreadable, decode, read_header
+    from asterism.images.decode import Unreadable, decode, read_header, read_sample
+    from asterism.images.raster import How
 
     def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -173,16 +283,21 @@ def measure(n: int, seed: int, keep: str | None = None) -> dict:
     slow: list[tuple[float, str, str]] = []
     large: list[tuple[int, str, str]] = []
     wrong: list[tuple[str, str]] = []
-    for name, data in mutations(n, seed):
+    for i, (name, data) in enumerate(mutations(n, seed, begins)):
+        if keep:
+            with open(f"{keep}/last", "wb") as file:  # what ends the process is there afterwards
+                file.write(data)
+        how = How(**HOWS[i // 7 % len(HOWS)], arrays=True)
         began, level, came = time.process_time(), peak(), ""
         try:
-            header = read_header(data)
-            pixels = decode(data)
+            header = read_header(data, how)
+            pixels = decode(data, how=how)
             came = f"read {pixels.shape}"
-            counts["read"] += 1
             if pixels.shape[:2] != header.size:
                 wrong.append((name, f"header {header.size}, pixels {pixels.shape}"))
-            decode(data, (16, 16), True, 3)
+            read_sample(data, 500, how)
+            decode(data, (16, 16), True, 3 if header.n_channels in (1, 3) else None, how=how)
+            counts["read"] += 1
         except Unreadable as error:
             came = error.reason
             counts["refused"] += 1
@@ -199,4 +314,5 @@ def measure(n: int, seed: int, keep: str | None = None) -> dict:
 
 
 if __name__ == "__main__":
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (libraries say much of damaged files)
     print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]), indent=1))

@@ -1,9 +1,8 @@
 """DICOM by pydicom and RAW photographs by rawpy, where these extras are installed."""
 
-import io
 import subprocess
 import sys
-import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,33 +12,12 @@ from asterism.images.decode import decode, read_header
 from asterism.images.io_errors import Unreadable
 from test_images_rasters import told
 
-pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+sys.path.insert(0, str(Path(__file__).parent))
+from mutations import dicom, dng
+
+pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
 RAMP = np.linspace(0, 4095, 32 * 24).reshape(32, 24).astype(np.uint16)
-
-
-def dicom(pixels, signed=False, photometric="MONOCHROME2", **tags) -> bytes:
-    """A file of one image (H, W), of colours (H, W, 3) or of frames (N, H, W)."""
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
-    colours = pixels.ndim == 3 and pixels.shape[-1] == 3
-    if pixels.ndim == 3 and not colours:
-        data.NumberOfFrames = len(pixels)
-    data.Rows, data.Columns = pixels.shape[:2] if colours else pixels.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 3 if colours else 1, photometric
-    if colours:
-        data.PlanarConfiguration = 0
-    bits = 8 * pixels.dtype.itemsize
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = bits, bits, bits - 1, int(signed)
-    for name, value in tags.items():
-        setattr(data, name, value)
-    data.PixelData = pixels.tobytes()
-    buffer = io.BytesIO()
-    data.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def test_a_window_is_applied_after_slope_and_intercept_and_said(tmp_path):
@@ -104,53 +82,7 @@ def test_what_an_extra_reads_names_it(tmp_path, package, extra):
     assert " is not read: " in said
 
 
-def mutations(n: int, seed: int):
-    draws = np.random.default_rng(seed)
-    seeds = [dicom(RAMP, WindowCenter=5, WindowWidth=9), dicom(RAMP[None].repeat(2, 0).view(np.int16), True)]
-    for i in range(n):
-        data = bytearray(seeds[i % len(seeds)])
-        for _ in range(draws.geometric(0.5)):
-            at = int(draws.integers(0, min(len(data), int(draws.choice((400, 900, len(data)))))))
-            if draws.random() < 0.2:
-                del data[at : at + int(draws.integers(1, 40))]
-            else:
-                value = int(draws.choice((0, 1, 255, 256, 65535, 2**31, 2**32 - 1, int(draws.integers(0, 256)))))
-                data[at : at + 4] = value.to_bytes(4, "little")
-        yield bytes(data)
-
-
-@pytest.mark.parametrize("n", [40, pytest.param(4000, marks=pytest.mark.slow)])
-def test_mutated_dicom_is_read_or_refused(n):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for data in mutations(n, 0):
-            try:
-                assert decode(data).dtype == np.uint8
-            except Unreadable as refused:
-                assert "\n" not in refused.reason
-
-
 # --- RAW --------------------------------------------------------------------------------------------------------------
-
-
-def dng() -> bytes:
-    """A small DNG: a mosaic of 12-bit values, red brightest."""
-    tifffile = pytest.importorskip("tifffile")
-    mosaic = np.full((64, 96), 600, np.uint16)
-    mosaic[::2, ::2] = 3000
-    tags = [
-        (50706, "B", 4, (1, 4, 0, 0), True),
-        (50708, "s", 0, "Asterism Test", True),
-        (33421, "H", 2, (2, 2), True),
-        (33422, "B", 4, (0, 1, 1, 2), True),
-        (50717, "I", 1, 4095, True),
-        (50721, "2i", 9, (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1), True),
-        (50728, "2I", 3, (1, 1, 1, 1, 1, 1), True),
-        (50778, "H", 1, 21, True),
-    ]
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, mosaic, photometric="cfa", extratags=tags, metadata=None, subfiletype=0)
-    return buffer.getvalue()
 
 
 def test_a_raw_photograph_is_developed_and_said(tmp_path):

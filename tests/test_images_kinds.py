@@ -16,6 +16,7 @@ from asterism.images import open_images
 from asterism.images.containers import first_webp_frame
 from asterism.images.decode import Unreadable, decode, read_header
 from asterism.images.kinds import kind_of
+from asterism.images.raster import How
 
 sys.path.insert(0, str(Path(__file__).parent))
 import mutations
@@ -228,6 +229,16 @@ def test_heic_and_avif_are_read_out_of_the_box(tmp_path):
     assert "HEIC" in refusal(buffer.getvalue()[:200]).reason
 
 
+def test_a_heic_whose_pixels_are_not_those_of_its_header_is_refused():
+    pytest.importorskip("pillow_heif")
+    data = bytearray(mutations.seeds()["heic"])
+    corner = data.index(b"clap") + 20  # where its picture lies in the pixels that are coded
+    data[corner : corner + 4] = struct.pack(">i", -99)
+    assert read_header(bytes(data)).size == (24, 32)
+    with pytest.raises(Unreadable, match="pixels where its header says"):
+        decode(bytes(data))
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
@@ -299,12 +310,21 @@ def test_the_bound_holds_for_what_is_decoded_of_a_jpeg(monkeypatch):
     assert decode(data, (16, 16)).shape == (16, 16, 1)
 
 
+def test_a_damaged_tiff_says_nothing_of_its_own(capfd):
+    packed = saved(Image.fromarray(SMOOTH), "TIFF", compression="tiff_adobe_deflate")
+    decode_module._formats.cache_clear()
+    with decode_module.quiet(), pytest.raises(Unreadable):
+        decode(packed[:20] + bytes(99) + packed[119:])
+    assert capfd.readouterr() == ("", "")
+
+
 # --- mutated images ---------------------------------------------------------------------------------------------------
 
 
 def test_every_seed_is_sound():
+    how = How(arrays=True)
     for name, data in mutations.seeds().items():
-        assert decode(data).shape[:2] == read_header(data).size, name
+        assert decode(data, how=how).shape[:2] == read_header(data, how).size, name
 
 
 def test_mutated_images_are_read_or_refused():

@@ -41,7 +41,7 @@ from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
 from asterism.images.rasters import raster_of, raster_of_tiff, raster_pixels
-from asterism.images.tiff import check_tiff
+from asterism.images.tiff import check_tiff, silence_libtiff
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
 MAX_PIXELS = 2**27
@@ -218,13 +218,13 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
         # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
         # under the width that it has only after the turn: give it back its stored size until then.
         image._size = (image.tag_v2[256], image.tag_v2[257])
-    if not header.is_deep:
-        image.load()
-        return eight_bit(image)
-    found = white()
+    found = white() if header.is_deep else full_range()
     plain = isinstance(found, White) and found.integer == 65535
-    lower = _lower_half(file) if is_deep_color(image) and not plain else None
+    lower = _lower_half(file) if header.is_deep and is_deep_color(image) and not plain else None
+    size = image.size
     image.load()
+    if sorted(image.size) != sorted(size):
+        raise Unreadable(f"{image.width}x{image.height} pixels where its header says {size[0]}x{size[1]}")
     return eight_bit(image, found, lower)
 
 
@@ -298,6 +298,7 @@ def _mended(file: str | bytes) -> bytes | None:
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
     Image.init()
+    silence_libtiff()
     return tuple(one for one in FORMATS if one in Image.OPEN)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import math
+from contextlib import suppress
 from typing import Any
 
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images.depth import raw_mode
@@ -17,6 +21,15 @@ _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 273, 277, 278
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _SUB_IFDS, _DNG_VERSION = 322, 323, 324, 330, 50706
 _DESCRIPTION, _SAMPLE_FORMAT, _NODATA = 270, 339, 42113
 _SENSOR = (32803, 34892)  # the colours of a sensor's single elements, and what is made of them
+
+
+def silence_libtiff() -> None:
+    """Keep Pillow and its library from writing to the terminal about damaged files: these become one line each."""
+    logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL + 1)  # what matters is raised
+    with suppress(OSError, AttributeError):  # a Pillow without the library, or with one that is built in
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
 
 
 def check_tiff(image: TiffImageFile) -> None:
