@@ -10,6 +10,7 @@ import pytest
 from asterism.images import open_images
 from asterism.images.decode import decode, read_header
 from asterism.images.io_errors import Unreadable
+from asterism.images.raster import How
 from test_images_rasters import told
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -62,7 +63,15 @@ def test_what_holds_no_image_or_is_damaged_is_one_line(tmp_path):
             decode(data)
         assert "is not read: " in caught.value.reason
     with pytest.raises(Unreadable, match="values, more than"):
-        decode(dicom(RAMP, NumberOfFrames=10**6))
+        decode(dicom(RAMP, NumberOfFrames=10**6), how=How(pages="mean"))
+
+
+def test_of_many_frames_the_first_is_decoded_alone(monkeypatch):
+    frames = np.random.default_rng(0).integers(0, 255, (30, 16, 20)).astype(np.uint8)
+    monkeypatch.setattr("asterism.images.raster.MAX_VALUES", 16 * 20)
+    assert (decode(dicom(frames))[..., 0] == frames[0]).all()
+    with pytest.raises(Unreadable, match="9,600 values, more than the 320 that are decoded"):
+        decode(dicom(frames), how=How(pages="max"))
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pydicom", "dicom"), ("rawpy", "raw")])

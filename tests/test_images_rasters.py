@@ -1,6 +1,7 @@
 """Images of any number of channels and depths: TIFF stacks and bands, DICOM, RAW, arrays in a folder."""
 
 import io
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from asterism import KMeans, load
 from asterism.errors import InputError
 from asterism.images import open_images, reopen
 from asterism.images.decode import decode, read_header
+from asterism.images.depth import Scale, White
 from asterism.images.io_errors import Unreadable
-from asterism.images.raster import How
+from asterism.images.raster import How, planes_of
 
 DRAWS = np.random.default_rng(0)
 FIVE = DRAWS.integers(0, 3000, (6, 5, 32, 32)).astype(np.uint16)  # (N, C, H, W)
@@ -251,11 +253,32 @@ def test_what_would_take_too_much_is_refused_by_its_header(tmp_path, monkeypatch
     monkeypatch.setattr("asterism.images.raster.MAX_VALUES", 5 * 600 * 600 - 1)
     with pytest.raises(Unreadable, match="1,800,000 values, more than"):
         read_header(bomb.getvalue())
+    monkeypatch.setattr("asterism.images.raster.MAX_VALUES", 2**27)
+    monkeypatch.setattr("asterism.images.raster.MAX_VALUE_BYTES", 2 * 5 * 600 * 600 - 1)  # of two each
+    with pytest.raises(Unreadable, match="1,800,000 values, more than the 1,799,999"):
+        read_header(bomb.getvalue())
+    monkeypatch.undo()
     monkeypatch.setattr("asterism.images.stacks.MOST_PAGES", 3)
     many = io.BytesIO()
     tifffile.imwrite(many, np.zeros((4, 8, 8), np.float32), photometric="minisblack", metadata=None)
     with pytest.raises(Unreadable, match="more than 3 pages"):
         read_header(many.getvalue(), How(pages="mean"))
+
+
+@pytest.mark.parametrize("level", [Scale((0.0,), (1.0,)), White(65535, 1.0)])
+def test_deep_pixels_are_converted_in_parts(level, monkeypatch):
+    values = np.random.default_rng(0).random((1, 1200, 1000, 1))
+    values[0, 3, 5] = np.nan
+    planes = planes_of(values, How())
+    whole = planes.eight_bit(lambda: level)
+    monkeypatch.setattr("asterism.images.raster.STRIP", 10_000)
+    tracemalloc.start()
+    try:
+        found = planes.eight_bit(lambda: level)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * whole.nbytes
+    finally:
+        tracemalloc.stop()
+    assert (found == whole).all()
 
 
 def test_a_directory_that_leads_to_itself_ends(tmp_path):

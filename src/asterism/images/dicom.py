@@ -39,7 +39,8 @@ def open_dicom(file: str | bytes, how: How) -> Raster:
             raise Unreadable("DICOM without an image is not read: move it out")
         height, width = int(data.Rows), int(data.Columns)
         samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
-        check_values(height * width * max(1, samples) * max(1, frames))
+        n_read = 1 if how.pages == "first" else max(1, frames)
+        check_values(height * width * max(1, samples) * n_read, 8 if samples == 1 else 1)  # rescaled they are doubles
         is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
         taken = channels_after((frames, 3 if is_palette else samples), how)
         window = None if how.declared or samples > 1 or is_palette else _window(data)
@@ -53,11 +54,12 @@ def open_dicom(file: str | bytes, how: How) -> Raster:
 
 def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None) -> Planes:
     import pydicom
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
     try:
         data = _read_dicom(pydicom, file, pixels=True)
-        array = data.pixel_array
+        first = how.pages == "first" and int(data.get("NumberOfFrames", 1) or 1) > 1
+        array = pixel_array(data, index=0 if first else None)
         inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
         is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
         if is_palette:

@@ -6,16 +6,17 @@ itself, and a function that reads it. Pages become one image here, and missing v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from asterism.images.depth import Range, Scale, White, to_eight_bits, white_for
+from asterism.images.depth import STRIP, Range, Scale, White, to_eight_bits, white_for
 from asterism.images.io_errors import Unreadable
 
-MAX_VALUES = 2**27  # channels times pixels times pages that are read of a file
+MAX_VALUES, MAX_VALUE_BYTES = 2**27, 2**29  # channels times pixels times pages that are read of a file
 MOST_CHANNELS = 32  # that an array may have without a layout: with more it may be a stack of images
 PAGES = ("first", "mean", "max", "channels")
 Note = tuple[str, str]  # what files are or hold, and what is done: "hold several pages", "the first of each is taken"
@@ -100,8 +101,10 @@ class Planes:
     @property
     def range(self) -> Range:
         """Lowest and highest value that means something."""
-        known = self.values if self.missing is None else self.values[~self.missing]
-        return Range(known.dtype.kind == "f", float(known.min()), float(known.max()))
+        parts = (self._known(rows) for rows in row_blocks(self.values.shape))
+        ends = [(part.min(), part.max()) for part in parts if part.size]
+        low, high = (float(one) for one in (min(end[0] for end in ends), max(end[1] for end in ends)))
+        return Range(self.values.dtype.kind == "f", low, high)
 
     def eight_bit(self, level: Callable[[], White | Scale]) -> np.ndarray:
         """The pixels as (H, W, C) uint8.
@@ -111,14 +114,16 @@ class Planes:
         Unreadable
             If they lie outside the scale.
         """
-        if self.values.dtype == np.uint8 and self.window is None:
-            pixels = self.values
-        elif isinstance(found := level() if self.window is None else Scale(*((one,) for one in self.window)), Scale):
-            pixels = found.apply(self._filled(found.low[0]))
-        else:
-            pixels = to_eight_bits(self._filled(0), white_for(self.range, found))
-        pixels = 255 - pixels if self.inverted else pixels
-        return pixels if self.missing is None else np.where(self.missing, np.uint8(0), pixels)
+        found: float | Scale | None = None
+        if self.window is not None:
+            found = Scale((self.window[0],), (self.window[1],))
+        elif self.values.dtype != np.uint8:
+            told = level()
+            found = told if isinstance(told, Scale) else white_for(self.range, told)
+        pixels = np.empty(self.values.shape, np.uint8)
+        for rows in row_blocks(self.values.shape):  # else there would be three of them in memory, and in floats
+            pixels[rows] = self._scaled(rows, found)
+        return pixels
 
     def sample(self, n: int) -> np.ndarray:
         """About n pixels (m, C), evenly spaced, as floats; NaN where a value is missing."""
@@ -128,8 +133,19 @@ class Planes:
             values[self.missing[step // 2 :: step, step // 2 :: step]] = np.nan
         return values.reshape(-1, values.shape[2])
 
-    def _filled(self, value: float) -> np.ndarray:
-        return self.values if self.missing is None else np.where(self.missing, np.float64(value), self.values)
+    def _known(self, rows: slice) -> np.ndarray:
+        return self.values[rows] if self.missing is None else self.values[rows][~self.missing[rows]]
+
+    def _scaled(self, rows: slice, found: float | Scale | None) -> np.ndarray:
+        """Some rows as uint8."""
+        values = self.values[rows]
+        if found is not None and self.missing is not None:
+            low = found.low[0] if isinstance(found, Scale) else 0
+            values = np.where(self.missing[rows], np.float64(low), values)
+        if found is not None:
+            values = found.apply(values) if isinstance(found, Scale) else to_eight_bits(values, found)
+        values = 255 - values if self.inverted else values
+        return values if self.missing is None else np.where(self.missing[rows], np.uint8(0), values)
 
 
 @dataclass(frozen=True)
@@ -158,15 +174,23 @@ class Raster(Header):
         return planes
 
 
-def check_values(n: int) -> None:
-    """Refuse what would take too much memory and time.
+def check_values(n: int, n_bytes: int = 1) -> None:
+    """Refuse what would take too much memory and time: n values of so many bytes.
 
     Raises
     ------
     Unreadable
     """
-    if n > MAX_VALUES:
-        raise Unreadable(f"{n:,} values, more than the {MAX_VALUES:,} that are decoded: export smaller images or pages")
+    most = min(MAX_VALUES, MAX_VALUE_BYTES // n_bytes)
+    if n > most:
+        raise Unreadable(f"{n:,} values, more than the {most:,} that are decoded: export smaller images or pages")
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """The rows of an image (H, W, …) in blocks that are converted together."""
+    step = max(1, STRIP // max(1, math.prod(shape[1:])))
+    for top in range(0, shape[0], step):
+        yield slice(top, top + step)
 
 
 def channels_after(shape: tuple[int, int], how: How) -> int:
@@ -188,8 +212,10 @@ def flattened(stack: np.ndarray, how: How) -> np.ndarray:
     elif how.pages == "max":
         image = stack.max(0)
     else:
-        mean = stack.mean(0, dtype=np.float64)
-        image = mean.astype(stack.dtype) if stack.dtype.kind == "f" else np.rint(mean).astype(stack.dtype)
+        image = np.empty(stack.shape[1:], stack.dtype)
+        for rows in row_blocks(image.shape):
+            mean = stack[:, rows].mean(0, dtype=np.float64)
+            image[rows] = mean if stack.dtype.kind == "f" else np.rint(mean)
     return image if how.bands is None else image[:, :, [one - 1 for one in how.bands]]
 
 

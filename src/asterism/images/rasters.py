@@ -55,7 +55,7 @@ def open_array_file(file: str | bytes, how: How) -> Raster:
         raise Unreadable("a damaged numpy array")
     shape, dtype = found
     rows, columns, channels = array_shape(shape, how.layout)
-    check_values(math.prod(shape))
+    check_values(math.prod(shape), dtype.itemsize)
 
     def read() -> Planes:
         with stream_of(file) as stream:

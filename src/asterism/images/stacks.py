@@ -45,7 +45,8 @@ def open_tiff(file: str | bytes, how: How) -> Raster:
         if page.photometric == 3 and page.colormap is not None and n_channels == 1:
             n_channels = 3
         taken = channels_after((n_pages, n_channels - alpha), how)
-        check_values(height * width * n_channels * (1 if _reads_some(series, how) else n_pages))
+        n_read = 1 if _reads_some(series, how) else n_pages
+        check_values(height * width * n_channels * n_read, series.dtype.itemsize)
         _check_packing(tiff, series)
         turned = _orientation(page) >= 5
         several = n_pages > 1 or len(tiff.series) > 1
