@@ -218,7 +218,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
         # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
         # under the width that it has only after the turn: give it back its stored size until then.
         image._size = (image.tag_v2[256], image.tag_v2[257])
-    found = white() if header.is_deep else full_range()
+    found = white() if header.is_deep else White()
     plain = isinstance(found, White) and found.integer == 65535
     lower = _lower_half(file) if header.is_deep and is_deep_color(image) and not plain else None
     size = image.size
