@@ -65,6 +65,8 @@ def _embeddings() -> Iterator[Entry]:
         yield Entry(
             NARROWED, f"OURS, {d}D", f"{d}D from the clusters of 160", {"network.n_features": d}, estimator="jule"
         )
+        where = "asterism_papers.transfer.parametric_tsne.ParametricTSNE"
+        yield Entry("parametric-tsne", f"Param. t-SNE, {d}D", f"{d}D", {"n_components": d}, estimator=where)
     yield Entry("tsne", "Param. t-SNE, 2D", "2D not parametric", {"n_components": 2}, estimator="openTSNE.TSNE")
 
 
@@ -89,7 +91,8 @@ _EMBEDDING_NOTES = (
     "the clusters of 160' is JULE as in Table 3, and then a narrow last layer without that scaling, trained with a "
     "softmax on its clusters.",
     "An error is better the lower it is. NCA learns from labels, here of 5 000 images; the auto-encoder is DEC's with "
-    "d features; t-SNE is openTSNE's, which is not parametric, in 2D alone.",
+    "d features. Parametric t-SNE has rectified layers trained by Adam in batches of 1000, where its paper pre-trains "
+    "Boltzmann machines and takes 5000; 'not parametric' is openTSNE's.",
 )
 
 _N_SAMPLES = (10, 20, 30, 50, 100)  # thousand frames of videos
