@@ -16,6 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from asterism.networks.initialise import build
+
 ROWS = 4096  # placed at once
 TINY = 1e-12
 
@@ -74,9 +76,8 @@ class ParametricTSNE(TransformerMixin, BaseEstimator):
         """Train the network on samples (N, D)."""
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=4)
         random_state = check_random_state(self.random_state)
-        with torch.random.fork_rng():
-            torch.manual_seed(random_state.randint(2**31))
-            self.network_ = self._network(X.shape[1])
+        generator = torch.Generator().manual_seed(int(random_state.randint(2**31)))
+        self.network_ = build(lambda: self._network(X.shape[1]), generator)
         n_batches = max(1, len(X) // self.batch_size)
         optimizer = torch.optim.Adam(self.network_.parameters(), lr=self.learning_rate)
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_epochs * n_batches)
