@@ -1,6 +1,6 @@
 """How far from the truth is the k that ``asterism suggest-k`` gives, on sets whose classes are known?
 
-    python benchmarks/suggest_k.py digits usps coil20 --json FILE.jsonl
+    python benchmarks/suggest_k.py digits usps coil20 --json benchmarks/results/suggest-k-sets.jsonl
     python benchmarks/suggest_k.py --features FOLDER --json benchmarks/results/suggest-k.jsonl
     python benchmarks/suggest_k.py --show --json benchmarks/results/suggest-k.jsonl
 
@@ -50,9 +50,10 @@ def show(path: Path) -> None:
     networks = list(dict.fromkeys(row["network"] for row in rows))
     print("| set | classes | " + " | ".join(networks) + " |\n" + "|---" * (len(networks) + 2) + "|")
     for name in dict.fromkeys(row["set"] for row in rows):
-        own = [row for row in rows if row["set"] == name]
-        cells = " | ".join(f"{row['k']} ({row['low']}–{row['high']})" for row in own)
-        print(f"| {name} | {own[0]['classes']} | {cells} |")
+        own = {row["network"]: row for row in rows if row["set"] == name}
+        found = [own.get(network) for network in networks]
+        cells = " | ".join("" if row is None else f"{row['k']} ({row['low']}–{row['high']})" for row in found)
+        print(f"| {name} | {next(iter(own.values()))['classes']} | {cells} |")
     held = [row["low"] <= row["classes"] <= row["high"] for row in rows]
     off = np.exp(np.mean([abs(np.log(row["k"] / row["classes"])) for row in rows]))
     wide = np.exp(np.mean([np.log(row["high"] / row["low"]) for row in rows]))
@@ -86,10 +87,10 @@ def main() -> None:
         found, on = advise(f"data:{name}", None, options.seed, None, "cpu")
         seconds = time.monotonic() - began
         truth = len(np.unique(open_images(f"data:{name}").labels))
-        alone = {one: found.ks[int(getattr(found, one).argmax())] for one in ("stability", "silhouette", "eigengap")}
-        line = {"set": name, "classes": truth, "k": found.k, "low": found.low, "high": found.high, **alone}
-        line["answers"] = {str(size): k for size, k in found.answers.items()}
-        line |= {"features": on, "seed": options.seed, "seconds": round(seconds, 1), "says": found.sentence}
+        line = {"set": name, "network": on.removeprefix("features of "), "classes": truth}
+        line |= {"k": found.k, "low": found.low, "high": found.high, "agreed": found.agreed}
+        line |= {"answers": {str(size): k for size, k in found.answers.items()}}
+        line |= {"seed": options.seed, "seconds": round(seconds, 1), "says": found.sentence}
         print(line)
         if options.json:
             with open(options.json, "a", encoding="utf-8") as file:
