@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from asterism.cli.describe import paper_of, summary_of
+from asterism.cli.describe import paper_of, parameter_lines, summary_of
+from asterism.cli.outline import outline_of
+from asterism.cli.settings import settings_of
 from asterism.methods import METHODS
 
 HEAVY = {"torch", "timm", "torchvision", "sklearn", "scipy", "numba", "pandas", "safetensors.torch"}
@@ -41,15 +43,41 @@ def test_listing_names_loads_no_network_library(command):
     assert loaded(*command.split()) == []
 
 
-def test_the_parameters_of_a_method_are_listed_without_a_network_library_from_the_second_time_on(tmp_path, monkeypatch):
+def test_the_parameters_of_a_method_are_listed_without_a_network_library(tmp_path, monkeypatch):
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
-    first, second, third = [], [], []
-    loaded("methods", "jule", said=first)
-    assert loaded("methods", "jule", said=second) == [] and second == first
-    assert any(line.startswith("network.n_features") for line in first)
-    (kept,) = (tmp_path / "cache" / "methods").iterdir()
-    kept.write_text('[[["x"], 3], "y"]')
-    assert loaded("methods", "jule", said=third) != [] and third == first
+    said = []
+    assert loaded("methods", "jule", said=said) == [] and not (tmp_path / "cache").exists()
+    assert any(line.startswith("network.n_features") for line in said)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_parameters_that_are_read_of_a_method_are_those_of_its_class(name):
+    read, made = outline_of(METHODS.places[name])(), METHODS[name]()
+    assert list(settings_of(read)) == list(settings_of(made))
+
+
+ADDED = """
+from asterism import KMeans
+from asterism.parameters import Interval, parameter
+
+class Own(KMeans):
+    n_rounds: int = parameter(Interval(int, 1, None), "How often.", default=3)
+
+    def __init__(self, n_rounds=3):
+        self.n_rounds = n_rounds
+"""
+
+
+def test_a_class_that_cannot_be_read_is_imported(tmp_path, monkeypatch):
+    package = tmp_path / "added_to_asterism"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "own.py").write_text(ADDED, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(METHODS.places, "own", "added_to_asterism.own:Own")
+    with pytest.raises(LookupError, match="Own writes its own constructor"):
+        outline_of("added_to_asterism.own:Own")
+    assert any(line.split() == ["n_rounds", "3"] for line in parameter_lines("own").splitlines())
 
 
 @pytest.fixture

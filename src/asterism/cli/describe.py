@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import ast
-import glob
-import hashlib
 import inspect
-import json
 import re
 import shutil
 import sys
 import textwrap
-from contextlib import suppress
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import asterism
-from asterism.files import write_text
-from asterism.images.locations import cache_root
+from asterism.cli.outline import outline_of, parsed
+from asterism.cli.settings import Setting, settings_of
 from asterism.methods.registry import METHODS, find_method
-
-if TYPE_CHECKING:
-    from asterism.cli.settings import Setting
 
 WIDTH = 110  # where no terminal says how wide it is
 NARROWEST = 30  # columns of text
@@ -40,22 +28,15 @@ def method_lines() -> str:
 def summary_of(name: str) -> str:
     """The first paragraph of a method's docstring."""
     module, _, wanted = METHODS.places[name].partition(":")
-    classes = (node for node in _parsed(module).body if isinstance(node, ast.ClassDef) and node.name == wanted)
+    classes = (node for node in parsed(module).body if isinstance(node, ast.ClassDef) and node.name == wanted)
     return _first_paragraph(ast.get_docstring(next(classes)))
 
 
 def paper_of(name: str) -> str | None:
     """The paper that a method's module begins with (``NAME: authors, "title", where``), if it does."""
-    first = _first_paragraph(ast.get_docstring(_parsed(METHODS.places[name].partition(":")[0])))
+    first = _first_paragraph(ast.get_docstring(parsed(METHODS.places[name].partition(":")[0])))
     match = re.fullmatch(r'[\w-]+: (.+".+".*?)\.?', first)
     return match.group(1) if match else None
-
-
-@cache
-def _parsed(module: str) -> ast.Module:
-    """The source of a module, which is read and not imported: that would take seconds."""
-    spec = find_spec(module)
-    return ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
 
 
 def parameter_lines(name: str) -> str:
@@ -66,8 +47,8 @@ def parameter_lines(name: str) -> str:
     InputError
         If there is no such method.
     """
-    settings, example = _settings(name)
-    rows = [["PARAMETER", "DEFAULT", "MEANING"], *settings]
+    found = _settings(name)
+    rows = [["PARAMETER", "DEFAULT", "MEANING"], *([one.path, _shown(one.default), _meaning(one)] for one in found)]
     widths = [max(len(row[column]) for row in rows) + 2 for column in (0, 1)]
     lines = [
         line
@@ -76,40 +57,17 @@ def parameter_lines(name: str) -> str:
     ]
     paper = paper_of(name)
     head = [*_hung([], 0, f"{name}: {summary_of(name)}", paper or ""), ""]
-    how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {example}"
+    first = next((one for one in found if isinstance(one.default, (int, float))), found[0])
+    how = f"\nSet with: asterism cluster IMAGES -k N --method {name} --set {first.path}={_shown(first.default)}"
     return "\n".join([*head, *lines, how])
 
 
-def _settings(name: str) -> tuple[list[list[str]], str]:
-    """Rows of path, default and meaning, and a setting as an example.
-
-    They are kept in the cache folder until a file of the package changes: to make them loads every library.
-    """
-    kept = cache_root() / "methods" / f"{name}-{_state_of_package()}.json"
-    if name in METHODS.own:
-        with suppress(OSError, ValueError, TypeError):
-            rows, example = json.loads(kept.read_text(encoding="utf-8"))
-            if all(isinstance(one, str) for row in [*rows, [example]] for one in row):
-                return rows, example
-    from asterism.cli.settings import settings_of
-
-    found = list(settings_of(find_method(name)()))
-    first = next((one for one in found if isinstance(one.default, (int, float))), found[0])
-    rows = [[one.path, _shown(one.default), _meaning(one)] for one in found]
-    example = f"{first.path}={_shown(first.default)}"
-    if name in METHODS.own:
-        with suppress(OSError):
-            for earlier in kept.parent.glob(f"{glob.escape(name)}-" + "[0-9a-f]" * 16 + ".json"):
-                earlier.unlink()
-            write_text(kept, json.dumps([rows, example]))
-    return rows, example
-
-
-def _state_of_package() -> str:
-    """A number that changes when a file of the package does."""
-    root = Path(asterism.__file__).parent
-    files = sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*.py"))
-    return hashlib.blake2b(repr(files).encode(), digest_size=8).hexdigest()
+def _settings(name: str) -> list[Setting]:
+    """Of a method: as its source states them; where that cannot be read, its class is imported, which takes seconds."""
+    try:
+        return list(settings_of(outline_of(METHODS.places[name])()))
+    except LookupError:
+        return list(settings_of(find_method(name)()))
 
 
 def _first_paragraph(text: str | None) -> str:

@@ -6,13 +6,17 @@ import ast
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sklearn.base import clone
+from typing import TYPE_CHECKING, Any
 
 from asterism.cli.errors import OPTION_OF
+from asterism.cli.outline import Outline, known_outlines
 from asterism.errors import InputError
-from asterism.parameters import Interval, Parameters, allowed_values, honours, shown, text_of
+from asterism.methods.registry import KNOWN_CLASSES
+from asterism.parameters.constraints import Interval
+from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
+
+if TYPE_CHECKING:
+    from asterism.parameters import Parameters
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "default": None}
 
@@ -85,11 +89,11 @@ def parse_value(text: str, allowed: Sequence[Any] = (), classes: Sequence[type[P
         return text
 
 
-def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
-    """Every parameter that ``--set`` reaches in an object, with its default and what is said of it."""
+def settings_of(holder: Stated, prefix: str = "") -> Iterator[Setting]:
+    """Every parameter that ``--set`` reaches in an object, or in an `Outline`: its default, and what is said of it."""
     for name in _names(holder):
         value = holder.resolved(name)
-        nested = isinstance(value, Parameters)
+        nested = isinstance(value, Stated)
         allowed = allowed_values(holder, name)
         choices = sorted(text for one in allowed if isinstance(one, set) for text in one)
         ranges = " or ".join(one.range for one in allowed if isinstance(one, Interval) and one.range)
@@ -99,7 +103,7 @@ def settings_of(holder: Parameters, prefix: str = "") -> Iterator[Setting]:
             yield from settings_of(inner, f"{prefix}{name}.")
 
 
-def _names(holder: Parameters) -> list[str]:
+def _names(holder: Stated) -> list[str]:
     """Parameters of an object without those that have an option of their own."""
     return [name for name in holder.get_params(deep=False) if name not in OPTION_OF]
 
@@ -117,24 +121,27 @@ def _check_known(holder: Parameters, name: str, path: str, estimator: Parameters
 
 def _opened(holder: Parameters, name: str, path: str) -> Parameters:
     """The nested object under a name, its own copy of the default where it is not set."""
+    from sklearn.base import clone
+
     value = getattr(holder, name)
-    if not isinstance(value, Parameters):
+    if not isinstance(value, Stated):
         default = holder.resolved(name)
-        value = clone(default) if isinstance(default, Parameters) else _default_object(holder, name)
+        value = clone(default) if isinstance(default, Stated) else _default_object(holder, name)
         if value is None:
             raise InputError(f"--set {path}: {name} is a plain value and has no parameters of its own")
         setattr(holder, name, value)
     return value
 
 
-def _default_object(holder: Parameters, name: str) -> Parameters | None:
+def _default_object(holder: Stated, name: str) -> Any:
     """What a nested parameter is made of where its default is no object (``augmentation="none"``)."""
     return next((one() for one in _classes(holder, name)), None)
 
 
-def _classes(holder: Parameters, name: str) -> list[type[Parameters]]:
-    """Parameter objects that a parameter may be."""
-    from asterism.methods import KNOWN_CLASSES
-
-    kinds = tuple(one for one in allowed_values(holder, name) if isinstance(one, type) and issubclass(one, Parameters))
-    return [cls for cls in KNOWN_CLASSES.values() if any(honours(cls, kind) for kind in kinds)]
+def _classes(holder: Stated, name: str) -> list[type[Any]]:
+    """Parameter objects that a parameter may be; their outlines, where that is asked of one."""
+    kinds = [one for one in allowed_values(holder, name) if isinstance(one, type) and issubclass(one, Stated)]
+    if not kinds:
+        return []
+    known = known_outlines() if isinstance(holder, Outline) else KNOWN_CLASSES.values()
+    return [cls for cls in known if any(honours(cls, kind) for kind in kinds)]

@@ -1,9 +1,17 @@
 """Parameters, each stated once as a field of its class: constructors, checks, plain JSON, dotted names, help."""
 
-from asterism.parameters.base import Parameters, allowed_values, honours, shown, text_of
-from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
-from asterism.parameters.fields import attribute, parameter, spelled
-from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, set_dotted, to_json
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asterism import lazy_names
+
+if TYPE_CHECKING:
+    from asterism.parameters.base import Parameters
+    from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
+    from asterism.parameters.fields import attribute, parameter, spelled
+    from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, set_dotted, to_json
+    from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
 
 __all__ = [
     "DEEPEST",
@@ -14,6 +22,7 @@ __all__ = [
     "Interval",
     "MOVED",
     "Parameters",
+    "Stated",
     "allowed_values",
     "attribute",
     "from_json",
@@ -25,3 +34,12 @@ __all__ = [
     "text_of",
     "to_json",
 ]
+
+_HOMES = {  # their names alone: the command line reads of parameters without scikit-learn
+    "base": ("Parameters",),
+    "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
+    "fields": ("attribute", "parameter", "spelled"),
+    "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "set_dotted", "to_json"),
+    "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),
+}
+__getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names})

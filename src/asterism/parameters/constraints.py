@@ -6,8 +6,6 @@ import math
 import numbers
 from typing import Any
 
-import numpy as np
-
 LARGEST = 2**31 - 1  # integer that a parameter without an upper bound may be: more of anything fits no machine
 
 
@@ -30,7 +28,7 @@ class Interval:
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind and lies in the range."""
         type_ = numbers.Integral if self.kind is int else numbers.Real
-        if not isinstance(value, type_) or isinstance(value, (bool, np.bool_)):
+        if not isinstance(value, type_) or isinstance(value, bool):
             return False
         if isinstance(value, numbers.Integral):
             value = int(value)  # of any length

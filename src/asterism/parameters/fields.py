@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 from asterism.parameters.constraints import Constraint, as_type
-from asterism.parameters.contract import BaseEstimator
 
 T = TypeVar("T")
 _HEADING = re.compile(r"^\w[\w ]*\n-{3,}$", re.MULTILINE)  # of a section of a numpydoc text
@@ -97,6 +96,8 @@ def _entry(one: dataclasses.Field) -> list[str]:
 
 def spelled(value: Any, broken: bool = False) -> str:
     """A parameter object as Python spells it, what is at its default left out; one argument a line if ``broken``."""
+    from asterism.parameters.contract import BaseEstimator  # not above: to state a parameter needs no scikit-learn
+
     if not isinstance(value, BaseEstimator):
         return repr(value)
     usual = inspect.signature(type(value).__init__).parameters
