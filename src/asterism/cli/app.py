@@ -8,16 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import (
-    commands_advice,
-    commands_cut,
-    commands_data,
-    commands_filters,
-    commands_fit,
-    commands_pick,
-    commands_run,
-    commands_transfer,
-)
+from asterism.cli import commands_data, commands_fit, commands_groups, commands_run, commands_transfer
 from asterism.cli.added import Commands
 from asterism.cli.errors import guarded, terminate_softly
 from asterism.cli.text import say
@@ -36,15 +27,15 @@ app = typer.Typer(
 
 for command in (
     commands_fit.cluster,
-    commands_advice.suggest_k,
+    commands_data.suggest_k,
     commands_run.predict,
     commands_run.embed,
     commands_run.evaluate,
     commands_run.report,
-    commands_run.export,
-    commands_cut.cut,
-    commands_pick.pick,
-    commands_filters.filters,
+    commands_groups.export,
+    commands_groups.cut,
+    commands_groups.pick,
+    commands_run.filters,
     commands_data.methods,
     commands_data.backbones,
     commands_data.data,

@@ -180,10 +180,7 @@ def _fresh(request: Request) -> Plan:
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
     estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
     apply_settings(estimator, request.settings, method)
-    labels = (
-        request.labels if request.labels in (None, "folders") else os.path.abspath(os.path.expanduser(request.labels))
-    )
-    screening = _screening(request, {} if request.like is None else content)
+    screening, labels = _screening(request, {} if request.like is None else content), request.label_source
     return Plan(estimator, method, seed, _origin(request, {}), labels, request.command, request.number, screening)
 
 
@@ -234,7 +231,7 @@ def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
         "pages": request.pages,
         "bands": parse_bands(request.bands),
         "features": None if request.features is None else os.path.abspath(os.path.expanduser(request.features)),
-        "crop": None if request.crop else False,
+        "crop": False if request.no_crop else None,
         "strict": request.strict or None,
     }
     return {**known, **{name: value for name, value in typed.items() if value is not None}}

@@ -1,15 +1,11 @@
-"""Commands that list: ``methods``, ``backbones``, ``data``."""
+"""Commands that list and advise: ``methods``, ``backbones``, ``data``, ``suggest-k``."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
+from asterism.cli.arguments import Arg, Device, Json, Layout, NewImages, Opt
 from asterism.cli.text import aligned, say
-
-Arg = typer.Argument
-Opt = typer.Option
 
 
 def methods(name: Annotated[str | None, Arg(metavar="NAME", help="A method: list its parameters.")] = None) -> None:
@@ -19,7 +15,7 @@ def methods(name: Annotated[str | None, Arg(metavar="NAME", help="A method: list
     say(method_lines() if name is None else parameter_lines(name))
 
 
-def backbones(json: Annotated[bool, Opt("--json", help="Print JSON.")] = False) -> None:
+def backbones(json: Json = False) -> None:
     """List the recommended pre-trained networks: cost, licence, and whether their weights are here."""
     from json import dumps
 
@@ -52,3 +48,34 @@ def data() -> None:
     say(aligned(rows))
     if missing:
         say("\n" + "\n".join(f"{', '.join(names)}: {how}" for how, names in missing.items()))
+
+
+def suggest_k(
+    images: NewImages,
+    k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
+    seed: Annotated[int, Opt(min=0, max=2**32 - 1, help="Same seed, same answer.")] = 0,
+    layout: Layout = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Guess how many groups there are, and show how sure that is.
+
+    Asks graphs of 5, 10, 20 and 40 neighbours, and on how many groups two halves of the images agree; where the
+    answers differ, says between what.
+    """
+    from json import dumps
+
+    from asterism.cli.advising import advise, shown_advice
+
+    found, on = advise(images, k_max, seed, layout, device)
+    if json:
+        curves = {
+            name: [round(float(one), 4) for one in getattr(found, name)]
+            for name in ("modularity", "stability", "silhouette", "eigengap")
+        }
+        known = {"k": found.k, "low": found.low, "high": found.high, "features": on, "says": found.sentence}
+        known["agreed"] = found.agreed
+        known["answers"] = {str(size): k for size, k in found.answers.items()}
+        say(dumps({**known, "ks": found.ks, **curves}))
+        return
+    say(shown_advice(found, on))

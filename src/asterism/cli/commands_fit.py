@@ -7,10 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-Arg = typer.Argument
-Opt = typer.Option
+from asterism.cli.arguments import Arg, Copy, Layout, Opt, Strict
 
 
 def cluster(
@@ -31,7 +28,7 @@ def cluster(
     size: Annotated[str | None, Opt(help="Pixels a side, 64, or HEIGHTxWIDTH, 48x64.")] = None,
     color: Annotated[str | None, Opt(help="grey, rgb or bands.  [default: as the images are]")] = None,
     no_crop: Annotated[bool, Opt("--no-crop", help="Squash to the size instead of cutting the centre out.")] = False,
-    layout: Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")] = None,
+    layout: Layout = None,
     scale: Annotated[
         str | None,
         Opt(metavar="LOW,HIGH", help="Black and white of deep pixels, or percentile.  [default: see the guide]"),
@@ -44,7 +41,7 @@ def cluster(
         str | None,
         Opt(metavar="FILE", help="Group these vectors of the images: .npz, .npy, .csv or .parquet, joined by name."),
     ] = None,
-    strict: Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")] = False,
+    strict: Strict = False,
     settings: Annotated[
         list[str] | None,
         Opt("--set", metavar="NAME=VALUE", help="A parameter: training.lr=0.01 (see: asterism methods NAME)."),
@@ -54,7 +51,7 @@ def cluster(
         str | None, Opt(help="Known classes, for scoring only: folders (CLASS/image.jpg), or a CSV file path,label.")
     ] = None,
     export: Annotated[Path | None, Opt(help="Put the images of each group into a folder below this one.")] = None,
-    copy: Annotated[bool, Opt("--copy/--link", help="Export copies, or symbolic links.")] = False,
+    copy: Copy = False,
     device: Annotated[str | None, Opt(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]")] = None,
     precision: Annotated[str | None, Opt(help="32-true, 16-mixed, bf16-mixed ...  [default: 32-true]")] = None,
     outliers: Annotated[bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).")] = False,
@@ -71,42 +68,14 @@ def cluster(
     Learns features and groups together. A run that was interrupted or killed goes on with:
     asterism cluster --resume --out RUN
     """
+    typed = dict(locals())  # each is a field of `Request`
+
     from asterism.cli.cluster import cluster_images
     from asterism.cli.request import Request
     from asterism.images.urls import without_secrets
 
-    cluster_images(
-        Request(
-            images=images,
-            n_clusters=n_clusters,
-            method=method,
-            out=out,
-            seed=seed,
-            size=size,
-            color=color,
-            crop=not no_crop,
-            layout=layout,
-            scale=scale,
-            pages=pages,
-            bands=bands,
-            features=features,
-            strict=strict,
-            settings=settings or [],
-            like=like,
-            labels=labels,
-            export=export,
-            copy=copy,
-            device=device,
-            precision=precision,
-            outliers=outliers,
-            drop_duplicates=drop_duplicates,
-            resume=resume,
-            overwrite=overwrite,
-            report=not no_report,
-            quiet=quiet,
-            command=shlex.join(["asterism", *map(without_secrets, sys.argv[1:])]),
-        )
-    )
+    command = shlex.join(["asterism", *map(without_secrets, sys.argv[1:])])
+    cluster_images(Request(**typed | {"settings": settings or [], "command": command}))
 
 
 def demo(

@@ -1,40 +1,17 @@
-"""Commands on a run: ``predict``, ``embed``, ``evaluate``, ``report``, ``export``."""
+"""Commands on a run: ``predict``, ``embed``, ``evaluate``, ``report``, ``filters``."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from asterism.cli.text import counted, note, say
-
-Arg = typer.Argument
-Opt = typer.Option
-
-Run = Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")]
-Labels = Annotated[
-    str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
-]
-Images = Annotated[
-    str | None, Opt("--images", metavar="IMAGES", help="Where the run's images are now.  [default: where they were]")
-]
-Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
-Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
-Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
-Overwrite = Annotated[bool, Opt("--overwrite", help="Replace a file of any kind at --out.")]
+from asterism.cli.arguments import Arg, Device, Images, Json, Labels, Layout, NewImages, Opt, Overwrite, Run, Strict
+from asterism.cli.text import counted, say
 
 
 def predict(
     run: Run,
-    images: Annotated[
-        str,
-        Arg(
-            metavar="IMAGES",
-            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, or data:NAME.",
-        ),
-    ],
+    images: NewImages,
     out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
     features: Annotated[
         str | None, Opt(metavar="FILE", help="Vectors of the images, where the run was made from such.")
@@ -98,7 +75,7 @@ def evaluate(
     run: Run,
     labels: Labels = None,
     images: Images = None,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Score the groups of a run against known classes."""
     from json import dumps
@@ -144,50 +121,22 @@ def report(
     say(str(write_page(fitted, None, labels, page)))
 
 
-def export(
+def filters(
     run: Run,
-    folder: Annotated[Path, Arg(metavar="DIR", help="Where the folders cluster-000, cluster-001 ... are made.")],
-    copy: Annotated[bool, Opt("--copy/--link", help="Copies, or symbolic links.")] = False,
-    cut: Annotated[
-        int | None, Opt("--cut", metavar="K", help="Merge or divide the groups into K first: folders within folders.")
+    images: Annotated[
+        str | None, Arg(metavar="IMAGES", help="For the strongest nine.  [default: the run's own]")
     ] = None,
-    levels: Annotated[bool, Opt("--levels", help="Folders within folders for coarse, own and fine groups.")] = False,
-    images: Images = None,
-    overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
+    out: Annotated[Path | None, Opt(help="Folder of the pictures.  [default: RUN/filters]")] = None,
+    layers: Annotated[str | None, Opt(help="conv1,conv3,conv5.  [default: the first, a middle and the last]")] = None,
+    n: Annotated[int, Opt("--n", min=1, help="Filters shown of each layer.")] = 8,
+    steps: Annotated[int, Opt(min=0, help="Of gradient ascent; 0 leaves it out.")] = 300,
+    device: Device = "auto",
 ) -> None:
-    """Put the images of each group into a folder."""
-    if cut is not None and levels:
-        raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
-    if cut is not None or levels:
-        from asterism.cli.cutting import export_cut
+    """Draw first-layer filters, images made for a filter, and the images that please it most.
 
-        n_images, missing = export_cut(run, folder, cut, copy, images, overwrite)
-        _say_exported(n_images, missing, folder)
-        return
-    from asterism.cli.export import check_export, export_groups, files_of
-    from asterism.cli.recorded import read_recorded
+    Writes first-layer.png, and for each layer LAYER-ascent.png and LAYER-strongest.png, a row a filter.
+    """
+    from asterism.cli.feature_visualisation import draw_filters
 
-    recorded = read_recorded(run)
-    source = recorded.source if recorded is not None and images is None else images
-    source = os.path.expanduser(source) if isinstance(source, str) else source
-    files = None if recorded is None else files_of(source)
-    if recorded is not None and files is not None:
-        check_export(folder, source, overwrite)
-        n_images, missing = (
-            len(recorded.groups),
-            export_groups(recorded.groups, recorded.names, folder, files, None, copy),
-        )
-    else:
-        from asterism.cli.summary import export_run
-        from asterism.report.fitted import open_run
-
-        fitted = open_run(run, images=images, bar=True)
-        check_export(folder, fitted.origin.get("source"), overwrite)
-        n_images, missing = len(fitted.clusterer.labels_), export_run(fitted, folder, copy=copy)
-    _say_exported(n_images, missing, folder)
-
-
-def _say_exported(n_images: int, missing: int, folder: Path) -> None:
-    if missing:
-        note(f"{counted(missing, 'image')} no longer there and not exported")
-    say(f"{counted(n_images - missing, 'image')}: {folder}")
+    for path in draw_filters(run, images, out or run / "filters", layers, n, steps, device):
+        say(str(path))

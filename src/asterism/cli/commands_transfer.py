@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from asterism.cli.added import Commands
+from asterism.cli.arguments import Arg, Device, Json, Labels, Opt, Run
 from asterism.cli.text import aligned, say
-
-Arg = typer.Argument
-Opt = typer.Option
 
 transfer = typer.Typer(
     name="transfer",
@@ -28,18 +25,16 @@ def _transfer() -> None:
 
 
 def probe(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     images: Annotated[str, Arg(metavar="IMAGES", help="Images with classes: data:NAME, a folder or .npz file.")],
-    labels: Annotated[
-        str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
-    ] = None,
+    labels: Labels = None,
     layers: Annotated[str | None, Opt(help="conv3,conv5: of these only.  [default: all]")] = None,
     settings: Annotated[
         list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_epochs=90, ten_crops=true ...")
     ] = None,
     seed: Annotated[int, Opt(min=0, help="Of the split and of the training.")] = 0,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Json = False,
+    device: Device = "auto",
 ) -> None:
     """Train a linear classifier on each frozen layer; of other methods than DeepCluster's on the features alone.
 
@@ -53,11 +48,5 @@ def probe(
     if json:
         say(dumps(rows))
         return
-    say(
-        aligned(
-            [
-                ["LAYER", "ACCURACY", "FEATURES", "DECAY"],
-                *([row["layer"], f"{row['accuracy']:.4f}", row["n_features"], row["weight_decay"]] for row in rows),
-            ]
-        )
-    )
+    cells = ([row["layer"], f"{row['accuracy']:.4f}", row["n_features"], row["weight_decay"]] for row in rows)
+    say(aligned([["LAYER", "ACCURACY", "FEATURES", "DECAY"], *cells]))

@@ -111,8 +111,8 @@ def level_folders(run: FittedRun) -> tuple[np.ndarray, list[str]]:
 
 def export_cut(
     path: Path, target: Path, n_clusters: int | None, copy: bool, images: str | None, overwrite: bool
-) -> tuple[int, int]:
-    """Export a run's groups, merged or divided into so many, or all levels; how many images, and how many are gone."""
+) -> int:
+    """Export a run's groups, merged or divided into so many, or all levels; how many images."""
     run = open_run(path, images=images)
     check_export(target, run.origin.get("source"), overwrite)
     if n_clusters is None:
@@ -120,7 +120,7 @@ def export_cut(
     else:
         groups = cut_run(run, n_clusters)
         folders = within(groups, run.clusterer.labels_)
-    return len(groups), export_run(run, target, copy=copy, groups=groups, folders=folders)
+    return export_run(run, target, copy=copy, groups=groups, folders=folders)
 
 
 def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:

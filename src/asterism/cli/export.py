@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from asterism.cli.outputs import check_writable
+from asterism.cli.text import counted, note
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, write_csv
 from asterism.images.paths import list_images
@@ -92,7 +93,7 @@ def export_groups(
     Returns
     -------
     int
-        Number of images that are no longer there and were left out.
+        Number of images that were written; how many are no longer there is said on standard error.
 
     Raises
     ------
@@ -146,7 +147,9 @@ def _write(
             os.symlink(one.origin, target / one.chosen)
         elif images is not None:
             Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
-    return len(names) - len(planned)
+    if len(planned) < len(names):
+        note(f"{counted(len(names) - len(planned), 'image')} no longer there and not exported")
+    return len(planned)
 
 
 def _folders(labels: np.ndarray) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asterism.errors import InputError, RunError, StorageError
-from asterism.files import expanded
 
 
 def check_writable(path: Path, written_before: Callable[[Path], bool] | None = None, overwrite: bool = False) -> None:
@@ -78,7 +77,7 @@ def check_page(run: Path, out: Path | None) -> Path:
     ------
     InputError, StorageError
     """
-    page = run / "report.html" if out is None else expanded(out)
+    page = out or run / "report.html"
     if out is not None and page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out} must end in .html: it names the page")
     check_writable(page)

@@ -58,7 +58,7 @@ class RecordedRun:
 def read_recorded(path: Path) -> RecordedRun | None:
     """The groups of a finished run, and the names of its images.
 
-    None where the run has to be opened whole (`asterism.cli.runs.open_run`), which also tells what is wrong with it.
+    None where the run has to be opened whole: `asterism.report.fitted.open_run` also tells what is wrong with it.
     """
     folder = RunFolder(path)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Request:
-    """What the user typed; None is what was left out."""
+    """What the user typed, by the names of the command's options; None is what was left out."""
 
     images: str | None = None
     n_clusters: int | None = None
@@ -19,7 +19,7 @@ class Request:
     seed: int | None = None
     size: str | None = None
     color: str | None = None
-    crop: bool = True
+    no_crop: bool = False
     layout: str | None = None
     scale: str | None = None
     pages: str | None = None
@@ -37,7 +37,7 @@ class Request:
     drop_duplicates: bool = False
     resume: bool = False
     overwrite: bool = False
-    report: bool = True
+    no_report: bool = False
     quiet: bool = False
     command: str = "asterism cluster"
     number: dict[str, Any] | None = None  # how the number of groups was found; see `asterism.cli.advising`

@@ -10,7 +10,7 @@ import numpy as np
 
 from asterism.cli.export import check_export, export_groups, files_of
 from asterism.cli.scoring import scored
-from asterism.cli.text import counted, note, say
+from asterism.cli.text import counted, say
 from asterism.clustering.stability import stability_words
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
@@ -49,16 +49,14 @@ def finish(
     if images is None:
         run.bar, labels = not request.quiet, run.labels(request.labels)
     path, failure = run.folder.path, None
-    if request.report and not (keep_report and (path / "report.html").is_file()):
+    if not request.no_report and not (keep_report and (path / "report.html").is_file()):
         try:
             write_page(run, images, labels)
         except Exception as error:  # the fit is safe: sum it up, then fail
             failure = error
     if request.export is not None:
         check_export(request.export, run.origin["source"], request.overwrite)
-        missing = export_run(run, request.export, images, request.copy)
-        if missing:
-            note(f"{counted(missing, 'image')} no longer there and not exported")
+        export_run(run, request.export, images, request.copy)
     if not request.quiet:
         sum_up(run, labels, request.export)
     if isinstance(failure, (AsterismError, OSError)):
@@ -79,7 +77,7 @@ def export_run(
     folders: list[str] | None = None,
     only: np.ndarray | None = None,
 ) -> int:
-    """Write the groups of a run, or others that were cut from it, or some of its images: `export_groups`.
+    """Write the groups of a run, or others that were cut from it, or some of its images; how many: `export_groups`.
 
     The images are opened again where they are needed and not given.
 

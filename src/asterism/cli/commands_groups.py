@@ -1,0 +1,161 @@
+"""Commands on the groups of a run: ``export``, ``cut``, ``pick``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asterism.cli.arguments import Arg, Copy, Images, Opt, Overwrite, Run
+from asterism.cli.text import counted, say
+
+
+def export(
+    run: Run,
+    folder: Annotated[Path, Arg(metavar="DIR", help="Where the folders cluster-000, cluster-001 ... are made.")],
+    copy: Annotated[bool, Opt("--copy/--link", help="Copies, or symbolic links.")] = False,
+    cut: Annotated[
+        int | None, Opt("--cut", metavar="K", help="Merge or divide the groups into K first: folders within folders.")
+    ] = None,
+    levels: Annotated[bool, Opt("--levels", help="Folders within folders for coarse, own and fine groups.")] = False,
+    images: Images = None,
+    overwrite: Annotated[bool, Opt("--overwrite", help="Replace the groups that were exported there.")] = False,
+) -> None:
+    """Put the images of each group into a folder."""
+    if cut is not None and levels:
+        raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
+    if cut is not None or levels:
+        from asterism.cli.cutting import export_cut
+
+        n = export_cut(run, folder, cut, copy, images, overwrite)
+        say(f"{counted(n, 'image')}: {folder}")
+        return
+    from asterism.cli.export import check_export, export_groups, files_of
+    from asterism.cli.recorded import read_recorded
+
+    recorded = read_recorded(run)
+    source = recorded.source if recorded is not None and images is None else images
+    source = os.path.expanduser(source) if isinstance(source, str) else source
+    files = None if recorded is None else files_of(source)
+    if recorded is not None and files is not None:
+        check_export(folder, source, overwrite)
+        n = export_groups(recorded.groups, recorded.names, folder, files, None, copy)
+    else:
+        from asterism.cli.summary import export_run
+        from asterism.report.fitted import open_run
+
+        fitted = open_run(run, images=images, bar=True)
+        check_export(folder, fitted.origin.get("source"), overwrite)
+        n = export_run(fitted, folder, copy=copy)
+    say(f"{counted(n, 'image')}: {folder}")
+
+
+class LevelName(str, Enum):
+    """How fine groups are, seen from those of the run."""
+
+    COARSE = "coarse"
+    MEDIUM = "medium"
+    FINE = "fine"
+
+
+def cut(
+    run: Run,
+    n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
+    level: Annotated[LevelName | None, Opt(help="Where groups are most stable: coarse, medium or fine.")] = None,
+    out: Annotated[Path | None, Opt(help="CSV file: path,group,run_group,confidence.")] = None,
+    export: Annotated[Path | None, Opt(metavar="DIR", help="Put the images into folders within folders.")] = None,
+    copy: Copy = False,
+    images: Images = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Merge or divide the groups of a run, without a new one.
+
+    All levels nest: a group is a union or a part of the run's groups. Without -k and --level the levels are listed at
+    which groups are most stable. The run stays as it is.
+    """
+    from asterism.cli.cutting import cut_run, is_cut, levels_of, shown_levels, summary, within, write_cut
+    from asterism.cli.summary import export_run
+    from asterism.clustering.levels import named_level
+    from asterism.report.fitted import open_run
+
+    if n_clusters is not None and level is not None:
+        raise typer.BadParameter("a number of groups or a level: give one of them", param_hint="-k, --level")
+    if n_clusters is None and level is None and (out or export):
+        raise typer.BadParameter("how many groups? Give -k or --level", param_hint="--out, --export")
+    fitted = open_run(run, images=images)
+    _check(fitted.origin.get("source"), out, is_cut, export, overwrite)
+    if level is not None:
+        n_clusters = named_level(levels_of(fitted), level.value).n_clusters
+    if n_clusters is None:
+        say(shown_levels(fitted, levels_of(fitted)))
+        return
+    groups = cut_run(fitted, n_clusters)
+    if out is not None:
+        write_cut(out, fitted, groups)
+    if export is not None:
+        folders = within(groups, fitted.clusterer.labels_)
+        export_run(fitted, export, copy=copy, groups=groups, folders=folders)
+    say(summary(fitted, groups))
+    _say_where(out, export, "groups")
+
+
+def pick(
+    run: Run,
+    n_images: Annotated[int, Opt("-n", "--n-images", help="How many images.")],
+    typical: Annotated[
+        bool, Opt("--typical/--diverse", help="As many of each group, or a subset that stands for all images.")
+    ] = False,
+    out: Annotated[Path | None, Opt(help="CSV file: path,group,confidence, the most telling image first.")] = None,
+    export: Annotated[Path | None, Opt(metavar="DIR", help="Put them into a folder of each group.")] = None,
+    copy: Copy = False,
+    images: Images = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pick a few images that stand for all: to look at, to label, to show.
+
+    Copies of other images, and images in no group, are left out. The run stays as it is.
+    """
+    from asterism.cli.cutting import is_picks, picked, write_picks
+    from asterism.cli.summary import export_run
+    from asterism.report.fitted import open_run
+
+    if out is None and export is None:
+        raise typer.BadParameter("where to? Give --out FILE.csv, --export DIR, or both", param_hint="--out, --export")
+    fitted = open_run(run, images=images)
+    _check(fitted.origin.get("source"), out, is_picks, export, overwrite)
+    found = picked(fitted, n_images, typical)
+    if out is not None:
+        write_picks(out, fitted, found)
+    if export is not None:
+        export_run(fitted, export, copy=copy, only=found)
+    n_groups = len(set(fitted.clusterer.labels_[found].tolist()))
+    say(f"{counted(len(found), 'image')} of {counted(n_groups, 'group')}")
+    _say_where(out, export, "images")
+
+
+def _check(
+    source: str | list[str] | None,
+    out: Path | None,
+    is_ours: Callable[[Path], bool],
+    export: Path | None,
+    overwrite: bool,
+) -> None:
+    """See, before anything is computed, that a table and folders can be written."""
+    from asterism.cli.export import check_export
+    from asterism.cli.outputs import check_writable
+
+    if out is not None:
+        check_writable(out, is_ours, overwrite)
+    if export is not None:
+        check_export(export, source, overwrite)
+
+
+def _say_where(out: Path | None, export: Path | None, what: str) -> None:
+    """Where the table lies, and the folders of groups or images."""
+    for name, path in (("table ", out), (what, export)):
+        if path is not None:
+            say(f"{name}  {path}")
