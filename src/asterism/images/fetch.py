@@ -66,7 +66,7 @@ def download(url: str, path: Path, digest: str = "", token: str | None = None) -
         `PATIENCE` seconds, another file than expected, or fetching is not permitted.
     """
     check_online()
-    seen, size, end = hashlib.sha256(), 0, time.monotonic() + PATIENCE
+    seen, size = hashlib.sha256(), 0
     request = urllib.request.Request(url, headers={"User-Agent": "asterism"})
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
@@ -75,18 +75,18 @@ def download(url: str, path: Path, digest: str = "", token: str | None = None) -
             expected = int(answer.headers.get("Content-Length") or 0)
             logger.info("fetching %s%s", url, f" ({expected / 1e6:.0f} MB)" if expected else "")
             with open(part, "wb") as file, _bar(expected) as show:
-                while block := _read(answer, end):
+                for block in received(answer, PATIENCE):
                     file.write(block)
                     seen.update(block)
                     size += len(block)
                     show(size)
-            if (expected and size != expected) or not seen.hexdigest().startswith(digest):
-                raise _BrokenOffError("what came is not the whole file")
-    except (_BrokenOffError, http.client.HTTPException) as error:
+            if not seen.hexdigest().startswith(digest):
+                raise BrokenOffError("what came is not the whole file")
+    except (BrokenOffError, http.client.HTTPException) as error:
         raise OSError(str(error) or repr(error)) from error
 
 
-class _BrokenOffError(Exception):
+class BrokenOffError(Exception):
     """Trouble of the network, where an OSError would be taken for the disk's."""
 
 
@@ -123,14 +123,28 @@ def _bar(expected: int) -> Iterator[Callable[[int], None]]:
         yield lambda size: bar.update(task, completed=size)
 
 
-def _read(answer: http.client.HTTPResponse, end: float) -> bytes:
-    """What has come, at most 1 MiB; empty at the end of the file."""
-    if time.monotonic() > end:
-        raise _BrokenOffError(f"not whole after {PATIENCE:.0f} seconds")
-    try:
-        return answer.read1(2**20)
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOffError(f"the connection broke off: {error}") from error
+def received(answer: http.client.HTTPResponse, patience: float) -> Iterator[bytes]:
+    """The bytes of an answer as they come, until they are as many as it has promised.
+
+    Raises
+    ------
+    BrokenOffError
+        If fewer come, or not all within so many seconds.
+    """
+    promised, size, end = answer.headers.get("Content-Length") or "", 0, time.monotonic() + patience
+    while True:
+        if time.monotonic() > end:
+            raise BrokenOffError(f"not whole after {patience:.0f} seconds")
+        try:
+            block = answer.read1(2**20)
+        except (OSError, http.client.HTTPException) as error:
+            raise BrokenOffError(f"the connection broke off: {error or type(error).__name__}") from error
+        if not block:
+            break
+        size += len(block)
+        yield block
+    if promised.isdigit() and int(promised) != size:
+        raise BrokenOffError(f"what came is not the whole file ({size} of {promised} bytes)")
 
 
 @contextlib.contextmanager

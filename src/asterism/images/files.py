@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -42,14 +43,10 @@ def read_array(path: str) -> np.ndarray:
     """The array of an ``.npy`` file; errors as in `open_npy`."""
     is_large = os.path.getsize(path) > min(MAPPED_BYTES, memory_budget())
     mmap_mode: Literal["r"] | None = "r" if is_large else None
-    try:
+    with _reading(path, ".npy"):
         with open(path, "rb") as stream:
             check_header(stream, os.path.getsize(path))
         array = retry(lambda: np.load(path, mmap_mode=mmap_mode, allow_pickle=False), path)
-    except AsterismError:
-        raise
-    except Exception as error:  # numpy's reader of a damaged header raises anything: SyntaxError, OverflowError…
-        raise InputError(f"{path!r} cannot be read as an .npy file: {one_line(error)}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")
@@ -58,14 +55,23 @@ def read_array(path: str) -> np.ndarray:
 
 def read_archive(path: str) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz`` file; errors as in `open_npz`."""
-    try:
+    with _reading(path, ".npz"):
         check_archive(path)
         with retry(lambda: np.load(path, allow_pickle=False), path) as archive:
             return {key: archive[key] for key in archive.files}
-    except Exception as error:  # see `open_npz`
+
+
+@contextmanager
+def _reading(path: str, ending: str) -> Iterator[None]:
+    """Whatever damaged headers, or arrays of another kind than they should be, lead to: one line that says so."""
+    try:
+        yield
+    except AsterismError:
+        raise
+    except Exception as error:
         if is_machine_error(error):
             raise StorageError(f"{path!r} cannot be read: {one_line(error)}") from error
-        raise InputError(f"{path!r} cannot be read as an .npz file: {one_line(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an {ending} file: {one_line(error)}") from error
 
 
 def open_npz(path: str, options: Options, source: str | None = None, split: int | None = None) -> ImageSource:
@@ -92,7 +98,7 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
         If the machine, not the file, is in trouble.
     """
     source = source or os.path.abspath(path)
-    try:
+    with _reading(path, ".npz"):
         check_archive(path)
         loaded = retry(lambda: np.load(path, allow_pickle=False), path)
         if isinstance(loaded, np.ndarray):
@@ -106,12 +112,6 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
                 images = images if chosen is None else images[chosen]
                 opened = open_array(images, options, source, name=f"{os.path.basename(path)!r}")
             labels, label_names = npz_labels(archive, chosen, len(opened), path)
-    except AsterismError:
-        raise
-    except Exception as error:  # whatever damaged headers, or arrays of another kind than they should be, lead to
-        if is_machine_error(error):
-            raise StorageError(f"{path!r} cannot be read: {one_line(error)}") from error
-        raise InputError(f"{path!r} cannot be read as an .npz file: {one_line(error)}") from error
     return replace(opened, labels=labels, label_names=label_names)
 
 

@@ -304,10 +304,9 @@ class _Reading:
 
     def _note(self, index: int, error: Unreadable) -> None:
         """Say why a file gives no image."""
-        file, reason = self.files[index], error.reason
-        archive = None if error.identified else archive_reason(file.name)
-        reason = archive or reason
-        self._leave_out(index, reason, bool(error.identified or archive or file.looks_like_image))
+        name = self.files[index].name
+        archive = None if error.identified else archive_reason(name)
+        self._leave_out(index, archive or error.reason, bool(error.identified or archive or looks_like_image(name)))
 
     def _leave_out(self, index: int, reason: str, claims: bool) -> None:
         """Remember a file that gives no image; with strict it is the end, unless it never claimed to be one."""

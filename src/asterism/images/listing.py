@@ -17,31 +17,9 @@ from asterism.images.skipped import Skipped
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
 IMAGE_ENDINGS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".avif",
-        ".heic",
-        ".heif",
-    ]
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff")
+    + (".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif")
 )
-
-
 COMPRESSED = (".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
@@ -76,11 +54,6 @@ class Listed:
     def content(self) -> str | bytes:
         """What is decoded: here the path, or the encoded image itself."""
         return self.path
-
-    @property
-    def looks_like_image(self) -> bool:
-        """Whether its name ends as those of images do."""
-        return looks_like_image(self.name)
 
 
 def natural_key(name: str) -> list[list[tuple[str, int, str]]]:

@@ -7,7 +7,6 @@ own library, object stores and Hugging Face by fsspec. Passwords and signatures 
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import logging
 import os
@@ -28,7 +27,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from asterism.errors import AsterismError, InputError, MissingDataError, MissingDependencyError, StorageError
 from asterism.files import replacing, write_text
 from asterism.images import urls
-from asterism.images.fetch import check_online
+from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import PAUSES, is_machine_error
 from asterism.images.listing import natural_key
 from asterism.images.locations import cache_root
@@ -36,17 +35,12 @@ from asterism.images.locations import cache_root
 SILENCE = 20.0  # seconds without a byte
 PATIENCE = 600.0  # seconds that a file may take
 AT_ONCE = 8  # files that are fetched together
-MAX_BYTES = 2**40  # of one file
 IN_A_ROW = 24  # files that fail because of the network, after which it is taken for broken
 KEPT_DAYS = 30  # what nobody opened for so long is removed
 BROKEN = "could not be fetched"
 Progress = Callable[[str, int, int], None]
 
 logger = logging.getLogger(__name__)
-
-
-class _Broken(Exception):
-    """Trouble of the network, where an OSError would be taken for the disk's."""
 
 
 class _Gone(Exception):
@@ -167,7 +161,6 @@ def _from_web(url: str, path: Path, named: frozenset[str]) -> None:
         *(urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), _Redirects(named)),
     ):
         opener.add_handler(handler)
-    end = time.monotonic() + PATIENCE
     try:
         urls.check_host(urlsplit(url).hostname, named)
         answer = opener.open(request, timeout=SILENCE)
@@ -178,23 +171,8 @@ def _from_web(url: str, path: Path, named: frozenset[str]) -> None:
         if error.code in (408, 425, 429) or error.code >= 500:
             raise
         raise _Gone(f"the server says {error.code} {error.reason}") from None
-    with answer, replacing(path) as part:
-        expected, size = answer.headers.get("Content-Length"), 0
-        with open(part, "wb") as file:
-            while block := _block(answer):
-                size += len(block)
-                if time.monotonic() > end or size > MAX_BYTES:
-                    raise _Broken(f"not whole after {PATIENCE:.0f} seconds or {MAX_BYTES:,} bytes")
-                file.write(block)
-        if expected is not None and expected.isdigit() and int(expected) != size:
-            raise _Broken(f"{size} of {expected} bytes came")
-
-
-def _block(answer: Any) -> bytes:
-    try:
-        return answer.read1(2**20)
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(error) or type(error).__name__) from error
+    with answer, replacing(path) as part, open(part, "wb") as file:
+        file.writelines(received(answer, PATIENCE))
 
 
 def _request(url: str) -> urllib.request.Request:

@@ -126,25 +126,21 @@ class ImageSource:
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSource:
         """The images at the indices, in that order, as a source of its own."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return replace(
-            self,
-            pixels=self.pixels[torch.from_numpy(chosen)],
-            names=[self.names[i] for i in chosen],
-            labels=None if self.labels is None else self.labels[chosen],
-            origin={"source": None},
-            pictures=None if self.pictures is None else self.pictures.subset(indices),
-        )
+        return self._taken(chosen, torch.from_numpy(chosen))
 
     def part(self, start: int, stop: int) -> ImageSource:
         """The images from ``start`` to ``stop``, sharing their pixels with this source."""
-        labels = None if self.labels is None else self.labels[start:stop]
+        return self._taken(slice(start, stop), slice(start, stop))
+
+    def _taken(self, rows: np.ndarray | slice, places: torch.Tensor | slice) -> ImageSource:
+        """Some of the images: the same rows, as numpy and as torch take them."""
         return replace(
             self,
-            pixels=self.pixels[start:stop],
-            names=self.names[start:stop],
-            labels=labels,
+            pixels=self.pixels[places],
+            names=self.names[rows] if isinstance(rows, slice) else [self.names[i] for i in rows],
+            labels=None if self.labels is None else self.labels[rows],
             origin={"source": None},
-            pictures=None if self.pictures is None else self.pictures.part(start, stop),
+            pictures=None if self.pictures is None else self.pictures._taken(rows, places),
         )
 
     @property

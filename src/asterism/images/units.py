@@ -76,15 +76,13 @@ class Units:
             return f"integers from 0 to {self.full_scale:g}"
         return f"{kind} from {self.low:.4g} to {self.high:.4g}"
 
-    def seen(self, images: ImageSource, name: str = "X") -> ImageSource:
+    def seen(self, images: ImageSource) -> ImageSource:
         """Other images in the units of the fit.
 
         Parameters
         ----------
         images : ImageSource
             No table: vectors have no white.
-        name : str
-            What messages call them.
 
         Returns
         -------
@@ -99,17 +97,17 @@ class Units:
         if len(images) == 0:
             return images
         found = Units.of(images)
-        white = self._white_of(found, name)
+        white = self._white_of(found)
         if white is None or self.white is None:
             return images
         own = BYTE if self.dtype == "uint8" else 1.0  # what `batch` divides the fit's pixels by
         divisor = white * own / self.white
         if divisor == (BYTE if found.dtype == "uint8" else 1.0):
             return images
-        _say(f"{name} holds {found} and the model was fitted on {self}: {white:g} is taken for its {self.white:g}")
+        _say(f"X holds {found} and the model was fitted on {self}: {white:g} is taken for its {self.white:g}")
         return replace(images, white=divisor)
 
-    def from_zero_to_one(self, images: ImageSource, tell: bool = False, name: str = "X") -> ImageSource:
+    def from_zero_to_one(self, images: ImageSource, tell: bool = False) -> ImageSource:
         """Images in the units of the fit as networks want them that were trained elsewhere: black is 0, white 1.
 
         Parameters
@@ -118,8 +116,6 @@ class Units:
             Of the fit, or what `seen` gave.
         tell : bool, default=False
             Say in a warning what floats are taken for, where they are not from 0 to 1.
-        name : str
-            What messages call them.
 
         Returns
         -------
@@ -128,20 +124,20 @@ class Units:
         """
         own = BYTE if self.dtype == "uint8" else 1.0  # what `batch` divides the fit's pixels by
         if self.white is None and tell:
-            _say(f"{name} holds {self}, and the pre-trained network expects 0 (black) to 1 (white): scale {name} so")
+            _say(f"X holds {self}, and the pre-trained network expects 0 (black) to 1 (white): scale X so")
         if self.white is None or self.white == own:
             return images
         if tell and self.dtype != "uint8":
-            _say(f"{name} holds {self}: the pre-trained network sees {self.white:g} as white")
+            _say(f"X holds {self}: the pre-trained network sees {self.white:g} as white")
         divisor = images.white or (BYTE if images.pixels.dtype == torch.uint8 else 1.0)
         return replace(images, white=divisor * self.white / own)
 
-    def _white_of(self, found: Units, name: str) -> float | None:
+    def _white_of(self, found: Units) -> float | None:
         """The white of other images; None takes them as they are."""
         if found.dtype == "uint8":
-            return self._white_of_integers(found, name)
+            return self._white_of_integers(found)
         if self.white is None:
-            self._compare(found, name)
+            self._compare(found)
             return None
         own = 1.0 if self.dtype == "uint8" else self.white
         below = {1.0: 0.0, BYTE: 1.0, SIXTEEN: BYTE}[own] * (1 + OVERSHOOT)  # so high a lesser white may reach
@@ -153,38 +149,38 @@ class Units:
             white = self.full_scale if more else None
         if white is not None and white < own:
             raise InputError(
-                f"{name} holds {found} and the model was fitted on {self}: it may be dark, or white may be {white:g}; "
-                f"pass {name} * {own / white:g} if {white:g} is white, ({name} / {own / BYTE:g}).astype('uint8') if "
+                f"X holds {found} and the model was fitted on {self}: it may be dark, or white may be {white:g}; "
+                f"pass X * {own / white:g} if {white:g} is white, (X / {own / BYTE:g}).astype('uint8') if "
                 f"{own:g} is"
             )
         if white is None and _within(found, own, LOOSE):
-            _say(f"{name} holds {found} and the model was fitted on {self}: {own:g} is taken for white")
+            _say(f"X holds {found} and the model was fitted on {self}: {own:g} is taken for white")
             return own
         if white is None:
-            raise InputError(self._other(found, name))
+            raise InputError(self._other(found))
         return white
 
-    def _white_of_integers(self, found: Units, name: str) -> float | None:
+    def _white_of_integers(self, found: Units) -> float | None:
         if self.white is None:
-            raise InputError(self._other(found, name))
+            raise InputError(self._other(found))
         if found.high == 1 and self.white == 1:
             return 1.0
         if found.high == 1:
-            _say(f"{name} holds no integer above 1 and is taken for black: pass {name}.astype(bool) if 1 is white")
+            _say("X holds no integer above 1 and is taken for black: pass X.astype(bool) if 1 is white")
         return BYTE
 
-    def _compare(self, found: Units, name: str) -> None:
+    def _compare(self, found: Units) -> None:
         """Refuse floats that cannot be in the units of the fit, whatever these are."""
         ours, theirs = (max(abs(one.low), abs(one.high)) for one in (self, found))
         if theirs > APART * ours or (0 < theirs <= 1 + OVERSHOOT and ours >= 2 * APART):
-            raise InputError(self._other(found, name))
+            raise InputError(self._other(found))
         if _within(found, 1.0, OVERSHOOT) and self.low < -OVERSHOOT and found.high > 0:
-            _say(f"{name} holds {found} and the model was fitted on {self}: it is taken as it is")
+            _say(f"X holds {found} and the model was fitted on {self}: it is taken as it is")
 
-    def _other(self, found: Units, name: str) -> str:
+    def _other(self, found: Units) -> str:
         return (
-            f"{name} holds {found} and the model was fitted on {self}: which value stands for which would be a guess; "
-            f"pass {name} in the units of the fit"
+            f"X holds {found} and the model was fitted on {self}: which value stands for which would be a guess; "
+            f"pass X in the units of the fit"
         )
 
 
