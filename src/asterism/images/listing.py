@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from asterism.errors import InputError, StorageError
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.skipped import Skipped
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
 IMAGE_ENDINGS = frozenset(
@@ -39,6 +38,14 @@ def archive_reason(name: str) -> str | None:
 
 _SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be used, and why, in one line."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)

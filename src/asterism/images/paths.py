@@ -16,8 +16,7 @@ import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images import remote, urls
-from asterism.images.listing import Listed, list_file, list_files, natural_key, shown_name, uniquely_named
-from asterism.images.skipped import Skipped
+from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
 # The first of these words among the headings of a table is the column of the paths.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from asterism.images.digest import pixel_digest
-from asterism.images.skipped import Skipped
+from asterism.images.listing import Skipped
 
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs

@@ -1,15 +1,18 @@
-"""Each cluster's most and least certain members."""
+"""Pictures of the groups' members, of the images that are in no group, and of copies."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from asterism.estimator.keeping import card_side, on_cards, shown_members
 from asterism.report.material import Material
 from asterism.report.section import Section
-from asterism.report.words import grouped, shortened
+from asterism.report.words import counted, grouped, shortened
 
-BINS = 20
+BINS = 20  # of a group's confidences
+OUTLIERS_SHOWN, COPIES_SHOWN = 100, 200  # pictures, at most
 
 
 def gallery(material: Material) -> Section:
@@ -46,3 +49,53 @@ def gallery(material: Material) -> Section:
         "has_classes": material.classes is not None,
     }
     return Section("gallery", "Groups", values, shown, sprites)
+
+
+def outliers(material: Material) -> Section | None:
+    """Images with the label −1, those that are the least like all others first; None where there are none."""
+    if material.none is None:
+        return None
+    found = np.flatnonzero(material.clusters == material.none)
+    shown = found[np.argsort(-material.confidence[found], kind="stable")[:OUTLIERS_SHOWN]]
+    sprites = material.sprites(shown, 96) if material.has_pictures else None
+    values: dict[str, Any] = {
+        "total": counted(len(found), "image"),
+        "share": f"{100 * len(found) / material.n:.1f} %",
+        "n_shown": len(shown) if len(shown) < len(found) else None,
+        "one": len(found) == 1,
+        "names": [shortened(material.names[i]) for i in shown],
+        "confidence": [f"{material.confidence[i]:.3f}" for i in shown],
+        "has_pictures": sprites is not None,
+    }
+    return Section("outliers", "In no group", values, sprites=sprites)
+
+
+def copies(material: Material) -> Section | None:
+    """Kept images and their copies, most copies first; None where there are none."""
+    of = getattr(material.estimator, "duplicate_of_", np.arange(material.n))
+    are_copies = of != np.arange(material.n)
+    if not are_copies.any():
+        return None
+    kept, counts = np.unique(of[are_copies], return_counts=True)
+    sets: list[list[tuple[int, str]]] = []
+    shown: list[int] = []
+    for image in kept[np.argsort(-counts, kind="stable")].tolist():
+        members = [image, *np.flatnonzero(are_copies & (of == image)).tolist()]
+        if sets and len(shown) + len(members) > COPIES_SHOWN:
+            break
+        sets.append([(len(shown) + i, shortened(material.names[one])) for i, one in enumerate(members[:COPIES_SHOWN])])
+        shown += members[:COPIES_SHOWN]
+    sprites = material.sprites(np.array(shown), 96) if material.has_pictures else None
+    content = material.content
+    dropped = {**content["params"], **content.get("screening", {})}.get("drop_duplicates")
+    n_copies = int(are_copies.sum())
+    values: dict[str, Any] = {
+        "total": counted(n_copies, "image"),
+        "one": n_copies == 1,
+        "kept": counted(len(kept), "other"),
+        "sets": sets,
+        "is_part": len(sets) < len(kept),
+        "dropped": bool(dropped),
+        "has_pictures": sprites is not None,
+    }
+    return Section("copies", "Copies", values, sprites=sprites)

@@ -18,20 +18,15 @@ from asterism.files import expanded, write_text
 from asterism.images import ImageSource
 from asterism.images.again import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
-from asterism.report.components import components
-from asterism.report.copies import copies
 from asterism.report.curves import training
 from asterism.report.embed import morton_order
-from asterism.report.filters import filters
 from asterism.report.fitted import FittedRun, open_run
-from asterism.report.gallery import gallery
-from asterism.report.inside import inside
+from asterism.report.gallery import copies, gallery, outliers
+from asterism.report.inside import components, filters, inside, reconstructions
 from asterism.report.map import map_
 from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
-from asterism.report.outliers import outliers
 from asterism.report.overview import headline, sizes
-from asterism.report.reconstructions import reconstructions
 from asterism.report.reproduce import reproduce
 from asterism.report.section import Section
 from asterism.runs.pictures import Kept, Stack, chosen_for_map, keep
