@@ -1,16 +1,13 @@
-"""What is done to the bytes of an image before Pillow decodes them: only one picture, and no more work than it needs.
+"""The bytes of an image before Pillow decodes them: what they claim, and what keeps Pillow from a sound picture.
 
-Pillow's reader of WebP makes the canvas of a whole animation, its readers of some PNM are slow Python, and its reader
-of PNG gives up at a long text. Each function here takes the bytes of a file and gives those of a plain still image.
+Pillow's reader of WebP makes room for the canvas as it opens a file, its readers of some PNM are slow Python, and its
+reader of PNG gives up at a long text.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -33,84 +30,19 @@ def n_bytes_of(file: str | bytes) -> int:
     return len(file) if isinstance(file, bytes) else os.path.getsize(file)
 
 
-def _riff_chunks(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and body of each chunk of a RIFF file between two places; the last may be cut off."""
-    while start + 8 <= stop:
-        length = int.from_bytes(data[start + 4 : start + 8], "little")
-        yield data[start : start + 4], data[start + 8 : min(start + 8 + length, stop)]
-        start += 8 + length + length % 2
-
-
-def _riff_chunk(name: bytes, body: bytes) -> bytes:
-    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
-
-
-def _frame_size(name: bytes, body: bytes) -> tuple[int, int]:
-    """(width, height) that a compressed frame of WebP says itself."""
-    if name == b"VP8 " and body[3:6] == b"\x9d\x01\x2a" and len(body) >= 10:
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """(width, height) of the whole canvas that the first 30 bytes of a WebP tell; None of a damaged one."""
+    name, body = head[12:16], head[20:30]
+    if len(body) < 10:
+        return None
+    if name == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if name == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
         return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-    if name == b"VP8L" and body[:1] == b"\x2f" and len(body) >= 5:
+    if name == b"VP8L" and body[0] == 0x2F:
         bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
-    raise Unreadable("a WebP whose first frame is damaged")
-
-
-@dataclass(frozen=True)
-class Still:
-    """One picture of a WebP: a file of its own, the (width, height) of the canvas, and where on it the picture lies."""
-
-    data: bytes
-    canvas: tuple[int, int]
-    corner: tuple[int, int] = (0, 0)
-    frame: tuple[int, int] = (0, 0)
-
-    @property
-    def covers(self) -> bool:
-        """Whether the picture is as large as the canvas."""
-        return self.frame == self.canvas and self.corner == (0, 0)
-
-
-def first_webp_frame(data: bytes) -> Still:
-    """A WebP as a still one: the first frame of an animation, with its transparency and EXIF data; else as it is.
-
-    Raises
-    ------
-    Unreadable
-    """
-    canvas, exif, still = None, b"", None
-    for name, body in _riff_chunks(data, 12, len(data)):
-        if name == b"VP8X" and len(body) >= 10:
-            canvas = int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-        elif name == b"EXIF":
-            exif = _riff_chunk(name, body)
-        elif name in (b"VP8 ", b"VP8L") and still is None:
-            frame = _frame_size(name, body)
-            if canvas not in (None, frame):
-                raise Unreadable("a WebP whose picture is not as large as it says")
-            return Still(data, frame, frame=frame)
-        elif name == b"ANMF" and still is None and len(body) > 16:
-            still = _frame(body)
-    if still is None or canvas is None:
-        raise Unreadable("a WebP without a picture")
-    picture, frame, corner = still
-    if frame[0] + corner[0] > canvas[0] or frame[1] + corner[1] > canvas[1]:
-        raise Unreadable("a WebP whose first frame lies outside its canvas")
-    flags = 0x10 | (0x08 if exif else 0)  # transparency, EXIF
-    sides = b"".join((side - 1).to_bytes(3, "little") for side in frame)
-    body = b"WEBP" + _riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + sides) + picture + exif
-    return Still(b"RIFF" + struct.pack("<I", len(body)) + body, canvas, corner, frame)
-
-
-def _frame(body: bytes) -> tuple[bytes, tuple[int, int], tuple[int, int]]:
-    """Of a frame of an animation: the chunks of its picture, (width, height), and the corner where it lies."""
-    corner = 2 * int.from_bytes(body[0:3], "little"), 2 * int.from_bytes(body[3:6], "little")
-    alpha = b""
-    for name, content in _riff_chunks(body, 16, len(body)):
-        if name == b"ALPH":
-            alpha = _riff_chunk(name, content)
-        elif name in (b"VP8 ", b"VP8L"):
-            return alpha + _riff_chunk(name, content), _frame_size(name, content), corner
-    raise Unreadable("a WebP without a picture")
+        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    return None
 
 
 def without_texts(data: bytes) -> bytes | None:

@@ -18,11 +18,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import (
-    first_webp_frame,
     n_bytes_of,
     n_scans,
     read_pnm,
     stream_of,
+    webp_size,
     with_end,
     without_texts,
 )
@@ -354,7 +354,7 @@ def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
     if kind is None:
         raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
     if kind == kinds.WEBP:
-        return _open_webp(_whole(file))
+        return _open_webp(file, head)
     if kind in (kinds.HEIF, kinds.AVIF):
         with suppress(UnidentifiedImageError):
             return Image.open(io.BytesIO(_whole(file)), formats=_heif_formats(kind.name))
@@ -365,20 +365,16 @@ def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
     raise Unreadable(kind.reason, identified=kind.is_picture)
 
 
-def _open_webp(data: bytes) -> Image.Image:
-    still = first_webp_frame(data)
-    _check_pixels(still.canvas, MAX_HEAVY_PIXELS)
-    image = Image.open(io.BytesIO(still.data), formats=("WEBP",))
-    image.is_animated = still.data is not data  # type: ignore[attr-defined]
-    if still.covers:
-        return image
-    with image:
-        page = Image.new("RGBA", still.canvas)  # transparent where the frame does not reach
-        page.paste(image.convert("RGBA"), still.corner)
-        if "exif" in image.info:
-            page.info["exif"] = image.info["exif"]
-        page.is_animated = True  # type: ignore[attr-defined]
-    return page
+def _open_webp(file: str | bytes, head: bytes) -> Image.Image:
+    """Of an animation Pillow decodes the first frame alone, on the whole canvas."""
+    size = webp_size(head)
+    if size is None:
+        raise Unreadable("a damaged WebP")
+    _check_pixels(size, MAX_HEAVY_PIXELS)
+    data = _whole(file)
+    if head[12:16] == b"VP8X" and head[20] & 2:  # animated: where the frame does not reach it is transparent, not black
+        data = b"%b%c%b" % (data[:20], data[20] | 0x10, data[21:])
+    return Image.open(io.BytesIO(data), formats=("WEBP",))
 
 
 def _heif_formats(name: str) -> tuple[str, ...]:
