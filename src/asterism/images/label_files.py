@@ -15,9 +15,11 @@ import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 
-PATH_WORDS = frozenset(
-    ("path", "paths", "file", "files", "filename", "file_name", "filepath", "file_path", "fname", "name", "id")
-    + ("image", "images", "image_name", "image_path", "image_id", "imageid", "img", "img_path", "picture", "photo")
+# Headings of a column of paths; where a table has several, the first of these tells.
+PATH_WORDS = (
+    *("path", "filepath", "file_path", "image_path", "img_path", "file", "filename", "file_name"),
+    *("image", "image_name", "img", "name", "id", "paths", "files", "names", "images", "fname", "image_id", "imageid"),
+    *("picture", "photo"),
 )
 LABEL_WORDS = frozenset(
     ("label", "labels", "class", "classes", "class_name", "classname", "category", "target", "truth", "species", "y")
@@ -107,7 +109,7 @@ def _text(path: str | os.PathLike) -> str:
         raise InputError(f"label file {shown!r} cannot be read: {error.strerror}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(f"label file {shown!r} is larger than {LARGEST_FILE >> 20} MiB: is it a table of labels?")
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    marked = marked_encoding(content)
     for encoding in [marked] if marked else ["utf-8", "cp1252"]:
         try:
             text = content.decode(encoding)
@@ -116,6 +118,11 @@ def _text(path: str | os.PathLike) -> str:
         if "\0" not in text:
             return text
     raise InputError(f"label file {shown!r} is not text in UTF-8: save it as CSV in UTF-8, path,label")
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """The encoding that a text's first bytes tell: UTF-8, -16 or -32 with a mark; None where there is none."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), None)
 
 
 def _tables(text: str) -> Iterator[list[list[str]]]:

@@ -71,20 +71,18 @@ def _digits(options: Options) -> ImageSource:
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
+    within = path / "JPEGImages" if chosen.file in LAYOUTS else path
+    opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name, chosen.parts)
     if chosen.file in LAYOUTS:
-        within = path / "JPEGImages"
-        opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name)
         if chosen.k > 1:
             return opened
         return replace(opened, labels=np.zeros(len(opened), dtype=np.int64), label_names=["photo"])
     if not chosen.parts:
-        opened = open_folder(str(path), options, PREFIX + chosen.name)
         labels, label_names = folder_labels(opened)
         if labels.min() < 0:
             loose = opened.names[int(labels.argmin())]
             raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
         return replace(opened, labels=labels, label_names=label_names)
-    opened = open_folder(str(path), options, PREFIX + chosen.name, chosen.parts)
     classes = sorted({one.name for part in PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)

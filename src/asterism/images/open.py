@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from asterism.images.shards import open_listed_shards, open_shards
 from asterism.images.source import ImageSource
 from asterism.images.vectors import with_features
 
+_ARRAYS: dict[str, Callable[..., ImageSource]] = {".npz": open_npz, ".npy": open_npy}
 _EXPECTED = "a folder of images, a list or pattern of files, an .npz or .npy file, .tar shards, or data:NAME"
 
 
@@ -178,10 +179,8 @@ def _open_path(path: str, options: Options) -> ImageSource:
     if not os.path.isfile(path):
         raise InputError(f"{shown_name(path)!r} is not a regular file; expected {_EXPECTED}")
     ending = os.path.splitext(path)[1].lower()
-    if ending == ".npz":
-        return open_npz(path, options)
-    if ending == ".npy":
-        return open_npy(path, options)
+    if ending in _ARRAYS:
+        return _ARRAYS[ending](path, options)
     if archive_reason(path) is not None:
         raise InputError(f"{path!r} is a file ending in {ending!r}, {archive_reason(path)}")
     what = "one image: pass the folder that it lies in" if ending in IMAGE_ENDINGS else f"expected {_EXPECTED}"
@@ -192,10 +191,8 @@ def _open_archive(url: str, options: Options) -> ImageSource:
     """One file at an address that holds all images; it is fetched once."""
     source = urls.shown(url)
     local, ending = str(fetch_whole(url, options.progress)), os.path.splitext(urls.split(url).path)[1].lower()
-    if ending == ".npz":
-        return open_npz(local, options, source)
-    if ending == ".npy":
-        return open_npy(local, options, source)
+    if ending in _ARRAYS:
+        return _ARRAYS[ending](local, options, source)
     n_bytes, modified = os.path.getsize(local), os.stat(local).st_mtime_ns
     shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), n_bytes, modified)
     return open_listed_shards(Listing(repr(source), source, [shard]), options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import os
 import re
@@ -16,14 +15,10 @@ import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images import remote, urls
+from asterism.images.label_files import PATH_WORDS, marked_encoding
 from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
-# The first of these words among the headings of a table is the column of the paths.
-PATH_COLUMNS = (
-    *("path", "filepath", "file_path", "image_path", "img_path", "file", "filename", "file_name"),
-    *("image", "image_name", "img", "name", "id"),
-)
 ABSENT = "does not exist"
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -206,7 +201,7 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
     Parameters
     ----------
     path : str
-        ``.txt``: one path a line. ``.csv``, ``.tsv``: the column whose heading is the first of `PATH_COLUMNS`, else
+        ``.txt``: one path a line. ``.csv``, ``.tsv``: the column whose heading is the first of `PATH_WORDS`, else
         the first column. Paths are relative to the folder of the list, or, where they are not there, to the working
         folder. Lines without a path are passed over; a path that stands there again is taken once.
 
@@ -224,7 +219,9 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
 
 def _read_list(path: str, name: str, called: str) -> list[str]:
     try:
-        with open(path, newline="", encoding=_encoding(path), errors="surrogateescape") as lines:
+        with open(path, "rb") as file:
+            encoding = marked_encoding(file.read(4)) or "utf-8"
+        with open(path, newline="", encoding=encoding, errors="surrogateescape") as lines:
             entries = list(dict.fromkeys(_entries(lines, name)))
     except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{called} cannot be read: {error}") from error
@@ -307,12 +304,6 @@ def _matches(parts: list[str], names: list[str]) -> bool:
     return any(_matches(parts[1:], names[first:]) for first in range(len(names)))
 
 
-def _encoding(path: str) -> str:
-    """UTF-16 where a file begins with its mark, as some programs of Windows write; else UTF-8."""
-    with open(path, "rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
 def _entries(lines: Iterable[str], path: str) -> Iterator[str]:
     if path.lower().endswith(".txt"):
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
@@ -324,7 +315,7 @@ def _entries(lines: Iterable[str], path: str) -> Iterator[str]:
     column = 0
     for number, row in enumerate(rows):
         words = [word.strip().lower() for word in row]
-        found = next((words.index(word) for word in PATH_COLUMNS if word in words), None) if number == 0 else None
+        found = next((words.index(word) for word in PATH_WORDS if word in words), None) if number == 0 else None
         if found is not None:
             column = found
         elif column < len(row) and row[column].strip():

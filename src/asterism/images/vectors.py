@@ -112,7 +112,7 @@ def _read_npz(path: str) -> Table:
     key = next((key for key in VECTOR_KEYS if key in tables), tables[0] if len(tables) == 1 else None)
     if key is None:
         raise InputError(f"features {path!r} needs a key 'features' of shape (N, D); it holds {', '.join(arrays)}")
-    names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS | {"names"}), None)
+    names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS), None)
     return arrays[key], None if names is None else _texts(names.tolist(), len(arrays[key]), path)
 
 
@@ -129,7 +129,7 @@ def _read_csv(path: str) -> Table:
     with open(path, newline="", encoding="utf-8-sig") as lines:
         table = [row for row in csv.reader(lines) if row]
     heads = [cell.strip().casefold() for cell in table[0]] if table else []
-    at = next((i for i, head in enumerate(heads) if head in PATH_WORDS | {"names"}), None)
+    at = next((i for i, head in enumerate(heads) if head in PATH_WORDS), None)
     body = table if at is None and all(_is_number(cell) for cell in table[0]) else table[1:]
     if not body or any(len(row) != len(heads) for row in body):
         raise InputError(f"features {path!r} has no rows of one length; expected a line path,f0,f1 and one an image")
@@ -143,7 +143,7 @@ def _read_parquet(path: str) -> Table:
     except ImportError as error:
         raise InputError("a .parquet file needs pyarrow: pip install 'asterism-clustering[parquet]'") from error
     columns = pyarrow.parquet.read_table(path).to_pydict()
-    at = next((name for name in columns if name.casefold() in PATH_WORDS | {"names"}), None)
+    at = next((name for name in columns if name.casefold() in PATH_WORDS), None)
     others = [np.array(values, np.float32) for name, values in columns.items() if name != at]
     rows = others[0] if len(others) == 1 and others[0].ndim == 2 else np.stack(others, 1)  # one column of lists
     return rows, None if at is None else _texts(columns[at], len(rows), path)
