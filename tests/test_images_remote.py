@@ -157,6 +157,22 @@ def test_addresses_of_the_user_may_be_private_and_are_shown_without_secrets(web,
     assert "t0p" not in str(caught.value)
 
 
+def test_addresses_and_paths_keep_the_order_in_which_they_stand(web, tmp_path):
+    listed(web, NAMES)
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(png(7))
+    mixed = [
+        str(tmp_path / "x.png"),
+        f"{web.at}/a/1.png",
+        "ftp://host/a.png",
+        str(tmp_path / "y.png"),
+        f"{web.at}/a/0.png",
+    ]
+    opened = open_images(mixed)
+    assert opened.names == ["x.png", "1.png", "y.png", "0.png"]  # labels go by this order
+    assert [one.name for one in opened.skipped] == ["ftp://host/a.png"]
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

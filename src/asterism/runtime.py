@@ -124,7 +124,7 @@ class Runtime:
                 buffer.copy_(self.sum_over_ranks(buffer.clone() if self.is_main else torch.zeros_like(buffer)))
 
     def gather_rows(self, part: torch.Tensor, n: int) -> torch.Tensor:
-        """Undo `share` for per-sample rows: the (n, …) tensor whose every world_size-th rows are ``part``."""
+        """Undo `shard` for per-sample rows: the (n, …) tensor whose every world_size-th rows are ``part``."""
         if self.world_size == 1:
             return part
         longest = -(-n // self.world_size)

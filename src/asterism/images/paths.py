@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from asterism.images.listing import Listed, Skipped, list_file, list_files, natu
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
 ABSENT = "does not exist"
+Place = tuple[str, str]  # what a file or folder is called, and its path
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -116,49 +118,65 @@ def list_remote(url: str, progress: remote.Progress | None = None) -> Listing:
     if parts.path.lower().endswith(LIST_ENDINGS):
         list_path = remote.fetch_whole(url, anew=True)
         entries = _read_list(str(list_path), parts.path, f"list {source!r}")
-        skipped, addresses = list[Skipped](), list[str]()
-        for entry in entries:
-            try:
-                addresses.append(remote.in_list(entry, url))
-            except InputError as error:
-                skipped.append(Skipped(shown_name(urls.shown(entry)), str(error)))
-        files, passed = _fetched(addresses, source, remote.named_hosts([url]), progress)
-        return _remote_listing(f"list {source!r}", source, files, [*skipped, *passed])
+        addresses, refused = _sound(entries, lambda entry: remote.in_list(entry, url))
+        files, skipped = _read(_fetched(addresses, source, remote.named_hosts([url]), progress))
+        return _had(Listing(f"list {source!r}", source, files, [*refused, *skipped]))
     if parts.scheme.lower() in urls.WEB:
         raise InputError(
             f"{source!r} cannot be listed: give a list of addresses (.txt, .csv), or a .tar, .npz or .npy file"
         )
     found = remote.list_store(url)
     places = remote.fetched([(one, version) for one, _, version in found], source, frozenset(), progress)
-    named = [(shown_name(name), place) for (_, name, _), place in zip(found, places, strict=True)]
-    return _remote_listing(repr(source), source, *_split(named))
+    names = [shown_name(name) for _, name, _ in found]
+    return _had(Listing(repr(source), source, *_read(map(_placed, names, places))))
 
 
-def _remote_listing(called: str, source: str | list[str], files: list[Listed], skipped: list[Skipped]) -> Listing:
-    if not files:
-        first = f"; {skipped[0].name!r}: {skipped[0].reason}" if skipped else ""
-        raise MissingDataError(f"{called} names no image that can be had{first}")
-    return Listing(called, source, uniquely_named(files), skipped)
+def _had(listing: Listing) -> Listing:
+    """A listing of addresses, of which at least one file must be here, with names that no two share."""
+    if not listing.files:
+        first = f"; {listing.skipped[0].name!r}: {listing.skipped[0].reason}" if listing.skipped else ""
+        raise MissingDataError(f"{listing.called} names no image that can be had{first}")
+    return replace(listing, files=uniquely_named(listing.files))
+
+
+def _sound(entries: Iterable[str], address: Callable[[str], str]) -> tuple[list[str], list[Skipped]]:
+    """The addresses that are meant, and the entries that are none or are not followed."""
+    sound, refused = list[str](), list[Skipped]()
+    for entry in entries:
+        try:
+            sound.append(address(entry))
+        except InputError as error:
+            refused.append(Skipped(shown_name(urls.shown(entry)), str(error)))
+    return sound, refused
 
 
 def _fetched(
     addresses: list[str], source: str, named: frozenset[str], progress: remote.Progress | None
-) -> tuple[list[Listed], list[Skipped]]:
-    """Files of addresses; names are relative to what they share."""
+) -> list[Place | Skipped]:
+    """Where each address lies now, under a name relative to what all of them share, or why it does not."""
     places = remote.fetched([(one, "") for one in addresses], source, named, progress)
     names = [shown_name(urls.name_of(one)) for one in addresses]
     above = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
-    return _split([(name[len(above) :].lstrip("/"), place) for name, place in zip(names, places, strict=True)])
+    return [_placed(name[len(above) :].lstrip("/"), place) for name, place in zip(names, places, strict=True)]
 
 
-def _split(named: list[tuple[str, Any]]) -> tuple[list[Listed], list[Skipped]]:
+def _placed(name: str, place: Path | str) -> Place | Skipped:
+    return Skipped(name, place) if isinstance(place, str) else (name, str(place))
+
+
+def _read(places: Iterable[Place | Skipped]) -> tuple[list[Listed], list[Skipped]]:
+    """Files and folders at places, in their order."""
     files, skipped = list[Listed](), list[Skipped]()
-    for name, place in named:
-        found = Skipped(name, place) if isinstance(place, str) else list_file(str(place), name)
-        if isinstance(found, Listed):
-            files.append(found)
-        elif isinstance(found, Skipped):
+    for one in places:
+        found = one if isinstance(one, Skipped) else list_file(one[1], one[0])
+        if isinstance(found, Skipped):
             skipped.append(found)
+        elif isinstance(found, Listed):
+            files.append(found)
+        elif not isinstance(one, Skipped):  # a folder
+            inside, passed = list_files(one[1])
+            files += [replace(file, name=f"{one[0]}/{file.name}") for file in inside]
+            skipped += [Skipped(f"{one[0]}/{left.name}", left.reason) for left in passed]
     return files, skipped
 
 
@@ -242,55 +260,32 @@ def _resolved(entry: str, root: str) -> str:
 def _listing(
     called: str, source: str | list[str], paths: list[str], progress: remote.Progress | None = None
 ) -> Listing:
-    """Files and folders at absolute paths; names are relative to the folder that holds all that are there."""
+    """Files, folders and addresses, in their order; names of either kind are relative to what those share."""
     addresses = [path for path in paths if urls.is_url(path)]
+    fetched = dict.fromkeys(addresses)
+    refused: list[Skipped] = []
     if addresses:
-        return _mixed(called, source, paths, addresses, progress)
-    there = [path for path in paths if os.path.lexists(path)]
-    above = os.path.commonpath([os.path.dirname(path) for path in there or paths])
-    files: list[Listed] = []
-    skipped: list[Skipped] = []
-    for path in paths:
-        if not os.path.lexists(path):
-            skipped.append(Skipped(shown_name(path), ABSENT))
-            continue
-        name = shown_name(os.path.relpath(path, above).replace(os.sep, "/"))
-        found = list_file(path, name)
-        if found is None:
-            inside, passed = list_files(path)
-            files += [replace(one, name=f"{name}/{one.name}") for one in inside]
-            skipped += [Skipped(f"{name}/{one.name}", one.reason) for one in passed]
-        elif isinstance(found, Listed):
-            files.append(found)
-        else:
-            skipped.append(found)
-    if not there:
+        sound, refused = _sound(addresses, lambda one: urls.split(one) and one)
+        key = source if isinstance(source, str) else "\n".join(source)
+        fetched |= dict(zip(sound, _fetched(sound, key, remote.named_hosts(sound), progress), strict=True))
+    local = [path for path in paths if path not in fetched]
+    there = [path for path in local if os.path.lexists(path)]
+    if not there and not addresses:
         raise MissingDataError(
             f"none of the {len(paths)} files of {called} exists; the first would be {shown_name(paths[0])!r}"
         )
-    return Listing(called, source, uniquely_named(files), skipped)
+    above = os.path.commonpath([os.path.dirname(path) for path in there]) if there else ""
 
+    def place(path: str) -> Place | Skipped | None:
+        if path in fetched:
+            return fetched[path]
+        if not os.path.lexists(path):
+            return Skipped(shown_name(path), ABSENT)
+        return shown_name(os.path.relpath(path, above).replace(os.sep, "/")), path
 
-def _mixed(
-    called: str, source: str | list[str], paths: list[str], addresses: list[str], progress: remote.Progress | None
-) -> Listing:
-    """Addresses, and paths among them, in their order: of either kind names as if it were alone."""
-    sound, refused = list[str](), list[Skipped]()
-    for one in addresses:
-        try:
-            urls.split(one)
-            sound.append(one)
-        except InputError as error:
-            refused.append(Skipped(shown_name(urls.shown(one)), str(error)))
-    key = source if isinstance(source, str) else "\n".join(source)
-    files, skipped = _fetched(sound, key, remote.named_hosts(sound), progress)
-    local = [path for path in paths if not urls.is_url(path)]
-    if local and any(os.path.lexists(path) for path in local):
-        others = _listing(called, source, local)
-        files, skipped = files + others.files, skipped + others.skipped
-    elif local:
-        skipped += [Skipped(shown_name(path), ABSENT) for path in local]
-    return _remote_listing(called, source, files, [*refused, *skipped])
+    files, skipped = _read(one for one in map(place, paths) if one is not None)
+    listing = Listing(called, source, files, [*refused, *skipped])
+    return _had(listing) if addresses else replace(listing, files=uniquely_named(files))
 
 
 def _matches(parts: list[str], names: list[str]) -> bool:
