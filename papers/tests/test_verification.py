@@ -20,7 +20,7 @@ from asterism_papers.evaluation import protocol, verification
 from asterism_papers.evaluation.protocol import Setting, Task
 from asterism_papers.evaluation.table import Entry
 from asterism_papers.evaluation.tables import TABLES
-from asterism_papers.transfer.cluster_tuning import Unscaled, fine_tuned
+from asterism_papers.transfer.cluster_tuning import fine_tuned
 from asterism_papers.transfer.verification import best_threshold, cross_validate, faces, open_lfw, read_pairs, verify
 
 PERSONS = ("Ann_Lee", "Bo_Ek", "Cy_Roy")
@@ -195,13 +195,6 @@ def test_fine_tuning_learns_the_clusters_and_leaves_the_network_alone():
     nearest = torch.cdist(features, centres).argmin(1)
     assert torch.equal(nearest, labels)
     assert run.history[-1]["loss"] < run.history[0]["loss"]
-
-
-def test_unscaled_is_the_network_before_its_last_step():
-    images = bars()
-    network = build_conv(images.shape, torch.Generator().manual_seed(0), 8).eval()
-    batch = images.batch(slice(0, 5))
-    assert torch.allclose(nn.functional.normalize(Unscaled(network)(batch)), network(batch), atol=1e-6)
 
 
 # ---------------------------------------------------------------- the command

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from asterism import ConvNet, DeepCluster, ImageSource, Training
 from asterism.cli.app import app
 from asterism.errors import InputError, MissingDataError
-from asterism.networks.backbones import PretrainedNetwork
+from asterism.networks.backbones import PretrainedNetwork, without_classifier
 from asterism.networks.fcae import FullyConvolutionalAutoEncoder
 from asterism.networks.jule_net import build_conv
 from asterism.networks.pixels import Pixels
@@ -231,7 +231,9 @@ def test_pieces_are_the_network(body):
 
 def test_a_pretrained_network_is_shown_its_own_size_and_upright_maps():
     network = torchvision.models.squeezenet1_0(weights=None)
-    turned = torch.nn.Sequential(PretrainedNetwork(network, size=128, turned=True), torch.nn.Identity())
+    turned = torch.nn.Sequential(
+        PretrainedNetwork(without_classifier(network, 128), size=128, turned=True), torch.nn.Identity()
+    )
     assert input_shape(turned, SHAPE) == (3, 128, 128)
     parts, image = parts_of(turned, SHAPE), torch.zeros(1, 3, 128, 128)
     image[..., :20, :20] = 1

@@ -15,7 +15,7 @@ from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
 from asterism.inspection.filters import first_layer, maximise_activation, strongest
-from asterism.networks.body import Body
+from asterism.networks.body import network_of
 from asterism.report.fitted import open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -36,8 +36,8 @@ def draw_filters(
     """
     fitted = open_run(folder, device)
     runtime = Runtime(device)
-    body = getattr(runtime.place(fitted.estimator.encoder_), "body", None)
-    if not isinstance(body, Body) or not body.layer_names:
+    body = network_of(runtime.place(fitted.estimator.encoder_))
+    if body.front is None or not body.layer_names:
         raise InputError(f"{folder} holds no network of DeepCluster's with convolutions, whose filters could be drawn")
     names = body.layer_names
     wanted = [one.strip() for one in layers.split(",")] if layers else _three(names)

@@ -13,6 +13,7 @@ from torch import nn
 from asterism.errors import StorageError
 from asterism.features.store import FeatureStore, feature_array, release
 from asterism.images import ImageSource
+from asterism.networks.body import network_of
 from asterism.runtime import Runtime
 
 # Large enough to keep the arithmetic busy, small enough that a 128×128 network's maps stay below 1 GiB. A network with
@@ -150,8 +151,7 @@ def feature_batches(
 
 
 def _rows_at_once(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    # A network that resizes its input says what an image costs it.
-    channels, height, width = getattr(network, "input_shape", shape)
+    channels, height, width = network_of(network).input_shape or shape
     weights = sum(layer.weight.numel() for layer in network.modules() if isinstance(layer, nn.Conv2d))
     cost = height * width * max(1, channels // 3) * max(1, weights // WEIGHTS)
     return int(min(MOST_ROWS, max(LEAST_ROWS, PIXELS_PER_BATCH // cost)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from asterism.errors import InputError
 from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
 from asterism.networks.body import Body
@@ -34,7 +35,7 @@ def first_layer(body: Body) -> torch.Tensor:
     """
     first = next(layer for layer in body.modules() if isinstance(layer, torch.nn.Conv2d))
     weight = first.weight.detach().cpu()
-    if not body.front.edges:
+    if body.front is None or not body.front.edges:
         return weight
     # front and filter are linear: their response to each single pixel is the filter on pixels
     side = weight.shape[2] + 2
@@ -75,10 +76,16 @@ def maximise_activation(
     -------
     torch.Tensor of shape (len(filters), C, H, W)
         In [0, 1]: mean 0.5, deviation 0.1, cut.
+
+    Raises
+    ------
+    InputError
+        If the network is none of those that DeepCluster trains.
     """
-    body.eval()
+    front = body.eval().front
+    if front is None:
+        raise InputError(f"a {type(body).__name__} is not drawn for: it says no mean and deviation of its pixels")
     noise = torch.randn(len(filters), *shape, generator=run.generator("seeing", layer)) * 20 + MIDDLE
-    front = body.front
     grey = noise.to(front.std.device)  # in the 256 levels of grey that the released code's images are in
     chosen = torch.tensor(filters, device=grey.device)
     for step in range(n_steps):

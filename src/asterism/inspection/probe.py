@@ -21,7 +21,7 @@ from asterism.errors import InputError
 from asterism.features import extract
 from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
-from asterism.networks.body import Body
+from asterism.networks.body import network_of
 from asterism.networks.initialise import build
 from asterism.parameters import Interval, Parameters, parameter
 from asterism.training import Run
@@ -107,19 +107,13 @@ def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
 
 def layers_of(encoder: nn.Module) -> tuple[str, ...]:
     """What of an encoder can be probed: its layers, the last one ``"pooled"``, and its output, ``"features"``."""
-    layers = body_of(encoder).layer_names
+    layers = network_of(encoder).layer_names
     return (*layers, *([POOLED] if layers else []), ALL)
-
-
-def body_of(encoder: nn.Module) -> Body:
-    """The network within an encoder whose layers can be looked at; one without layers where there is none."""
-    body = getattr(encoder, "body", encoder)
-    return body if isinstance(body, Body) else Body()
 
 
 def layer_features(encoder: nn.Module, images: torch.Tensor, layers: Sequence[str]) -> list[torch.Tensor]:
     """Features (B, D) of each of the layers, for images (B, C, H, W), by one pass through the convolutions."""
-    body = body_of(encoder)
+    body = network_of(encoder)
     wanted = {name: body.layer_names[-1] if name == POOLED else name for name in layers if name != ALL}
     maps = body.maps(images, wanted.values()) if wanted else {}
 

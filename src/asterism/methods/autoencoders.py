@@ -252,21 +252,16 @@ def resolve_augmentation(estimator: Any) -> RandomTransform | None:
 
 
 @torch.no_grad()
-def reconstruction_examples(network: nn.Module, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:
+def reconstruction_examples(network: AutoEncoderNetwork, images: ImageSource, run: Run) -> dict[str, torch.Tensor]:
     """A few images, spread over the source, and what the auto-encoder makes of them: (16, C, H, W) each.
 
-    Of a convolutional one also what DBC's Figs. 4 and 5 show: ``inner_00_conv1`` …, each layer's output for the first
-    three of them, and ``filters_first`` and ``filters_last``, (filters, C, k, k).
+    Of the first three of them also what `AutoEncoderNetwork.look_inside` shows.
     """
     chosen = torch.linspace(0, len(images) - 1, min(N_EXAMPLES, len(images))).long()
     batch = images.batch(chosen, run.runtime.device)
     training = network.training
     network.eval()
     found = {"originals": batch, "reconstructions": network(batch)}
-    if isinstance(network, FullyConvolutionalAutoEncoder) and tuple(images.shape[1:]) != (1, 1):
-        inner = network.inner_activations(batch[:N_LOOKED_INTO])
-        found |= {f"inner_{i:02d}_{name}": maps for i, (name, maps) in enumerate(inner.items())}
-        found["filters_first"] = cast(nn.Conv2d, network.encoder.convolutions[0]).weight
-        found["filters_last"] = cast(nn.ConvTranspose2d, network.decoder.deconvolutions[-1]).weight
+    found |= network.look_inside(batch[:N_LOOKED_INTO])
     network.train(training)
     return {name: value.detach().cpu().contiguous() for name, value in found.items()}

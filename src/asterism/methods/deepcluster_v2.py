@@ -278,9 +278,9 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
 
     def _drawn(self, body: Body, run: Run) -> Embedding:
         sizes = self.resolved("projection")
-        model = build(
-            lambda: Embedding(_Placeholder(body.n_features), sizes.hidden, sizes.n_dims), run.generator("mlp")
-        )
+        stand_in = Body()  # while the MLP is drawn, by another rule than the network
+        stand_in.n_features = body.n_features
+        model = build(lambda: Embedding(stand_in, sizes.hidden, sizes.n_dims), run.generator("mlp"))
         model.body = body
         return run.runtime.place(model)
 
@@ -296,14 +296,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         return build(
             lambda: Embedding(network.construct(shape), sizes.hidden, sizes.n_dims), torch.Generator().manual_seed(0)
         )
-
-
-class _Placeholder(Body):
-    """Stands for the network while the MLP is drawn with another rule than its own."""
-
-    def __init__(self, n_features: int) -> None:
-        super().__init__()
-        self.n_features = n_features
 
 
 def multi_head_loss(

@@ -22,6 +22,7 @@ from asterism.features.extract import Progress
 from asterism.images import ImageSource
 from asterism.images.pack import memory_budget
 from asterism.methods.pretrained import Representation, RepresentationClusterer
+from asterism.networks.body import network_of
 from asterism.networks.freezing import Cut, cut
 from asterism.parameters import Interval, parameter
 from asterism.runtime import Runtime
@@ -172,7 +173,7 @@ class FCN(RepresentationClusterer):
         all, moved by the products HᵀX and HᵀH of all batches so far (docs/papers/fcn.md).
         """
         training, device = self.resolved("training"), run.runtime.device
-        parts = cut(network, self.fine_tune)
+        parts = cut(network_of(network), self.fine_tune, images.shape)
         activations = _below(parts, images, run.runtime, run.progress)
         top: nn.Module = network if activations is None else parts.top
         for weight in parts.tuned:
@@ -207,7 +208,9 @@ class FCN(RepresentationClusterer):
     ) -> torch.Tensor:
         if not self.fine_tune:
             return super()._pass(network, images, runtime, progress)
-        parts = cut(network, self.fine_tune)  # what lies below is frozen: the cache has it from the first run on
+        parts = cut(
+            network_of(network), self.fine_tune, images.shape
+        )  # below it is frozen: cached from the first run on
         activations = _below(parts, images, runtime, progress)
         return extract(network, images, runtime) if activations is None else extract(parts.top, activations, runtime)
 

@@ -185,9 +185,7 @@ class JULE(ImageClusterer):
             period, epoch = divmod(t, training.n_epochs)
             noise = run.generator(_numbered("triplets", n_before), t, run.runtime.rank)
             if merge_first and epoch == 0:
-                in_pixels = period == 0 and n_before == 0
-                encoder = Pixels(normalise=True, mean=network.mean) if in_pixels else network
-                self._merge(encoder, images, run, stages, period)
+                self._merge(network, images, run, stages, period, in_pixels=period == 0 and n_before == 0)
 
             def loss_of(
                 batch: torch.Tensor,
@@ -208,13 +206,21 @@ class JULE(ImageClusterer):
             run.callback(now)
 
     def _merge(
-        self, encoder: torch.nn.Module, images: ImageSource, run: Run, stages: dict[str, torch.Tensor], period: int
+        self,
+        network: ConvNetwork,
+        images: ImageSource,
+        run: Run,
+        stages: dict[str, torch.Tensor],
+        period: int,
+        in_pixels: bool = False,
     ) -> None:
-        """Alg. 1, line 4, the period's timesteps at once: merge its share of the clusters on an encoder's features."""
-        if self.resolved("network").batch_statistics and isinstance(encoder, ConvNetwork):
-            features = batch_statistics_features(encoder, images, run, period)
+        """Alg. 1, line 4, the period's timesteps at once: merge its share of the clusters, on pixels or on features."""
+        if in_pixels:
+            features = extract(Pixels(normalise=True, mean=network.mean), images, run.runtime)
+        elif self.resolved("network").batch_statistics:
+            features = batch_statistics_features(network, images, run, period)
         else:
-            features = extract(encoder, images, run.runtime)
+            features = extract(network, images, run.runtime)
         labels, sigma2 = stages["labels"], stages["sigma2"]
         empty = {"labels": torch.zeros_like(labels[0]), "sigma2": torch.zeros_like(sigma2)}
         target = int(stages["targets"][period])

@@ -167,7 +167,7 @@ def batch_statistics_features(network: ConvNetwork, images: ImageSource, run: Ru
 
     The running statistics move too, as in the Torch code. Every process computes all of them.
     """
-    features = torch.empty(len(images), network.linear.out_features)
+    features = torch.empty(len(images), network.n_features)
     order = torch.randperm(len(images), generator=run.generator("batch statistics", period))
     for indices in order.tensor_split(-(-len(images) // STATISTICS_BATCH)):
         features[indices] = network(images.batch(indices, run.runtime.device)).float().cpu()

@@ -94,8 +94,8 @@ class PretrainedClusterer(ImageClusterer):
         self._photo_side = PHOTO_SIDE
         if _are_files(X):  # a network that cannot be had is told first, and how large it needs its images
             network = self.resolved("backbone").build((3, PHOTO_SIDE, PHOTO_SIDE))
-            needed = getattr(network, "input_shape", (3, PHOTO_SIDE, PHOTO_SIDE))
-            self._photo_side = max(int(needed[-1]), FOR_THE_EYE)
+            side = PHOTO_SIDE if network.input_shape is None else network.input_shape[-1]
+            self._photo_side = max(side, FOR_THE_EYE)
 
     @property
     def _opening(self) -> dict[str, Any]:

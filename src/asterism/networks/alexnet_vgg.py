@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from asterism.networks.body import Body, Pieces
+from asterism.networks.body import Body
 from asterism.networks.sobel import Front
 
 SMALLEST_POOLED = 6  # a map of a smaller side is not pooled any more
@@ -124,7 +124,7 @@ class ConvolutionalBody(Body):
     ) -> None:
         super().__init__()
         channels, height, width = shape
-        self.front = Front(channels, edges)
+        self.front: Front = Front(channels, edges)
         self.n_features = n_features
         channels = self.front.out_channels
         self.convolutions, self.pools = nn.ModuleList(), nn.ModuleList()
@@ -145,30 +145,10 @@ class ConvolutionalBody(Body):
             nn.Linear(n_features, n_features),
         )
 
-    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Activations of the named layers."""
-        wanted, found = set(names), {}
-        maps = self.front(images)
-        for name, convolve, pool in zip(self.layer_names, self.convolutions, self.pools, strict=True):
-            maps = convolve(maps)  # (B, filters, h, w)
-            if name in wanted:
-                found[name] = maps
-            maps = pool(maps)
-        return found
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, n_features), before their ReLU."""
-        maps = self.front(images)
-        for convolve, pool in zip(self.convolutions, self.pools, strict=True):
-            maps = pool(convolve(maps))
-        return self.classifier(maps)
-
-    def pieces(self) -> Pieces | None:
-        """Convolutions up to the last, its pooling, fc6 and fc7; None for vectors."""
-        if not self.layer_names:
-            return None
-        layers: list[nn.Module] = [self.front]
-        for convolve, pool in zip(self.convolutions, self.pools, strict=True):
-            layers += [convolve, pool]
-        linear = [layer for layer in self.classifier if isinstance(layer, nn.Linear)]
-        return Pieces(nn.Sequential(*layers[:-1]), layers[-1], (linear[0], linear[1]))
+    def steps(self) -> dict[str, nn.Module]:
+        """Front, each convolution with its ReLU, each pooling, and the fully connected layers up to fc7."""
+        found: dict[str, nn.Module] = {"front": self.front}
+        for i, (convolve, pool) in enumerate(zip(self.convolutions, self.pools, strict=True), 1):
+            found |= {f"conv{i}": convolve, f"pool{i}": pool}
+        names = ("flatten", "dropout6", "fc6", "relu6", "dropout7", "fc7")
+        return {**found, **dict(zip(names, self.classifier, strict=True))}

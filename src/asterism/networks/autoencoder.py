@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
+from asterism.networks.body import Body
 
-class FeatureEncoder(nn.Module):
+
+class FeatureEncoder(Body):
     """Images (B, C, H, W) → features (B, D), the first half of an auto-encoder."""
 
     def feature_layers(self) -> list[nn.Module]:
@@ -27,6 +29,10 @@ class AutoEncoderNetwork(nn.Module):
     """
 
     encoder: FeatureEncoder
+
+    def look_inside(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the page shows of a few images' way through the network; nothing of fully connected ones."""
+        return {}
 
     @property
     def loss_scale(self) -> float:

@@ -7,7 +7,7 @@ FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rect
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,17 +15,16 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from asterism.errors import InputError
+from asterism.networks.body import Apply, Body, Pieces
 from asterism.networks.channels import tell_of_channels, three_channels
+from asterism.networks.foreign import ForeignBody
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
-from asterism.networks.towers import Tower
-from asterism.networks.weights import IMAGENET, PAPERS, load_network
+from asterism.networks.weights import IMAGENET, PAPERS, in_torchvision, load_network
 from asterism.parameters import Each, Interval, Parameters, parameter
 
-PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 WEIGHTLESS = "hog-color"
-PROBES = 2  # images of noise that are looked at to find the last non-negative layer
 
 
 class Backbone(Parameters):
@@ -75,7 +74,7 @@ class Backbone(Parameters):
         """The name, or that of the network that is taken on this machine."""
         return self.name or (PAPERS if self.weights else default_network())
 
-    def build(self, shape: tuple[int, int, int], pretrained: bool = True) -> nn.Module:
+    def build(self, shape: tuple[int, int, int], pretrained: bool = True) -> Body:
         """The network for images of a shape.
 
         Parameters
@@ -110,8 +109,9 @@ class Backbone(Parameters):
         wanted = {"turned": self.turned, "mean": self.mean, "std": self.std}
         needs |= {key: value for key, value in wanted.items() if value is not None}
         try:
+            body = without_classifier(body, needs["size"]) if in_torchvision(name) else body
             network = PretrainedNetwork(body, **needs)
-        except (RuntimeError, AssertionError, ValueError) as error:  # its pass over noise
+        except (RuntimeError, AssertionError, ValueError) as error:  # its pass over an image of zeros
             reason = " ".join(str(error).split())[:120]
             usual = "; leave backbone.size out" if self.size is not None else ""
             raise InputError(f"{name} cannot take images of {needs['size']} pixels a side ({reason}){usual}") from error
@@ -134,6 +134,7 @@ class Preparation(nn.Module):
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise InputError(f"backbone.mean={mean}, backbone.std={std}: expected 3 numbers each, those of std above 0")
         self.size, self.turned, self.bicubic = size, turned, interpolation == "bicubic"
+        self.resizes = True
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
 
@@ -153,35 +154,27 @@ class Preparation(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Prepared images."""
         images = three_channels(images)  # grey: the paper is silent; three equal channels
-        if images.shape[2:] != (self.size, self.size):
+        if self.resizes and images.shape[2:] != (self.size, self.size):
             mode = "bicubic" if self.bicubic else "bilinear"
             images = interpolate(images, (self.size, self.size), mode=mode, antialias=True)
             images = images.clamp(0, 1) if self.bicubic else images
         images = (images - self.mean) / self.std
-        return images.flip(-1, -2) if self.turned else images
+        return half_turn(images) if self.turned else images
 
 
-class PretrainedNetwork(nn.Module):
+class PretrainedNetwork(ForeignBody):
     """Images (B, C, H, W) in [0, 1] → features (B, M) of a network without its classifier.
 
     Parameters
     ----------
     body : nn.Module
-        A classifier of torchvision, whose last layer with weights is taken off, or a tower of another library.
+        Of another library; it has no classifier.
     size : int
     turned : bool
     mean, std : sequence of 3 floats
         See `Backbone`.
     interpolation : {"bilinear", "bicubic"}
         How images of another size are brought to theirs.
-
-    Attributes
-    ----------
-    layer : str
-        Name and kind of the last non-negative layer, ``"classifier.4 (ReLU)"``.
-    is_non_negative : bool
-        False where the features have both signs (vision transformers, EfficientNet): GSNMF then takes their positive
-        and negative parts as features of their own, ``[max(x, 0), max(−x, 0)]``.
     """
 
     def __init__(
@@ -195,53 +188,57 @@ class PretrainedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.prepare = Preparation(size, turned, mean, std, interpolation)
-        self.body, self.layer, self.is_non_negative = without_classifier(body, size)
+        self.body = body.eval()
+        self.find_layers(self.input_shape)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(3, size, size): what a batch costs."""
         return self.prepare.input_shape
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, M)."""
-        return self.body(self.prepare(images)).flatten(1)
+    @property
+    def entrance(self) -> nn.Module:
+        """The preparation."""
+        return self.prepare
+
+    @property
+    def inner(self) -> nn.Module:
+        """The network of the other library."""
+        return self.body
+
+    def open_to_any_size(self) -> None:
+        """Take images as large as they are."""
+        self.prepare.resizes = False
+
+    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Maps of the named layers, upright where the weights want their input turned."""
+        found = super().maps(images, names)
+        return {name: half_turn(maps) for name, maps in found.items()} if self.prepare.turned else found
+
+    def pieces(self, shape: tuple[int, int, int]) -> Pieces:
+        """See `Body`; the maps are upright."""
+        found = super().pieces(shape)
+        upright = nn.Sequential(found.convolutions, Apply(half_turn)) if self.prepare.turned else found.convolutions
+        return found._replace(convolutions=upright)
+
+
+def half_turn(images: torch.Tensor) -> torch.Tensor:
+    """Images or maps (B, C, H, W), turned by 180 degrees."""
+    return images.flip(-1, -2)
 
 
 @torch.no_grad()
-def without_classifier(body: nn.Module, size: int) -> tuple[nn.Module, str, bool]:
-    """Take a classifier's last layer with weights off, and find the last non-negative layer, by looking at noise.
-
-    Returns
-    -------
-    body : nn.Module
-        The same, its last linear or convolutional layer replaced by the identity.
-    layer : str
-    is_non_negative : bool
-    """
-    ran: list[tuple[str, nn.Module, float]] = []  # leaf modules in the order of their running, least output of each
+def without_classifier(body: nn.Module, size: int) -> nn.Module:
+    """A classifier of torchvision whose last layer with weights, as an image of zeros runs through, is taken off."""
+    ran: list[str] = []
 
     def watch(name: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(lambda _m, _x, out: ran.append((name, module, _least(out))))
+        return module.register_forward_hook(lambda _module, _inputs, _output: ran.append(name))
 
-    leaves = {name: one for name, one in body.named_modules() if not list(one.children())}
-    hooks = [watch(name, module) for name, module in leaves.items()]
-    body.eval()
-    noise = torch.randn(PROBES, 3, size, size, generator=torch.Generator().manual_seed(0))
-    body(noise)
-    weighted = [name for name, module, _ in ran if isinstance(module, (nn.Linear, nn.Conv2d))]
-    if not weighted:
-        raise InputError(f"a {type(body).__name__} has no linear or convolutional layer and cannot be a backbone")
-    parent, _, child = weighted[-1].rpartition(".")
-    if not hasattr(body, "pretrained_cfg") and not isinstance(body, Tower):  # timm's are made without a classifier
-        setattr(body.get_submodule(parent), child, nn.Identity())
-    ran.clear()
-    features = body(noise)
+    layers = {name: one for name, one in body.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))}
+    hooks = [watch(name, module) for name, module in layers.items()]
+    body.eval()(torch.zeros(1, 3, size, size))
     for hook in hooks:
         hook.remove()
-    names = [f"{name} ({type(m).__name__})" for name, m, least in ran if least >= 0 and not isinstance(m, PASSING)]
-    is_non_negative = bool((features >= 0).all())
-    return body, names[-1] if names and is_non_negative else f"input of {weighted[-1]}", is_non_negative
-
-
-def _least(output: Any) -> float:
-    return float(output.min()) if isinstance(output, torch.Tensor) and output.numel() else float("-inf")
+    body.set_submodule(ran[-1], nn.Identity())
+    return body

@@ -8,7 +8,6 @@ from asterism.errors import InputError
 from asterism.images import ImageSource
 from asterism.networks.alexnet import alexnet_layers
 from asterism.networks.alexnet_vgg import ConvolutionalBody
-from asterism.networks.body import Body
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.networks.residual import ResidualBody
 from asterism.networks.torchvision_net import TorchvisionBody
@@ -21,6 +20,7 @@ _OWN = {
     "vgg16": ("width", "n_features", "dropout"),
     SMALL_RESNET: ("width",),
 }
+TrainedBody = ConvolutionalBody | ResidualBody | TorchvisionBody
 MEASURED = 4096  # images that the mean and deviation of the channels are taken from
 
 
@@ -52,7 +52,7 @@ class ConvNet(Parameters, kw_only=False):
         Interval(float, 0, 1, closed="left"), "In the fully connected layers of AlexNet and VGG.", default=0.5
     )
 
-    def construct(self, shape: tuple[int, int, int]) -> Body:
+    def construct(self, shape: tuple[int, int, int]) -> TrainedBody:
         """The network for images of a shape (C, H, W); its weights are torch's business, see `drawn`."""
         _, height, width = shape
         vectors = height == width == 1
@@ -74,14 +74,11 @@ class ConvNet(Parameters, kw_only=False):
             return ResidualBody(shape, edges=edges, width=self.width)
         return TorchvisionBody(self.architecture, shape, edges=edges)
 
-    def drawn(self, shape: tuple[int, int, int], generator: torch.Generator) -> Body:
+    def drawn(self, shape: tuple[int, int, int], generator: torch.Generator) -> TrainedBody:
         """The network with weights as DeepCluster draws them (`gaussian_weights`)."""
-        body = build(lambda: self.construct(shape), generator, gaussian_weights)
-        body.front.mean.zero_()  # `build` leaves buffers undefined
-        body.front.std.fill_(1)
-        return body
+        return build(lambda: self.construct(shape), generator, gaussian_weights)
 
-    def drawn_for(self, images: ImageSource, generator: torch.Generator) -> Body:
+    def drawn_for(self, images: ImageSource, generator: torch.Generator) -> TrainedBody:
         """The same, with the images' own mean and deviation in its front."""
         body = self.drawn(images.shape, generator)
         spread = torch.linspace(0, len(images) - 1, min(MEASURED, len(images))).long()

@@ -10,8 +10,9 @@ the decoder knows of an image stands in its features.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,25 @@ class Block:
     padding: int
     channels: int
     pool: bool
+
+    def step(self, convolve: nn.Module, normalise: nn.Module, *, ceil_mode: bool, rectify: bool) -> nn.Sequential:
+        """Its convolution, batch norm, pooling and ReLU as one module."""
+        pool = [nn.MaxPool2d(2, ceil_mode=ceil_mode)] if self.pool else []
+        return nn.Sequential(convolve, normalise, *pool, *([nn.ReLU()] if rectify else []))
+
+    def after(self, side: int, axis: int, *, ceil_mode: bool = False) -> int:
+        """Height (axis 0) or width of the maps of images with such a side."""
+        side = side - self.kernel[axis] + 1 + 2 * self.padding
+        return side if not self.pool else -(-side // 2) if ceil_mode else side // 2
+
+
+def keep_sizes(convolutions: Iterable[nn.Module], blocks: Iterable[Block]) -> None:
+    """Give convolutions as much padding as keeps the size of their maps, in place.
+
+    Ours: without any, the maps of images that are larger than those learnt from lie beside what they show.
+    """
+    for convolve, block in zip(convolutions, blocks, strict=True):
+        convolve.padding = tuple(side // 2 for side in block.kernel)  # type: ignore[assignment]
 
 
 def _pooled(kernel: int, padding: int, channels: int) -> Block:
@@ -79,12 +99,10 @@ def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[
             side = min(height, width)
             kernel, padding = (9, 0) if side >= 96 else (5, 0) if side >= 28 else (3, 1)
             blocks.append(_pooled(kernel, padding, 20 if len(blocks) < 3 else 40))
-            height = (height - kernel + 1 + 2 * padding) // 2
-            width = (width - kernel + 1 + 2 * padding) // 2
+            height, width = blocks[-1].after(height, 0), blocks[-1].after(width, 1)
         return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
     for block in blocks:
-        height = (height - block.kernel[0] + 1 + 2 * block.padding) // 2
-        width = (width - block.kernel[1] + 1 + 2 * block.padding) // 2
+        height, width = block.after(height, 0), block.after(width, 1)
     return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
 
 
@@ -133,6 +151,8 @@ class Encoder(FeatureEncoder):
         if feature_layer == "linear":
             self.norms[-1] = nn.Identity()
         self.seen = InputNormalisation()
+        if blocks[-1].kernel != (1, 1):  # else of vectors, which have no maps
+            self.layer_names = tuple(f"conv{i}" for i in range(1, len(blocks)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of images (B, C, H, W)."""
@@ -160,6 +180,19 @@ class Encoder(FeatureEncoder):
             if block is not last or self.feature_layer == "relu":
                 maps = F.relu(maps)
             yield maps, switch
+
+    def steps(self) -> dict[str, nn.Module]:
+        """Input normalisation, the blocks, ``features`` the last of them, and the maps of that one, 1×1, as vectors."""
+        found: dict[str, nn.Module] = {"seen": self.seen}
+        names = [*(f"conv{i}" for i in range(1, len(self.blocks))), "features"]
+        for name, block, convolve, normalise in zip(names, self.blocks, self.convolutions, self.norms, strict=True):
+            rectify = name != "features" or self.feature_layer == "relu"
+            found[name] = block.step(convolve, normalise, ceil_mode=False, rectify=rectify)
+        return {**found, "flatten": nn.Flatten()}
+
+    def open_to_any_size(self) -> None:
+        """See `keep_sizes`."""
+        keep_sizes(self.convolutions[:-1], self.blocks[:-1])
 
     def feature_layers(self) -> list[nn.Module]:
         """The last convolution, and its batch norm if it has one."""
@@ -295,3 +328,15 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
         *after, _ = self.decoder.layers(features.flatten(1), switches)
         found = {f"conv{i}": maps for i, maps in enumerate(before, 1)}
         return {**found, "features": features, **{f"deconv{i}": maps for i, maps in enumerate(after, 1)}}
+
+    def look_inside(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What DBC's Figs. 4 and 5 show: ``inner_00_conv1`` …, each layer's output for a few images, and
+        ``filters_first`` and ``filters_last``, (filters, C, k, k); nothing of vectors."""
+        if not self.encoder.layer_names:
+            return {}
+        inner = enumerate(self.inner_activations(images).items())
+        return {
+            **{f"inner_{i:02d}_{name}": maps for i, (name, maps) in inner},
+            "filters_first": cast(nn.Conv2d, self.encoder.convolutions[0]).weight,
+            "filters_last": cast(nn.ConvTranspose2d, self.decoder.deconvolutions[-1]).weight,
+        }

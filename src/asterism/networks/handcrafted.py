@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, normalize, pad
 
+from asterism.networks.body import Body
 from asterism.networks.channels import three_channels
 
 SIDE = 96  # pixels that images are brought to
@@ -22,14 +22,11 @@ CLIP = 0.4  # of a cell's share, so that no edge outshines all others
 CHROMA = 16  # levels of each of the two opponent colours
 
 
-class HandCrafted(nn.Module):
+class HandCrafted(Body):
     """Images (B, 1 or 3, H, W) in [0, 1] → oriented gradients and colours, (B, 144 + 256), each part of length 1.
 
     Nothing is learnt and nothing depends on other images. Grey images have all the same colours.
     """
-
-    is_non_negative = True
-    layer = "histograms"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

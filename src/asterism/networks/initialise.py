@@ -85,6 +85,6 @@ def build(
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, (nn.LayerNorm, nn.GroupNorm)):
             layer.reset_parameters()
-        elif any(layer.parameters(recurse=False)) and type(layer).__module__.startswith(("torch.", "torchvision.")):
+        elif list(layer.parameters(recurse=False)) and type(layer).__module__.startswith(("torch.", "torchvision.")):
             raise InputError(f"no rule draws the weights of a {type(layer).__name__}: choose another network")
     return module

@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.fcae import Block
+from asterism.networks.body import Apply, Body
+from asterism.networks.fcae import Block, keep_sizes
 from asterism.networks.initialise import build
 
 CHANNELS, N_FEATURES = 50, 160
+UNIT_LENGTH = "unit length"  # name of the last step
 SMALLEST_POOLED = 13  # side from which the rule pools: 128 → 62 → 29 → 13 → 5 and 32 → 14 → 5, as the authors' files
 
 # Sizes of the paper's sets: kernel, padding, and for each convolution whether a pooling follows. The paper says padding
@@ -65,7 +67,7 @@ def conv_blocks(height: int, width: int) -> list[Block]:
     return blocks
 
 
-class ConvNetwork(nn.Module):
+class ConvNetwork(Body):
     """Images (B, C, H, W) → features (B, 160) of length 1.
 
     Parameters
@@ -94,37 +96,50 @@ class ConvNetwork(nn.Module):
             self.convolutions.append(nn.Conv2d(channels, block.channels, block.kernel, padding=block.padding))
             self.norms.append(nn.BatchNorm2d(block.channels))
             channels = block.channels
-            height, width = (_after(side, block, axis) for axis, side in enumerate((height, width)))
-        self.map_shape = (channels, height, width)
+            height, width = (block.after(side, i, ceil_mode=True) for i, side in enumerate((height, width)))
+        if shape[1:] != (1, 1):
+            self.layer_names = tuple(f"conv{i}" for i in range(1, len(self.blocks) + 1))
+        self.n_features = n_features
         self.linear = nn.Linear(channels * height * width, n_features)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of images (B, C, H, W), each row of length 1."""
-        return F.normalize(self.linear(self.maps(images).flatten(1)))
-
-    def maps(self, images: torch.Tensor, n_blocks: int | None = None) -> torch.Tensor:
-        """Output of the last convolution block, (B, 50, h, w), "top-1" of the paper's Tables 5 and 6; or of another.
-
-        Parameters
-        ----------
-        images : torch.Tensor of shape (B, C, H, W)
-        n_blocks : int, optional
-            How many blocks to go through.
-        """
         maps = images - self.mean
-        layers = zip(self.blocks[:n_blocks], self.convolutions, self.norms, strict=False)
-        for block, convolve, normalise in layers:
+        for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
             maps = normalise(convolve(maps))
             if block.pool:
                 maps = F.max_pool2d(maps, 2, ceil_mode=True)
             # ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
             maps = F.relu(maps)
-        return maps
+        return F.normalize(self.linear(maps.flatten(1)))
+
+    def steps(self) -> dict[str, nn.Module]:
+        """The mean image taken off, the blocks ("top-1" of the paper's Tables 5 and 6 is the last), the linear layer,
+        and the step to length 1."""
+        found: dict[str, nn.Module] = {"centre": Centre(self.mean)}
+        layers = zip(self.blocks, self.convolutions, self.norms, strict=True)
+        for i, (block, convolve, normalise) in enumerate(layers, 1):
+            found[f"conv{i}"] = block.step(convolve, normalise, ceil_mode=True, rectify=True)
+        return {**found, "flatten": nn.Flatten(), "linear": self.linear, UNIT_LENGTH: Apply(F.normalize)}
+
+    def open_to_any_size(self) -> None:
+        """See `keep_sizes`. The mean image has one size only; its mean colour has none."""
+        keep_sizes(self.convolutions, self.blocks)
+        self.mean = self.mean.mean((1, 2), keepdim=True)
 
 
-def _after(side: int, block: Block, axis: int) -> int:
-    side = side - block.kernel[axis] + 1 + 2 * block.padding
-    return -(-side // 2) if block.pool else side
+class Centre(nn.Module):
+    """Pixels (B, C, H, W) less a mean image, or a mean colour (C, 1, 1)."""
+
+    mean: torch.Tensor
+
+    def __init__(self, mean: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Centred pixels."""
+        return images - self.mean
 
 
 def build_conv(

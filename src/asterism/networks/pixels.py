@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from asterism.networks.body import Body
 
-class Pixels(nn.Module):
+
+class Pixels(Body):
     """Images (B, C, H, W) → their pixels (B, C·H·W), minus the mean image and scaled to length 1 if asked.
 
     Parameters

@@ -6,17 +6,20 @@ image costs 12 million multiplications, a fiftieth of ResNet-18's there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.networks.body import Body, Pieces
+from asterism.networks.body import Apply, Body
 from asterism.networks.sobel import Front
 
 FILTERS = (32, 64, 128)  # of the stages
 SMALL = 64  # side up to which the first layer halves the image; above it takes a quarter
+
+
+def spatial_mean(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (B, filters, h, w) → (B, filters), averaged over their places."""
+    return maps.mean((2, 3))
 
 
 class ResidualBlock(nn.Module):
@@ -64,7 +67,7 @@ class ResidualBody(Body):
 
     def __init__(self, shape: tuple[int, int, int], *, edges: bool, width: float = 1.0) -> None:
         super().__init__()
-        self.front = Front(shape[0], edges)
+        self.front: Front = Front(shape[0], edges)
         filters = [max(1, round(width * n)) for n in FILTERS]
         kernel, stride = (5, 2) if min(shape[1:]) <= SMALL else (7, 4)
         self.stem = nn.Sequential(
@@ -78,24 +81,9 @@ class ResidualBody(Body):
         )
         self.layer_names = tuple(f"layer{i + 1}" for i in range(len(filters)))
         self.n_features = filters[-1]
+        self.mean = Apply(spatial_mean)
 
-    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Outputs of the named stages."""
-        wanted, found = set(names), {}
-        maps = self.stem(self.front(images))
-        for name, stage in zip(self.layer_names, self.stages, strict=True):
-            maps = stage(maps)  # (B, filters, h, w)
-            if name in wanted:
-                found[name] = maps
-        return found
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, n_features): the last maps, averaged over their places."""
-        maps = self.stem(self.front(images))
-        for stage in self.stages:
-            maps = stage(maps)
-        return maps.mean((2, 3))
-
-    def pieces(self) -> Pieces:
-        """Everything before the mean."""
-        return Pieces(nn.Sequential(self.front, self.stem, *self.stages), nn.Identity())
+    def steps(self) -> dict[str, nn.Module]:
+        """Front, first convolution, stages, and the mean of the last maps over their places."""
+        stages = dict(zip(self.layer_names, self.stages, strict=True))
+        return {"front": self.front, "stem": self.stem, **stages, "mean": self.mean}

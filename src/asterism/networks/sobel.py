@@ -50,6 +50,11 @@ class Front(nn.Module):
         self.register_buffer("mean", torch.zeros(n_channels, 1, 1))
         self.register_buffer("std", torch.ones(n_channels, 1, 1))
 
+    def reset_buffers(self) -> None:
+        """Pixels as they are."""
+        self.mean.zero_()
+        self.std.fill_(1)
+
     @property
     def out_channels(self) -> int:
         """Channels that the first convolution sees."""

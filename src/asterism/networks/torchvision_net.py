@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import torch
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.networks.body import Body
+from asterism.networks.foreign import ForeignBody
 from asterism.networks.sobel import Front
 
 SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers
 
 
-class TorchvisionBody(Body):
+class TorchvisionBody(ForeignBody):
     """A torchvision network up to its last linear layer.
 
     ResNets see images of up to 64² as is usual for CIFAR: a first convolution of 3×3 with stride 1 and no max-pooling.
-    Layers are its stages: the top-level `nn.Sequential` parts (layer1 … layer4 of a ResNet).
 
     Parameters
     ----------
@@ -39,7 +36,7 @@ class TorchvisionBody(Body):
         from torchvision import models  # late: it brings torch's compiler with it, seconds of every start
 
         super().__init__()
-        self.front = Front(shape[0], edges)
+        self.front: Front = Front(shape[0], edges)
         if name not in models.list_models(module=models):  # those that classify images
             raise InputError(
                 f"network.architecture={name!r} is none of 'alexnet', 'vgg16', 'small-resnet' and torchvision's "
@@ -55,17 +52,13 @@ class TorchvisionBody(Body):
             raise InputError(f"network.architecture={name!r} has no linear layer at its end: choose another network")
         self.n_features = self.network.get_submodule(last[-1]).in_features
         self.network.set_submodule(last[-1], nn.Identity())
-        self.layer_names = tuple(
-            part for part, layer in self.network.named_children() if isinstance(layer, nn.Sequential) and len(layer)
-        )
         self._try(name, shape)
 
     @torch.no_grad()
     def _try(self, name: str, shape: tuple[int, int, int]) -> None:
         """One image, to see that it passes."""
-        device = next(self.network.parameters()).device
         try:
-            found = self.eval()(torch.zeros(1, *shape, device=device))
+            found = self.eval().find_layers((self.front.out_channels, *shape[1:]))
         except Exception as error:  # whatever a model's Python raises on a size that is not its own
             raise InputError(
                 f"network.architecture={name!r} does not take images of {shape[1]}x{shape[2]}: {error}"
@@ -75,24 +68,15 @@ class TorchvisionBody(Body):
         if found.shape != (1, self.n_features):
             raise InputError(f"network.architecture={name!r} gives no vector of features: choose another network")
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, D)."""
-        return self.network(self.front(images))
+    @property
+    def entrance(self) -> nn.Module:
+        """The front."""
+        return self.front
 
-    def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Outputs of the named stages."""
-        found: dict[str, torch.Tensor] = {}
-
-        def keep(name: str) -> Callable[..., None]:
-            return lambda _module, _inputs, output: found.__setitem__(name, output)
-
-        hooks = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-        try:
-            self(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
+    @property
+    def inner(self) -> nn.Module:
+        """The network of torchvision."""
+        return self.network
 
 
 def _replace_first(network: nn.Module, n_channels: int) -> None:

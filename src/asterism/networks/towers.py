@@ -22,10 +22,6 @@ HUGGING_FACE, OPEN_CLIP = "hf:", "open_clip:"
 BICUBIC = 3  # what Pillow calls it
 
 
-class Tower(nn.Module):
-    """Prepared images (B, 3, S, S) → features (B, M): a network that has no classifier."""
-
-
 def hub() -> str:
     """Address of Hugging Face, or of the mirror that ``HF_ENDPOINT`` names."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
@@ -39,7 +35,7 @@ def hub_url(repository: str, file: str) -> str:
 # ---------------------------------------------------------------- transformers
 
 
-class HuggingFaceTower(Tower):
+class HuggingFaceTower(nn.Module):
     """A vision model of transformers, or the vision part of one of images and texts.
 
     What is given: the model's own pooled output; the class token where its pooling layer is made for fine-tuning alone
@@ -228,7 +224,7 @@ class OpenClip:
         return OpenClipTower(whole.visual), needs
 
 
-class OpenClipTower(Tower):
+class OpenClipTower(nn.Module):
     """The image side of a model of open_clip."""
 
     def __init__(self, visual: nn.Module) -> None:

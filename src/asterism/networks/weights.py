@@ -70,6 +70,13 @@ def load_network(
     return body, {**needs, "turned": _digest(found) in TURNED}
 
 
+def in_torchvision(name: str) -> bool:
+    """Whether torchvision has a classifier of the name."""
+    import torchvision.models as zoo
+
+    return name in zoo.list_models(module=zoo)
+
+
 def check_name(name: str) -> None:
     """See that a library has a model of the name; nothing is built.
 
@@ -121,13 +128,11 @@ def construct(
     RuntimeError
         If the weights are of another model.
     """
-    import torchvision.models as zoo
-
     check_name(name)
     with torch.random.fork_rng(devices=[]):  # constructors draw from torch's global generator, which we leave alone
         if name.startswith(OPEN_CLIP):
             return OpenClip(name).build(size, None)
-        if name in zoo.list_models(module=zoo):
+        if in_torchvision(name):
             return _of_torchvision(name, size, state)
         return _of_timm(name, size, state)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from asterism.images import ImageSource
 from asterism.images.sprites import Sprites, make_sprites
 from asterism.inspection.filters import first_layer
-from asterism.networks.body import Body
+from asterism.networks.body import network_of
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.words import shortened
@@ -109,8 +109,8 @@ def components(material: Material) -> Section | None:
 
 def filters(material: Material) -> Section | None:
     """The first convolution's filters (DeepCluster, Fig. 3); None for other networks, and for vectors."""
-    body = getattr(material.estimator.encoder_, "body", None)
-    if not isinstance(body, Body) or not body.layer_names:
+    body = network_of(material.estimator.encoder_)
+    if body.front is None or not body.layer_names:
         return None
     found = first_layer(body)[:FILTERS_SHOWN]
     found = found[:, :3] if found.shape[1] >= 3 else found[:, :1]

@@ -50,7 +50,7 @@ def retrieve_run(
     fitted = open_run(folder, device)
     check_writable(folder / "retrieval.json")
     run = Run(Runtime(device), 0, progress=ProgressBars(verbose))
-    body = run.runtime.place(searchable(fitted.estimator.encoder_, fitted.estimator.image_shape_))
+    body = run.runtime.place(searchable(fitted.estimator.encoder_))
     chosen = layer or body.layer_names[-1]
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")

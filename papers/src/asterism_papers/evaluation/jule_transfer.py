@@ -50,11 +50,11 @@ class BlockOutput(nn.Module):
     def __init__(self, network: ConvNetwork, from_end: int) -> None:
         super().__init__()
         self.network = network
-        self.n_blocks = len(network.blocks) + 1 - from_end
+        self.layer = network.layer_names[-from_end]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D)."""
-        return F.normalize(self.network.maps(images, self.n_blocks).flatten(1))
+        return F.normalize(self.network.maps(images, [self.layer])[self.layer].flatten(1))
 
 
 class CrossDataset:
@@ -182,11 +182,12 @@ class PatchCodebook:
         if task.entry.class_name != "jule":
             return None
         network = cast(ConvNetwork, self._learned(task, train, folder, setting).encoder_).eval()
-        blocks = {"conv1": (1,), "conv2": (2,), "conv1&2": (1, 2)}[task.entry.variant]
+        blocks = {"conv1&2": ("conv1", "conv2")}.get(task.entry.variant, (task.entry.variant,))
 
         @torch.no_grad()
         def features(white: torch.Tensor) -> torch.Tensor:
-            return torch.cat([network.maps(white, n).flatten(1) for n in blocks], dim=1)
+            maps = network.maps(white, blocks)
+            return torch.cat([maps[name].flatten(1) for name in blocks], dim=1)
 
         return features
 

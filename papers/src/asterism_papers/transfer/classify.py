@@ -18,9 +18,10 @@ from torch import nn
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
+from asterism.networks.body import Pieces
 from asterism.parameters import Interval, parameter
 from asterism.training import Run
-from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
+from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
 from asterism_papers.transfer.voc import VocImages, check_classes
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
@@ -122,14 +123,12 @@ def classifier_of(
         parts = parts_of(encoder, shape)
     except InputError:
         return _without_convolutions(encoder, shape, n_classes, settings, generator)
-    parameters = list(free(parts.convolutions, settings.learn))
     head, names = _head(parts, n_classes, settings.dropout, generator)
-    below = {"all": "all convolutions and ", "fc6-8": ""}.get(settings.learn, "scale and shift of batch norm and ")
-    below = below if parameters else ""
+    below = free(parts.convolutions, settings.learn)
     return Classifier(parts.convolutions, nn.Sequential(parts.pool, *head)), below + names
 
 
-def _head(parts: Parts, n_classes: int, dropout: float, generator: torch.Generator) -> tuple[list[nn.Module], str]:
+def _head(parts: Pieces, n_classes: int, dropout: float, generator: torch.Generator) -> tuple[list[nn.Module], str]:
     if parts.fully_connected is None:
         averaged = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(parts.n_filters, affine=False)]
         last = drawn_linear(parts.n_filters, n_classes, generator, STD, BIAS)
@@ -149,10 +148,9 @@ def _without_convolutions(
     if shape[1:] == (1, 1):
         raise InputError("a run on vectors cannot be shown photos: take a run on images")
     n_features = encoder(torch.zeros(1, *shape)).shape[1]
-    parameters = list(free(encoder, settings.learn))
+    below = "the whole network and " if free(encoder, settings.learn) else ""
     last = drawn_linear(n_features, n_classes, generator, STD, BIAS)
     head = nn.Sequential(nn.BatchNorm1d(n_features, affine=False), last)
-    below = "the whole network and " if parameters else ""
     return Classifier(encoder, head), f"{below}a new linear layer on the {n_features} features"
 
 

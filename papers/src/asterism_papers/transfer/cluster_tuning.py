@@ -10,29 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.images import ImageSource
-from asterism.networks.jule_net import ConvNetwork, build_conv
+from asterism.networks.body import network_of
+from asterism.networks.jule_net import UNIT_LENGTH, ConvNetwork, build_conv
 from asterism.training import Run, Training, train_epoch
 from asterism.training.pseudolabels import new_head
 
 # The paper is silent on all of it; these are its settings for clustering.
 TUNING = Training(n_epochs=20, batch_size=100, lr=0.01, momentum=0.9, weight_decay=5e-5)
-
-
-class Unscaled(nn.Module):
-    """JULE's network without its last step, "we remove the L2-normalization layer": images → (B, 160) of any length.
-
-    Parameters
-    ----------
-    network : ConvNetwork
-    """
-
-    def __init__(self, network: ConvNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Output of the linear layer."""
-        return self.network.linear(self.network.maps(images).flatten(1))
 
 
 def fine_tuned(
@@ -60,7 +44,9 @@ def fine_tuned(
     """
     training = TUNING if training is None else training
     network = copy.deepcopy(encoder)
-    features: nn.Module = Unscaled(network) if isinstance(network, ConvNetwork) else network
+    steps = network_of(network).steps()
+    scaled = steps.pop(UNIT_LENGTH, None)  # "we remove the L2-normalization layer"
+    features = network if scaled is None else nn.Sequential(*steps.values())
     resident = images.to(run.runtime.device)
     with torch.no_grad():
         width = features.eval()(resident.batch(slice(0, 1), run.runtime.device)).shape[1]

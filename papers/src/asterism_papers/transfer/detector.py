@@ -13,8 +13,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from asterism.networks.alexnet_vgg import Dropout
+from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
-from asterism_papers.transfer.backbone import Parts, free, parts_of
+from asterism_papers.transfer.backbone import free, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning
 
 BOXES, OBJECTS = 64, 0.25  # boxes of an image that are learnt from, and the share of objects among them
@@ -150,7 +151,6 @@ def detector_of(
         If the encoder has no convolutions.
     """
     parts = parts_of(encoder, shape)
-    parameters = list(free(parts.convolutions, settings.learn))
     head, n_units, grid, names = _head(parts, settings.dropout, generator)
     predictor = build(lambda: FastRCNNPredictor(n_units, n_classes + 1), generator, _near_zero)
     nn.init.normal_(predictor.bbox_pred.weight, 0, 0.001, generator=generator)
@@ -160,12 +160,11 @@ def detector_of(
     if boxes_given:
         heads.proposal_matcher = NearMisses(OBJECT, OBJECT)
     proposer = None if boxes_given else _proposer(parts.n_filters, side, generator)
-    below = {"all": "all convolutions and ", "fc6-8": ""}.get(settings.learn, "scale and shift of batch norm and ")
-    words = (below if parameters else "") + names + ("" if boxes_given else " and a region proposal network")
+    words = free(parts.convolutions, settings.learn) + names + ("" if boxes_given else " and a region proposal network")
     return Detector(parts.convolutions, heads, proposer), words
 
 
-def _head(parts: Parts, dropout: float, generator: torch.Generator) -> tuple[nn.Module, int, tuple[int, int], str]:
+def _head(parts: Pieces, dropout: float, generator: torch.Generator) -> tuple[nn.Module, int, tuple[int, int], str]:
     """From the maps in a box to features: the head, its width, the grid it wants, its name."""
     learned = parts.fully_connected
     if learned is not None:

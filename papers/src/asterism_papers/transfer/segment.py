@@ -18,10 +18,11 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
+from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.parameters import Interval, parameter
 from asterism.training import Run
-from asterism_papers.transfer.backbone import Parts, free, input_shape, parts_of
+from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
 from asterism_papers.transfer.voc import VocImages
 from asterism_papers.transfer.voc_scores import VOID, Confusion
@@ -119,21 +120,16 @@ def segmenter_of(
         If the encoder has no convolutions.
     """
     parts = parts_of(encoder, shape)
-    parameters = list(free(parts.convolutions, settings.learn))
-    below = {"all": "all convolutions and ", "fc6-8": ""}.get(settings.learn, "scale and shift of batch norm and ")
-    below = below if parameters else ""
+    below = free(parts.convolutions, settings.learn)
     if parts.fully_connected is None:
         head = build(lambda: FCNHead(parts.n_filters, n_classes), generator, gaussian_weights)
         head[3] = Dropout(settings.dropout)  # torchvision's draws from the global generator
         return Segmenter(parts.convolutions, head, False), below + "a new 3x3 convolution and new outputs"
-    head = nn.Sequential(*_as_convolutions(parts, n_classes, settings.dropout))
+    head = nn.Sequential(*_as_convolutions(parts, *parts.fully_connected, n_classes, settings.dropout))
     return Segmenter(parts.convolutions, head, parts.grid[0] % 2 == 0), below + "the learnt fc6 and fc7, new outputs"
 
 
-def _as_convolutions(parts: Parts, n_classes: int, dropout: float) -> list[nn.Module]:
-    if parts.fully_connected is None:
-        return []
-    fc6, fc7 = parts.fully_connected
+def _as_convolutions(parts: Pieces, fc6: nn.Linear, fc7: nn.Linear, n_classes: int, dropout: float) -> list[nn.Module]:
     height, width = parts.grid
     wide = nn.utils.skip_init(
         nn.Conv2d, parts.n_filters, fc6.out_features, parts.grid, padding=(height // 2, width // 2)
