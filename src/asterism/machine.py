@@ -17,15 +17,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 # What torchrun tells each process that it starts.
-TORCHRUN = (
-    "TORCHELASTIC_RUN_ID",
-    "RANK",
-    "WORLD_SIZE",
-    "LOCAL_RANK",
-    "LOCAL_WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-)
+TORCHRUN = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # What libraries take for an order to join others: torchrun's, and what Slurm, MPI, LSF and Lightning leave in a shell.
 LAUNCHERS = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "LT_", "GROUP_", "ROLE_", "NODE_RANK")
 _OUT_OF_MEMORY = re.compile(

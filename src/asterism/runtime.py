@@ -188,15 +188,7 @@ def derived_seed(seed: int, key: Sequence[int | str]) -> int:
 def versions() -> dict[str, str]:
     """Versions of Asterism and of what it computes with."""
     found = {"python": platform.python_version()}
-    for name in (
-        "asterism-clustering",
-        "torch",
-        "torchvision",
-        "lightning-fabric",
-        "scikit-learn",
-        "numpy",
-        "scipy",
-    ):
+    for name in ("asterism-clustering", "torch", "torchvision", "lightning-fabric", "scikit-learn", "numpy", "scipy"):
         try:
             found[name.removesuffix("-clustering")] = version(name)
         except PackageNotFoundError:
@@ -206,11 +198,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device | None = None) -> dict[str, Any]:
     """What the machine is: processor, cores it may use, threads torch uses, GPU if one is used."""
-    found: dict[str, Any] = {
-        "cpu": _processor_name(),
-        "cores": available_cores(),
-        "threads": torch.get_num_threads(),
-    }
+    found: dict[str, Any] = {"cpu": _processor_name(), "cores": available_cores(), "threads": torch.get_num_threads()}
     if device is not None and device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found

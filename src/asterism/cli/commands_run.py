@@ -71,12 +71,7 @@ def embed(
     say(f"{counted(len(features), 'image')}, {counted(features.shape[1], 'feature')}: {out}")
 
 
-def evaluate(
-    run: Run,
-    labels: Labels = None,
-    images: Images = None,
-    json: Json = False,
-) -> None:
+def evaluate(run: Run, labels: Labels = None, images: Images = None, json: Json = False) -> None:
     """Score the groups of a run against known classes."""
     from json import dumps
 

@@ -26,13 +26,7 @@ TEST_SHARE = 5  # one image in five
 
 
 def probe_run(
-    folder: Path,
-    images: str,
-    labels: str | None,
-    layers: str | None,
-    settings: Sequence[str],
-    seed: int,
-    device: str,
+    folder: Path, images: str, labels: str | None, layers: str | None, settings: Sequence[str], seed: int, device: str
 ) -> list[dict[str, Any]]:
     """Probe each layer of a run; the result is also written to ``RUN/probe.json``.
 

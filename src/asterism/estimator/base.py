@@ -43,6 +43,8 @@ BLOCK_NUMBERS, LARGEST_BLOCK = 2**26, 2**10  # pixels, and images, that are look
 LARGEST_LOAD, LOAD_FACTOR = 2**30, 8  # bytes that loading may take: so many, and so many times the file's
 WORTH_TELLING = 2**30  # bytes of a fit's memory that are told beforehand
 LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
+# What a fit raises where memory is short, or where a checkpoint is not what it was.
+_OF_A_FIT = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError)
 COMPUTING = ("device", "precision", "run_dir", "random_state", "verbose")  # what every estimator has
 
 
@@ -65,9 +67,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     )
     verbose: int = parameter([Interval(int, 0, None), bool], "1 shows progress.", default=0)
     _minimum_images: ClassVar[int] = 2
-    _notes: dict[str, Any] = attribute(
-        {}
-    )  # what else run.json is to hold; the command line sets its command and labels
+    _notes: dict[str, Any] = attribute({})  # for run.json; the command line sets its command and labels
     _overwrite: bool = attribute(False)  # whether a run in `run_dir` is replaced; the command line sets it
 
     def __sklearn_tags__(self) -> Any:
@@ -153,15 +153,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             run = Run(runtime, self.seed_, folder, progress, identity)
             try:
                 self._fit_images(images, run)
-            except (
-                ArithmeticError,
-                AttributeError,
-                LookupError,
-                MemoryError,
-                TypeError,
-                ValueError,
-                RuntimeError,
-            ) as error:
+            except _OF_A_FIT as error:
                 if (asked := memory_wanted(error)) is not None:
                     raise MemoryError(
                         f"not enough memory{asked}: take fewer features or groups, smaller batches, or smaller images"

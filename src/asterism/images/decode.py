@@ -17,26 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
-from asterism.images.containers import (
-    n_bytes_of,
-    n_scans,
-    read_pnm,
-    stream_of,
-    webp_size,
-    with_end,
-    without_texts,
-)
+from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
 from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
-from asterism.images.depth import (
-    Range,
-    Scale,
-    White,
-    deep_values,
-    is_deep,
-    is_deep_color,
-    lower_half,
-    value_range,
-)
+from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note

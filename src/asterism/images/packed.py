@@ -79,12 +79,7 @@ def recall(key: str) -> dict[str, Any] | None:
 
 
 def pack_kept(
-    key: str,
-    n: int,
-    shape: Shape,
-    blocks: Blocks,
-    state: Callable[[], State],
-    restore: Callable[[State, int], None],
+    key: str, n: int, shape: Shape, blocks: Blocks, state: Callable[[], State], restore: Callable[[State, int], None]
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Gather images, and keep them where that took long or where they do not fit into memory.
 

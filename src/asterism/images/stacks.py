@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,18 +99,19 @@ def _opened(file: str | bytes) -> Iterator[Any]:
 def _check_pages(stream: Any) -> None:
     """Refuse chains of directories that do not end."""
     head = stream.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    order: Any = {b"II": "little", b"MM": "big"}.get(head[:2])
     if order is None or len(head) < 16:
         raise Unreadable("a damaged TIFF")
-    big = struct.unpack(order + "H", head[2:4])[0] == 43
-    place = struct.unpack(order + "Q", head[8:16])[0] if big else struct.unpack(order + "I", head[4:8])[0]
+    big = int.from_bytes(head[2:4], order) == 43
+    number, entry, link = (8, 20, 8) if big else (2, 12, 4)  # bytes
+    place = int.from_bytes(head[8:16] if big else head[4:8], order)
     for _ in range(MOST_PAGES):
         stream.seek(place)
-        n = int.from_bytes(stream.read(8 if big else 2), "little" if order == "<" else "big")
+        n = int.from_bytes(stream.read(number), order)
         if n > 4096:
             raise Unreadable("a damaged TIFF (a directory without end)")
-        stream.seek(place + (8 + 20 * n if big else 2 + 12 * n))
-        place = int.from_bytes(stream.read(8 if big else 4), "little" if order == "<" else "big")
+        stream.seek(place + number + entry * n)
+        place = int.from_bytes(stream.read(link), order)
         if place == 0 or place >= 2**62:
             break
     else:

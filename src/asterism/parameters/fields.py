@@ -17,12 +17,7 @@ _WIDTH = 112  # of the texts in a docstring
 
 
 def parameter(
-    allowed: Constraint | list[Constraint],
-    text: str,
-    *,
-    default: T,
-    when_none: Any = None,
-    kw_only: bool | None = None,
+    allowed: Constraint | list[Constraint], text: str, *, default: T, when_none: Any = None, kw_only: bool | None = None
 ) -> T:
     """State a parameter: ``tol: float = parameter(Interval(float, 0, 1), "When to stop.", default=0.0)``.
 
