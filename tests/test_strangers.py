@@ -55,6 +55,16 @@ def test_kernels_are_compiled_where_machine_code_cannot_be_kept(tmp_path):
     assert (done.returncode, done.stdout) == (0, "(2, 4)\n"), done.stderr
 
 
+@pytest.mark.parametrize("threads", ["0", "-3"])
+def test_a_number_of_threads_that_numba_refuses_stops_no_kernel(tmp_path, threads):
+    done = run(
+        "from asterism.clustering import compiled; compiled.numba.njit(lambda: 1)()",
+        tmp_path,
+        NUMBA_NUM_THREADS=threads,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_machine_code_that_cannot_be_written_fails_no_run(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -187,7 +197,7 @@ import numpy as np, asterism
 print(asterism.KMeans(2, n_init=1, random_state=0).fit(np.eye(8)).labels_.shape)
 """
 THREADS = {"OMP_NUM_THREADS": "100000", "MKL_NUM_THREADS": "abc", "NUMBA_NUM_THREADS": "abc"}
-NO_THREADS = {"OMP_NUM_THREADS": "-1", "MKL_NUM_THREADS": "0", "OPENBLAS_NUM_THREADS": "abc"}
+NO_THREADS = {"OMP_NUM_THREADS": "-1", "MKL_NUM_THREADS": "0", "OPENBLAS_NUM_THREADS": "abc", "NUMBA_NUM_THREADS": "0"}
 
 
 @pytest.mark.parametrize("threads", [THREADS, pytest.param(NO_THREADS, marks=pytest.mark.slow)])

@@ -76,6 +76,12 @@ def leave_launch() -> None:
         os.environ.pop(name, None)
 
 
+def drop_thread_numbers(name: str) -> None:
+    """Take a variable from the environment that is to tell a number of threads, and tells none."""
+    if not re.fullmatch(r"\s*\+?0*[1-9][0-9]*\s*", os.environ.get(name, "1")):
+        del os.environ[name]
+
+
 def private_folder() -> Path | None:
     """A folder for temporary files that this user alone can enter, the same in every process; None if there is none."""
     with suppress(OSError, AttributeError):  # Windows has no user numbers

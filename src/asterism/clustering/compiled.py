@@ -11,10 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import numba
-from numba.core.caching import FunctionCache
+from asterism.machine import drop_thread_numbers, private_folder
 
-from asterism.machine import private_folder
+drop_thread_numbers("NUMBA_NUM_THREADS")  # with 0, numba cannot be imported; our kernels take threads of ours
+import numba  # noqa: E402
+from numba.core.caching import FunctionCache  # noqa: E402
 
 
 class _LenientCache(FunctionCache):
