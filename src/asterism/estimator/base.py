@@ -32,6 +32,7 @@ from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, Transf
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
 from asterism.runtime import PRECISIONS, Runtime
+from asterism.training import GradientDescent
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars, decoding_bar
 from asterism.training.run import Run
@@ -180,7 +181,19 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
         It is said before the fit, so that nothing is chosen in silence.
         """
-        return []
+        sizes = ", ".join(f"{name}.batch_size={size}" for name, size in self._smaller_batches(len(images)).items())
+        return [f"{sizes}, as there are {len(images)} images"] if sizes else []
+
+    def _smaller_batches(self, n: int) -> dict[str, int]:
+        """Of each training whose batches are smaller for n images than it says: its dotted name, and their size."""
+        found: dict[str, int] = {}
+        for name in self.get_params(deep=False):
+            value = self.resolved(name)
+            if isinstance(value, ImageEstimator):
+                found |= {f"{name}.{inner}": size for inner, size in value._smaller_batches(n).items()}
+            elif isinstance(value, GradientDescent) and value.n_epochs and (size := value.batch_size_for(n)):
+                found |= {name: size} if size < value.batch_size else {}
+        return found
 
     def _check_needs(self, X: Any) -> None:
         """See that what a fit needs beside the images ``X`` is here, before thousands of them are decoded."""

@@ -113,7 +113,7 @@ class DBC(SoftClusterer):
                 found[f"{name}.augmentation"] = "none" if few_images(n, self.n_clusters) else type(usual).__name__
         first = self._first_groups().choices(n, self.n_clusters)
         found |= {f"cluster_initialisation.{name}": value for name, value in first.items()}
-        return by_group_size(n, self.n_clusters, found)
+        return [*by_group_size(n, self.n_clusters, found), *super()._choices(images, runtime)]
 
     def _first_groups(self) -> ClusterInitialisation:
         return self.resolved("cluster_initialisation")

@@ -103,7 +103,8 @@ class SizedDefaults(Parameters):
             mine.pop("contrastive_start", None)
         self._chosen = {name: one for name, one in mine.items() if getattr(self, name) is None}
         words = ", ".join(f"{name}={one!r}" for name, one in self._chosen.items())
-        return [f"no GPU, so {' '.join(words.split())}; on a GPU the paper's"] if self._chosen else []
+        said = [f"no GPU, so {' '.join(words.split())}; on a GPU the paper's"] if self._chosen else []
+        return [*said, *super()._choices(images, runtime)]  # type: ignore[misc]
 
     def _chosen_state(self) -> dict[str, Any]:
         return {name: to_json(one) for name, one in self._chosen.items()}

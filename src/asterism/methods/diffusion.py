@@ -20,7 +20,7 @@ from asterism.clustering.stability import stability
 from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
-from asterism.methods.pretrained import PretrainedClusterer, Representation
+from asterism.methods.pretrained import FEW_NUMBERS, PretrainedClusterer, Representation
 from asterism.methods.representations import principal
 from asterism.parameters import Interval, attribute, parameter
 from asterism.runtime import Runtime
@@ -174,6 +174,13 @@ class Diffusion(PretrainedClusterer):
 
     def _by_angles(self, n_features: int) -> bool:
         return super()._by_angles(n_features) if self.metric == "auto" else self.metric == "cosine"
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        said = super()._choices(images, runtime)
+        if self.metric != "auto" or not images.is_table:
+            return said
+        metric, size = ("cosine", "at least") if self._by_angles(images.shape[0]) else ("euclidean", "fewer than")
+        return [*said, f"metric={metric}, as vectors have {size} {FEW_NUMBERS} numbers"]
 
     def _kept_rows(self) -> np.ndarray | None:
         rows = self.encoder_.get_submodule("1").get_buffer("samples").numpy()

@@ -13,8 +13,10 @@ import scipy.linalg
 import torch
 
 from asterism.clustering.diffusion import diffusion_embedding
+from asterism.images import ImageSource
 from asterism.methods.diffusion import Diffusion, DiffusionMap
 from asterism.methods.pretrained import group
+from asterism.runtime import Runtime
 from asterism.training import Run
 
 # Chosen by the classes of a third of the tasks of docs/photographs.md; .1 to .7 and two to four rounds differ little.
@@ -45,6 +47,10 @@ class DiscriminantDiffusion(Diffusion):
     >>> from asterism import Backbone, DiscriminantDiffusion
     >>> model = DiscriminantDiffusion(20, backbone=Backbone("mobilenet_v2")).fit("photos/")  # doctest: +SKIP
     """
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        few = [f"the groups of Diffusion, as {self.n_clusters} are too few to learn from"]
+        return [*super()._choices(images, runtime), *(few if self.n_clusters < FEWEST_GROUPS else [])]
 
     def _refined(self, frozen: DiffusionMap, drawn: torch.Tensor, run: Run) -> DiffusionMap:
         if self.n_clusters < FEWEST_GROUPS:

@@ -137,11 +137,15 @@ class FCN(RepresentationClusterer):
         return Penalty(self.l1, self.l2, self.l21)
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        said = super()._choices(images, runtime)
         if self.n_components is not None:
-            return []
+            return said
         number = n_bases(None, self.n_clusters, len(images), sys.maxsize)
         most = f"at most {max(1, len(images) // 3)} and the number of features"
-        return [f"n_components={number}, three a group, but at least {FEWEST_BASES} and {most}"]
+        return [f"n_components={number}, three a group, but at least {FEWEST_BASES} and {most}", *said]
+
+    def _smaller_batches(self, n: int) -> dict[str, int]:
+        return super()._smaller_batches(n) if self.fine_tune else {}
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Coefficients:
         signed = bool((features < 0).any())

@@ -148,8 +148,25 @@ class TEMI(PretrainedClusterer):
     training: Training | None = parameter([Training, None], "Of the heads.", default=None, when_none=TEMI_TRAINING)
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
-        width = self._width(len(images))
-        return [f"n_neighbors={width}, half as many as a group has images"] if width < self.n_neighbors else []
+        n = len(images)
+        width, momentum = self._width(n), teacher_momentum(self._n_steps(n))
+        said = [f"n_neighbors={width}, half as many as a group has images"] if width < self.n_neighbors else []
+        if momentum < 1 - 1 / TEACHER_SPAN:
+            said.append(f"the teacher's momentum={momentum:.4g}, as the training has {self._n_steps(n)} steps")
+        return [*said, *super()._choices(images, runtime)]
+
+    def _smaller_batches(self, n: int) -> dict[str, int]:
+        size = self._batch_size(n)
+        return {"training": size} if size < self.resolved("training").batch_size else {}
+
+    def _batch_size(self, n: int) -> int:
+        """Images a step: at most a quarter of n."""
+        return min(self.resolved("training").batch_size, max(2, n // STEPS_AN_EPOCH))
+
+    def _n_steps(self, n: int) -> int:
+        """Steps of the whole training on n images."""
+        training = self.resolved("training")
+        return training.n_epochs * min(-(-n // self._batch_size(n)), training.max_steps or n)
 
     def _width(self, n: int) -> int:
         """Neighbours of an image that are taken as such."""
@@ -166,9 +183,7 @@ class TEMI(PretrainedClusterer):
         nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
         mean, axes = _axes(X, run)
         rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).to(device)
-        batch_size = min(training.batch_size, max(2, n // STEPS_AN_EPOCH))
-        n_steps = training.n_epochs * min(-(-n // batch_size), training.max_steps or n)
-        momentum = teacher_momentum(n_steps)
+        momentum = teacher_momentum(self._n_steps(n))
         student = Heads(self.n_heads, axes.shape[1], self.hidden, self.n_clusters, run.generator("heads")).to(device)
         teacher = copy.deepcopy(student).requires_grad_(False)
         wrapped, optimizer = run.runtime.setup(student, training.make_optimizer(student.parameters()))
@@ -191,7 +206,9 @@ class TEMI(PretrainedClusterer):
                 losses.add_(per_head * len(indices) / n)
                 return loss
 
-            loss = train_epoch(rows, loss_of, optimizer, training, run, ("heads", epoch), batch_size=batch_size)
+            loss = train_epoch(
+                rows, loss_of, optimizer, training, run, ("heads", epoch), batch_size=self._batch_size(n)
+            )
             run.record(loss=loss, smallest=float(prior.min()) * self.n_clusters)
         best = int(run.runtime.sum_over_ranks(losses).argmin())
         return Head(mean=mean, first=axes @ teacher.first[best].cpu(), second=teacher.second[best])
