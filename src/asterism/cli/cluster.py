@@ -238,12 +238,7 @@ def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_size(text: str | None) -> int | tuple[int, int] | None:
-    """``64`` or ``48x64`` (height x width).
-
-    Raises
-    ------
-    InputError
-    """
+    """``64`` or ``48x64`` (height x width); raises `InputError`."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
@@ -253,12 +248,7 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
 
 
 def parse_scale(text: str | None) -> str | tuple[float, float] | None:
-    """``0,4095``, or ``percentile``.
-
-    Raises
-    ------
-    InputError
-    """
+    """``0,4095``, or ``percentile``; raises `InputError`."""
     if text is None or text == "percentile":
         return text
     try:
@@ -269,12 +259,7 @@ def parse_scale(text: str | None) -> str | tuple[float, float] | None:
 
 
 def parse_bands(text: str | None) -> tuple[int, ...] | None:
-    """``4,3,2``.
-
-    Raises
-    ------
-    InputError
-    """
+    """``4,3,2``; raises `InputError`."""
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +76,7 @@ def cut(
     All levels nest: a group is a union or a part of the run's groups. Without -k and --level the levels are listed at
     which groups are most stable. The run stays as it is.
     """
-    from asterism.cli.cutting import cut_run, is_cut, levels_of, shown_levels, summary, within, write_cut
+    from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, within, write_cut
     from asterism.cli.summary import export_run
     from asterism.clustering.levels import named_level
     from asterism.report.fitted import open_run
@@ -87,7 +86,7 @@ def cut(
     if n_clusters is None and level is None and (out or export):
         raise typer.BadParameter("how many groups? Give -k or --level", param_hint="--out, --export")
     fitted = open_run(run, images=images)
-    _check(fitted.origin.get("source"), out, is_cut, export, overwrite)
+    _check(fitted.origin.get("source"), out, CUT, export, overwrite)
     if level is not None:
         n_clusters = named_level(levels_of(fitted), level.value).n_clusters
     if n_clusters is None:
@@ -119,14 +118,14 @@ def pick(
 
     Copies of other images, and images in no group, are left out. The run stays as it is.
     """
-    from asterism.cli.cutting import is_picks, picked, write_picks
+    from asterism.cli.cutting import PICKS, picked, write_picks
     from asterism.cli.summary import export_run
     from asterism.report.fitted import open_run
 
     if out is None and export is None:
         raise typer.BadParameter("where to? Give --out FILE.csv, --export DIR, or both", param_hint="--out, --export")
     fitted = open_run(run, images=images)
-    _check(fitted.origin.get("source"), out, is_picks, export, overwrite)
+    _check(fitted.origin.get("source"), out, PICKS, export, overwrite)
     found = picked(fitted, n_images, typical)
     if out is not None:
         write_picks(out, fitted, found)
@@ -140,16 +139,17 @@ def pick(
 def _check(
     source: str | list[str] | None,
     out: Path | None,
-    is_ours: Callable[[Path], bool],
+    columns: tuple[str, ...],
     export: Path | None,
     overwrite: bool,
 ) -> None:
     """See, before anything is computed, that a table and folders can be written."""
     from asterism.cli.export import check_export
     from asterism.cli.outputs import check_writable
+    from asterism.runs.folder import has_header
 
     if out is not None:
-        check_writable(out, is_ours, overwrite)
+        check_writable(out, lambda path: has_header(path, columns), overwrite)
     if export is not None:
         check_export(export, source, overwrite)
 

@@ -14,9 +14,8 @@ from asterism.clustering.stability import stability_words
 from asterism.errors import InputError
 from asterism.files import csv_safe, write_csv
 from asterism.report.fitted import FittedRun, open_run
-from asterism.runs.folder import has_header
 
-HEADER = ("path", "group", "run_group", "confidence")
+CUT = ("path", "group", "run_group", "confidence")  # columns of the tables
 PICKS = ("path", "group", "confidence")
 LISTED = 20  # sizes; of more groups smallest and largest are told
 
@@ -57,12 +56,7 @@ def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:
     """Write ``path,group,run_group,confidence``, one line an image; the confidence is that of the run's group."""
     model = run.clusterer
     rows = zip(run.names, groups.tolist(), model.labels_.tolist(), model.confidence_.tolist(), strict=True)
-    write_csv(path, HEADER, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
-
-
-def is_cut(path: Path) -> bool:
-    """Whether a file looks as `write_cut` writes it."""
-    return has_header(path, HEADER)
+    write_csv(path, CUT, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
 
 
 def nested_folders(levels: list[np.ndarray]) -> list[str]:
@@ -147,8 +141,3 @@ def write_picks(path: Path, run: FittedRun, found: np.ndarray) -> None:
     """Write ``path,group,confidence``, one line an image, in the order of ``found``."""
     model, names = run.clusterer, run.names
     write_csv(path, PICKS, ([csv_safe(names[i]), model.labels_[i], f"{model.confidence_[i]:.6g}"] for i in found))
-
-
-def is_picks(path: Path) -> bool:
-    """Whether a file looks as `write_picks` writes it."""
-    return has_header(path, PICKS)

@@ -14,6 +14,7 @@ from asterism.cli.outputs import check_folder
 from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
+from asterism.images.source import stretched
 from asterism.inspection.filters import first_layer, maximise_activation, strongest
 from asterism.networks.body import network_of
 from asterism.report.fitted import open_run
@@ -47,7 +48,7 @@ def draw_filters(
     check_folder(out, is_picture)
     source = fitted.images() if images is None else open_new_images(fitted, images)
     run = Run(runtime, 0)
-    yield _write(out / "first-layer.png", _stretched(first_layer(body)), columns=12)
+    yield _write(out / "first-layer.png", stretched(first_layer(body)), columns=12)
     for layer in wanted:
         best = strongest(body, layer, source, run)  # (filters, 9)
         chosen = np.linspace(0, len(best) - 1, min(n, len(best))).astype(int).tolist()
@@ -56,7 +57,7 @@ def draw_filters(
                 out / f"{layer}-ascent.png", maximise_activation(body, layer, chosen, source.shape, run, n_steps=steps)
             )
         pictures = source.batch(best[chosen].flatten())
-        yield _write(out / f"{layer}-strongest.png", _stretched(pictures, together=True), columns=best.shape[1])
+        yield _write(out / f"{layer}-strongest.png", stretched(pictures[None])[0], columns=best.shape[1])
 
 
 def is_picture(name: str) -> bool:
@@ -66,13 +67,6 @@ def is_picture(name: str) -> bool:
 
 def _three(names: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys((names[0], names[len(names) // 2], names[-1])))
-
-
-def _stretched(pictures: torch.Tensor, together: bool = False) -> torch.Tensor:
-    """Pictures (n, C, H, W) in [0, 1], each by its own range or all by one."""
-    axes = (0, 1, 2, 3) if together else (1, 2, 3)
-    low, high = pictures.amin(axes, keepdim=True), pictures.amax(axes, keepdim=True)
-    return (pictures - low) / (high - low).clamp_min(1e-12)
 
 
 def _write(path: Path, pictures: torch.Tensor, columns: int = 8) -> Path:

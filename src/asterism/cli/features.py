@@ -14,12 +14,7 @@ ENDINGS = (".npz", ".npy", ".csv")
 
 
 def check_ending(path: Path) -> None:
-    """See that features can be written in the format that a file's name asks for.
-
-    Raises
-    ------
-    InputError
-    """
+    """See that features can be written in the format that a file's name asks for; raises `InputError`."""
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"--out {path} must end in one of {', '.join(ENDINGS)}: the ending chooses the format")
 

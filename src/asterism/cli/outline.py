@@ -63,23 +63,13 @@ def outline_of(place: str) -> type[Outline]:
 
 
 def known_outlines() -> list[type[Outline]]:
-    """Outlines of the classes that a parameter may be of.
-
-    Raises
-    ------
-    LookupError
-    """
+    """Outlines of the classes that a parameter may be of; raises `LookupError`."""
     return [outline_of(place) for place in KNOWN_CLASSES.places.values()]
 
 
 @cache
 def parsed(module: str) -> ast.Module:
-    """The source of a module.
-
-    Raises
-    ------
-    LookupError, OSError, SyntaxError
-    """
+    """The source of a module; raises `LookupError`, `OSError` or `SyntaxError`."""
     package, *inner = module.split(".")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:

@@ -71,12 +71,7 @@ def check_folder(path: Path, is_ours: Callable[[str], bool]) -> None:
 
 
 def check_page(run: Path, out: Path | None) -> Path:
-    """Where a page goes; what is there already must be a page.
-
-    Raises
-    ------
-    InputError, StorageError
-    """
+    """Where a page goes; what is there already must be a page; raises `InputError` or `StorageError`."""
     page = out or run / "report.html"
     if out is not None and page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out} must end in .html: it names the page")

@@ -46,12 +46,7 @@ class Screening:
 
     @classmethod
     def checked(cls, outliers: Any, drop_duplicates: Any = False) -> Screening:
-        """What is asked, in type and range.
-
-        Raises
-        ------
-        InputError
-        """
+        """What is asked, in type and range; raises `InputError`."""
         if outliers is not None and not SHARE.accepts(outliers):
             raise InputError(f"outliers={shown(outliers)} cannot be used: outliers must be {SHARE} or None")
         if not isinstance(drop_duplicates, (bool, np.bool_)):

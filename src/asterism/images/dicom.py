@@ -23,12 +23,7 @@ DEVELOPED: Note = ("are RAW photographs", _BALANCED)
 
 
 def open_dicom(file: str | bytes, how: How) -> Raster:
-    """What a DICOM file holds.
-
-    Raises
-    ------
-    Unreadable
-    """
+    """What a DICOM file holds; raises `Unreadable`."""
     try:
         import pydicom
     except ImportError:
@@ -117,12 +112,7 @@ def _refused(error: Exception) -> Exception:
 
 
 def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
-    """A photograph as its sensor saw it.
-
-    Raises
-    ------
-    Unreadable
-    """
+    """A photograph as its sensor saw it; raises `Unreadable`."""
     try:
         import rawpy
     except ImportError:

@@ -175,12 +175,7 @@ class Raster(Header):
 
 
 def check_values(n: int, n_bytes: int = 1) -> None:
-    """Refuse what would take too much memory and time: n values of so many bytes.
-
-    Raises
-    ------
-    Unreadable
-    """
+    """Refuse what would take too much memory and time: n values of so many bytes; raises `Unreadable`."""
     most = min(MAX_VALUES, MAX_VALUE_BYTES // n_bytes)
     if n > most:
         raise Unreadable(f"{n:,} values, more than the {most:,} that are decoded: export smaller images or pages")

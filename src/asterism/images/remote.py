@@ -200,12 +200,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def store_of(url: str) -> tuple[Any, str]:
-    """The file system of an object store, and the path in it.
-
-    Raises
-    ------
-    MissingDependencyError
-    """
+    """The file system of an object store, and the path in it; raises `MissingDependencyError`."""
     scheme = urlsplit(url).scheme.lower()
     bounded: dict[str, Any] = {"requests_timeout": 30} if scheme == "gs" else {}
     if scheme == "s3":
@@ -268,12 +263,7 @@ def list_store(url: str) -> list[tuple[str, str, str]]:
 
 
 def fetch_whole(url: str, progress: Progress | None = None, anew: bool = False) -> Path:
-    """One file at an address, a list or an archive.
-
-    Raises
-    ------
-    MissingDataError, StorageError
-    """
+    """One file at an address, a list or an archive; raises `MissingDataError` or `StorageError`."""
     source = urls.shown(url)
     path = folder_of(source) / urls.key_of(url)
     if not anew or not path.is_file():

@@ -18,6 +18,13 @@ MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the 
 EVEN = 0.1  # of the pixels' deviation: so far a background's pixels may lie from its level
 
 
+def stretched(images: torch.Tensor) -> torch.Tensor:
+    """Images (n, …) in [0, 1], each by its own range: for the eye."""
+    axes = tuple(range(1, images.ndim))
+    low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
+    return (images - low) / (high - low).clamp_min(1e-12)
+
+
 @dataclass
 class ImageSource:
     """Images in a fixed order, decoded.
@@ -157,8 +164,7 @@ class ImageSource:
             return self.pictures.thumbnail(index)
         image = self.pixels[index].cpu()
         if image.dtype != torch.uint8:
-            low, high = image.min(), image.max()
-            image = ((image - low) / (high - low).clamp_min(1e-12) * 255).round().to(torch.uint8)
+            image = (stretched(image[None])[0] * 255).round().to(torch.uint8)
         array = image.numpy()
         if array.shape[2] == 1:
             return array[:, :, 0]

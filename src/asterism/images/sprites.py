@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.images.source import ImageSource
+from asterism.images.source import ImageSource, stretched
 
 SHEET_SIDE = 1024  # pixels; a sheet is what the browser decodes at once
 BLOCK = 16  # pixels; cells are whole blocks of the codec, so that no picture bleeds into its neighbour
@@ -114,8 +114,7 @@ def _as_bytes(block: torch.Tensor) -> torch.Tensor:
         return block
     block = torch.nan_to_num(block.float())
     if float(block.min()) < 0 or float(block.max()) > 1:
-        low, high = block.amin((1, 2, 3), keepdim=True), block.amax((1, 2, 3), keepdim=True)
-        block = (block - low) / (high - low).clamp_min(1e-12)
+        block = stretched(block)
     return (block * 255).round().to(torch.uint8)
 
 

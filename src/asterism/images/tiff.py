@@ -33,12 +33,7 @@ def silence_libtiff() -> None:
 
 
 def check_tiff(image: TiffImageFile) -> None:
-    """Refuse a TIFF that holds too little or too much.
-
-    Raises
-    ------
-    Unreadable
-    """
+    """Refuse a TIFF that holds too little or too much; raises `Unreadable`."""
     tags = image.tag_v2
     width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
     planes = _number(tags, _SAMPLES, 1) if _number(tags, _PLANAR, 1) == 2 else 1

@@ -88,12 +88,7 @@ def ascii_url(url: str) -> str:
 
 
 def check_host(host: str | None, named: frozenset[str]) -> None:
-    """Refuse addresses of this machine and its neighbourhood that the user did not name.
-
-    Raises
-    ------
-    PermissionError
-    """
+    """Refuse addresses of this machine and its neighbourhood that the user did not name; raises `PermissionError`."""
     if host is None or host in named:
         return
     try:

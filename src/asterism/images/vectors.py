@@ -86,12 +86,7 @@ def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray
 
 
 def read_vectors(path: str) -> Table:
-    """Vectors of a file, and the names of their images if it has them.
-
-    Raises
-    ------
-    InputError, MissingDataError
-    """
+    """Vectors of a file, and the names of their images if it has them; raises `InputError` or `MissingDataError`."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in ENDINGS:
         raise InputError(f"features {path!r} must end in one of {', '.join(ENDINGS)}")

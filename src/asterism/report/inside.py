@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from asterism.images import ImageSource
+from asterism.images.source import stretched
 from asterism.images.sprites import Sprites, make_sprites
 from asterism.inspection.filters import first_layer
 from asterism.networks.body import network_of
@@ -114,8 +115,7 @@ def filters(material: Material) -> Section | None:
         return None
     found = first_layer(body)[:FILTERS_SHOWN]
     found = found[:, :3] if found.shape[1] >= 3 else found[:, :1]
-    low, high = found.amin((1, 2, 3), keepdim=True), found.amax((1, 2, 3), keepdim=True)
-    pixels = ((found - low) / (high - low).clamp_min(1e-12)).permute(0, 2, 3, 1)
+    pixels = stretched(found).permute(0, 2, 3, 1)
     pixels = pixels.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
     values = {"n": len(pixels), "edges": body.front.edges}
     return Section(

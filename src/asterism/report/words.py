@@ -13,9 +13,9 @@ def grouped(number: int) -> str:
     return f"{number:,}".replace(",", NARROW_SPACE)
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, one: str) -> str:
     """Write a number with its noun: 1 image, 2 images."""
-    return f"{grouped(number)} {one if number == 1 else many or one + 's'}"
+    return f"{grouped(number)} {one}{'' if number == 1 else 's'}"
 
 
 def short(value: float) -> str:

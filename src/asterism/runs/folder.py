@@ -105,12 +105,7 @@ class RunFolder:
         return None
 
     def check_links(self) -> None:
-        """See that nothing here points elsewhere.
-
-        Raises
-        ------
-        RunError
-        """
+        """See that nothing here points elsewhere; raises `RunError`."""
         for name in ("run.json", *FILES, *FILES_OF_TASKS, *FOLDERS):
             if (self.path / name).is_symlink():
                 raise RunError(f"{self.path / name} is a link, and runs are not written through links; remove it")
