@@ -1,4 +1,6 @@
-"""The command line: each command in a module of its own, each option a parameter's name."""
+"""The command line: ``commands_…`` state commands and options (``arguments``: those of several), each by a parameter's
+name; what a command does lies in modules that are imported when it runs. ``errors`` says how a command ends.
+"""
 
 from asterism.cli.app import app, main
 

@@ -1,4 +1,21 @@
-"""What comes in: arrays, folders, files, named sets and data sets become an `ImageSource`."""
+"""What comes in: arrays, folders, files, named sets and data sets become an `ImageSource`.
+
+Where to read on, as the data flow:
+
+``open``
+    tells what X is. Arrays go to ``arrays``, lists of images to ``lists``, data sets of other libraries to
+    ``datasets``, ``.npy`` and ``.npz`` to ``files``, ``data:NAME`` to ``named`` (the names: ``catalogue``).
+``listing``, ``paths``, ``shards``, ``remote``
+    list files: of a folder, a list or pattern, ``.tar`` archives, addresses. What cannot be used becomes `Skipped`.
+``folder``
+    settles size, colour and scale of what was listed, decodes it in threads (``decode``) and packs it (``packed``).
+``decode``
+    makes 8-bit pixels of one file by Pillow (``containers``, ``convert``, ``depth``), else by a reader of arrays
+    (``rasters``: ``stacks``, ``dicom``). ``kinds`` names what is not read.
+``source``
+    holds the pixels: `ImageSource`. ``units`` says what they mean to a model, ``labels`` and ``vectors`` join tables
+    with them, ``augment`` and ``crops`` change batches, ``again`` finds a run's images after they have changed.
+"""
 
 from __future__ import annotations
 
