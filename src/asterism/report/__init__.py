@@ -1,7 +1,7 @@
 """One self-contained HTML page a run: the map of its images, its groups, its training, and how to make it again.
 
 ``page`` writes it. ``fitted`` opens the run, ``material`` gathers what is known of it and its images; each section is a
-function of that (``overview``, ``map``, ``gallery``, …), with a template ``ID.html`` and, if it draws, scripts ``ID*.js``.
+function of that (``overview``, ``map``, ``gallery``, …) with a template ``ID.html`` and, if it draws, ``ID*.js``.
 """
 
 from __future__ import annotations
