@@ -238,6 +238,8 @@ def test_an_image_may_be_called_as_a_heading_is(tmp_path):
         (b"\xff\xfe\x00a\x00", "UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "UTF-8"),
         ("a.png," + "9" * 200_000, "no two columns"),  # a cell longer than csv reads
+        ('{"a.png": "cat", "b.png": "dog"}', "is JSON"),
+        ('{"path": "a.png", "label": 1}\n{"path": "b.png", "label": 1}\n', "is JSON"),
     ],
 )
 def test_file_labels_that_cannot_be_used(tmp_path, text, words):
@@ -342,6 +344,21 @@ def test_numbers_of_thousands_of_digits_are_labels_too(tmp_path):
 def test_label_file_that_is_not_there(tmp_path):
     with pytest.raises(MissingDataError, match="does not exist"):
         file_labels(named("a.png"), tmp_path / "labels.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_labels_come_from_pipes_but_none_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no two columns"):  # nobody writes to it
+        file_labels(named("a.png"), tmp_path / "pipe")
+    read, write = os.pipe()  # as `--labels <(command)` has them
+    os.write(write, b"a.png,cat\n")
+    os.close(write)
+    assert file_labels(named("a.png"), f"/dev/fd/{read}")[1] == ["cat"]
+    os.close(read)
+    for odd in ("/dev/zero", "a\0b"):
+        with pytest.raises(InputError, match="cannot be read: (it is a device|embedded null)"):
+            file_labels(named("a.png"), odd)
 
 
 # --- data:NAME -------------------------------------------------------------------------------------------------------

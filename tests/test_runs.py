@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 
 import asterism
 from asterism import KMeans, load
+from asterism.cli.outputs import check_writable
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import exclusive
 from asterism.images import ImageSource, open_images
-from asterism.runs import RunFolder, claim
+from asterism.runs import RunFolder, claim, is_labels
 from asterism.training import run as run_module
 from asterism.training.checkpoint import load_state, save_state
 from test_cli import TINY, photos, run  # noqa: F401  (a fixture)
@@ -198,6 +199,28 @@ def test_home_is_written_out(tmp_path, monkeypatch):
     run("export", "~/fit", "~/groups", "--copy", code=1)  # its images came from memory
     assert {one.name for one in (tmp_path / "home").iterdir()} >= {"fit", "saved", "p.csv", "e.npy", "e.names.csv"}
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("s3://bucket/x", "is an address"), ("~no-such-user/x", "there is no home"), ("a\0b", "a byte of zero")],
+)
+def test_what_is_no_place_of_this_machine_is_no_output(tmp_path, monkeypatch, place, words):
+    monkeypatch.chdir(tmp_path)
+    for write in (lambda: kmeans(run_dir=place).fit(blobs()), lambda: check_writable(Path(place))):
+        with pytest.raises(StorageError, match=words):
+            write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_command_writes_over_a_run_that_is_there(tmp_path):
+    kmeans(run_dir=tmp_path / "r").fit(blobs())
+    for name in ("labels.csv", "run.json", "model.safetensors"):
+        before = (tmp_path / "r" / name).read_bytes()
+        with pytest.raises(RunError, match="belongs to the run"):
+            check_writable(tmp_path / "r" / name, is_labels, overwrite=True)
+        assert (tmp_path / "r" / name).read_bytes() == before
+    check_writable(tmp_path / "r" / "predicted.csv", is_labels)
 
 
 @pytest.mark.parametrize("name", ["p.csv", "e.npz", "e.npy", "e.csv", "e.names.csv"])

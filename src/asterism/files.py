@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import re
 import secrets
 import stat
 import warnings
@@ -20,6 +21,7 @@ from asterism.errors import StorageError
 _ZEROS = bytes(2**20)
 LARGEST_LOCK = 4096  # bytes
 _NO_LOCKS = [getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")]
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a path makes one slash of the two
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -82,9 +84,25 @@ def _check_lock(lock: Path) -> None:
             raise StorageError(f"{lock} is not a lock of Asterism's; remove it, or choose another folder")
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: str | bytes | os.PathLike) -> Path:
     """A path with ``~`` replaced by the user's home; as it stands where the system knows of none."""
-    return Path(os.path.expanduser(path))
+    return Path(os.path.expanduser(os.fsdecode(path)))
+
+
+def check_place(path: Path) -> None:
+    """See that something can be written at a path: it is neither an address nor in a home that nobody has.
+
+    Raises
+    ------
+    StorageError
+    """
+    first = path.parts[0] if path.parts else ""
+    if "\0" in str(path):
+        raise StorageError(f"{str(path)!r} is no path: it holds a byte of zero")
+    if _ADDRESS.fullmatch(first) and not os.path.lexists(first):
+        raise StorageError(f"cannot write to {path}: it is an address; choose a place on this machine")
+    if first.startswith("~") and not os.path.lexists(first):
+        raise StorageError(f"cannot write to {path}: there is no home {first}; give the whole path")
 
 
 @contextmanager

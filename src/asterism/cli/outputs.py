@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asterism.errors import InputError, RunError, StorageError
+from asterism.files import check_place
+from asterism.runs.folder import FILES
 
 
 def check_writable(path: Path, written_before: Callable[[Path], bool] | None = None, overwrite: bool = False) -> None:
@@ -25,6 +27,7 @@ def check_writable(path: Path, written_before: Callable[[Path], bool] | None = N
     RunError, StorageError
         If not.
     """
+    check_place(path)
     ancestor = path.absolute()
     while not os.path.lexists(ancestor) and ancestor != ancestor.parent:
         ancestor = ancestor.parent
@@ -35,7 +38,11 @@ def check_writable(path: Path, written_before: Callable[[Path], bool] | None = N
     for link in (one for one in (path.absolute(), *path.absolute().parents) if one.is_symlink()):
         if any((above / "run.json").is_file() for above in link.parents):  # perhaps a stranger's run
             raise RunError(f"cannot write to {path}: {link} is a link in a run folder; choose another place")
-    if written_before is None or overwrite or not os.path.lexists(path):
+    if written_before is None:
+        return
+    if path.name in ("run.json", *FILES) and (path.parent / "run.json").is_file():
+        raise RunError(f"{path} belongs to the run in {path.parent}; choose another place")
+    if overwrite or not os.path.lexists(path):
         return
     if not path.is_file():
         raise StorageError(f"cannot write to {path}: it is not a file; choose another place")

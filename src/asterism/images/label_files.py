@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import os
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -101,12 +103,12 @@ def _text(path: str | os.PathLike) -> str:
     """The file's text: UTF-8 or, as its first bytes say, UTF-16 or -32; else what old Windows programs write."""
     shown = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError as error:
         raise MissingDataError(f"label file {shown!r} does not exist; expected a CSV file: path,label") from error
-    except OSError as error:
-        raise InputError(f"label file {shown!r} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"label file {shown!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > LARGEST_FILE:
         raise InputError(f"label file {shown!r} is larger than {LARGEST_FILE >> 20} MiB: is it a table of labels?")
     marked = marked_encoding(content)
@@ -115,6 +117,8 @@ def _text(path: str | os.PathLike) -> str:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
+        if _is_json(text):
+            raise InputError(f"label file {shown!r} is JSON: save it as CSV in UTF-8, path,label")
         if "\0" not in text:
             return text
     raise InputError(f"label file {shown!r} is not text in UTF-8: save it as CSV in UTF-8, path,label")
@@ -123,6 +127,28 @@ def _text(path: str | os.PathLike) -> str:
 def marked_encoding(start: bytes) -> str | None:
     """The encoding that a text's first bytes tell: UTF-8, -16 or -32 with a mark; None where there is none."""
     return next((name for mark, name in _MARKS if start.startswith(mark)), None)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Descriptor of a file or pipe; one that nobody writes to is empty, where opening it would wait for ever."""
+    if stat.S_ISCHR(os.stat(path).st_mode):  # /dev/zero, as a stranger's run may name it
+        raise ValueError("it is a device")
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(handle, True)
+    return handle
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text, or its first line, is an object or a list: read as a table it would give wrong labels."""
+    for part in (text.partition("\n")[0], text) if text.lstrip()[:1] in ("{", "[") else ():
+        try:
+            return isinstance(json.loads(part), (dict, list))
+        except RecursionError:
+            return True
+        except ValueError:
+            continue
+    return False
 
 
 def _tables(text: str) -> Iterator[list[list[str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -73,7 +74,7 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
 def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray:
     """Row of each image, (N,)."""
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise InputError(f"{called} has two rows for {twice[:200]!r}: give one an image")
     found = match_paths(images, names)
     if (found < 0).any():

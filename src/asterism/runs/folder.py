@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import RunError, StorageError
-from asterism.files import csv_plain, csv_safe, exclusive, expanded, write_csv, write_text
+from asterism.files import check_place, csv_plain, csv_safe, exclusive, expanded, write_csv, write_text
 from asterism.runs.content import FORMAT, MANY_PATHS, PATHS, read_content
 
 # What a run writes; `asterism transfer` adds the last ones.
@@ -85,6 +85,7 @@ class RunFolder:
         StorageError
             If it is no folder.
         """
+        check_place(self.path)
         if self.path.is_symlink():
             raise RunError(f"{self.path} is a link, and runs are not written through links; give what it points to")
         self.check_links()
