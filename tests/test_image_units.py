@@ -102,9 +102,34 @@ def test_twelve_bits_in_sixteen_are_told_by_the_whole_set_and_kept():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model.predict(twelve[:1]) == model.labels_[:1]  # dark alone: no value above 1023
+    with pytest.warns(UserWarning, match="nearly black if 4095 is white, as in the fit"):
         assert model.predict(twelve[:1] // 4).shape == (1,)
     with pytest.raises(InputError, match="white was 4095"):
         model.predict(BYTES.astype(np.uint16) * 257)
+
+
+FAR = {
+    "floats to 1e-6": BYTES / np.float32(255e6),
+    "standardised": ((BYTES - BYTES.mean()) / BYTES.std()).astype(np.float32),
+    "floats from 3000": BYTES / np.float32(255) + np.float32(3000),
+    "uint16 of 12 bits": BYTES.astype(np.uint16) * 16,
+}
+
+
+@pytest.mark.parametrize("fitted", [*FORMS, *FAR])
+@pytest.mark.parametrize("given", [*FORMS, *FAR])
+def test_no_other_units_give_other_labels_in_silence(fitted, given):
+    forms = FORMS | FAR
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = KMeans(3, random_state=0).fit(forms[fitted])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = model.predict(forms[given])
+        except InputError:
+            return
+    assert caught or (found == model.labels_).all()
 
 
 def test_drawings_of_0_and_1_are_what_booleans_are():

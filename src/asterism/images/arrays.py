@@ -301,6 +301,11 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
     if images.dtype == np.uint16 and full_scale is not None and full_scale > BYTE:
         if high > full_scale:
             raise InputError(f"{name} has values up to {high} where the fit's white was {full_scale:g}: scale them")
+        if 0 < 16 * high <= full_scale:
+            warnings.warn(
+                f"{name} has no value above {high}: it is nearly black if {full_scale:g} is white, as in the fit",
+                stacklevel=6,
+            )
         return to_eight_bits(images, full_scale)
     if images.dtype == np.uint16 and high > BYTE:
         if full_scale == BYTE and high < SHORT:  # asked by a model that was fitted on other integers

@@ -20,7 +20,7 @@ BYTE, SIXTEEN = 255.0, 65535.0
 OVERSHOOT = 0.1  # of white: so far resampled pixels may lie outside 0 to white
 LOOSE = 0.5  # of white: noisy pixels that are still taken as they are, with a warning
 SURE = 0.5  # of white: floats that reach it are of that white
-DARKEST = 1 / 16  # of white: floats of new images, whose white is one of two, must reach it
+DARKEST = 1 / 16  # of white: a set that does not reach it is in other units, or nearly black
 APART = 8.0  # times: values that so much exceed those of the fit are in other units
 _ROWS = 4096  # images looked at together
 
@@ -142,8 +142,10 @@ class Units:
         own = 1.0 if self.dtype == "uint8" else self.white
         below = {1.0: 0.0, BYTE: 1.0, SIXTEEN: BYTE}[own] * (1 + OVERSHOOT)  # so high a lesser white may reach
         if _within(found, own, OVERSHOOT) and (found.high > below or own == 1 or found.high == 0):
+            if 0 < found.high < DARKEST * own:
+                _say(f"X holds {found} and the model was fitted on {self}: it is nearly black if {own:g} is white")
             return own
-        white = _white_of_floats(found.low, found.high, DARKEST)
+        white = _white_of_floats(found.low, found.high, (0.0, DARKEST))
         if self.full_scale > BYTE and white != 1:  # floats up to 255 may be dark ones of more
             more = found.high > (1 + OVERSHOOT) * BYTE and _within(found, self.full_scale, OVERSHOOT)
             white = self.full_scale if more else None
@@ -172,7 +174,9 @@ class Units:
     def _compare(self, found: Units) -> None:
         """Refuse floats that cannot be in the units of the fit, whatever these are."""
         ours, theirs = (max(abs(one.low), abs(one.high)) for one in (self, found))
-        if theirs > APART * ours or (0 < theirs <= 1 + OVERSHOOT and ours >= 2 * APART):
+        width = self.high - self.low
+        apart = found.low > self.high + width or (found.high < self.low - width and theirs > 0)
+        if theirs > APART * ours or (0 < theirs <= 1 + OVERSHOOT and ours >= 2 * APART) or apart:
             raise InputError(self._other(found))
         if _within(found, 1.0, OVERSHOOT) and self.low < -OVERSHOOT and found.high > 0:
             _say(f"X holds {found} and the model was fitted on {self}: it is taken as it is")
@@ -184,10 +188,10 @@ class Units:
         )
 
 
-def _white_of_floats(low: float, high: float, reached: float = SURE) -> float | None:
-    """1, 255 or 65535 where the range leaves no doubt."""
-    for white, least in ((1.0, 0.0), (BYTE, reached * BYTE), (SIXTEEN, SURE * SIXTEEN)):
-        if low >= -OVERSHOOT * white and least <= high <= (1 + OVERSHOOT) * white:
+def _white_of_floats(low: float, high: float, reached: tuple[float, float] = (DARKEST, SURE)) -> float | None:
+    """1, 255 or 65535 where the range leaves no doubt: these parts of 1 and of 255 must be reached, but by black."""
+    for white, part in ((1.0, reached[0]), (BYTE, reached[1]), (SIXTEEN, SURE)):
+        if low >= -OVERSHOOT * white and (part * white <= high or low == high == 0) and high <= (1 + OVERSHOOT) * white:
             return white
     return None
 
