@@ -104,6 +104,25 @@ def deep_tiff(path: Path, pixels: np.ndarray, order: str) -> None:
     path.write_bytes(head.ljust(122, b"\0") + struct.pack(f"{order}3H", 16, 16, 16) + data)
 
 
+@pytest.mark.parametrize("kind", ["png", "tiff<", "tiff>"])
+def test_dark_deep_colours_are_not_taken_for_grey(tmp_path, kind):
+    values = np.stack([RAMP * 90, RAMP.T * 60, RAMP[::-1] * 99], axis=2).round().astype(np.uint16)
+    if kind == "png":
+        deep_png(tmp_path / "a.png", values)
+    else:
+        deep_tiff(tmp_path / "a.tif", values, kind[-1])
+    opened, lines = told(tmp_path)
+    assert "up to 99: taken as 8 bit" in lines[0]
+    assert (opened.pixels[0].numpy() == values).all()
+
+
+def test_floats_far_below_1_are_scaled_by_their_set_and_said(tmp_path):
+    opened, lines = told(deep(tmp_path / "a", [1e-6, 5e-7], "f4"))
+    assert "scaled by the set's 0.5 to 99.5 %" in lines[0]
+    assert opened.pixels.max() == 255
+    assert 120 < opened.pixels[1].max() < 136
+
+
 @pytest.mark.parametrize("kind", ["png", "png-alpha", "tiff<", "tiff>"])
 def test_colours_of_12_bits_in_16(tmp_path, kind):
     values = np.stack([RAMP * 4095, RAMP.T * 2000, RAMP[::-1] * 4095], axis=2).round().astype(np.uint16)

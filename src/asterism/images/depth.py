@@ -283,7 +283,8 @@ class SetWhite:
     def _look(self) -> tuple[White | Scale, list[str]]:
         if not self.percentile:
             ranges = list(self._ranges())
-            if self._samples is None or not ranges or any(one.usable for one in ranges):
+            faint = all(one.is_float and one.high < 1 / 255 for one in ranges) and any(one.high > 0 for one in ranges)
+            if self._samples is None or not ranges or (any(one.usable for one in ranges) and not faint):
                 return white_of_set(ranges, self._n)
         samples = list(self._samples()) if self._samples is not None else []
         found = Scale.of(np.concatenate(samples)) if samples else None

@@ -293,12 +293,12 @@ class _Reading:
         for index, header in list(colored.items())[::step]:  # photographs end this at the first
             large = math.prod(header.size) > LARGE
             try:
-                pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, False, how=self.how)
+                pixels = read_sample(self.files[index].content, LARGE, self.how) if header.is_deep else None
+                if pixels is None:
+                    pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, False, how=self.how)
             except Unreadable:
-                if header.is_deep:  # without a scale it cannot be told
-                    return False
                 continue
-            if any(not np.array_equal(pixels[..., 0], pixels[..., i]) for i in range(1, pixels.shape[2])):
+            if (pixels[..., 1:] != pixels[..., :1])[~np.isnan(pixels).any(-1)].any():
                 return False
         return True
 
