@@ -24,15 +24,15 @@ except SystemExit as end:
 """
 
 
-def loaded(*arguments, said=None):
-    """Heavy packages in memory after a command, which must end well; what it printed is added to ``said``."""
+def loaded(*arguments, said=None, code="0"):
+    """Heavy packages in memory after a command, which must end as told; what it printed is added to ``said``."""
     command = [sys.executable, "-c", PROGRAM.format(heavy=HEAVY), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
     *lines, last = done.stdout.splitlines() or [""]
-    ended, code, *found = last.split() or ["", ""]
+    ended, left_with, *found = last.split() or ["", ""]
     if said is not None:
         said += lines
-    assert (ended, code) == ("ended", "0"), done.stderr
+    assert (ended, left_with) == ("ended", code), done.stderr
     return found
 
 
@@ -162,3 +162,8 @@ def test_the_error_of_an_unfitted_estimator_is_scikit_learns_too():
 
     assert issubclass(NotFittedError, theirs) and issubclass(NotFittedError, AsterismError)
     assert type(pickle.loads(pickle.dumps(NotFittedError("not yet")))) is NotFittedError
+
+
+def test_what_is_no_run_is_told_at_once(tmp_path):
+    for command in (["evaluate", tmp_path], ["export", tmp_path, tmp_path / "groups"]):
+        assert loaded(*command, code="1") == []

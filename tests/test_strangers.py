@@ -269,3 +269,37 @@ for arguments in {commands}:
         if end.code:
             raise
 """
+
+
+def command(folder: Path, *arguments: str, **streams) -> subprocess.CompletedProcess:
+    """A command of Asterism's, in a process of its own."""
+    call = [sys.executable, "-m", "asterism", *arguments]
+    found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), "ASTERISM_CACHE": str(folder / "cache")}
+    return subprocess.run(call, cwd=folder, env=found, text=True, timeout=120, **streams)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["methods", "jule"]])
+def test_an_answer_that_finds_no_room_is_an_error_of_one_line(tmp_path, arguments):
+    with open("/dev/full", "w") as full:
+        done = command(tmp_path, *arguments, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 1 and done.stderr.startswith("asterism: error: ") and done.stderr.count("\n") == 1
+        assert "No space left" in done.stderr
+        assert command(tmp_path, *arguments, stdout=full, stderr=full).returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_notes_that_find_no_room_change_no_exit_code(tmp_path):
+    with open("/dev/full", "w") as full:
+        assert command(tmp_path, "evaluate", "nowhere", stdout=subprocess.PIPE, stderr=full).returncode == 1
+        done = command(tmp_path, "methods", stdout=subprocess.PIPE, stderr=full)
+        assert done.returncode == 0 and "kmeans" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_stop_no_command(tmp_path, closed):
+    call = f'"$0" -m asterism methods jule {closed}'
+    found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(["sh", "-c", call, sys.executable], cwd=tmp_path, env=found, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

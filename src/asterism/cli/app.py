@@ -10,8 +10,9 @@ import typer
 
 from asterism.cli import commands_data, commands_fit, commands_groups, commands_run, commands_transfer
 from asterism.cli.added import Commands
-from asterism.cli.errors import guarded, terminate_softly
-from asterism.cli.text import say
+from asterism.cli.errors import USER_ERROR, debugging, described, flushed, guarded, terminate_softly
+from asterism.cli.text import note, say
+from asterism.errors import StorageError
 from asterism.images.locations import OFFLINE
 
 app = typer.Typer(
@@ -84,4 +85,14 @@ def main() -> None:
         if option in before_end:
             arguments.remove(option)
             arguments.insert(0, option)
-    app(arguments, prog_name="asterism")
+    try:
+        app(arguments, prog_name="asterism")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    except (OSError, StorageError) as error:  # typer's own words, or the version, found no room
+        if debugging():
+            raise
+        note(f"asterism: error: {described(error)}")
+        code = USER_ERROR
+    sys.exit(flushed(code))

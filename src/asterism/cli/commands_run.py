@@ -76,11 +76,12 @@ def evaluate(run: Run, labels: Labels = None, images: Images = None, json: Json 
     from json import dumps
 
     from asterism.cli.recorded import read_recorded
-    from asterism.cli.scoring import scored
     from asterism.cli.text import aligned
     from asterism.errors import InputError
 
     recorded = read_recorded(run) if images is None else None
+    from asterism.cli.scoring import scored  # loads scipy
+
     y = None if recorded is None else recorded.known(labels)
     if recorded is not None and y is not None:
         values = scored(y, recorded.groups)

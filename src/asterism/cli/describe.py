@@ -85,7 +85,7 @@ def _hung(names: list[str], indent: int, *texts: str) -> list[str]:
 
     Where the terminal is narrow, the texts stand below the names.
     """
-    columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout and sys.stdout.isatty() else WIDTH
     head = "  ".join(names).rstrip()
     narrow = bool(names) and columns - indent < NARROWEST
     if narrow:

@@ -10,8 +10,10 @@ import logging
 import os
 import re
 import signal
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,12 +131,28 @@ def debugging() -> bool:
 
 
 def terminate_softly() -> None:
-    """Let SIGTERM end the process as Ctrl-C does."""
+    """Let SIGTERM and SIGHUP (a terminal that closes, but under ``nohup``) end the process as Ctrl-C does."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt("terminated")
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def flushed(code: int) -> int:
+    """The exit code, once what was said has left: an answer that found no room (``> /dev/full``) is an error too."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            code = code or USER_ERROR
+            with suppress(OSError, ValueError):  # else Python would try again at its end, and fail with 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
 
 
 def described(error: Exception) -> str:

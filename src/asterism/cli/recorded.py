@@ -59,16 +59,21 @@ def read_recorded(path: Path) -> RecordedRun | None:
     """The groups of a finished run, and the names of its images.
 
     None where the run has to be opened whole: `asterism.report.fitted.open_run` also tells what is wrong with it.
+
+    Raises
+    ------
+    MissingDataError, RunError
+        If there is no run.
     """
     folder = RunFolder(path)
+    content = folder.read()
     try:
-        content = folder.read()
         if content["status"] != "finished" or not folder.model_path.is_file():  # a pipe would never end
             return None
         with safe_open(folder.model_path, framework="np") as model:
             groups = model.get_tensor("labels")
             n_groups = model.get_slice("cluster_centers").get_shape()[0]
-        if groups.dtype != np.int64 or groups.ndim != 1 or groups.min(initial=0) < 0 or groups.max() >= n_groups:
+        if groups.dtype != np.int64 or groups.ndim != 1 or groups.min(initial=0) < -1 or groups.max() >= n_groups:
             return None
         images: dict[str, Any] = content["images"]
         source, fingerprint = images["origin"].get("source"), images.get("fingerprint")

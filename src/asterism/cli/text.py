@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
+
+from asterism.errors import StorageError
 
 SHOWN = 5  # of a list that may be long
 
@@ -23,13 +26,25 @@ def one_line(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """A line of the command's answer, on standard output."""
-    typer.echo("\n".join(safe(line) for line in text.split("\n")))
+    """A line of the command's answer, on standard output.
+
+    Raises
+    ------
+    StorageError
+        If it finds no room there.
+    """
+    try:
+        typer.echo("\n".join(safe(line) for line in text.split("\n")))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"the answer cannot be written to standard output: {error.strerror or error}") from error
 
 
 def note(text: str) -> None:
-    """A line beside the answer, on standard error."""
-    typer.echo("\n".join(safe(line) for line in text.split("\n")), err=True)
+    """A line beside the answer, on standard error; where that takes none, nothing fails by it."""
+    with suppress(OSError):
+        typer.echo("\n".join(safe(line) for line in text.split("\n")), err=True)
 
 
 def counted(n: int, noun: str) -> str:
