@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 import torch
 
@@ -23,7 +26,8 @@ N_VOTES = 20  # K_s of JULE (Table 2)
 class VectorClusterer(ImageClusterer):
     """Base of the methods that find labels for vectors, here pixels.
 
-    A subclass defines ``_find``, and the parameters of its own.
+    A subclass has parameters of its own and names the function of `asterism.clustering` that takes them, or defines
+    ``_find``.
 
     Notes
     -----
@@ -34,6 +38,7 @@ class VectorClusterer(ImageClusterer):
     ``embedding_``: 4·N·D bytes.
     """
 
+    ALGORITHM: ClassVar[Callable[..., np.ndarray]]
     center: bool = parameter(bool, "Take the mean image off first.", default=False)
     normalise: bool = parameter(
         bool, "Scale each image to length 1, as JULE's paper does for all methods.", default=True
@@ -43,7 +48,9 @@ class VectorClusterer(ImageClusterer):
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Labels (N,) of features (N, D), float32."""
-        raise NotImplementedError
+        shared = VectorClusterer.__dataclass_fields__
+        own = {name: value for name, value in self.get_params(deep=False).items() if name not in shared}
+        return self.ALGORITHM(features, self.n_clusters, **own, random_state=rng)
 
     def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
         """``labels`` (N,) of features (N, D), and what else the method finds and keeps.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
 from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Interval, parameter
@@ -18,6 +16,7 @@ class SpectralNJW(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    ALGORITHM = staticmethod(njw)
     scale: float = parameter(
         Interval(float, 0, None, closed="neither"),
         "Of the affinities: exp(−d² / s) with s this share of the mean d².",
@@ -27,9 +26,6 @@ class SpectralNJW(VectorClusterer):
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 12 * n**2  # all affinities, and twice that for their eigenvectors
-
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        return njw(features, self.n_clusters, scale=self.scale, n_init=self.n_init, random_state=rng)
 
 
 class SelfTuningSpectral(VectorClusterer):
@@ -41,6 +37,7 @@ class SelfTuningSpectral(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    ALGORITHM = staticmethod(self_tuning)
     neighbor: int = parameter(Interval(int, 1, None), "Whose distance is the local scale of an image.", default=7)
     rotation: bool = parameter(
         bool, "Align the eigenvectors with the axes, as Zelnik-Manor and Perona do, in place of k-means.", default=False
@@ -49,16 +46,6 @@ class SelfTuningSpectral(VectorClusterer):
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 12 * n**2  # all affinities, and twice that for their eigenvectors
-
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        return self_tuning(
-            features,
-            self.n_clusters,
-            neighbor=self.neighbor,
-            rotation=self.rotation,
-            n_init=self.n_init,
-            random_state=rng,
-        )
 
 
 class LandmarkSpectral(VectorClusterer):
@@ -70,6 +57,7 @@ class LandmarkSpectral(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    ALGORITHM = staticmethod(landmark_spectral)
     n_landmarks: int = parameter(
         Interval(int, 1, None), "k-means centers that stand for the images; clipped to their number.", default=1000
     )
@@ -82,17 +70,6 @@ class LandmarkSpectral(VectorClusterer):
         default=None,
     )
 
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        return landmark_spectral(
-            features,
-            self.n_clusters,
-            n_landmarks=self.n_landmarks,
-            n_nearest=self.n_nearest,
-            n_init=self.n_init,
-            drop_first=self.drop_first,
-            random_state=rng,
-        )
-
 
 class NormalizedCuts(VectorClusterer):
     """Normalised cuts ("N-Cuts"), see `asterism.clustering.spectral.normalized_cuts`.
@@ -103,11 +80,9 @@ class NormalizedCuts(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    ALGORITHM = staticmethod(normalized_cuts)
     scale: float = parameter(
         Interval(float, 0, None, closed="neither"),
         "Of the affinities: exp(−(d² / s)²) with s this share of the largest d².",
         default=0.05,
     )
-
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        return normalized_cuts(features, self.n_clusters, scale=self.scale, random_state=rng)

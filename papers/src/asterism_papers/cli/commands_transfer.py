@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from asterism.cli.arguments import Arg, Device, Json, Opt, Run
 from asterism.cli.text import aligned, say
 
-Arg = typer.Argument
-Opt = typer.Option
+Quiet = Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")]
+VocDir = Annotated[Path, Arg(metavar="VOCDIR", help="VOCdevkit, or the folder VOC2007 or VOC2012 in it.")]
+Learn = Annotated[str, Opt(help="fc6-8: the layers behind the convolutions; fc6-8+norm: and batch norm; all.")]
+Train = Annotated[str, Opt(help="List of images to learn from.")]
+Test = Annotated[str, Opt(help="List of images to be scored on.")]
 
 
 def retrieval(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     images: Annotated[
         str, Arg(metavar="IMAGES", help="Photos of objects: data:ukbench, OBJECT/photo.jpg, Oxford5k or Paris6k ...")
     ],
@@ -30,9 +32,9 @@ def retrieval(
             "[default: 224; 1024]"
         ),
     ] = None,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+    json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Find the photos of the same object by R-MAC descriptors.
 
@@ -47,91 +49,86 @@ def retrieval(
     say(dumps(found) if json else aligned(found.items()))
 
 
-VocDir = Annotated[Path, Arg(metavar="VOCDIR", help="VOCdevkit, or the folder VOC2007 or VOC2012 in it.")]
-Learn = Annotated[str, Opt(help="fc6-8: the layers behind the convolutions; fc6-8+norm: and batch norm; all.")]
-
-
 def voc_classify(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     voc: VocDir,
     learn: Learn = "fc6-8",
-    train: Annotated[str, Opt(help="List of images to learn from.")] = "trainval",
-    test: Annotated[str, Opt(help="List of images to be scored on.")] = "test",
+    train: Train = "trainval",
+    test: Test = "test",
     settings: Annotated[
         list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=80000, lr=0.003 ...")
     ] = None,
     seed: Annotated[int, Opt(min=0, help="Of new layers, order, crops.")] = 0,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+    json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Classification on PASCAL VOC 2007.
 
     New last layers, or the whole network, learn from random crops; the score is the mean average precision (11 points)
     over ten crops an image. Killed, the same command goes on.
     """
-    from json import dumps
+    from asterism_papers.cli.voc import Asked, transfer
 
-    from asterism_papers.cli.voc import classify_run
-
-    found = classify_run(run, voc, train, test, settings or [], learn, seed, device, quiet)
-    say(dumps(found) if json else aligned(_lines(found, "precisions")))
+    asked = Asked(run, voc, learn, (train, test), settings or [], seed, device, quiet)
+    _tell(transfer("voc-classify", asked), json, "precisions")
 
 
 def voc_detect(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     voc: VocDir,
     proposals: Annotated[
         list[Path] | None, Opt(metavar="FILE", help="Boxes to look into, .mat, .npz or .csv; may be given twice.")
     ] = None,
     learn: Learn = "fc6-8",
-    train: Annotated[str, Opt(help="List of images to learn from.")] = "trainval",
-    test: Annotated[str, Opt(help="List of images to be scored on.")] = "test",
+    train: Train = "trainval",
+    test: Test = "test",
     settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=40000 ...")] = None,
     seed: Annotated[int, Opt(min=0, help="Of new layers, order, mirroring, sampling.")] = 0,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+    json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Object detection on PASCAL VOC 2007, by Fast R-CNN.
 
     Without --proposals (selective search's boxes), by Faster R-CNN. The score is the mean average precision (11 points)
     at an overlap of a half. Killed, the same command goes on.
     """
-    from json import dumps
+    from asterism_papers.cli.voc import Asked, transfer
 
-    from asterism_papers.cli.voc import detect_run
-
-    found = detect_run(run, voc, proposals or [], train, test, settings or [], learn, seed, device, quiet)
-    say(dumps(found) if json else aligned(_lines(found, "precisions")))
+    asked = Asked(run, voc, learn, (train, test), settings or [], seed, device, quiet)
+    _tell(transfer("voc-detect", asked, proposals or []), json, "precisions")
 
 
 def voc_segment(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     voc: VocDir,
     learn: Learn = "fc6-8",
-    train: Annotated[str, Opt(help="List of images to learn from.")] = "train",
-    test: Annotated[str, Opt(help="List of images to be scored on.")] = "val",
+    train: Train = "train",
+    test: Test = "val",
     settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_steps=100000 ...")] = None,
     seed: Annotated[int, Opt(min=0, help="Of order, mirroring, dropout.")] = 0,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    quiet: Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")] = False,
+    json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Segmentation of PASCAL VOC 2012, by a fully convolutional network.
 
     The score is the mean intersection over union of the classes. Killed, the same command goes on.
     """
-    from json import dumps
+    from asterism_papers.cli.voc import Asked, transfer
 
-    from asterism_papers.cli.voc import segment_run
-
-    found = segment_run(run, voc, train, test, settings or [], learn, seed, device, quiet)
-    say(dumps(found) if json else aligned(_lines(found, "overlaps")))
+    asked = Asked(run, voc, learn, (train, test), settings or [], seed, device, quiet)
+    _tell(transfer("voc-segment", asked), json, "overlaps")
 
 
-def _lines(found: dict[str, Any], of_classes: str) -> list[tuple[str, str]]:
-    """A result for the eye: what was learnt, the scores of the classes, then their means."""
+def _tell(found: dict[str, Any], json: bool, of_classes: str) -> None:
+    """A result as JSON, or for the eye: what was learnt, the scores of the classes, then their means."""
+    if json:
+        from json import dumps
+
+        say(dumps(found))
+        return
     lines = [(name, f"{value:.4f}") for name, value in found[of_classes].items()]
     means = [(name, f"{value:.4f}") for name, value in found.items() if isinstance(value, float)]
-    return [("trained", found["learnt"]), *lines, *means]
+    say(aligned([("trained", found["learnt"]), *lines, *means]))

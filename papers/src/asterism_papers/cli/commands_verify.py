@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from asterism.cli.arguments import Arg, Device, Json, Opt, Run
 from asterism.cli.text import aligned, say
-
-Arg = typer.Argument
-Opt = typer.Option
 
 
 def verify(
-    run: Annotated[Path, Arg(metavar="RUN", help="Folder of a finished run.")],
+    run: Run,
     lfw: Annotated[Path, Arg(metavar="LFWDIR", help="Folder of NAME/NAME_0001.jpg with pairs.txt in it or beside it.")],
     fine_tune: Annotated[
         bool, Opt("--fine-tune", help="First train the network on the run's own groups, with a softmax layer.")
@@ -24,8 +20,8 @@ def verify(
     ] = None,
     face: Annotated[float, Opt(min=0.05, max=1.0, help="Side of the middle that is seen, of the photograph's.")] = 0.6,
     seed: Annotated[int, Opt(min=0, help="Of the fine-tuning.")] = 0,
-    json: Annotated[bool, Opt("--json", help="Print JSON.")] = False,
-    device: Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Json = False,
+    device: Device = "auto",
 ) -> None:
     """Face verification on Labelled Faces in the Wild: are two photographs of one person?
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import Interval, parameter
 from asterism_papers.clustering.ensemble import infinite_ensemble
@@ -20,6 +18,7 @@ class InfiniteEnsemble(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    ALGORITHM = staticmethod(infinite_ensemble)
     n_partitions: int = parameter(
         Interval(int, 1, None), "r, k-means partitions that the ensemble begins with.", default=50
     )
@@ -33,14 +32,3 @@ class InfiniteEnsemble(VectorClusterer):
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         columns = self.n_partitions * (self.n_clusters + math.isqrt(n)) // 2  # k to √N groups a partition, in the mean
         return 2 * 4 * n * self.n_layers * columns  # the layers, and all of them side by side
-
-    def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        return infinite_ensemble(
-            features,
-            self.n_clusters,
-            n_partitions=self.n_partitions,
-            n_layers=self.n_layers,
-            noise=self.noise,
-            n_init=self.n_init,
-            random_state=rng,
-        )
