@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
+from asterism.clustering import kmeans_step
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers
 from asterism.errors import InputError
@@ -334,11 +335,14 @@ def test_same_seed_same_result_whatever_the_threads():
     assert (run(random_state=8).labels != one.labels).any()
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7, 10_000])
-def test_chunks_change_nothing(chunk_size):
+@pytest.mark.parametrize("n_rows", [1, 7])
+def test_smaller_tiles_change_nothing(n_rows, monkeypatch):
     X = blobs(150, 4, 70)
     for k in (5, 70):
-        same(kmeans(X, k, random_state=0, chunk_size=chunk_size), kmeans(X, k, random_state=0), exact=False)
+        whole = kmeans(X, k, random_state=0)
+        with monkeypatch.context() as patched:
+            patched.setattr(kmeans_step, "MAX_ROWS", n_rows)
+            same(kmeans(X, k, random_state=0), whole, exact=False)
 
 
 @pytest.mark.parametrize("k, shift", [(6, 0), (100, 0), (6, 500)])
@@ -347,7 +351,13 @@ def test_plain_torch_equals_tiles(monkeypatch, k, shift):
     X = torch.from_numpy(blobs(1500, 10, k, spread=2, shift=shift))
     run = partial(kmeans, [X[:600], X[600:]], k, n_init=2, random_state=1, max_iter=20)
     tiles = run()
-    monkeypatch.setattr(module, "_step", lambda rows, n, k, chunk, workers: ProductStep(rows, n, k, chunk or 128))
+
+    def step(rows, n_runs, k, workers):
+        found = ProductStep(rows, n_runs, k)
+        found.chunk = 128
+        return found
+
+    monkeypatch.setattr(module, "_step", step)
     same(run(), tiles, exact=False)
     same(run(empty="farthest"), tiles, exact=False)
 
@@ -481,7 +491,6 @@ def test_errors_say_what_to_change():
         (lambda: kmeans(X, 2, empty="drop"), "'split', 'farthest' or 'keep'"),
         (lambda: kmeans(X, 2, init="best"), "'k-means\\+\\+', 'random' or an array"),
         (lambda: kmeans(X, 2, init=X), r"init of shape \(1, 5, 2\) must be \(2, 2\)"),
-        (lambda: kmeans(X, 2, chunk_size=0), "chunk_size=0"),
         (lambda: assign(X, np.zeros((3, 4))), "do not fit rows of 2 features"),
     ]
     for call, message in cases:

@@ -8,7 +8,6 @@ index, and a sample is never its own neighbour, even among exact duplicates: it 
 
 from __future__ import annotations
 
-import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +21,6 @@ from asterism.errors import InputError, MissingDependencyError
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
 SPARE = 8  # neighbours kept beyond those asked for, to see whether rounding mattered
-APPROXIMATE_ABOVE = 10**6  # samples from which approximate="auto" would rather not wait
 
 Array = Any  # an array or a tensor
 
@@ -32,7 +30,7 @@ def knn(
     n_neighbors: int,
     *,
     device: torch.device | str | None = None,
-    approximate: bool | str = False,
+    approximate: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest neighbours of every sample among the others.
 
@@ -44,9 +42,8 @@ def knn(
         K_s. Where there are not that many other samples, all N − 1 are returned.
     device : torch device, optional
         Where to compute; by default where ``X`` lies.
-    approximate : bool or "auto"
-        Use faiss's inverted lists, which find most but not all neighbours. "auto" does so above 10^6 samples if faiss
-        is installed.
+    approximate : bool
+        Use faiss's inverted lists, which find most but not all neighbours.
 
     Returns
     -------
@@ -68,7 +65,7 @@ def knn(
     n_neighbors = min(n_neighbors, len(X) - 1)
     if n_neighbors < 1:
         return np.empty((len(X), 0), np.int64), np.empty((len(X), 0))
-    if approximate is True or (approximate == "auto" and len(X) > APPROXIMATE_ABOVE and _has_faiss()):
+    if approximate:
         return _approximate(X, n_neighbors)
     return _exact(X, X, n_neighbors, torch.arange(len(X), device=X.device), within=True)
 
@@ -79,7 +76,6 @@ def neighbors(
     n_neighbors: int,
     *,
     exclude: np.ndarray | None = None,
-    device: torch.device | str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest samples of ``X`` to each query, exactly.
 
@@ -93,8 +89,6 @@ def neighbors(
         Clipped to the number of samples that may be found.
     exclude : (Q,) int array, optional
         One sample of ``X`` that each query may not find: itself, say.
-    device : torch device, optional
-        Where to compute; by default where ``X`` lies.
 
     Returns
     -------
@@ -105,7 +99,7 @@ def neighbors(
     -----
     O(Q·N·D) time, O(N·D + Q·K) memory.
     """
-    X = _as_tensor(X, device)
+    X = _as_tensor(X, None)
     queries = _as_tensor(queries, X.device)
     own = torch.full((len(queries),), -1) if exclude is None else torch.as_tensor(exclude)
     n_neighbors = min(n_neighbors, len(X) - (exclude is not None))
@@ -120,7 +114,6 @@ def affinity_graph(
     a: float = 1.0,
     *,
     variant: str = "paper",
-    device: torch.device | str | None = None,
 ) -> tuple[scipy.sparse.csr_matrix, float]:
     """Directed affinity graph of JULE eq. 4: W_ij = exp(−d²_ij / σ²) for the K_s nearest neighbours j of i.
 
@@ -136,8 +129,6 @@ def affinity_graph(
         "gactoolbox" is the graph of the AC-GDL, AC-Zell and AC-PIC baselines (docs/papers/jule.md): σ² is doubled until
         the nearest neighbour of every sample has an affinity of 10⁻⁵ at least, the mean is over three neighbours at
         least, and the diagonal is 1.
-    device : torch device, optional
-        Where to look for neighbours.
 
     Returns
     -------
@@ -158,7 +149,7 @@ def affinity_graph(
     if variant not in ("paper", "gactoolbox"):
         raise InputError(f"variant={variant!r} cannot be used: variant must be 'paper' or 'gactoolbox'")
     wanted = max(n_neighbors, 3) if variant == "gactoolbox" else n_neighbors
-    indices, distances = X if isinstance(X, tuple) else knn(X, wanted, device=device)
+    indices, distances = X if isinstance(X, tuple) else knn(X, wanted)
     n_samples = len(indices)
     spread = distances[:, :wanted]
     indices, distances = indices[:, :n_neighbors], distances[:, :n_neighbors]
@@ -402,15 +393,13 @@ def _refine(
     return indices, distances
 
 
-def _has_faiss() -> bool:
-    return importlib.util.find_spec("faiss") is not None
-
-
 def _approximate(X: torch.Tensor, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours from faiss's inverted lists: 4·√N lists, of which 32 are looked through for each sample."""
-    if not _has_faiss():
-        raise MissingDependencyError("approximate neighbours need faiss: pip install 'asterism-clustering[faiss]'")
-    import faiss
+    try:
+        import faiss
+    except ImportError as error:
+        wanted = "approximate neighbours need faiss: pip install 'asterism-clustering[faiss]'"
+        raise MissingDependencyError(wanted) from error
 
     vectors = X.float().cpu().numpy()
     index = faiss.index_factory(X.shape[1], f"IVF{max(1, int(4 * len(X) ** 0.5))},Flat")

@@ -54,7 +54,6 @@ def kmeans(
     random_state: int | np.random.RandomState | None = None,
     reduce: Reduce | None = None,
     rank: int = 0,
-    chunk_size: int | None = None,
 ) -> KMeansResult:
     """Cluster rows around means: Lloyd's algorithm, best of ``n_init`` restarts.
 
@@ -88,8 +87,6 @@ def kmeans(
         where the rows do.
     rank : int
         Number of this process among them: rows count as if concatenated in that order.
-    chunk_size : int, optional
-        Rows whose distances are held at once; by default as the cache (or a GPU's memory) allows.
 
     Returns
     -------
@@ -107,7 +104,7 @@ def kmeans(
     besides the rows. k-means++ takes O((k + 512)·k·log(k)·D), so for ten thousand clusters prefer "random", as
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
-    _check_parameters(n_clusters, n_init, max_iter, tol, empty, chunk_size)
+    _check_parameters(n_clusters, n_init, max_iter, tol, empty)
     rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)
     if rows.n < n_clusters:
         raise InputError(f"n_samples={rows.n} should be >= n_clusters={n_clusters}: ask for fewer clusters")
@@ -115,9 +112,9 @@ def kmeans(
     rng = np.random.RandomState(int(rows.of_first(seed)))
     centers = _initial_centers(rows, n_clusters, init, n_init, rng)  # (R, k, D)
     with Workers() as workers:
-        runs = _lloyd(_step(rows, len(centers), n_clusters, chunk_size, workers), centers, max_iter, tol, empty, rng)
+        runs = _lloyd(_step(rows, len(centers), n_clusters, workers), centers, max_iter, tol, empty, rng)
         _, n_iter, n_refilled, best = min(runs, key=lambda run: run[0])
-        labels, distances = _assign(rows, best, chunk_size, workers)
+        labels, distances = _assign(rows, best, workers)
     counts = torch.bincount(labels, minlength=n_clusters).double()
     total = rows.reduce(torch.cat([counts, distances.sum(dtype=torch.float64)[None]]))
     n_empty = int((total[:-1] == 0).sum())
@@ -125,7 +122,7 @@ def kmeans(
     return KMeansResult(*found, float(total[-1]) / rows.scale**2, n_iter, n_empty, n_refilled)
 
 
-def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | None = None) -> tuple[Any, Any]:
+def assign(X: Any, centers: Any, spherical: bool = False) -> tuple[Any, Any]:
     """Find the nearest center of each row.
 
     Parameters
@@ -134,7 +131,7 @@ def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | N
         As `kmeans` takes it.
     centers : array or tensor of shape (k, D)
         Where ``spherical``, scaled to unit length like the rows.
-    spherical, chunk_size
+    spherical
         As in `kmeans`.
 
     Returns
@@ -158,13 +155,13 @@ def assign(X: Any, centers: Any, spherical: bool = False, *, chunk_size: int | N
     if nearest.ndim != 2 or nearest.shape[1] != rows.dim:
         raise InputError(f"centers of shape {tuple(nearest.shape)} do not fit rows of {rows.dim} features")
     with Workers() as workers:
-        labels, distances = _assign(rows, normalize(nearest) if spherical else nearest, chunk_size, workers)
+        labels, distances = _assign(rows, normalize(nearest) if spherical else nearest, workers)
     return rows.as_input(labels), rows.as_input(distances if rows.scale == 1 else distances.double() / rows.scale**2)
 
 
-def _check_parameters(n_clusters: Any, n_init: Any, max_iter: Any, tol: Any, empty: Any, chunk_size: Any) -> None:
+def _check_parameters(n_clusters: Any, n_init: Any, max_iter: Any, tol: Any, empty: Any) -> None:
     one_or_more, table = Interval(int, 1, None), {"n_clusters": n_clusters, "n_init": n_init, "max_iter": max_iter}
-    for name, value in {**table, "chunk_size": 1 if chunk_size is None else chunk_size}.items():
+    for name, value in table.items():
         if not one_or_more.accepts(value):
             raise InputError(f"{name}={value!r} cannot be used: {name} must be {one_or_more}")
     if not Interval(float, 0, None).accepts(tol):
@@ -359,17 +356,15 @@ def _inertia(sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, me
     return (counts * e.square().sum(2) - 2 * ((sums - counts[:, :, None] * mean) * e).sum(2)).sum(1)
 
 
-def _step(rows: _Rows, n_runs: int, k: int, chunk_size: int | None, workers: Workers) -> TileStep | ProductStep:
+def _step(rows: _Rows, n_runs: int, k: int, workers: Workers) -> TileStep | ProductStep:
     if rows.device.type == "cpu":
-        return TileStep(rows, n_runs, k, chunk_size, workers)
-    return ProductStep(rows, n_runs, k, chunk_size)
+        return TileStep(rows, n_runs, k, workers)
+    return ProductStep(rows, n_runs, k)
 
 
-def _assign(
-    rows: _Rows, centers: torch.Tensor, chunk_size: int | None, workers: Workers
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _assign(rows: _Rows, centers: torch.Tensor, workers: Workers) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels and squared distances of the rows of this process."""
-    step = _step(rows, 1, len(centers), chunk_size, workers)
+    step = _step(rows, 1, len(centers), workers)
     labels, distances = zip(*step.nearest(centers.float().double()), strict=True)  # the centers as they are given back
     return torch.cat(labels), torch.cat(distances)
 

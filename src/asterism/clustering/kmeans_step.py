@@ -133,15 +133,13 @@ class TileStep:
         ``blocks()`` gives them; ``mean`` (D,).
     n_runs, k : int
         R and the number of clusters.
-    chunk_size : int or None
-        Rows a tile.
     workers : Workers
     """
 
-    def __init__(self, rows: Any, n_runs: int, k: int, chunk_size: int | None, workers: Workers) -> None:
+    def __init__(self, rows: Any, n_runs: int, k: int, workers: Workers) -> None:
         self.rows, self.n_runs, self.k, self.workers = rows, n_runs, k, workers
-        self.tile = chunk_size or min(TILE // min(n_runs * k, PANEL), MAX_ROWS)
-        self.even = chunk_size is None and workers.n > 1  # no thread waits for another's last tile
+        self.tile = min(TILE // min(n_runs * k, PANEL), MAX_ROWS)
+        self.even = workers.n > 1  # no thread waits for another's last tile
         self.state: list[Bounds] = []  # of each block
         self.sums = np.zeros((n_runs, k, rows.dim))
         self.counts = np.zeros((n_runs, k))
@@ -265,9 +263,9 @@ class TileStep:
 class ProductStep:
     """Steps with torch, on any device with float64; the interface is that of `TileStep`."""
 
-    def __init__(self, rows: Any, n_runs: int, k: int, chunk_size: int | None) -> None:
+    def __init__(self, rows: Any, n_runs: int, k: int) -> None:
         self.rows, self.n_runs, self.k = rows, n_runs, k
-        self.chunk = chunk_size or max(GPU_NUMBERS // max(n_runs * k, rows.dim), 1024)
+        self.chunk = max(GPU_NUMBERS // max(n_runs * k, rows.dim), 1024)
         self.state: list[torch.Tensor] = []  # labels of each block, (R, B)
         self.scatter = 0.0
 

@@ -28,6 +28,7 @@ from torch.nn.functional import normalize
 from asterism.errors import InputError
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
+FORGET = 0.7  # what a pass over the data leaves of the sums of the pass before; of a batch, to the power of its share
 SMALLEST = 1e-12  # added to denominators: a numerator of 0 over a denominator of 0 stays 0
 TINY = 1e-18  # smaller coefficients become 0: on their way there they reach numbers that processors are slow with
 GRAM_FROM = 256  # components: below, four small products cost more than one
@@ -321,8 +322,6 @@ class OnlineBases:
     W : torch.Tensor of shape (L, M)
         First bases, scaled to length 1.
     penalty : Penalty
-    forget : float, default=0.7
-        What a pass over the data leaves of the sums of the pass before (the exponent of each batch is its share).
     n_inner : int, default=10
         Steps of H a batch.
     reduce : callable, optional
@@ -333,16 +332,15 @@ class OnlineBases:
         self,
         W: torch.Tensor,
         penalty: Penalty,
-        forget: float = 0.7,
         n_inner: int = 10,
         reduce: Callable[[torch.Tensor], torch.Tensor] = lambda part: part,
     ) -> None:
         self.W = unit_bases(W)[0]
-        self.penalty, self.forget, self.n_inner, self.reduce = penalty, forget, n_inner, reduce
+        self.penalty, self.n_inner, self.reduce = penalty, n_inner, reduce
         self.HtX = torch.zeros_like(self.W)
         self.HtH = self.W.new_zeros(len(self.W), len(self.W))
         self.sums = self.W.new_zeros(len(self.W))
-        self.weight = self.W.new_zeros(1)  # how often the sums hold the data: to 1 / (1 − forget) passes
+        self.weight = self.W.new_zeros(1)  # how often the sums hold the data: to 1 / (1 − FORGET) passes
 
     @property
     def ridge(self) -> torch.Tensor | float:
@@ -353,10 +351,10 @@ class OnlineBases:
     def see(self, X: torch.Tensor, share: float = 1.0) -> torch.Tensor:
         """Learn from a batch (B, M) that is ``share`` of the data. Returns its coefficients (B, L)."""
         H = coefficients(X, self.W, l1=self.penalty.l1, ridge=self.ridge, n_iter=self.n_inner)
-        self.HtX.mul_(self.forget**share).add_(self.reduce(H.T @ X))
-        self.HtH.mul_(self.forget**share).add_(self.reduce(H.T @ H))
-        self.sums.mul_(self.forget**share).add_(self.reduce(H.sum(0)))
-        self.weight.mul_(self.forget**share).add_(share)
+        self.HtX.mul_(FORGET**share).add_(self.reduce(H.T @ X))
+        self.HtH.mul_(FORGET**share).add_(self.reduce(H.T @ H))
+        self.sums.mul_(FORGET**share).add_(self.reduce(H.sum(0)))
+        self.weight.mul_(FORGET**share).add_(share)
         # ℓ2,1 is no sum over samples: the penalty is that of the data, as often as the products hold them
         of_length = self.weight * self.penalty.of_length(self.sums / self.weight, self.HtH.diagonal() / self.weight)
         W, lengths = unit_bases(step_w(self.W, self.HtX, self.HtH, of_length))
