@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,22 @@ def test_known_kinds_are_named_and_never_called_damaged(kind):
     assert "damaged" not in error.reason
     assert " is not read: " in error.reason  # and what to do
     assert error.identified is (kind not in ("PDF", "MP4", "MOV", "AVI", "WebM", "HDF5", "ZIP"))
+
+
+def test_zips_are_named_by_what_they_are_for():
+    def packed(*names: str) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name in names:
+                archive.writestr(name, "application/vnd.oasis.opendocument.text")
+        return stream.getvalue()
+
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, images=NOISE)
+    assert refusal(arrays.getvalue()).reason == "an .npz of arrays is not read: pass the .npz file itself"
+    for name in ("[Content_Types].xml", "word/document.xml", "mimetype"):
+        assert "office document" in refusal(packed(name)).reason
+    assert "a ZIP archive is not read: unpack it" in refusal(packed("a.png", "b.npy")).reason
 
 
 def test_words_and_noise_are_no_kind():

@@ -58,6 +58,14 @@ def test_a_set_of_paths_and_a_single_one(photos):
     assert reds(open_images(["photos/dogs/7.png", "photos/cats"])) == [7, 0, 1, 2, 3, 4, 5]  # a folder among them
 
 
+def test_an_empty_path_is_not_the_working_folder_and_no_path_among_paths_is_named(photos):
+    for nothing in ("", ["photos/cats/1.png", ""]):
+        with pytest.raises(InputError, match="empty path|'' *; expected a path"):
+            open_images(nothing)
+    with pytest.raises(InputError, match=r"X\[1\] is None; expected a path, as 'photos/cats/1.png' is"):
+        open_images(["photos/cats/1.png", None])
+
+
 def test_what_is_not_there_is_listed(photos):
     os.mkfifo(photos / "pipe.png")
     source = open_images(["photos/cats/1.png", "photos/cats/gone.png", "photos/pipe.png", "/nowhere/2.png"])

@@ -91,7 +91,6 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("a video (Ogg)", (0, b"OggS"), advice=_FRAMES, is_picture=False),
     *_kinds("a video (MOV)", (4, b"moov"), (4, b"mdat"), (4, b"wide"), advice=_FRAMES, is_picture=False),
     *_kinds("sound", (8, b"WAVE"), (0, b"ID3"), (0, b"fLaC"), advice="move it out", is_picture=False),
-    *_kinds("a ZIP archive", (0, b"PK\3\4"), advice=_UNPACK, is_picture=False),
     *_kinds("a gzip file", (0, b"\x1f\x8b"), advice=_UNPACK, is_picture=False),
     *_kinds("a 7z archive", (0, b"7z\xbc\xaf\x27\x1c"), advice=_UNPACK, is_picture=False),
     *_kinds("a RAR archive", (0, b"Rar!\x1a\7"), advice=_UNPACK, is_picture=False),
@@ -104,6 +103,8 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     (0, b"MM\0+", TIFF),
 ]
 _ICON, _CURSOR = Kind("an icon (ICO)"), Kind("a cursor (CUR)")
+_ZIP, _ARRAYS = Kind("a ZIP archive", _UNPACK, False), Kind("an .npz of arrays", "pass the .npz file itself", False)
+_OFFICE = Kind("an office document", "save its pictures as PNG or JPEG", False)
 _SVG, _TGA, _PCX = Kind("SVG", "export it as PNG"), Kind("TGA"), Kind("PCX")
 _CR3, _JPEG2000 = Kind("a Canon RAW photograph (CR3)", _RAW), Kind("JPEG 2000 of this kind")
 _VIDEO = Kind("a video (MP4 or MOV)", _FRAMES, is_picture=False)
@@ -113,6 +114,8 @@ def kind_of(head: bytes, tail: bytes = b"") -> Kind | None:
     """Name what a file is, from its first `HEAD` bytes and its last 18; None if it is none of the kinds known here."""
     if head[4:8] == b"ftyp":
         return _base_media_kind(head)
+    if head.startswith(b"PK\3\4"):
+        return _zip_kind(head)
     for offset, sign, kind in _SIGNS:
         if head.startswith(sign, offset):
             return kind
@@ -126,6 +129,15 @@ def kind_of(head: bytes, tail: bytes = b"") -> Kind | None:
     if len(head) >= 128 and head[0] == 10 and head[1] in (0, 2, 3, 4, 5) and head[2] <= 1 and head[3] in (1, 2, 4, 8):
         return _PCX
     return None
+
+
+def _zip_kind(head: bytes) -> Kind:
+    """What a ZIP is for, by its first member."""
+    name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    if name.endswith(b".npy"):
+        return _ARRAYS
+    is_document = name.startswith((b"[Content_Types]", b"_rels/", b"docProps/", b"word/", b"ppt/", b"xl/"))
+    return _OFFICE if is_document or (name == b"mimetype" and b"opendocument" in head[:200]) else _ZIP
 
 
 def _base_media_kind(head: bytes) -> Kind:

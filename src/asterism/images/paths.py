@@ -54,8 +54,15 @@ def as_paths(X: Any) -> str | list[str] | None:
     ----------
     X : str, path, or list, tuple, set, iterator, array or Series of them
         Sets are put in natural order.
+
+    Raises
+    ------
+    InputError
+        For an empty path, which would mean the working folder, and for what is no path among paths.
     """
     if isinstance(X, (str, os.PathLike)):
+        if not os.fspath(X):
+            raise InputError("X is an empty path; for the images of the working folder pass '.'")
         return os.fsdecode(X)
     if isinstance(X, (set, frozenset)):
         items = sorted(X, key=lambda one: natural_key(str(one)))
@@ -65,8 +72,14 @@ def as_paths(X: Any) -> str | list[str] | None:
         items = np.asarray(X).tolist()
     else:
         return None
-    if not items or not all(isinstance(one, (str, os.PathLike)) for one in items):
+    named = [isinstance(one, (str, os.PathLike)) and bool(os.fspath(one)) for one in items]
+    if True not in named:
         return None
+    if False in named:
+        i = named.index(False)
+        raise InputError(
+            f"X[{i}] is {repr(items[i])[:80]}; expected a path, as {os.fsdecode(items[named.index(True)])!r} is"
+        )
     return [os.fsdecode(one) for one in items]
 
 
