@@ -326,7 +326,7 @@ def test_nested_parameters_that_are_none_start_from_the_defaults():
     ("X", "words"),
     [
         (torch.utils.data.DataLoader([1, 2]), "X.dataset"),
-        ((one for one in range(3)), "X is a generator"),
+        ({"a": [1, 2]}, "X is a dict"),
         (None, "X is a NoneType"),
     ],
 )

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
+from asterism import KMeans
 from asterism.errors import AsterismError, InputError
 from asterism.images import Augmentation, ImageSource, open_images, reopen
 from asterism.images.arrays import find_layout
@@ -131,6 +133,26 @@ def test_refusals_are_one_line_and_name_the_fix(X, options, words):
 def test_values_that_are_no_numbers_are_a_type_error_too():
     with pytest.raises(TypeError, match="argument must be .* string.* number"):  # what scikit-learn's checks ask for
         open_images(np.array([[{"a": 1}, 2.0]], dtype=object))
+
+
+def test_images_come_from_iterators_and_no_list_mixes_units():
+    images = np.random.default_rng(0).integers(0, 255, (9, 8, 8), dtype=np.uint8)
+    pictures = [Image.fromarray(one) for one in images]
+    for X in (iter(pictures), map(np.asarray, pictures), (torch.from_numpy(one) for one in images)):
+        assert (open_images(X).pixels[..., 0].numpy() == images).all()
+    assert KMeans(2, random_state=0).fit(one for one in images).labels_.shape == (9,)
+    mixed = [images[0], images[1] / np.float32(255)]
+    short = [images[0], images[1].astype(np.uint16) * 257]
+    for X, words in (
+        (mixed, r"X\[1\] has dtype float32 and X\[0\] uint8"),
+        (short, "dtype uint16"),
+        ([pictures[0], None], r"X\[1\] is a NoneType"),
+        ([None, pictures[0]], r"X\[0\] is a NoneType"),
+    ):
+        for take in (open_images, KMeans(2).fit):
+            with pytest.raises(InputError, match=words):
+                take(X)
+    assert open_images([images[0] / 255, images[1] / np.float32(255)]).pixels.dtype == torch.float32
 
 
 def test_objects_that_are_numbers_and_lists_and_frames_are_taken():

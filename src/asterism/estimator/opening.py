@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from asterism.errors import InputError
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
-from asterism.images.lists import arrays_of, as_list, open_list
+from asterism.images.lists import arrays_of, as_list, open_list, stacked
 from asterism.images.options import Options, color_of
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
@@ -76,6 +77,7 @@ class OpensImages:
             return X
         if isinstance(X, Image.Image):
             raise InputError("X is one image: pass a list of images, [X]")
+        X = list(X) if isinstance(X, Iterator) else X
         paths = as_paths(X)
         if paths is not None:
             with decoding_bar(bool(self.verbose)) as progress:
@@ -83,7 +85,7 @@ class OpensImages:
                 return open_images(paths, layout=layout, progress=progress, **how)
         parts = as_list(X)
         if parts is not None:
-            arrays = None if any(isinstance(one, Image.Image) for one in parts) else _arrays(parts)
+            arrays = None if any(isinstance(one, Image.Image) for one in parts) else stacked(arrays_of(parts))
             if arrays is None:
                 return self._open_list(parts, reset, layout)
             X = arrays
@@ -208,12 +210,6 @@ def _warn_of_skipped(images: ImageSource, how: str) -> None:
         UserWarning,
         stacklevel=4,
     )
-
-
-def _arrays(parts: list[Any]) -> np.ndarray | None:
-    """One array of arrays and tensors, where all have one shape."""
-    found = arrays_of(parts)
-    return np.stack(found) if all(one.shape == found[0].shape for one in found) else None
 
 
 def _is_no_number(X: Any) -> bool:

@@ -55,10 +55,11 @@ def open_list(images: Sequence[Any], options: Options, full_scale: float | None 
     """
     if not any(isinstance(one, Image.Image) for one in images):
         arrays = arrays_of(images)
-        if all(one.shape == arrays[0].shape for one in arrays):
-            return open_array(np.stack(arrays), options, full_scale=full_scale)
+        if (array := stacked(arrays)) is not None:
+            return open_array(array, options, full_scale=full_scale)
         if any(one.ndim < 2 for one in arrays):
             raise InputError("X cannot be made one array: its parts differ in shape; make all rows as long")
+    _check_images(images)
     shapes = {_shape(one, options.layout) for one in images}
     if options.size is None and len({size for size, _ in shapes}) > 1:
         side = options.photo_side or DEFAULT_SIDE
@@ -76,10 +77,31 @@ def arrays_of(images: Sequence[Any]) -> list[np.ndarray]:
     InputError
         For a part that is no image; names it.
     """
-    for i, one in enumerate(images):
-        if not isinstance(one, (np.ndarray, torch.Tensor, list, tuple)) and not hasattr(one, "__array__"):
-            raise InputError(f"X[{i}] is a {type(one).__name__}; expected an image: PIL, array or tensor")
+    _check_images(images)
     return [as_numpy(one, f"X[{i}]") for i, one in enumerate(images)]
+
+
+def stacked(arrays: Sequence[np.ndarray]) -> np.ndarray | None:
+    """One array of several; None where they differ in shape.
+
+    Raises
+    ------
+    InputError
+        For images of unlike numbers: one array of them would give the values of some another meaning.
+    """
+    if any(one.shape != arrays[0].shape for one in arrays):
+        return None
+    kinds = ["f" if one.dtype.kind == "f" else str(one.dtype) for one in arrays]
+    if arrays[0].ndim > 1 and len(set(kinds)) > 1:
+        odd = next(i for i, kind in enumerate(kinds) if kind != kinds[0])
+        raise InputError(f"X[{odd}] has dtype {arrays[odd].dtype} and X[0] {arrays[0].dtype}; make them one")
+    return np.stack(arrays)
+
+
+def _check_images(images: Sequence[Any]) -> None:
+    for i, one in enumerate(images):
+        if not isinstance(one, (Image.Image, np.ndarray, torch.Tensor, list, tuple)) and not hasattr(one, "__array__"):
+            raise InputError(f"X[{i}] is a {type(one).__name__}; expected an image: PIL, array or tensor")
 
 
 def _shape(image: Any, layout: str | None) -> tuple[tuple[int, int], bool]:

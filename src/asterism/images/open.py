@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -114,6 +114,7 @@ def open_images(
 def _opened(X: Any, options: Options) -> ImageSource:
     if isinstance(X, ImageSource):
         return X
+    X = list(X) if isinstance(X, Iterator) else X
     paths = as_paths(X)
     if isinstance(paths, str):
         return _open_path(paths, options)

@@ -52,7 +52,7 @@ def as_paths(X: Any) -> str | list[str] | None:
 
     Parameters
     ----------
-    X : str, path, or list, tuple, set, iterator, array or Series of them
+    X : str, path, or list, tuple, set, array or Series of them
         Sets are put in natural order.
 
     Raises
@@ -66,7 +66,7 @@ def as_paths(X: Any) -> str | list[str] | None:
         return os.fsdecode(X)
     if isinstance(X, (set, frozenset)):
         items = sorted(X, key=lambda one: natural_key(str(one)))
-    elif isinstance(X, (list, tuple, Iterator)):
+    elif isinstance(X, (list, tuple)):
         items = list(X)
     elif getattr(X, "ndim", 0) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U"):
         items = np.asarray(X).tolist()
