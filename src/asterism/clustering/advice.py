@@ -1,4 +1,4 @@
-"""How many clusters? Vectors know it only roughly, and this says how roughly.
+"""How many clusters? Vectors tell that only roughly; here are a number and a range around it.
 
 Samples are merged along their neighbourhood graph (graph degree linkage), and the number of groups is where the graph's
 modularity is highest (Newman and Girvan 2004): where links inside of groups exceed most what chance would put there.

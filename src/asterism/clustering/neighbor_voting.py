@@ -1,6 +1,7 @@
-"""New samples among clusters of a graph: each goes by its affinity to its nearest neighbours that were clustered.
+"""A cluster for new samples, where clusters come from a graph: the one with most affinity to a sample's neighbours.
 
-Clusters of a graph are no balls, and a centroid would cut them. A sample that was clustered keeps its cluster.
+Clusters of a graph can have any shape, which a nearest centroid would cut. A sample that was clustered keeps its
+cluster.
 """
 
 from __future__ import annotations

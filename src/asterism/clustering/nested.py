@@ -1,8 +1,8 @@
-"""Groups within groups: any number of them from groups that were found, without finding any anew.
+"""Groups within groups: fewer or more groups from those that a method found, without a new run.
 
 Fewer: whole groups are merged along a tree, by the merge history of the method that found them where it keeps one, else
 by Ward's criterion on their centroids (Ward, *Hierarchical grouping to optimize an objective function*, JASA 1963).
-More: groups are divided in themselves, the one first that two centroids instead of one describe better by most
+More: groups are divided in two, first the group for which two centroids instead of one lower the squared error most
 (bisecting k-means; Steinbach, Karypis and Kumar, *A comparison of document clustering techniques*, KDD workshop 2000).
 What is merged or divided does not depend on how many groups are wanted, so all levels nest.
 """

@@ -22,7 +22,7 @@ NO_EXAMPLE = 1e-4  # p-value below which a sample is no example of what belongs,
 
 
 def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray | None = None) -> np.ndarray:
-    """Distance (N,) of rows (N, D) to their fifth-nearest samples (R, D): up to five alike hide each other not.
+    """Distance (N,) of rows (N, D) to their fifth-nearest samples (R, D): five equal outliers are still found.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""A few samples that stand for all: those to which the others are most similar, by greedy facility location.
+"""A few samples that stand for all: those that the others are most similar to, by greedy facility location.
 
-Each sample counts with its similarity to the nearest one that was picked; picked is, again and again, the one that adds
-most (Nemhauser, Wolsey and Fisher 1978: at least 1 − 1/e of what the best choice reaches). Picking the farthest sample
-again and again (k-centre) takes the odd ones first: on parts of four sets of photographs, two picks a class held .70 to
-1 of the classes, these 1, random ones .85 to .89.
+Each sample counts with its similarity to the nearest picked one. Samples are picked one by one, always the one that
+adds most to the sum (Nemhauser, Wolsey and Fisher 1978: at least 1 − 1/e of what the best choice reaches).
+Picking the farthest sample again and again (k-centre) takes the odd ones first: on parts of four sets of photographs,
+so many as two picks a class held .70 to 1 of the classes, these 1, random ones .85 to .89.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far groups that two halves of the samples find alone agree (Lange, Roth, Braun and Buhmann, *Stability-based
+"""How well the groups found in two halves of the samples agree (Lange, Roth, Braun and Buhmann, *Stability-based
 validation of clustering solutions*, Neural Computation 2004), and what that says to a person."""
 
 from __future__ import annotations

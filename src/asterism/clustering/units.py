@@ -1,4 +1,4 @@
-"""Vectors in other units: whatever unit they are in, and however far they lie from 0, their groups are the same.
+"""Vectors in any unit and at any distance from 0: their groups must be the same.
 
 Float32 squares end at 1e±38, and lose the distances of what lies far from 0. So rows are multiplied with a power of
 two, which changes no digit, and a mean that is far from 0 is taken off.

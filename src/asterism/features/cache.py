@@ -1,4 +1,4 @@
-"""Features of frozen networks, kept on disk by content: what was computed once is never computed again.
+"""Features of frozen networks, kept on disk, so that no image is computed twice.
 
 A folder of the cache holds one network's features (its name is the digest of weights, preprocessing and precision);
 in it, each file holds rows together with the digests of the images that they are of. So a second run on the same images

@@ -93,9 +93,9 @@ def store_features(
     folder: Path | None = None,
     device: torch.device | None = None,
 ) -> FeatureStore:
-    """The feature pass of this process's share of the images (`Runtime.share`), into a store.
+    """The feature pass over this process's share of the images (`Runtime.shard`), into a store.
 
-    Its blocks are given on the runtime's device unless another is named.
+    The store gives its blocks on the runtime's device unless another is named.
 
     Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
     """
@@ -117,7 +117,7 @@ def feature_batches(
     forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
     only: torch.Tensor | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The same batch by batch, this process's share alone, for features that are not to be held all at once.
+    """The features of this process's share, batch by batch, where they are not to be held all at once.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def feature_batches(
     Yields
     ------
     indices : torch.Tensor of shape (B,)
-        Which images, in the order of `Runtime.share`.
+        Which images, in the order of `Runtime.shard`.
     features : torch.Tensor of shape (B, D), float32
         On the device.
     """

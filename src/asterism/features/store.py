@@ -28,7 +28,7 @@ IN_MEMORY = 2**30  # bytes: more rows lie on disk
 
 
 def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndarray:
-    """Room for float32 rows: in memory or, where they are many, in a file without a name that is mapped into memory.
+    """Memory for float32 rows; where they are many, a file without a name that is mapped into memory.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
     Raises
     ------
     StorageError
-        If the disk has no room for all of them. It is made sure of at once: a full disk under a map ends the process.
+        If the disk has no room for all of them. This is checked at once: a disk that fills up later kills the process.
     """
     n_bytes = 4 * math.prod(shape)
     if n_bytes <= min(IN_MEMORY, memory_budget()):

@@ -1,4 +1,4 @@
-"""What filters respond to: the first layer's weights, images made to please a filter, images that please it most
+"""What filters respond to: the first layer's weights, images made for a filter, the images that it responds to most
 (DeepCluster §4.2, Figs. 3 to 5).
 """
 
@@ -25,13 +25,12 @@ def first_layer(body: Body) -> torch.Tensor:
     Parameters
     ----------
     body : Body
-        Its first convolution is that of conv1, whatever the network.
+        Any network; its first convolution is taken.
 
     Returns
     -------
     torch.Tensor of shape (filters, C, k, k)
-        Behind a Sobel front, the filter and the front together, seen as one linear filter on grey pixels:
-        (filters, 1, k + 2, k + 2).
+        With a Sobel front (filters, 1, k + 2, k + 2): front and filter together are one linear filter on grey pixels.
     """
     first = next(layer for layer in body.modules() if isinstance(layer, torch.nn.Conv2d))
     weight = first.weight.detach().cpu()
@@ -54,11 +53,12 @@ def maximise_activation(
     n_steps: int = 1000,
     lr: float = 3.0,
 ) -> torch.Tensor:
-    """Images made to please one filter more than the others of its layer, by gradient ascent (Figs. 4, 5).
+    """Images to which one filter responds more than the others of its layer, by gradient ascent (Figs. 4, 5).
 
-    Maximises log softmax over the layer's filters of the spatial mean of their maps, less 1e-5·‖x‖², x in levels of
-    grey, along the normalised gradient, with a slight blur every five steps (docs/papers/deepcluster.md). A filter that
-    answers nothing is shown as the others leave it: the released code takes its map before the ReLU.
+    A filter's response is the mean of its map over all places. What is raised is the log softmax of the filter's
+    response among those of its layer, less 1e-5·‖x‖² for an image x in levels of grey. Each step follows the gradient
+    scaled to length 1; every fifth step blurs the image slightly (docs/papers/deepcluster.md). For a filter that
+    responds to nothing only the other filters count: the released code takes its map before the ReLU.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def maximise_activation(
     Returns
     -------
     torch.Tensor of shape (len(filters), C, H, W)
-        In [0, 1]: mean 0.5, deviation 0.1, cut.
+        In [0, 1]: mean 0.5, standard deviation 0.1, clipped.
 
     Raises
     ------

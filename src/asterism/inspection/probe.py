@@ -106,7 +106,7 @@ def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
 
 
 def layers_of(encoder: nn.Module) -> tuple[str, ...]:
-    """What of an encoder can be probed: its layers, the last one ``"pooled"``, and its output, ``"features"``."""
+    """What can be probed: an encoder's layers, ``"pooled"`` (the last one, averaged) and its output, ``"features"``."""
     layers = network_of(encoder).layer_names
     return (*layers, *([POOLED] if layers else []), ALL)
 
@@ -339,9 +339,9 @@ def _accuracies(
 def knn_probe(
     encoder: nn.Module, train: ImageSource, test: ImageSource, run: Run, n_neighbors: int = 20, layer: str = ALL
 ) -> float:
-    """Accuracy of the vote of the nearest training images by cosine, each with the weight exp(cosine / 0.07).
+    """Accuracy of a vote: each test image goes with its nearest training images, weighted by exp(cosine / 0.07).
 
-    In the features of ``layer`` (`layers_of`). O(N_train·N_test·D) time.
+    Distances are taken in the features of ``layer``, one of `layers_of`. O(N_train·N_test·D) time.
     """
 
     def features(images: torch.Tensor) -> torch.Tensor:

@@ -60,8 +60,10 @@ class AverageLinkage(MergingClusterer):
 
 
 class GraphMergingClusterer(MergingClusterer):
-    """Base of the methods that merge along a graph."""
+    """Base of the methods that merge along a graph; their parameters are those of `GraphAgglomerativeClustering`."""
 
+    CRITERION: ClassVar[str]
+    SCALE: ClassVar[float] = 1.0  # ``a`` where it is None
     n_neighbors: int = parameter(
         Interval(int, 1, None), "K_s of the graph; clipped to the number of other images.", default=20
     )
@@ -80,6 +82,11 @@ class GraphMergingClusterer(MergingClusterer):
     )
     deduplicate: bool = parameter(bool, "Ours: equal images are merged as one. False is the paper's way.", default=True)
 
+    def _merging(self) -> GraphAgglomerativeClustering:
+        own = self._own_params()
+        own["a"] = self.SCALE if own["a"] is None else own["a"]
+        return GraphAgglomerativeClustering(self.n_clusters, criterion=self.CRITERION, graph="gactoolbox", **own)
+
 
 class GraphDegreeLinkage(GraphMergingClusterer):
     """Graph degree linkage ("AC-GDL"; Zhang, Wang, Zhao and Tang 2012), see `asterism.clustering.linkage`.
@@ -90,23 +97,12 @@ class GraphDegreeLinkage(GraphMergingClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
+    CRITERION: ClassVar[str] = "gdl"
     a: float = parameter(
         Interval(float, 0, None, closed="neither"),
         "σ² of the graph is this times the mean d² of neighbours.",
         default=1.0,
     )
-
-    def _merging(self) -> GraphAgglomerativeClustering:
-        return GraphAgglomerativeClustering(
-            self.n_clusters,
-            criterion="gdl",
-            n_neighbors=self.n_neighbors,
-            a=self.a,
-            graph="gactoolbox",
-            isolated=self.isolated,
-            min_cluster_size=self.min_cluster_size,
-            deduplicate=self.deduplicate,
-        )
 
 
 class PathIntegral(GraphMergingClusterer):
@@ -119,26 +115,12 @@ class PathIntegral(GraphMergingClusterer):
     """
 
     CRITERION: ClassVar[str] = "pic"
-    SCALE: ClassVar[float] = 1.0
     a: float | None = parameter(
         [Interval(float, 0, None, closed="neither"), None],
         "σ² of the graph is this times the mean d² of neighbours: 1, and 0.95 for AC-Zell, as the tables were run.",
         default=None,
     )
     z: float = parameter(Interval(float, 0, 1, closed="neither"), "Weight of a step of the walks.", default=0.01)
-
-    def _merging(self) -> GraphAgglomerativeClustering:
-        return GraphAgglomerativeClustering(
-            self.n_clusters,
-            criterion=self.CRITERION,
-            n_neighbors=self.n_neighbors,
-            a=self.SCALE if self.a is None else self.a,
-            graph="gactoolbox",
-            isolated=self.isolated,
-            min_cluster_size=self.min_cluster_size,
-            deduplicate=self.deduplicate,
-            z=self.z,
-        )
 
 
 class ZetaFunction(PathIntegral):

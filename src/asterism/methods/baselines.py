@@ -16,6 +16,7 @@ from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
+from asterism.networks.body import Apply
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
 from asterism.parameters import Interval, attribute, parameter
@@ -31,8 +32,8 @@ class CentroidClusterer(ImageClusterer):
     Attributes
     ----------
     spread_ : ndarray of shape (1,), float64
-        Mean squared distance to the own center, the unit in which distances become scores: so these are the same in
-        whatever unit the features are.
+        Mean squared distance of an image to its own center. Distances are divided by it before they become scores, so
+        that the unit of the features does not matter.
     """
 
     n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=20)
@@ -101,14 +102,6 @@ class KMeans(CentroidClusterer):
         return -float(nearest.sum(dtype=np.float64))
 
 
-class UnitLength(nn.Module):
-    """Features (B, D), each row scaled to length 1."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Scaled rows (B, D)."""
-        return nn.functional.normalize(features)
-
-
 class FCAEKMeans(CentroidClusterer):
     """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS."""
 
@@ -131,7 +124,7 @@ class FCAEKMeans(CentroidClusterer):
         return self._features_of(network)
 
     def _features_of(self, network: AutoEncoderNetwork) -> nn.Module:
-        return nn.Sequential(network.encoder, UnitLength()) if self.normalise else network.encoder
+        return nn.Sequential(network.encoder, Apply(nn.functional.normalize)) if self.normalise else network.encoder
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = self.resolved("autoencoder").train_network(images, run)

@@ -45,7 +45,7 @@ class Choice:
     settings : tuple of str
     reason : str
     seconds : float or None
-        About how long the features, or the training, will take on the processor; None where that is seconds.
+        About how long features or training will take on the processor; None where it is a few seconds.
     small : (int, int) or None
         Number and side of images that are grey and small, for which the choice depends on the number of groups.
     """

@@ -3,7 +3,7 @@ Pattern Recognition 2018 (arXiv 1703.07980, 2017).
 
 A fully convolutional auto-encoder gives first features; groups of these give first centers. Then encoder and centers
 learn together: soft scores s (eq. 1), a *boosted* target r ∝ s^α (eq. 2) that trusts the easy images first, and the
-divergence KL(R‖S) between them (eq. 3). Re-made after each epoch, the target drags ever harder images along.
+divergence KL(R‖S) between them (eq. 3). The target is computed anew after each epoch, and harder images follow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """DeepCluster: Caron, Bojanowski, Joulin and Douze, "Deep clustering for unsupervised learning of visual features",
 ECCV 2018.
 
-A network's own features are clustered, and the clusters are the classes that it then learns to tell apart: the weak
-signal that convolutions give even with random weights (§3.2) bootstraps itself.
+A network's own features are clustered, and the clusters are the classes that it then learns to tell apart. This works
+because convolutions with random weights already say something about an image (§3.2).
 """
 
 from __future__ import annotations

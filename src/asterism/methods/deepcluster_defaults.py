@@ -1,4 +1,4 @@
-"""What DeepCluster and DeepCluster-v2 take for what nobody has set where there is no GPU: a processor's sizes.
+"""The sizes that DeepCluster and DeepCluster-v2 take on a processor, where nobody has set them.
 
 The papers' own networks, crops and epochs are for GPUs: DeepCluster-v2's ResNet-18 shows a core 31 crops of 32² a
 second, the small residual network more than a thousand (docs/scale.md).

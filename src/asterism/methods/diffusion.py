@@ -1,7 +1,7 @@
 """Groups of photographs, or of any vectors, by diffusion maps: no training, seconds for thousands of images.
 
-Frozen features of a pre-trained network → `asterism.clustering.diffusion` → k-means. What a graph of neighbours knows
-of the features' shape, k-means on the features themselves does not.
+Frozen features of a pre-trained network → `asterism.clustering.diffusion` → k-means. The graph of neighbours follows
+the shape of groups, which k-means on the features themselves does not.
 """
 
 from __future__ import annotations

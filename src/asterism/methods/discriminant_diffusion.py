@@ -28,7 +28,7 @@ FEWEST_GROUPS = 6  # of fewer the head has too few axes, and loses (docs/photogr
 class DiscriminantDiffusion(Diffusion):
     """`Diffusion` and a linear head that learns from its groups, in turns: better on average, half as fast.
 
-    Of fewer than six groups the head would learn too little: they are those of `Diffusion`.
+    From fewer than six groups the head would learn too little; the result is then that of `Diffusion`.
 
     Attributes
     ----------

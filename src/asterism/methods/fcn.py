@@ -66,9 +66,9 @@ def n_bases(n_components: float | None, n_clusters: int, n_samples: int, n_featu
 
 
 def non_negative(features: torch.Tensor, signed: bool) -> torch.Tensor:
-    """Features (N, M) as NMF takes them: signed ones as their positive and negative parts, (N, 2M).
+    """Features (N, M) for NMF, which takes no negative ones: signed features become two parts, (N, 2M).
 
-    The paper knows only networks with a rectified last layer; this is ours, for those without (vision transformers).
+    The positive parts stand before the negative ones. Ours: the paper has networks with a ReLU at the end alone.
     """
     return torch.cat([features, -features], 1).clamp_min(0) if signed else features.clamp_min(0)
 

@@ -1,8 +1,8 @@
 """JULE: Yang, Parikh and Batra, "Joint unsupervised learning of deep representations and image clusters", CVPR 2016.
 
-Agglomerative clustering unrolled in time: small clusters of similar pixels at first; a network is trained to hold
-together what shares a cluster; with its features clusters are merged; and so on, period by period, until as many are
-left as were asked for (Alg. 1). Then merging is run once more from the start on the final features (OURS-RC).
+Agglomerative clustering and learning take turns (Alg. 1). It begins with many small clusters of similar images. In each
+period a network is trained so that images of a cluster lie together, and clusters are merged by its features, until as
+many are left as were asked for. Then merging is run once more from the start on the final features (OURS-RC).
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class JULE(ImageClusterer):
 
     Notes
     -----
-    New images (`predict`, `predict_proba`) go by eq. 4's affinity to their K_s nearest neighbours among those fitted:
-    the cluster that has most of it. Clusters of a merge tree are no balls, and a centroid would cut them. An image that
-    was fitted keeps its cluster.
+    A new image (`predict`, `predict_proba`) gets the cluster that has most of its affinity (eq. 4) to its K_s nearest
+    neighbours among the images fitted. Clusters of a merge tree can have any shape, which a nearest centroid would cut.
+    An image that was fitted keeps its cluster.
 
     The loop trains before it merges, on the initial clusters, as both codes do; Alg. 1 reads the other way
     (``merging.merge_first``, docs/papers/jule.md). Cost of a period: n_epochs passes of training, one of features, and

@@ -1,5 +1,5 @@
-"""What JULE's parameters hold together: how it merges, how it trains, which network. Each variant of the paper's two
-codes that changes a number is an option here, with its source (docs/papers/jule.md)."""
+"""JULE's nested parameters: how it merges, how it trains, which network. The paper has two codes; each difference that
+changes a result is an option here, with its source (docs/papers/jule.md)."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ class Merger:
     def merge_anew(self, features: torch.Tensor, kept: torch.Tensor | None) -> Found:
         """OURS-RC: from the initial clusters of the final features (N, D) to the end.
 
-        In one go, not in a period's portions as the Torch code does it. With exact affinities all that portions change
-        is that clusters which became isolated are attached at the beginning of each, while there are more than 20·n*_c:
-        none on USPS and MNIST-test with K_s = 20, some with K_s = 5 (NMI .73 and .89 between the two, on pixels).
+        All at once, where the Torch code merges in portions of a period. With exact affinities a portion changes one
+        thing: at its beginning clusters that became isolated are attached, while there are more than 20·n*_c clusters.
+        With K_s = 20 there are none on USPS and MNIST-test, with K_s = 5 some (NMI of the two .73 and .89, on pixels).
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ def few_images(n_images: int, n_clusters: int) -> bool:
 
 
 def by_group_size(n_images: int, n_clusters: int, found: dict[str, Any]) -> list[str]:
-    """The line that says what the mean size of a group decides, for `ImageEstimator._choices`; none of nothing."""
+    """A line for `ImageEstimator._choices`: what the mean size of a group decides; no line where it decides nothing."""
     named = ", ".join(f"{name}={value}" for name, value in found.items())
     size = f"{'fewer than' if few_images(n_images, n_clusters) else 'at least'} {FEW_IMAGES} images"
     return [f"{named}, as a group has {size} on average"] if found else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,10 +31,10 @@ class VectorClusterer(ImageClusterer):
 
     Notes
     -----
-    Most of these methods say nothing of images that were not there. A new image (`predict`, `predict_proba`) goes by
-    JULE's affinity, exp(−d²/σ²), to its 20 nearest neighbours among the images fitted: the cluster that has most of it.
-    Clusters of a graph are no balls, and a centroid would cut them. An image that was fitted keeps its cluster;
-    ``confidence_`` is the share of an image's own affinity that its cluster has. So the images fitted are kept, as
+    Most of these methods cannot group new images by themselves. Here a new image (`predict`, `predict_proba`) gets the
+    cluster that has most of its affinity, JULE's exp(−d²/σ²), to its 20 nearest neighbours among the images fitted.
+    Clusters of a graph can have any shape, which a nearest centroid would cut. An image that was fitted keeps its
+    cluster; ``confidence_`` is the share of its affinity that its cluster has. So the images fitted are kept, as
     ``embedding_``: 4·N·D bytes.
     """
 
@@ -48,9 +48,12 @@ class VectorClusterer(ImageClusterer):
 
     def _find(self, features: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
         """Labels (N,) of features (N, D), float32."""
+        return self.ALGORITHM(features, self.n_clusters, **self._own_params(), random_state=rng)
+
+    def _own_params(self) -> dict[str, Any]:
+        """The parameters that this base has not."""
         shared = VectorClusterer.__dataclass_fields__
-        own = {name: value for name, value in self.get_params(deep=False).items() if name not in shared}
-        return self.ALGORITHM(features, self.n_clusters, **own, random_state=rng)
+        return {name: value for name, value in self.get_params(deep=False).items() if name not in shared}
 
     def _found(self, features: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
         """``labels`` (N,) of features (N, D), and what else the method finds and keeps.

@@ -44,7 +44,7 @@ KERNEL_SCALE = 1.0
 
 
 class Representation(nn.Module):
-    """Features (B, M) → unit-length vectors (B, D); all that it has learnt are the tensors it is made of."""
+    """Features (B, M) → vectors (B, D) of length 1; it is made of the tensors that were learnt."""
 
     def __init__(self, **tensors: torch.Tensor) -> None:
         super().__init__()

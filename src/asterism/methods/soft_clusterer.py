@@ -1,7 +1,7 @@
 """The engine that DBC and DEC share: an auto-encoder, groups of its features, then encoder and centers trained
 together towards a target distribution made from their own soft assignments (DBC, Algorithms 1 and 2).
 
-What differs is a method's target, its auto-encoder and its stop, and those stand in the method's file.
+They differ in the target, the auto-encoder and when they stop; each method's file has its own.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def swapped_loss(cosines: torch.Tensor, groups: torch.Tensor, temperature: float
 
 
 class Queue:
-    """The last vectors of each large crop: (2, length, d), newest first; it counts only when it is full.
+    """The last vectors of each large crop: (2, length, d), newest first; not used until it is full.
 
     Parameters
     ----------

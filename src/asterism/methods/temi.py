@@ -1,8 +1,8 @@
 """TEMI: Adaloglou, Michels, Kalisch and Kollmann, "Exploring the limits of deep image clustering using pretrained
 models", BMVC 2023, arXiv 2303.17896.
 
-A modern head on frozen features, beside FCN in the same tables: images and their nearest neighbours shall get the same
-cluster, and the pointwise mutual information between the two, not the agreement alone, is what grows.
+A modern head on frozen features, beside FCN in the same tables. An image and its nearest neighbours are to get the same
+cluster; what is raised is the pointwise mutual information between the two.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ TEMI_TRAINING = Training(n_epochs=200, batch_size=512, optimizer="adamw", lr=1e-
 
 
 def teacher_momentum(n_steps: int) -> float:
-    """Of the running mean of a student's weights that its teacher is, in a training of so many steps.
+    """Momentum of the teacher, a running mean of the student's weights, for a training of so many steps.
 
-    The paper's 0.996 is a mean over the last 250 steps of some 10 000 (CIFAR), a fortieth of them. With it in the 800
-    steps of a small set the teacher, whose opinion the student learns, is still that of the random start: on Flowers
-    images were .06 sure of their cluster after 400 steps. So here it is a fortieth of any training, 250 at most.
+    The paper's 0.996 is a mean over the last 250 steps of some 10 000 (CIFAR), a fortieth of them. A small set has 800
+    steps; with 0.996 its teacher, which the student learns from, would still be the random start: on Flowers images
+    were .06 sure of their cluster after 400 steps. So here it is a fortieth of any training, 250 steps at most.
     """
     return 1 - 1 / min(TEACHER_SPAN, max(2.0, TEACHER_SHARE * n_steps))
 

@@ -1,4 +1,4 @@
-"""AlexNet and VGG have one shape: a front, convolutions with batch norm, a classifier. Their layers are data."""
+"""AlexNet and VGG as one class: a front, convolutions with batch norm, fully connected layers, in sizes from a list."""
 
 from __future__ import annotations
 

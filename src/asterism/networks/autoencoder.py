@@ -1,4 +1,4 @@
-"""What every auto-encoder network has."""
+"""The base of the auto-encoder networks."""
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ class AutoEncoderNetwork(nn.Module):
     encoder: FeatureEncoder
 
     def look_inside(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What the page shows of a few images' way through the network; nothing of fully connected ones."""
+        """Maps and filters that the page shows, for a few images; none for fully connected networks."""
         return {}
 
     @property

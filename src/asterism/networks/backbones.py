@@ -229,7 +229,7 @@ def half_turn(images: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def without_classifier(body: nn.Module, size: int) -> nn.Module:
-    """A classifier of torchvision whose last layer with weights, as an image of zeros runs through, is taken off."""
+    """A classifier of torchvision without its last layer, the last one with weights that an image goes through."""
     ran: list[str] = []
 
     def watch(name: str, module: nn.Module) -> Any:

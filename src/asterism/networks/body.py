@@ -66,13 +66,13 @@ class Body(nn.Module):
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
-        """See above."""
+        """(C, H, W) that images are brought to, or None."""
         return None
 
     def steps(self) -> dict[str, nn.Module]:
-        """What images go through, in order; it shares the network's weights.
+        """The parts that images go through, by name and in order; they share the network's weights.
 
-        One after the other, the steps are ``forward`` in evaluation mode.
+        In evaluation mode, all steps one after the other give what ``forward`` gives.
         """
         return {"features": self}
 
@@ -94,7 +94,7 @@ class Body(nn.Module):
         return found
 
     def open_to_any_size(self) -> None:
-        """Change the network in place, so that its maps of images of any size lie over what they show."""
+        """Prepare the network, in place, for images of any size: each place of a map then lies over what it shows."""
 
     @torch.no_grad()
     def pieces(self, shape: tuple[int, int, int]) -> Pieces:
@@ -126,13 +126,13 @@ class Body(nn.Module):
 def network_of(encoder: nn.Module) -> Body:
     """The network in an encoder, without the reduction, embedding or factorisation that a method puts behind it.
 
-    A network without layers where there is none of the library's.
+    Where there is no `Body`, an empty one, which has no layers.
     """
     return next((part for part in encoder.modules() if isinstance(part, Body)), Body())
 
 
 class Apply(nn.Module):
-    """A function without weights as a step."""
+    """A step that is a function without weights."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks of other libraries as chains of steps: their layers by one look at a pass, their steps by tracing."""
+"""Networks of other libraries as chains of steps: one pass shows their layers, tracing gives the steps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ALONE = (*PASSING, nn.Conv2d)  # no layers: their maps have not been through bat
 class ForeignBody(Body):
     """A network of another library behind a front of ours.
 
-    Its layers are the parts it directly consists of that hold convolutions and give maps, ``layer1`` … ``layer4`` of a
-    ResNet, ``features`` of a MobileNet; besides them the last part that gives maps with more than one place.
+    Its layers are its direct parts that hold convolutions and give maps: ``layer1`` … ``layer4`` of a ResNet,
+    ``features`` of a MobileNet. The last part whose maps have more than one place is a layer too.
 
-    A subclass defines `entrance` and `inner`; `find_layers` follows when they stand.
+    A subclass defines `entrance` and `inner`, and calls `find_layers` when both are there.
     """
 
     paths: dict[str, str]  # of each layer, the module within `inner` whose output its maps are
@@ -38,7 +38,7 @@ class ForeignBody(Body):
 
     @torch.no_grad()
     def find_layers(self, shape: tuple[int, int, int]) -> torch.Tensor:
-        """Show the inner network an image (C, H, W) of zeros, note which parts give maps; its output."""
+        """Find the layers by a pass over one image (C, H, W) of zeros; returns the network's output for it."""
         maps: dict[str, torch.Size] = {}
 
         def note(name: str) -> Callable[..., None]:
@@ -63,7 +63,7 @@ class ForeignBody(Body):
         return self.inner(self.entrance(images)).flatten(1)
 
     def steps(self) -> dict[str, nn.Module]:
-        """Between the entrance and the flat features, every place of the network where one tensor alone passes."""
+        """The entrance, the parts of `traced_steps`, and the flattening of the features."""
         return {"entrance": self.entrance, **traced_steps(self.inner, self.paths), "flat": nn.Flatten()}
 
     def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -107,7 +107,7 @@ def _end(path: str, part: nn.Module) -> str:
 
 
 def traced_steps(network: nn.Module, paths: dict[str, str]) -> dict[str, nn.Module]:
-    """Cut a network at every place where a single tensor passes.
+    """Cut a network at every place where a single tensor passes from what comes before to what comes after.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where a network is cut for the training of its last layers only: what lies below is computed once."""
+"""Training the last layers only: the network is cut below them, and what lies below is computed once."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def cut(network: Body, n_layers: int, shape: tuple[int, int, int]) -> Cut:
     Returns
     -------
     Cut
-        Between the two steps of the network that stand last before them: below a whole block of a residual network,
-        and at the input where a network cannot be traced (then nothing is saved).
+        Cut before the step that holds the first of these layers: in a residual network below a whole block. A network
+        that cannot be traced is one step, cut at its input; then no time is saved.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Features that need no weights: histograms of oriented gradients (Dalal and Triggs, CVPR 2005) beside one of colours
 (Swain and Ballard, IJCV 1991).
 
-What photographs are grouped by where no pre-trained network can be had: far worse than one, better than their pixels.
+Photographs are grouped by them where no pre-trained network can be had: far worse than one, better than pixels.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class HandCrafted(Body):
 def gradients(images: torch.Tensor) -> torch.Tensor:
     """Histograms of oriented gradients of images (B, 3, S, S), averaged over places: (B, 9·4·4).
 
-    Of the three channels the one with the steepest gradient speaks at each pixel; each cell is divided by the length of
-    the 3×3 cells around it.
+    At each pixel the channel with the steepest gradient counts. Each cell is divided by the length of the 3×3 cells
+    around it.
     """
     around = pad(images.sqrt(), (1, 1, 1, 1), mode="replicate")
     across, down = around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2], around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]

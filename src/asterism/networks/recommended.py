@@ -17,7 +17,7 @@ HUB_FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.
 
 
 class Recommended(NamedTuple):
-    """A network and what speaks for it.
+    """A network and what it is good for.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A small residual network that a processor trains in minutes: one block a stage behind a first layer of few positions.
+"""A small residual network that a processor trains in minutes: a first layer with a stride, and one block a stage.
 
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, cut down. Sizes are ours: at 32² an
 image costs 12 million multiplications, a fiftieth of ResNet-18's there.

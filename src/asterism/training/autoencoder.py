@@ -26,9 +26,9 @@ def euclidean_loss(images: torch.Tensor, reconstructions: torch.Tensor) -> torch
 
 
 def pixel_variance(images: ImageSource) -> float:
-    """Variance of each pixel over the images, averaged: the loss of who knows the mean image and nothing else.
+    """Mean over the pixels of their variance over the images: the loss of always giving the mean image.
 
-    Of 4 096 images, spread over the set.
+    Estimated from 4 096 images, spread over the set.
     """
     chosen = torch.linspace(0, len(images) - 1, min(N_VARIANCE, len(images))).long()
     return float(images.batch(chosen).var(0, correction=0).mean())
@@ -58,8 +58,7 @@ def train_autoencoder(
     stage : str
         Name in the history and of the checkpoint.
     target : float, optional
-        Loss at which it ends before ``training.n_epochs``; it then also ends where the loss rests: twenty epochs have
-        gained less than 5 %.
+        Training ends early once the loss is below this, or when twenty epochs have lowered it by less than 5 %.
     """
     network.train()
     wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))

@@ -1,7 +1,7 @@
-"""Collapse detection: figures of a round of learning from one's own clusters, and one plain line where it fails.
+"""Collapse detection: a few numbers for each round of learning from own clusters, and a warning where it fails.
 
-Clustering and classifying each other's work can agree on nothing: one cluster for all, or clusters that cannot be
-told apart (DeepCluster §3.3). Both show in a few numbers long before the features are looked at.
+A network that learns from its own clusters can fail in two ways: all images end in one cluster, or the clusters cannot
+be told apart (DeepCluster §3.3). Both show in these numbers long before anyone looks at the features.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE = 10  # rounds in which the loss may stay there
 
 
 class CollapseWarning(UserWarning):
-    """The clusters or the network have degenerated; the message says how, and what to try."""
+    """Clusters or network are of no use any more; the message says why, and what to try."""
 
 
 def examine(labels: torch.Tensor, previous: torch.Tensor, n_clusters: int) -> dict[str, Any]:

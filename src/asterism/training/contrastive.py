@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 
 def contrastive_loss(vectors: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean over the crops of −log of the share of their partner among all others, in exp(cosine / τ) (NT-Xent).
+    """NT-Xent: each crop is to find its partner among all other crops, by softmax(cosine / τ); the mean of −log p.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def contrastive_loss(vectors: torch.Tensor, temperature: float) -> torch.Tensor:
     Returns
     -------
     torch.Tensor, scalar
-        ln(2·B − 1) where nothing is learnt. Cost O(B²·d). Of several processes each contrasts its own crops.
+        ln(2·B − 1) before anything is learnt. Cost O(B²·d). Each process compares its own crops only.
     """
     n = len(vectors)
     with torch.autocast(vectors.device.type, enabled=False):

@@ -131,8 +131,8 @@ def minibatches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """This rank's share of each batch: indices (B,) and images (B, C, H, W) on the device.
 
-    The order is cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one: every image is seen, and none
-    alone in a process's share of a batch, where batch norm has no variance.
+    The order is cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one. So every image is seen, and no
+    process gets a batch of one image, for which batch norm has no variance.
 
     Raises
     ------

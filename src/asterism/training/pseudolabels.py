@@ -84,9 +84,7 @@ def _draw(members: torch.Tensor, n: int, generator: torch.Generator) -> torch.Te
 
 
 def new_head(n_features: int, n_clusters: int, run: Run, key: tuple[str, int]) -> nn.Linear:
-    """A classifier from nothing, weights N(0, 0.01), bias 0: the clusters of a new round have no numbers in common
-    with those of the last.
-    """
+    """A new classifier, weights N(0, 0.01), bias 0: cluster 3 of a new round is not cluster 3 of the last."""
     head = build(lambda: nn.Linear(n_features, n_clusters), run.generator(*key, "head"), gaussian_weights)
     return head.to(run.runtime.device)
 
@@ -95,10 +93,10 @@ def new_head(n_features: int, n_clusters: int, run: Run, key: tuple[str, int]) -
 def also_training(
     optimizer: torch.optim.Optimizer, head: nn.Module, momentum: float | None
 ) -> Iterator[torch.optim.Optimizer]:
-    """The optimizer of the network with the head's parameters beside it, as long as the head lives.
+    """Let the network's optimizer train the head too, within the ``with`` block.
 
-    The network's momentum goes on from round to round, the head's ends with it. ``momentum`` is the head's own; the
-    released code gives it 0 (docs/papers/deepcluster.md), which the paper does not mention.
+    The network's momentum is kept from round to round, the head's is dropped with the head. ``momentum`` is that of the
+    head; the released code has 0 (docs/papers/deepcluster.md), the paper says nothing.
     """
     own: dict[str, Any] = {}
     if momentum is not None:

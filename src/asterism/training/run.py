@@ -1,5 +1,4 @@
-"""`Run`: one fit, where it computes, what it draws, what it remembers, so that a killed run goes on as if it had not
-been.
+"""`Run`: one fit. It knows the device, draws random numbers and keeps checkpoints, so that a killed run can go on.
 
 Random draws come from streams that depend only on the run's seed and a key (stage, round), never on what was drawn
 before. So a resumed run needs no generator states: round 17 draws the same numbers in every life of the run.
@@ -38,7 +37,7 @@ class Run:
         The run folder; without one nothing is written and nothing can be resumed.
     progress : ProgressBars, optional
     identity : str, optional
-        Says whose the checkpoints are: those of another identity are not taken.
+        Checkpoints of another identity are not used.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class Run:
     restored : bool
         Whether anything was taken from a checkpoint.
     observer : callable, optional
-        See `observe`.
+        See `callback`.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Run:
         self.progress.finish(stage, done)
 
     def finish_stage(self) -> None:
-        """Called inside a `rounds` loop: this round is the stage's last."""
+        """End the stage after this round; called inside a `rounds` loop."""
         self._finish = True
 
     def record(self, **values: Any) -> None:
@@ -197,7 +196,7 @@ class Run:
 
 
 def is_entry(entry: Any) -> bool:
-    """Whether a line of a history, read from a file, is one that `Run` may have written: plain values, not too many."""
+    """Whether a line of a history file can be one that `Run` wrote: plain values, and not too many."""
     if not isinstance(entry, dict) or not isinstance(entry.get("stage"), str) or len(entry) > MOST_VALUES:
         return False
     if not _is_count(entry.get("round")) or not _is_duration(entry.get("seconds")):
