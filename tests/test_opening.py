@@ -181,3 +181,35 @@ def test_names_are_loaded_and_a_fit_to_a_folder_is_saved_as_the_run_that_it_is(t
         a, b = (json.loads((tmp_path / one / "run.json").read_text()) for one in ("a", name))
         assert a["images"] == b["images"] and a["skipped"] == b["skipped"]
     assert not hasattr(KMeans(2), "names_")
+
+
+class Column:
+    """What a pandas Series and an empty DataFrame look like from outside."""
+
+    def __init__(self, values, columns=None):
+        self.values = np.asarray(values)
+        self.shape = self.values.shape
+        if columns is None:
+            self.dtype = self.dtypes = self.values.dtype  # of a Series they are one, and no list
+        else:
+            self.dtypes, self.iloc = columns, self.values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values.astype(dtype or self.values.dtype)
+
+    def __len__(self):
+        return len(self.values)
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (Column([1.0, 2.0, 3.0]), "1D array"),
+        (Column(np.zeros(3, "M8[s]")), "expected numbers"),
+        (Column(np.zeros((0, 0)), columns=[]), r"shape \(0, 0\): it holds no vector"),
+        (Column(np.zeros((5, 0)), columns=[]), r"shape \(5, 0\): it holds no vector"),
+    ],
+)
+def test_a_column_or_an_empty_frame_gets_a_line(X, words):
+    with pytest.raises(InputError, match=words):
+        KMeans(2).fit(X)

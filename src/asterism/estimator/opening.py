@@ -128,6 +128,8 @@ class OpensImages:
             raise InputError(
                 f"X of shape {shape} holds vectors; {self._fitted_on()}: pass X.reshape(-1, …) in the layout of the fit"
             )
+        if hasattr(X, "iloc") and 0 in X.shape:  # scikit-learn asks what kind of numbers the columns have, first of all
+            raise InputError(f"X is a {type(X).__name__} of shape {X.shape}: it holds no vector")
         try:
             X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
         except TypeError as error:
@@ -214,7 +216,7 @@ def _warn_of_skipped(images: ImageSource, how: str) -> None:
 
 def _is_no_number(X: Any) -> bool:
     """Whether X holds dates, complex numbers or records, which scikit-learn's validation casts or prints whole."""
-    dtypes = getattr(X, "dtypes", [getattr(X, "dtype", None)])  # of the columns of a frame, or of all
+    dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", [])  # of all, or of the columns of a frame
     return any(getattr(one, "kind", "f") in "mMcV" for one in dtypes)
 
 
