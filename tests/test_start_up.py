@@ -1,9 +1,11 @@
 """What only lists names, or reads labels, must answer at once: no network library is loaded for it."""
 
 import inspect
+import io
 import json
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -123,6 +125,58 @@ def test_scores_by_the_classes_that_arrays_bring_are_told_without_opening_the_ne
     METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "arrays.npz"))
     said = []
     assert set(loaded("evaluate", run, "--json", said=said)) <= {"scipy"} and json.loads(said[0])["acc"] == 1
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """A run on twelve images in a shard, which says their classes, and the shard."""
+    from PIL import Image
+
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as shard:
+        for i in range(12):
+            picture = io.BytesIO()
+            Image.new("RGB", (20, 9), (200 * (i % 2) + i, 9, 9)).save(picture, "PNG")
+            for name, content in ((f"{i:02}.png", picture.getvalue()), (f"{i:02}.cls", b"%d" % (i % 2))):
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                shard.addfile(header, io.BytesIO(content))
+    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(str(path))
+    return tmp_path / "run", path
+
+
+def test_images_of_shards_are_exported_as_they_lie_there_without_a_network_library(tmp_path, shards):
+    run, path = shards
+    assert loaded("export", run, tmp_path / "groups") == []
+    with tarfile.open(path) as shard:
+        for i in range(12):
+            (written,) = (tmp_path / "groups").glob(f"*/{i:02}.png")
+            assert written.read_bytes() == shard.extractfile(f"{i:02}.png").read()
+    path.rename(tmp_path / "moved.tar")
+    assert loaded("export", run, tmp_path / "again", "--images", tmp_path / "moved.tar") == []
+
+
+def test_scores_by_the_classes_that_shards_bring_are_told_without_opening_the_network(shards):
+    said = []
+    assert set(loaded("evaluate", shards[0], "--json", said=said)) <= {"scipy"} and json.loads(said[0])["acc"] == 1
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (3, 8, 8), (8, 8, 2)])
+def test_arrays_are_exported_without_a_network_library(tmp_path, shape):
+    import numpy as np
+    from PIL import Image
+
+    from asterism import open_images
+
+    images = np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8)
+    np.savez(tmp_path / "arrays.npz", images=images)
+    run = tmp_path / "run"
+    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "arrays.npz"))
+    assert loaded("export", run, tmp_path / "groups") == []
+    opened = open_images(tmp_path / "arrays.npz")
+    for i in range(12):
+        (written,) = (tmp_path / "groups").glob(f"*/{i}.png")
+        np.testing.assert_array_equal(np.asarray(Image.open(written)), opened.thumbnail(i))
 
 
 def test_importing_the_package_loads_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -95,4 +96,5 @@ def main() -> None:
             raise
         note(f"asterism: error: {described(error)}")
         code = USER_ERROR
+    gc.freeze()  # Python would look through all that torch is made of, for a second, before it ends
     sys.exit(flushed(code))

@@ -40,9 +40,10 @@ def export(
     source = recorded.source if recorded is not None and images is None else images
     source = os.path.expanduser(source) if isinstance(source, str) else source
     files = None if recorded is None else files_of(source)
-    if recorded is not None and files is not None:
+    pictures = recorded.pictures() if recorded is not None and files is None and images is None else None
+    if recorded is not None and (files is not None or pictures is not None):
         check_export(folder, source, overwrite)
-        n = export_groups(recorded.groups, recorded.names, folder, files, None, copy)
+        n = export_groups(recorded.groups, recorded.names, folder, files, pictures, copy)
     else:
         from asterism.cli.summary import export_run
         from asterism.report.fitted import open_run

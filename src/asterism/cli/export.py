@@ -21,10 +21,14 @@ from asterism.cli.outputs import check_writable
 from asterism.cli.text import counted, note
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, write_csv
-from asterism.images.paths import list_images
+from asterism.images.io_errors import Unreadable
+from asterism.images.listing import Listed
+from asterism.images.paths import Listing, list_images
+from asterism.images.shard_members import Member, list_members, list_shards
 from asterism.images.shard_names import is_shards
 
 if TYPE_CHECKING:
+    from asterism.cli.recorded import Pictures
     from asterism.images import ImageSource
 
 MANIFEST = "export.csv"
@@ -66,8 +70,8 @@ def export_groups(
     labels: np.ndarray,
     names: list[str],
     target: Path,
-    files: dict[str, str] | None,
-    images: ImageSource | None = None,
+    files: dict[str, Listed] | None,
+    images: ImageSource | Pictures | None = None,
     copy: bool = False,
     folders: list[str] | None = None,
 ) -> int:
@@ -86,7 +90,7 @@ def export_groups(
     images : ImageSource, optional
         The images, needed where they are not files.
     copy : bool, default=False
-        Copies instead of symbolic links. Images that are not files (arrays, named sets) become PNG files.
+        Copies instead of symbolic links. Images in shards are always copied; arrays and named sets become PNG files.
     folders : list of str, optional
         Folder of each image, below ``target``; by default ``cluster-000`` and so on.
 
@@ -103,6 +107,10 @@ def export_groups(
         target.mkdir(parents=True, exist_ok=True)
         _remove_earlier(target)
         return _write(target, labels, folders or _folders(labels), names, files, images, copy)
+    except Unreadable as error:
+        raise StorageError(
+            f"cannot write the groups to {target}: an image of a shard cannot be read: {error}"
+        ) from error
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -115,7 +123,7 @@ class _Planned:
     """An image on its way: what it will be called, below DIR, and the file that it is, if it is one."""
 
     chosen: str
-    origin: str | None
+    origin: Listed | None
     index: int
 
 
@@ -124,15 +132,15 @@ def _write(
     labels: np.ndarray,
     folders: list[str],
     names: list[str],
-    files: dict[str, str] | None,
-    images: ImageSource | None,
+    files: dict[str, Listed] | None,
+    images: ImageSource | Pictures | None,
     copy: bool,
 ) -> int:
     taken: set[str] = set()
     planned = []
     for index, (name, folder) in enumerate(zip(names, folders, strict=True)):
         origin = None if files is None else files.get(name)
-        if files is None or (origin is not None and os.path.isfile(origin)):
+        if files is None or (origin is not None and os.path.isfile(origin.path)):
             chosen = unused_name(folder, name, ".png" if origin is None else None, taken)
             planned.append(_Planned(chosen, origin, index))
     # First the list: an export that breaks off can then be removed, and made again.
@@ -141,10 +149,12 @@ def _write(
     for folder in sorted({"/".join(one.split("/")[:n]) for one in folders for n in range(1, one.count("/") + 2)}):
         (target / folder).mkdir()  # never one that exists: it could be a link to elsewhere
     for one in planned:
-        if one.origin is not None and copy:
-            shutil.copyfile(one.origin, target / one.chosen)
+        if isinstance(one.origin, Member):
+            (target / one.chosen).write_bytes(one.origin.content)
+        elif one.origin is not None and copy:
+            shutil.copyfile(one.origin.path, target / one.chosen)
         elif one.origin is not None:
-            os.symlink(one.origin, target / one.chosen)
+            os.symlink(os.path.abspath(one.origin.path), target / one.chosen)
         elif images is not None:
             Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
     if len(planned) < len(names):
@@ -183,16 +193,21 @@ def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> 
     return chosen
 
 
-def files_of(source: str | list[str] | None) -> dict[str, str] | None:
-    """Real path of each image by the name that a run knows it by; None where images are no files of their own.
+def files_of(source: str | list[str] | None) -> dict[str, Listed] | None:
+    """The file of each image, or its place in a shard, by the name that a run knows it by.
+
+    None where images are neither.
 
     Raises
     ------
     InputError, MissingDataError, StorageError
-        If the folder or list cannot be read.
+        If the folder, list or shard cannot be read.
     """
-    listing = None if source is None or (isinstance(source, str) and is_shards(source)) else list_images(source)
-    return None if listing is None else {file.name: os.path.abspath(file.path) for file in listing.files}
+    if isinstance(source, str) and is_shards(source):
+        listing: Listing | None = list_members(list_shards(source))
+    else:
+        listing = None if source is None else list_images(source)
+    return None if listing is None else {file.name: file for file in listing.files}
 
 
 def _above(target: Path, name: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from asterism.errors import AsterismError
-from asterism.images.brought import brought_labels
+from asterism.images.brought import brought_labels, brought_pictures, shard_labels
+from asterism.images.digest import for_the_eye
 from asterism.images.labels import file_labels, folder_labels
+from asterism.images.shard_names import is_shards
 from asterism.runs import RunFolder
 
 
@@ -52,7 +55,27 @@ class RecordedRun:
             return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
         if not isinstance(self.source, str) or self.fingerprint is None:
             return None
+        if is_shards(source := os.path.expanduser(self.source)):
+            return shard_labels(source, self.names)
         return brought_labels(self.source, self.fingerprint)
+
+    def pictures(self) -> Pictures | None:
+        """Its images, where they are arrays that can be shown as they stand in a file."""
+        if not isinstance(self.source, str) or self.fingerprint is None:
+            return None
+        found = brought_pictures(self.source, self.fingerprint)
+        return None if found is None else Pictures(found)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images (N, H, W, C) as bytes, for `asterism.cli.export`."""
+
+    pixels: np.ndarray
+
+    def thumbnail(self, index: int) -> np.ndarray:
+        """As `asterism.images.ImageSource.thumbnail`."""
+        return for_the_eye(self.pixels[index])
 
 
 def read_recorded(path: Path) -> RecordedRun | None:

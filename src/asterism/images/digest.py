@@ -34,3 +34,12 @@ def pixel_digest(
     for start in range(0, shape[0], ROWS * step):
         digest.update(np.ascontiguousarray(rows(start, start + ROWS)).data)
     return digest.hexdigest()
+
+
+def for_the_eye(pixels: np.ndarray) -> np.ndarray:
+    """Bytes (H, W, C) as a picture (H, W) or (H, W, 3): the first three channels, or two as red and green."""
+    if pixels.shape[2] == 1:
+        return pixels[:, :, 0]
+    if pixels.shape[2] == 2:
+        return np.concatenate([pixels, np.zeros_like(pixels[:, :, :1])], axis=2)
+    return pixels[:, :, :3]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.images.digest import pixel_digest
+from asterism.images.digest import for_the_eye, pixel_digest
 from asterism.images.listing import Skipped
 
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
@@ -165,9 +165,4 @@ class ImageSource:
         image = self.pixels[index].cpu()
         if image.dtype != torch.uint8:
             image = (stretched(image[None])[0] * 255).round().to(torch.uint8)
-        array = image.numpy()
-        if array.shape[2] == 1:
-            return array[:, :, 0]
-        if array.shape[2] == 2:
-            return np.concatenate([array, np.zeros_like(array[:, :, :1])], axis=2)
-        return array[:, :, :3]
+        return for_the_eye(image.numpy())
