@@ -2,6 +2,7 @@
 
     python benchmarks/photographs.py --features FOLDER --json benchmarks/results/photographs.jsonl
     python benchmarks/photographs.py --show benchmarks/results/photographs.jsonl > docs/photographs-table.md
+    python benchmarks/photographs.py --fresh --seeds 1 --features FOLDER --json benchmarks/results/photographs-fresh.jsonl
     python benchmarks/photographs.py --weightless --features FOLDER --json benchmarks/results/weightless.jsonl
     python benchmarks/photographs.py --weightless --show benchmarks/results/weightless.jsonl
 
@@ -43,6 +44,32 @@ PARTS = (
     ("cmu-pie", 20, 9, 0, 0),
     ("cmu-pie", 68, 0, 0, 0),
     ("ukbench", 250, 0, 0, 0),
+)
+# Draws of classes that nothing was chosen on, classes of even and of uneven sizes in turns, at most 1 960 images.
+UNEVEN = -1  # a random share of a quarter to all of the images of each class
+MOST_FRESH = 1960
+FRESH = tuple(
+    (name, n_classes, seed + turn, UNEVEN if turn % 2 and name != "flowers+" else 0, MOST_FRESH)
+    for name, n_classes, seed, turns in (
+        ("scene15", 6, 100, 4),
+        ("scene15", 7, 110, 4),
+        ("scene15", 8, 120, 4),
+        ("scene15", 10, 130, 4),
+        ("scene15", 12, 251, 1),
+        ("scene15", 13, 250, 1),
+        ("cifar10", 6, 140, 3),
+        ("cifar10", 8, 150, 3),
+        ("flowers+", 6, 160, 3),
+        ("flowers+", 7, 170, 3),
+        ("flowers+", 10, 180, 3),
+        ("flowers+", 17, 190, 3),
+        ("flowers+", 40, 200, 2),
+        ("coil100", 10, 210, 2),
+        ("coil100", 25, 220, 2),
+        ("cmu-pie", 10, 230, 2),
+        ("cmu-pie", 25, 240, 2),
+    )
+    for turn in range(turns)
 )
 SEEDS = (0, 1, 2)
 # What needs no weights: our histograms, MobileNetV2 at 96 pixels with random weights, pixels of 16x16. On fewer parts.
@@ -111,7 +138,8 @@ def part(X: np.ndarray, y: np.ndarray, n_classes: int, seed: int, per_class: int
     for label in rng.permutation(np.unique(y))[:n_classes]:
         own = np.flatnonzero(y == label)
         rng.shuffle(own)
-        chosen.append(own[:per_class] if per_class else own)
+        kept = max(15, int(len(own) * rng.uniform(0.25, 1))) if per_class == UNEVEN else per_class
+        chosen.append(own[:kept] if kept else own)
     index = np.sort(np.concatenate(chosen))
     if most and len(index) > most:
         index = np.sort(rng.permutation(index)[:most])
@@ -193,9 +221,10 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     every = {name: run for name, run in peers(options.temi).items() if not options.only or name in options.only}
     for run in every.values():  # compile and import outside the clock
         run(np.random.default_rng(0).normal(size=(200, 40)).astype("f4") + 3, 3, 0)
+    parts = FEWER if options.weightless else FRESH if options.fresh else PARTS
     for seed in SEEDS[: options.seeds]:
         for network in WEIGHTLESS if options.weightless else NETWORKS:
-            for name, n_classes, draw, per_class, most in FEWER if options.weightless else PARTS:
+            for name, n_classes, draw, per_class, most in parts:
                 label = f"{name.rstrip('+')}, {n_classes} classes" + (f", draw {draw}" if draw else "")
                 wanted = [one for one in every if (label, network, one, seed) not in known]
                 if not wanted:
@@ -277,6 +306,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--temi", action="store_true", help="TEMI too: minutes a set")
     parser.add_argument("--weightless", action="store_true", help="features that need no weights, of diffusion alone")
+    parser.add_argument("--fresh", action="store_true", help="other draws of classes, that nothing was chosen on")
     parser.add_argument("--show", type=Path, help="print the tables of a file instead")
     options = parser.parse_args()
     if options.show:

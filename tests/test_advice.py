@@ -143,9 +143,9 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "side", "known", "method"),
     [
-        ("RGB", 100, "resnet18", "diffusion"),
-        ("L", 100, "resnet18", "diffusion"),
-        ("RGB", 32, "resnet18", "diffusion"),
+        ("RGB", 100, "resnet18", "discriminant-diffusion"),
+        ("L", 100, "resnet18", "discriminant-diffusion"),
+        ("RGB", 32, "resnet18", "discriminant-diffusion"),
         ("L", 28, "resnet18", "dbc"),
         ("RGB", 100, None, "diffusion"),
     ],
@@ -154,7 +154,7 @@ def test_auto_chooses_by_the_images(folder, monkeypatch, mode, side, known, meth
     monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: known)
     chosen = choosing.choose(str(folder(mode, side)))
     assert chosen.method == method
-    assert chosen.settings == ((f"backbone.name={known or 'hog-color'}",) if method == "diffusion" else ())
+    assert chosen.settings == ((f"backbone.name={known or 'hog-color'}",) if method != "dbc" else ())
 
 
 def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
@@ -163,7 +163,7 @@ def test_auto_sees_that_colours_are_grey(tmp_path, monkeypatch):
     np.save(tmp_path / "colours.npy", pixels)
     np.save(tmp_path / "greys.npy", pixels[..., :1].repeat(3, axis=3))
     chosen = {one: choosing.choose(str(tmp_path / f"{one}.npy"), n_clusters=4).method for one in ("colours", "greys")}
-    assert chosen == {"colours": "diffusion", "greys": "jule"}
+    assert chosen == {"colours": "discriminant-diffusion", "greys": "jule"}
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
@@ -176,7 +176,7 @@ def test_auto_sees_that_a_folder_of_colour_files_is_grey(tmp_path, monkeypatch, 
             Image.fromarray(image).convert("RGB").save(tmp_path / name / f"{i:02d}.{ending}")
     Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "one in colour" / f"20.{ending}")
     chosen = {one: choosing.choose(str(tmp_path / one), n_clusters=2).method for one in ("grey", "one in colour")}
-    assert chosen == {"grey": "jule", "one in colour": "diffusion"}
+    assert chosen == {"grey": "jule", "one in colour": "discriminant-diffusion"}
 
 
 @pytest.mark.parametrize(("n", "k", "slowly"), [(400, 4, False), (396, 4, True), (5_001, 100, False)])
@@ -198,8 +198,8 @@ def test_auto_says_what_it_chose_and_is_recorded(tmp_path):
     done = run(
         "cluster", tmp_path / "vectors.npy", "-k", 3, "--method", "auto", "--out", tmp_path / "run", "--no-report"
     )
-    assert "auto: diffusion, because these are vectors; another with --method" in done.stderr
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["method"] == "Diffusion"
+    assert "auto: discriminant-diffusion, because these are vectors; another with --method" in done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["method"] == "DiscriminantDiffusion"
 
 
 def test_cluster_without_k_finds_the_number_and_says_so(tmp_path):

@@ -51,7 +51,7 @@ def advise(
 
 def _as_fitted(images: str, chosen: Choice) -> dict[str, Any]:
     """How `Diffusion` opens images, where that is chosen; so nothing is decoded or computed twice."""
-    if chosen.method != "diffusion":
+    if not chosen.method.endswith("diffusion"):
         return {}
     name = dict(one.split("=") for one in chosen.settings).get("backbone.name")
     estimator = Diffusion(backbone=Backbone(name))

@@ -19,10 +19,10 @@ import numpy as np
 import scipy.sparse
 import torch
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
 from sklearn.utils.extmath import randomized_svd
 from torch.nn.functional import normalize
 
+from asterism.clustering.chebyshev import SPARE, leading_eigenvectors
 from asterism.clustering.graph import knn, neighbors
 from asterism.clustering.neighbor_voting import SAME
 
@@ -32,9 +32,9 @@ NEIGHBORS = (5, 8, 12, 20)  # of the graphs
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # eigenvectors for each group that is looked for
 WIDEST = 128  # eigenvectors, where there are fewer groups than that
 STEPS = 2  # t
+POWERS = 3  # steps of the randomised decomposition
 STAND_INS = 5  # neighbours that place a row which was not there
 DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
-TOLERANCE = 1e-5  # of eigenvalues
 FAINTEST = 1e-3  # weight of a link that joins parts of a graph which share none
 
 
@@ -48,7 +48,7 @@ class DiffusionMaps:
     most_clusters : int
         The largest number of groups that will be looked for.
     random_state : RandomState
-        Draws the vector from which the search for eigenvectors starts.
+        Draws the vectors from which the search for eigenvectors starts.
     """
 
     def __init__(self, X: np.ndarray, most_clusters: int, random_state: np.random.RandomState) -> None:
@@ -57,26 +57,29 @@ class DiffusionMaps:
         if self.n_samples <= 2:
             return
         indices, distances = knn(X, max(NEIGHBORS))
-        start = random_state.uniform(0.5, 1.5, self.n_samples)
         widest = self._widths(most_clusters)[-1]
+        block = random_state.standard_normal((self.n_samples, widest + SPARE))
         for width in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
             graph = symmetric_graph(indices[:, :width], distances[:, :width], X)
-            self.spectra.append(_leading(_normalised(graph), widest, start))
+            values, vectors, block = _leading(_normalised(graph), widest, block)
+            self.spectra.append((values, vectors))
 
     def _widths(self, n_clusters: int) -> list[int]:
         widest = max(n_clusters, WIDEST)
         return sorted({min(math.ceil(ratio * n_clusters), widest, self.n_samples) for ratio in WIDTHS})
 
-    def embedding(self, n_clusters: int) -> np.ndarray:
-        """The map for k groups: ndarray of shape (N, min(k, N)), float32, rows of length 1."""
-        n_axes = min(n_clusters, self.n_samples)
+    def side_by_side(self, n_clusters: int) -> np.ndarray:
+        """All maps for k groups, each of rows of length 1: ndarray of shape (N, M), float32."""
         if not self.spectra:
-            return np.eye(self.n_samples, n_axes, dtype=np.float32)
+            return np.eye(self.n_samples, min(n_clusters, self.n_samples), dtype=np.float32)
         widths = self._widths(n_clusters)
         walked = [vectors * np.maximum(values, 0.0) ** STEPS for values, vectors in self.spectra]
-        together = np.concatenate([_unit(one[:, :width]) for one in walked for width in widths], 1, dtype=np.float32)
-        left, scale, _ = randomized_svd(together, n_axes, random_state=self.random_state)
-        return _unit(left * scale).astype(np.float32)
+        return np.concatenate([unit(one[:, :width]) for one in walked for width in widths], 1, dtype=np.float32)
+
+    def embedding(self, n_clusters: int) -> np.ndarray:
+        """The averaged map for k groups: ndarray of shape (N, min(k, N)), float32, rows of length 1."""
+        together = self.side_by_side(n_clusters)
+        return together if not self.spectra else unit(leading_axes(together, n_clusters, self.random_state))
 
 
 def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.RandomState) -> np.ndarray:
@@ -96,6 +99,12 @@ def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.
         Rows of length 1. O(N²·D) time for the neighbours, O(N·k) memory.
     """
     return DiffusionMaps(X, n_clusters, random_state).embedding(n_clusters)
+
+
+def leading_axes(rows: np.ndarray, n_axes: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Rows (N, M) along the at most so many axes that keep most of their inner products: (N, n_axes), float32."""
+    left, scale, _ = randomized_svd(rows, min(n_axes, *rows.shape), n_iter=POWERS, random_state=random_state)
+    return (left * scale).astype(np.float32)
 
 
 def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -160,16 +169,18 @@ def _normalised(graph: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     return (root @ graph @ root).tocsr()
 
 
-def _leading(matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues (M,), in decreasing order, and their vectors (N, M)."""
+def _leading(
+    matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `leading_eigenvectors`, where all are computed too if there are few."""
     n = len(start)
-    if n <= DENSE or 3 * width >= n:
-        values, vectors = np.linalg.eigh(matrix.toarray())
-    else:
-        values, vectors = eigsh(matrix, width, which="LA", v0=start, tol=TOLERANCE)
+    if n > DENSE and 3 * width < n:
+        return leading_eigenvectors(matrix, width, start)
+    values, vectors = np.linalg.eigh(matrix.toarray())
     order = np.argsort(-values, kind="stable")[:width]
-    return values[order], vectors[:, order]
+    return values[order], vectors[:, order], start
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (N, D) brought to length 1."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

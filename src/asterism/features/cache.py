@@ -81,7 +81,8 @@ def cached_extract(
 def network_digest(network: nn.Module, images: ImageSource, runtime: Runtime) -> str:
     """Digest of what, besides the pixels, decides a feature."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    kind = (type(network).__name__, images.shape, images.pixels.dtype, runtime.precision)
+    precision = runtime.precision if runtime.precision == "32-true" else f"{runtime.precision}, fused"
+    kind = (type(network).__name__, images.shape, images.pixels.dtype, precision)
     digest.update(repr(kind if images.white is None else (*kind, images.white)).encode())
     for name, value in network.state_dict().items():
         digest.update(repr((name, tuple(value.shape))).encode())

@@ -14,6 +14,7 @@ from asterism.errors import StorageError
 from asterism.features.store import FeatureStore, feature_array, release
 from asterism.images import ImageSource
 from asterism.networks.body import network_of
+from asterism.networks.fusing import fused
 from asterism.runtime import Runtime
 
 # Large enough to keep the arithmetic busy, small enough that a 128×128 network's maps stay below 1 GiB. A network with
@@ -134,10 +135,11 @@ def feature_batches(
         On the device.
     """
     batch_size = _rows_at_once(network, images.shape)
-    compute = forward or network
     training = network.training
     network.eval()
     runtime.same_buffers(network)  # one network for all images, the one that is saved
+    exact = runtime.precision == "32-true"  # stays as it was recorded
+    compute = forward or (network if exact else fused(network))
     try:
         for indices in runtime.shard(torch.arange(len(images)) if only is None else only).split(batch_size):
             if not len(indices):  # none is wanted

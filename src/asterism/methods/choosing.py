@@ -67,7 +67,7 @@ class Choice:
         return f"auto: {self.method}, because {self.reason}{takes}; another with --method"
 
 
-VECTORS = Choice("diffusion", (), "these are vectors")
+VECTORS = Choice("discriminant-diffusion", (), "these are vectors")
 
 
 def choose(
@@ -80,10 +80,10 @@ def choose(
 ) -> Choice:
     """What suits images.
 
-    Photographs and vectors get diffusion maps: photographs on the features of the best network of
-    `asterism.networks.recommended` that is here; where none is, DINOv2-S is fetched, and where it cannot be had,
-    histograms of gradients and colours serve. Small grey images get a network that is learnt from them, unless that
-    takes more than half an hour: then diffusion maps of histograms of gradients.
+    Photographs and vectors get diffusion maps and a head that learns from their groups: photographs on the features of
+    the best network of `asterism.networks.recommended` that is here; where none is, DINOv2-S is fetched, and where it
+    cannot be had, diffusion maps of histograms of gradients and colours serve. Small grey images get a network that is
+    learnt from them, unless that takes more than half an hour: then the same histograms.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:
             return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason)
         network, why = TO_FETCH, "were fetched"
     reason = f"these are photographs and the weights of {network} {why}"
-    return Choice("diffusion", (f"backbone.name={network}",), reason, seconds_for(network, n))
+    return Choice("discriminant-diffusion", (f"backbone.name={network}",), reason, seconds_for(network, n))
 
 
 def fetch_network(name: str, say: Callable[[str], None] | None = None) -> Path:

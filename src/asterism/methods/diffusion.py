@@ -68,7 +68,7 @@ def origin_of(features: torch.Tensor) -> torch.Tensor:
 
 
 class Diffusion(PretrainedClusterer):
-    """Diffusion maps of frozen features, then k-means: the default for photographs and for vectors.
+    """Diffusion maps of frozen features, then k-means.
 
     Attributes
     ----------
