@@ -2,7 +2,7 @@
 
     python benchmarks/photographs.py --features FOLDER --json benchmarks/results/photographs.jsonl
     python benchmarks/photographs.py --show benchmarks/results/photographs.jsonl > docs/photographs-table.md
-    python benchmarks/photographs.py --fresh --seeds 1 --features FOLDER --json benchmarks/results/photographs-fresh.jsonl
+    python benchmarks/photographs.py --fresh --seeds 1 --features FOLDER --json benchmarks/results/fresh.jsonl
     python benchmarks/photographs.py --weightless --features FOLDER --json benchmarks/results/weightless.jsonl
     python benchmarks/photographs.py --weightless --show benchmarks/results/weightless.jsonl
 
