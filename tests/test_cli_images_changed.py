@@ -55,11 +55,26 @@ def test_images_that_lie_elsewhere_serve_every_command(fitted, photos, tmp_path)
     moved = photos.rename(tmp_path / "moved")
     run("report", fitted, "--images", moved)
     run("embed", fitted, moved, "--out", tmp_path / "f.npz")
+    run("embed", fitted, "--images", moved, "--out", tmp_path / "g.npz")
+    run("pick", fitted, "-n", 2, "--out", tmp_path / "p.csv", "--images", moved)
     run("export", fitted, tmp_path / "groups", "--images", moved)
     assert len(list((tmp_path / "groups").rglob("*.png"))) == 6
     scores = json.loads(run("evaluate", fitted, "--labels", "folders", "--json").stdout)
     assert scores == json.loads(run("evaluate", fitted, "--labels", "folders", "--images", moved, "--json").stdout)
     assert not photos.exists()
+
+
+def test_images_are_exported_from_a_folder_above_and_from_none_that_lacks_all(fitted, photos, tmp_path):
+    deeper = tmp_path / "new" / "sub"
+    deeper.parent.mkdir()
+    photos.rename(deeper)
+    run("export", fitted, tmp_path / "groups", "--images", deeper.parent)
+    assert {path.resolve().parent.parent for path in (tmp_path / "groups").rglob("*.png")} == {deeper}
+    before = sorted((tmp_path / "groups").rglob("*"))
+    photo(tmp_path / "other" / "x.png", 5)
+    line = refused("export", fitted, tmp_path / "groups", "--images", tmp_path / "other", "--overwrite")
+    assert "none of the 6 images is there any more; images: 'a/0.png'; there: 'x.png'" in line
+    assert sorted((tmp_path / "groups").rglob("*")) == before
 
 
 @pytest.fixture

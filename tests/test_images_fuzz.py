@@ -6,14 +6,16 @@ import tarfile
 import time
 import warnings
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from asterism.errors import AsterismError
+from asterism.images import file_labels, open_images
 from asterism.images import npz as npz_module
-from asterism.images import open_images
+from asterism.images.vectors import read_vectors
 
 
 def npy(header: str, data: bytes = b"") -> bytes:
@@ -131,19 +133,39 @@ SEEDS = {
 }
 
 
-def fuzz(folder, n: int, seed: int) -> None:
+LISTED = [f"sub/{i}.png" for i in range(8)]
+ROWS = [f"{name},{i % 3}" for i, name in enumerate(LISTED)]
+VECTORS = np.arange(24, dtype=np.float32).reshape(8, 3)
+TABLES = {  # of labels, and of vectors
+    "labels.csv": "\n".join(["path,label", *ROWS]).encode(),
+    "labels.tsv": "\r\n".join(["\ufefffile;x;class", *[row.replace(",", ";;") for row in ROWS]]).encode(),
+    "labels16.txt": "\n".join(ROWS).replace(",", "\t").encode("utf-16"),
+    "labels.txt": "\n".join(f"{i}|{name}" for i, name in enumerate(LISTED)).encode(),
+    "vectors.csv": "\n".join(["path,a,b", *[f"{name},{i},{i / 7:.3g}" for i, name in enumerate(LISTED)]]).encode(),
+    "vectors.npz": npz(features=array(VECTORS), names=array(np.array(LISTED))),
+    "vectors.npy": array(VECTORS),
+}
+
+
+def read_table(path) -> int:
+    if path.name.startswith("labels"):
+        return len(file_labels(SimpleNamespace(names=LISTED), path)[0])
+    return len(read_vectors(str(path))[0])
+
+
+def fuzz(folder, n: int, seed: int, seeds=SEEDS, read=open_images) -> None:
     rng = np.random.default_rng(seed)
     (folder / "a.png").write_bytes(png(1))
-    names = list(SEEDS)
+    names = list(seeds)
     for i in range(n):
         name = names[i % len(names)]
-        made = changed(SEEDS[name], rng)
+        made = changed(seeds[name], rng)
         (folder / name).write_bytes(made)
         began = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                assert len(open_images(folder / name)) > 0
+                assert read(folder / name)
             except AsterismError as error:
                 assert "\n" not in str(error), (seed, i, made)
             except Exception as error:
@@ -151,11 +173,21 @@ def fuzz(folder, n: int, seed: int) -> None:
         assert time.monotonic() - began < 5, (seed, i, made)
 
 
-def test_containers_changed_at_random(tmp_path):
-    fuzz(tmp_path, 210, seed=0)
+def test_a_name_of_nothing_but_separators_is_none(tmp_path):
+    rows = "".join(f"{name}|1\n" for name in LISTED)
+    (tmp_path / "labels.txt").write_text(f"{rows}\x1f|2\n\x1c/.|3\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_table(tmp_path / "labels.txt") == 8
+
+
+@pytest.mark.parametrize(("seeds", "read"), [(SEEDS, open_images), (TABLES, read_table)])
+def test_containers_and_tables_changed_at_random(tmp_path, seeds, read):
+    fuzz(tmp_path, 210, 0, seeds, read)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_many_containers_changed_at_random(tmp_path, seed):
-    fuzz(tmp_path, 5000, seed)
+@pytest.mark.parametrize(("seeds", "read"), [(SEEDS, open_images), (TABLES, read_table)])
+def test_many_containers_and_tables_changed_at_random(tmp_path, seed, seeds, read):
+    fuzz(tmp_path, 5000, seed, seeds, read)

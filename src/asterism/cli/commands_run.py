@@ -49,6 +49,7 @@ def embed(
     run: Run,
     out: Annotated[Path, Opt(help="FILE.npz (features, names), FILE.npy and FILE.names.csv, or FILE.csv.")],
     images: Annotated[str | None, Arg(metavar="IMAGES", help="Images.  [default: the run's own]")] = None,
+    moved: Images = None,
     layout: Layout = None,
     strict: Strict = False,
     device: Device = "auto",
@@ -61,7 +62,7 @@ def embed(
     from asterism.report.fitted import open_run
 
     check_ending(out)
-    fitted = open_run(run, device, bar=True)
+    fitted = open_run(run, device, images=moved, bar=True)
     for path in (out, names_path(out)):
         if path is not None:
             check_writable(path, is_features, overwrite)

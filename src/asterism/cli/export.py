@@ -22,6 +22,7 @@ from asterism.cli.text import counted, note
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, write_csv
 from asterism.images.io_errors import Unreadable
+from asterism.images.label_files import match_paths
 from asterism.images.listing import Listed
 from asterism.images.paths import Listing, list_images
 from asterism.images.shard_members import Member, list_members, list_shards
@@ -101,8 +102,12 @@ def export_groups(
 
     Raises
     ------
+    InputError
+        If none of the images is there.
     StorageError
     """
+    if files is not None:
+        files = _known(names, files)
     try:
         target.mkdir(parents=True, exist_ok=True)
         _remove_earlier(target)
@@ -208,6 +213,22 @@ def files_of(source: str | list[str] | None) -> dict[str, Listed] | None:
     else:
         listing = None if source is None else list_images(source)
     return None if listing is None else {file.name: file for file in listing.files}
+
+
+def _known(names: list[str], files: dict[str, Listed]) -> dict[str, Listed]:
+    """Files by the names of the images; where none is called so, by paths that agree as those of labels do."""
+    if any(name in files for name in names):
+        return files
+    listed = list(files)
+    found = {
+        name: files[listed[i]] for name, i in zip(names, match_paths(names, listed).tolist(), strict=True) if i >= 0
+    }
+    if not found and names:
+        there = f"; there: {listed[0][:200]!r}" if listed else ""
+        raise InputError(
+            f"none of the {counted(len(names), 'image')} is there any more; images: {names[0][:200]!r}{there}"
+        )
+    return found
 
 
 def _above(target: Path, name: str) -> list[Path]:

@@ -196,7 +196,7 @@ def _checked(rows: list[Row], shown: str, names: frozenset[str]) -> list[Row]:
     known: dict[str, str] = {}
     for name, label in rows:
         name = name.removeprefix("./")
-        if label and name.strip(" ./\\") and known.setdefault(name, label) != label and name in names:
+        if label and name.strip().strip(" ./\\") and known.setdefault(name, label) != label and name in names:
             raise InputError(
                 f"label file {shown!r} gives image {name[:200]!r} two labels: {known[name][:80]!r} and {label[:80]!r}"
             )
