@@ -172,7 +172,7 @@ def test_a_network_that_cannot_be_traced_is_one_step():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = PretrainedNetwork(Branching(), size=16).requires_grad_(False).eval()
-    assert list(body.steps()) == ["entrance", "network", "flat"] and body.layer_names == ()
+    assert list(body.steps()) == ["prepare", "network", "flat"] and body.layer_names == ()
     parts, images = cut(body, 1, PHOTO), images_of(PHOTO)
     assert parts.top.shape == (3, 16, 16) and len(parts.tuned) == 2
     torch.testing.assert_close(parts.top(parts.bottom(images)[..., None, None]), body(images))

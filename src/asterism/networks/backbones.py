@@ -8,7 +8,6 @@ FCN paper's X, 4096 numbers), ResNet's, MobileNetV2's and SqueezeNet's last rect
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +16,7 @@ from torch.nn.functional import interpolate
 from asterism.errors import InputError
 from asterism.networks.body import Apply, Body, Pieces
 from asterism.networks.channels import tell_of_channels, three_channels
-from asterism.networks.foreign import ForeignBody
+from asterism.networks.foreign import ForeignBody, watched
 from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
@@ -177,6 +176,8 @@ class PretrainedNetwork(ForeignBody):
         How images of another size are brought to theirs.
     """
 
+    FRONT, INNER = "prepare", "body"
+
     def __init__(
         self,
         body: nn.Module,
@@ -195,16 +196,6 @@ class PretrainedNetwork(ForeignBody):
     def input_shape(self) -> tuple[int, int, int]:
         """(3, size, size): what a batch costs."""
         return self.prepare.input_shape
-
-    @property
-    def entrance(self) -> nn.Module:
-        """The preparation."""
-        return self.prepare
-
-    @property
-    def inner(self) -> nn.Module:
-        """The network of the other library."""
-        return self.body
 
     def open_to_any_size(self) -> None:
         """Take images as large as they are."""
@@ -232,13 +223,8 @@ def without_classifier(body: nn.Module, size: int) -> nn.Module:
     """A classifier of torchvision without its last layer, the last one with weights that an image goes through."""
     ran: list[str] = []
 
-    def watch(name: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(lambda _module, _inputs, _output: ran.append(name))
-
     layers = {name: one for name, one in body.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))}
-    hooks = [watch(name, module) for name, module in layers.items()]
-    body.eval()(torch.zeros(1, 3, size, size))
-    for hook in hooks:
-        hook.remove()
+    with watched(layers, lambda name, _output: ran.append(name)):
+        body.eval()(torch.zeros(1, 3, size, size))
     body.set_submodule(ran[-1], nn.Identity())
     return body

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import fx, nn
@@ -21,81 +23,66 @@ class ForeignBody(Body):
     Its layers are its direct parts that hold convolutions and give maps: ``layer1`` … ``layer4`` of a ResNet,
     ``features`` of a MobileNet. The last part whose maps have more than one place is a layer too.
 
-    A subclass defines `entrance` and `inner`, and calls `find_layers` when both are there.
+    A subclass names its front and that network, and calls `find_layers` when both are there.
     """
 
-    paths: dict[str, str]  # of each layer, the module within `inner` whose output its maps are
-
-    @property
-    def entrance(self) -> nn.Module:
-        """Images → what the other library's network takes."""
-        raise NotImplementedError
-
-    @property
-    def inner(self) -> nn.Module:
-        """The other library's network, without its classifier."""
-        raise NotImplementedError
+    FRONT: ClassVar[str]
+    INNER: ClassVar[str]
+    paths: dict[str, str]  # of each layer, the module within the inner network whose output its maps are
 
     @torch.no_grad()
     def find_layers(self, shape: tuple[int, int, int]) -> torch.Tensor:
-        """Find the layers by a pass over one image (C, H, W) of zeros; returns the network's output for it."""
-        maps: dict[str, torch.Size] = {}
+        """Find the layers by a pass over one image (C, H, W) of zeros; returns the features of it."""
+        parts = {name: one for name, one in self._inner.named_children() if not isinstance(one, ALONE)}
+        sizes: dict[str, torch.Size] = {}
 
-        def note(name: str) -> Callable[..., None]:
-            return lambda _module, _inputs, out: maps.update(_shape(name, out))
+        def note(name: str, output: object) -> None:
+            if isinstance(output, torch.Tensor) and output.ndim == 4:
+                sizes[name] = output.shape
 
-        parts = {name: part for name, part in self.inner.named_children() if not isinstance(part, ALONE)}
-        hooks = [part.register_forward_hook(note(name)) for name, part in parts.items()]
-        try:
-            output = self.inner(torch.zeros(1, *shape, device=next(self.inner.parameters()).device))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        spatial = [name for name, size in maps.items() if min(size[2:]) > 1]
-        convolutional = {name for name in maps if any(isinstance(one, nn.Conv2d) for one in parts[name].modules())}
+        with watched(parts, note):
+            features = self(torch.zeros(1, *shape, device=next(self.parameters()).device))
+        spatial = [name for name, size in sizes.items() if min(size[2:]) > 1]
+        convolutional = {name for name in sizes if any(isinstance(one, nn.Conv2d) for one in parts[name].modules())}
         chosen = convolutional | set(spatial[-1:])
-        self.paths = {name: _end(name, parts[name]) for name in maps if name in chosen}
+        self.paths = {name: _end(name, parts[name]) for name in sizes if name in chosen}
         self.layer_names = tuple(self.paths)
-        return output
+        return features
+
+    @property
+    def _inner(self) -> nn.Module:
+        return self.get_submodule(self.INNER)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D)."""
-        return self.inner(self.entrance(images)).flatten(1)
+        return self._inner(self.get_submodule(self.FRONT)(images)).flatten(1)
 
     def steps(self) -> dict[str, nn.Module]:
-        """The entrance, the parts of `traced_steps`, and the flattening of the features."""
-        return {"entrance": self.entrance, **traced_steps(self.inner, self.paths), "flat": nn.Flatten()}
+        """The front, the parts of `traced_steps`, and the flattening of the features."""
+        front = {self.FRONT: self.get_submodule(self.FRONT)}
+        return {**front, **traced_steps(self._inner, self.paths), "flat": nn.Flatten()}
 
     def maps(self, images: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Outputs of the named layers."""
         found: dict[str, torch.Tensor] = {}
-        paths = {self.paths[name]: name for name in names}
-
-        def keep(name: str) -> Callable[..., None]:
-            def hook(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
-                found[name] = output
-                if len(found) == len(paths):
-                    raise _Enough
-
-            return hook
-
-        hooks = [self.inner.get_submodule(path).register_forward_hook(keep(name)) for path, name in paths.items()]
-        try:
-            self.inner(self.entrance(images))
-        except _Enough:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with watched({name: self._inner.get_submodule(self.paths[name]) for name in names}, found.__setitem__):
+            self(images)
         return found
 
 
-class _Enough(Exception):
-    """All maps that were asked for are there."""
+@contextmanager
+def watched(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
+    """Call ``note(name, output)`` whenever one of these modules has run."""
 
+    def hook(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: note(name, output)
 
-def _shape(name: str, output: object) -> dict[str, torch.Size]:
-    return {name: output.shape} if isinstance(output, torch.Tensor) and output.ndim == 4 else {}
+    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    try:
+        yield
+    finally:
+        for one in hooks:
+            one.remove()
 
 
 def _end(path: str, part: nn.Module) -> str:

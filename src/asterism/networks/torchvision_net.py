@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from asterism.errors import InputError
@@ -32,6 +31,8 @@ class TorchvisionBody(ForeignBody):
         If torchvision has no such network, or it does not fit the images.
     """
 
+    FRONT, INNER = "front", "network"
+
     def __init__(self, name: str, shape: tuple[int, int, int], *, edges: bool) -> None:
         from torchvision import models  # late: it brings torch's compiler with it, seconds of every start
 
@@ -54,11 +55,10 @@ class TorchvisionBody(ForeignBody):
         self.network.set_submodule(last[-1], nn.Identity())
         self._try(name, shape)
 
-    @torch.no_grad()
     def _try(self, name: str, shape: tuple[int, int, int]) -> None:
         """One image, to see that it passes."""
         try:
-            found = self.eval().find_layers((self.front.out_channels, *shape[1:]))
+            found = self.eval().find_layers(shape)
         except Exception as error:  # whatever a model's Python raises on a size that is not its own
             raise InputError(
                 f"network.architecture={name!r} does not take images of {shape[1]}x{shape[2]}: {error}"
@@ -67,16 +67,6 @@ class TorchvisionBody(ForeignBody):
             self.train()
         if found.shape != (1, self.n_features):
             raise InputError(f"network.architecture={name!r} gives no vector of features: choose another network")
-
-    @property
-    def entrance(self) -> nn.Module:
-        """The front."""
-        return self.front
-
-    @property
-    def inner(self) -> nn.Module:
-        """The network of torchvision."""
-        return self.network
 
 
 def _replace_first(network: nn.Module, n_channels: int) -> None:
