@@ -352,7 +352,7 @@ def test_the_command_line_advises_no_python():
         ("pass p.npy.astype('uint8') if 255 is white", "store it as uint8 if 255 is white"),
         (
             "pass p.npy * 4 if 1 is white, (p.npy / 257).astype('uint8') if",
-            "pass p.npy * 4 if 1 is white, it / 257 as uint8",
+            "store it times 4 if 1 is white, it / 257 as uint8",
         ),
         ("open X with open_images(…, size=(8, 9), color='grey')", "open X with --size 8x9 --color grey"),
         (

@@ -62,6 +62,7 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"pages='(\w+)', '(\w+)' or '(\w+)'", r"--pages \1, \2 or \3"),
     (r"\bbands=\(([\d, ]+)\)", lambda found: f"--bands {found[1].replace(' ', '')}"),
     (r"pass [^\s,;:]+\[None\]", "store it as an array of one image, with a first axis of 1"),
+    (r"\bpass [^\s,;:]+ \* ([\d.e+]+)", r"store it times \1"),
     (r"\(\S+ / ([\d.]+)\)\.astype\('?(\w+)'?\)", r"it / \1 as \2"),
     (r"[^\s(]+\.astype\('?(\w+)'?\)", r"it as \1"),
     (r"[^\s(]+\.to_dense\(\)|[^\s(]+\.reshape\([^)]*\)", "it in that form"),
