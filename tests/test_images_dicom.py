@@ -101,6 +101,6 @@ def test_a_raw_photograph_is_developed_and_said(tmp_path):
     assert opened.shape[0] == 3
     assert opened.pixels[0].float().mean((0, 1)).argmax() == 0
     assert "1 of 1 files are RAW photographs, as 'a.dng': developed with the camera's white balance" in lines
-    with pytest.raises(Unreadable, match="is not read"):
+    with pytest.raises(Unreadable, match="is not read: [^b]"):  # words, not Python's bytes
         decode(dng()[:700])
     assert open_images(tmp_path, bands=1).shape[0] == 1

@@ -67,8 +67,28 @@ BY_SIGN = {
     "WMF": b"\xd7\xcd\xc6\x9a\0\0",
     "EMF": b"\1\0\0\0\x6c\0\0\0" + bytes(32) + b" EMF",
     "OpenEXR": b"v/1\1\2\0\0\0",
+    "GBR": struct.pack(">5I", 28, 2, 4, 4, 1) + b"GIMP",
+    "Photo CD": bytes(2048) + b"PCD_IPI",
+    "MSP": b"DanM\0\0",
+    "XBM": b"#define a_width 8\n#define a_height 8\n",
+    "VTF": b"VTF\0\7\0",
+    "InDesign": b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5",
+    "MATLAB": b"MATLAB 7.3 MAT-file",
+    "FLI": struct.pack("<IHH", 900, 0xAF11, 3),
+    "animated cursor": b"RIFF\0\1\0\0ACONLIST",
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+    "web page": b"\r\n<!DOCTYPE html>\n<html><title>404</title>",
     "ZIP": b"PK\3\4\x14\0",
 }
+
+
+NO_PICTURES = ("PDF", "MP4", "MOV", "AVI", "WebM", "HDF5", "ZIP") + (
+    "MATLAB",
+    "FLI",
+    "animated cursor",
+    "Git LFS",
+    "web page",
+)
 
 
 @pytest.mark.parametrize("kind", [*BY_PILLOW, *BY_SIGN])
@@ -78,7 +98,7 @@ def test_known_kinds_are_named_and_never_called_damaged(kind):
     assert kind in error.reason
     assert "damaged" not in error.reason
     assert " is not read: " in error.reason  # and what to do
-    assert error.identified is (kind not in ("PDF", "MP4", "MOV", "AVI", "WebM", "HDF5", "ZIP"))
+    assert error.identified is (kind not in NO_PICTURES)
 
 
 def test_zips_are_named_by_what_they_are_for():
@@ -99,7 +119,7 @@ def test_zips_are_named_by_what_they_are_for():
 
 def test_words_and_noise_are_no_kind():
     draws = np.random.default_rng(0)
-    for data in (b"taken in May", b"", b"\n\n", b"<html><body/></html>", b"x" * 9000):
+    for data in (b"taken in May", b"", b"\n\n", b"<body><p/></body>", b"x" * 9000):
         assert kind_of(data) is None
     named = [kind_of(draws.bytes(400)) for _ in range(2000)]
     assert sum(one is not None for one in named) <= 2

@@ -111,6 +111,12 @@ def _refused(error: Exception) -> Exception:
     return Unreadable(f"DICOM of this kind is not read: {text}{needs}")
 
 
+def _words(error: Exception) -> str:
+    """What LibRaw says, which is bytes."""
+    said = error.args[0] if error.args else ""
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(error)
+
+
 def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
     """A photograph as its sensor saw it; raises `Unreadable`."""
     try:
@@ -127,14 +133,14 @@ def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
     except Unreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"{name} is not read: {error}") from error
+        raise Unreadable(f"{name} is not read: {_words(error)}") from error
 
     def read() -> Planes:
         try:
             with rawpy.imread(io.BytesIO(file) if isinstance(file, bytes) else file) as raw:
                 developed = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=8)
         except Exception as error:
-            raise Unreadable(f"{name} is not read: {error}") from error
+            raise Unreadable(f"{name} is not read: {_words(error)}") from error
         return planes_of(developed[None], How(bands=how.bands))
 
     return Raster(size, channels_after((1, 3), How(bands=how.bands)), False, (DEVELOPED,), read)

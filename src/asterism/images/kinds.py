@@ -70,6 +70,13 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("a Windows metafile (WMF)", (0, b"\xd7\xcd\xc6\x9a"), (0, b"\1\0\x09\0\0\3")),
     *_kinds("a Windows metafile (EMF)", (40, b" EMF")),
     *_kinds("CorelDRAW", (8, b"CDR")),
+    *_kinds("a brush (GBR)", (20, b"GIMP")),
+    *_kinds("Photo CD", (2048, b"PCD_")),
+    *_kinds("Microsoft Paint (MSP)", (0, b"DanM"), (0, b"LinS")),
+    *_kinds("XBM", (0, b"#define ")),
+    *_kinds("IM", (0, b"Image type:")),
+    *_kinds("a texture (VTF)", (0, b"VTF\0")),
+    *_kinds("an InDesign document", (0, b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5")),
     *_kinds("EPS", (0, b"%!PS"), (0, b"\xc5\xd0\xd3\xc6"), advice="export it as PNG"),
     *_kinds("FITS", (0, b"SIMPLE  ="), advice="export it as PNG or .npy"),
     (128, b"DICM", DICOM),
@@ -79,7 +86,9 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("MRC", (208, b"MAP "), advice=_SLICES),
     *_kinds("HDF5", (0, b"\x89HDF"), advice="write its images as an .npz", is_picture=False),
     *_kinds("NetCDF", (0, b"CDF\1"), (0, b"CDF\2"), advice="write its images as an .npz", is_picture=False),
-    *_kinds("a MATLAB file", (0, b"MATLAB 5.0"), advice="write its images as an .npz", is_picture=False),
+    *_kinds(
+        "a MATLAB file", (0, b"MATLAB 5.0"), (0, b"MATLAB 7.3"), advice="write its images as an .npz", is_picture=False
+    ),
     *_kinds("Parquet", (0, b"PAR1"), advice="write its images as files", is_picture=False),
     (0, b"\x93NUMPY", NUMPY),
     *_kinds("a PDF document", (0, b"%PDF-"), advice="export its pages as PNG or JPEG", is_picture=False),
@@ -90,6 +99,9 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
     *_kinds("a video (MPEG)", (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), advice=_FRAMES, is_picture=False),
     *_kinds("a video (Ogg)", (0, b"OggS"), advice=_FRAMES, is_picture=False),
     *_kinds("a video (MOV)", (4, b"moov"), (4, b"mdat"), (4, b"wide"), advice=_FRAMES, is_picture=False),
+    *_kinds("an animation (FLI)", (4, b"\x11\xaf"), (4, b"\x12\xaf"), advice=_FRAMES, is_picture=False),
+    *_kinds("an animated cursor", (8, b"ACON"), advice=_FRAMES, is_picture=False),
+    *_kinds("a pointer of Git LFS", (0, b"version https://git-lfs"), advice="run git lfs pull", is_picture=False),
     *_kinds("sound", (8, b"WAVE"), (0, b"ID3"), (0, b"fLaC"), advice="move it out", is_picture=False),
     *_kinds("a gzip file", (0, b"\x1f\x8b"), advice=_UNPACK, is_picture=False),
     *_kinds("a 7z archive", (0, b"7z\xbc\xaf\x27\x1c"), advice=_UNPACK, is_picture=False),
@@ -105,6 +117,7 @@ _SIGNS: list[tuple[int, bytes, Kind]] = [
 _ICON, _CURSOR = Kind("an icon (ICO)"), Kind("a cursor (CUR)")
 _ZIP, _ARRAYS = Kind("a ZIP archive", _UNPACK, False), Kind("an .npz of arrays", "pass the .npz file itself", False)
 _OFFICE = Kind("an office document", "save its pictures as PNG or JPEG", False)
+_PAGE = Kind("a web page", "it may stand for an image that was not found: fetch that anew", False)
 _SVG, _TGA, _PCX = Kind("SVG", "export it as PNG"), Kind("TGA"), Kind("PCX")
 _CR3, _JPEG2000 = Kind("a Canon RAW photograph (CR3)", _RAW), Kind("JPEG 2000 of this kind")
 _VIDEO = Kind("a video (MP4 or MOV)", _FRAMES, is_picture=False)
@@ -122,6 +135,8 @@ def kind_of(head: bytes, tail: bytes = b"") -> Kind | None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:HEAD].lower()
     if text.startswith((b"<?xml", b"<svg", b"<!--", b"<!doctype svg")) and b"<svg" in text:
         return _SVG
+    if text.startswith((b"<!doctype html", b"<html")):
+        return _PAGE
     if head.startswith((b"\0\0\1\0", b"\0\0\2\0")) and len(head) >= 22 and head[4:6] != b"\0\0" and head[9] == 0:
         return _ICON if head[2] == 1 else _CURSOR
     if tail.startswith(b"TRUEVISION-XFILE") or _is_tga(head):
