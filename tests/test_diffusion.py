@@ -122,3 +122,25 @@ def test_a_map_is_drawn_from_what_neighbours_are_sought_in(digits):
     model = Diffusion(5, random_state=0).fit(digits[0][:80])
     drawn = model.map_features(digits[0][:80])
     assert np.allclose(drawn, model.encoder_[1].samples.numpy(), atol=1e-6) and drawn.shape[1] > 5
+
+
+@pytest.mark.parametrize("width", [3, 6])
+def test_the_way_out_of_a_part_is_the_shortest_link_whether_or_not_it_is_among_the_neighbours(width):
+    """Small parts see the others among their neighbours, large ones do not: all distances are looked at."""
+    rng = np.random.default_rng(0)
+    middles = rng.normal(0, 30, (12, 3))
+    X = np.concatenate(
+        [rng.normal(middle, 1, (size, 3)) for middle, size in zip(middles, [8] * 6 + [30] * 6, strict=True)]
+    )
+    indices, distances = knn(X, 12)
+    graph = symmetric_graph(indices, distances, X, width)
+    apart = ((X[:, None] - X[None]) ** 2).sum(2)
+    parts = connected_components(graph > FAINTEST, directed=False)[1]
+    links = graph.tocoo()
+    faint = {(i, j) for i, j, value in zip(links.row, links.col, links.data, strict=True) if value == FAINTEST}
+    found = 0
+    for part in range(parts.max() + 1):
+        shortest = np.where((parts == part)[:, None] & (parts != part), apart, np.inf)
+        found += np.unravel_index(shortest.argmin(), shortest.shape) in faint
+    assert parts.max() >= 11 and found >= parts.max()  # of all but, perhaps, the largest
+    assert connected_components(graph, directed=False)[0] == 1

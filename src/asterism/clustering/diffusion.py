@@ -35,6 +35,7 @@ STEPS = 2  # t
 POWERS = 3  # steps of the randomised decomposition
 STAND_INS = 5  # neighbours that place a row which was not there
 DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
+OWN_ROWS = 1024  # of a part, whose distances to all samples are taken at once
 FAINTEST = 1e-3  # weight of a link that joins parts of a graph which share none
 
 
@@ -60,7 +61,7 @@ class DiffusionMaps:
         widest = self._widths(most_clusters)[-1]
         block = random_state.standard_normal((self.n_samples, widest + SPARE))
         for width in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
-            graph = symmetric_graph(indices[:, :width], distances[:, :width], X)
+            graph = symmetric_graph(indices, distances, X, width)
             values, vectors, block = _leading(_normalised(graph), widest, block)
             self.spectra.append((values, vectors))
 
@@ -138,29 +139,64 @@ def local_weights(distances: np.ndarray) -> np.ndarray:
     return np.exp(-np.divide(beyond, scale, out=np.zeros_like(beyond), where=scale > 0))
 
 
-def symmetric_graph(indices: np.ndarray, distances: np.ndarray, X: np.ndarray) -> scipy.sparse.csr_matrix:
-    """Graph (W + Wᵀ) / 2 of `local_weights` W (N, K) to neighbours; faint links join parts that share none."""
-    n, width = indices.shape
+def symmetric_graph(
+    indices: np.ndarray, distances: np.ndarray, X: np.ndarray, width: int | None = None
+) -> scipy.sparse.csr_matrix:
+    """Graph (W + Wᵀ) / 2 of `local_weights` W (N, width) to neighbours; faint links join parts that share none.
+
+    Parameters
+    ----------
+    indices, distances : ndarray of shape (N, K)
+        The nearest neighbours of each sample, in order, and their squared distances.
+    X : ndarray of shape (N, D)
+    width : int, optional
+        How many of them the graph has; by default all. The others help to find the ways out of parts.
+    """
+    n, width = len(X), width or indices.shape[1]
     starts = np.arange(n + 1, dtype=np.int64) * width
-    graph = scipy.sparse.csr_matrix((local_weights(distances).ravel(), indices.ravel(), starts), shape=(n, n))
+    weights = local_weights(distances[:, :width]).ravel()
+    graph = scipy.sparse.csr_matrix((weights, indices[:, :width].ravel(), starts), shape=(n, n))
     graph = (graph + graph.T) / 2
     while True:  # each round at least halves the parts
         n_parts, parts = connected_components(graph, directed=False)
         if n_parts == 1:
             return graph.tocsr()
-        links = scipy.sparse.lil_matrix((n, n))
-        for part in np.argsort(np.bincount(parts))[:-1]:
-            i, j = _way_out(X, parts == part)
-            links[i, j] = links[j, i] = FAINTEST
-        graph = graph.maximum(links.tocsr())
+        i, j = _ways_out(parts, indices, distances, X)
+        links = scipy.sparse.csr_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(n, n))
+        links.data[:] = FAINTEST  # once, where two parts have the same way out
+        graph = graph.maximum(links)
 
 
-def _way_out(X: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
-    """The shortest link from the samples inside a part to those outside."""
-    own, others = np.flatnonzero(inside), np.flatnonzero(~inside)
-    found, distances = neighbors(X[own], X[others], 1)
-    nearest = int(distances[:, 0].argmin())
-    return int(own[nearest]), int(others[found[nearest, 0]])
+def _ways_out(
+    parts: np.ndarray, indices: np.ndarray, distances: np.ndarray, X: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The shortest link from each part but the largest to a sample outside: its two ends, (n_parts − 1,) each."""
+    outside = parts[indices] != parts[:, None]
+    known = outside.any(1)
+    nearest = np.where(known, outside.argmax(1), -1)  # where none is outside the last: nothing outside is nearer
+    rows = np.arange(len(X))
+    order = np.lexsort((distances[rows, nearest], parts))
+    firsts = order[np.searchsorted(parts[order], np.arange(parts.max() + 1))]  # of each part the nearest to its outside
+    own, others = firsts.copy(), indices[firsts, nearest[firsts]]
+    small = np.argsort(np.bincount(parts))[:-1]
+    squares = np.einsum("ij,ij->i", X, X)
+    for part in small[~known[firsts[small]]]:
+        own[part], others[part] = _way_out(X, squares, parts == part)
+    return own[small], others[small]
+
+
+def _way_out(X: np.ndarray, squares: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
+    """The shortest link from the samples inside a part to those outside, of X (N, D) with squared lengths (N,)."""
+    least, ends = np.inf, (0, 0)
+    for own in np.array_split(np.flatnonzero(inside), -(-np.count_nonzero(inside) // OWN_ROWS)):
+        apart = squares - 2 * (X[own] @ X.T)  # less the squared length of the own sample
+        apart[:, inside] = np.inf
+        others = apart.argmin(1)
+        distances = apart[np.arange(len(own)), others] + squares[own]
+        nearest = int(distances.argmin())
+        if distances[nearest] < least:
+            least, ends = float(distances[nearest]), (int(own[nearest]), int(others[nearest]))
+    return ends
 
 
 def _normalised(graph: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
