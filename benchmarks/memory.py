@@ -20,12 +20,20 @@ from pathlib import Path
 
 import numpy as np
 
+ONE = {"training.n_epochs": 1}
+AUTOENCODER = {"autoencoder.training.n_epochs": 1}
+STACKED = {**AUTOENCODER, "autoencoder.layer_training.n_epochs": 1}
 SMALL = {  # settings that make a fit short: what is measured is memory
     "kmeans": {"n_init": 1},
-    "dbc": {"training.n_epochs": 1, "autoencoder.training.n_epochs": 1},
-    "dec": {"training.n_epochs": 1, "autoencoder.training.n_epochs": 1},
-    "deepcluster": {"training.n_epochs": 1},
-    "deepcluster-v2": {"training.n_epochs": 1},
+    "dbc": ONE | AUTOENCODER,
+    "dec": ONE | STACKED,
+    "fcae-kmeans": AUTOENCODER,
+    "dae-kmeans": STACKED,
+    "jule": ONE,
+    "temi": ONE,
+    "fcn": ONE,
+    "deepcluster": ONE,
+    "deepcluster-v2": ONE,
 }
 STEPS = ("open", "fit", "predict", "transform")
 

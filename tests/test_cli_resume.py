@@ -204,11 +204,14 @@ def test_real_signals_to_real_processes(images, tmp_path):
         phase: spawn("SIGKILL", *PHASES[phase], *wanted, "--out", tmp_path / phase)
         for phase in ("auto-encoder", "first groups", "joint", "model", "finished, before the page")
     }
-    for name in ("SIGINT", "SIGTERM"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         begun[name] = spawn(name, "joint.safetensors", 2, *wanted, "--out", tmp_path / name)
     begun["whole"] = spawn("SIGKILL", "never", 1, *wanted, "--out", tmp_path / "whole")
     for name, (stderr, code) in finished(begun).items():
-        assert code == {"whole": 0, "SIGINT": 130, "SIGTERM": 130}.get(name, -signal.SIGKILL), (name, stderr)
+        assert code == {"whole": 0, "SIGINT": 130, "SIGTERM": 130, "SIGHUP": 130}.get(name, -signal.SIGKILL), (
+            name,
+            stderr,
+        )
     resumed = {
         name: spawn("SIGKILL", "never", 1, "cluster", "--resume", "--out", tmp_path / name)
         for name in begun

@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -303,3 +304,28 @@ def test_streams_that_are_closed_stop_no_command(tmp_path, closed):
     found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE)}
     done = subprocess.run(["sh", "-c", call, sys.executable], cwd=tmp_path, env=found, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SIGNALLED = """
+import os, signal, sys
+from asterism.cli import describe, main
+name, how = sys.argv[1:]
+if how == "ignored":
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
+describe.method_lines = lambda: os.kill(os.getpid(), getattr(signal, name)) or "went on"
+sys.argv[1:] = ["methods"]
+main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no SIGHUP")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_command_in_one_line(tmp_path, name):
+    done = run(SIGNALLED, tmp_path, name, "heeded")
+    assert done.returncode == 130 and done.stderr.count("\n") == 1 and done.stderr.startswith("asterism: ")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no SIGHUP")
+def test_under_nohup_a_command_goes_on(tmp_path):
+    done = run(SIGNALLED, tmp_path, "SIGHUP", "ignored")
+    assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
