@@ -495,3 +495,12 @@ def test_a_model_that_is_none_is_one_line(tmp_path):
     save_file({"0": torch.zeros(1)}, tmp_path / "run" / "model.safetensors")
     with pytest.raises(RunError, match="model.safetensors"):
         load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "value", [torch.ones(()).expand(1), torch.ones(3).expand(4, 3), torch.ones(0, 2), torch.eye(3).T]
+)
+def test_tensors_of_any_strides_are_saved(tmp_path, value):
+    save_state(tmp_path / "m.safetensors", {"x": value})
+    found = load_state(tmp_path / "m.safetensors")["x"]
+    assert found.shape == value.shape and torch.equal(found, value)

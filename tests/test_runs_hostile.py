@@ -39,14 +39,20 @@ VALUES = (None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", EVIL, "
 def originals(tmp_path_factory):
     """A finished and an unfinished run of k-means, and their images."""
     root = tmp_path_factory.mktemp("originals")
-    np.savez(root / "x.npz", images=blobs())
-    wanted = ("cluster", root / "x.npz", "-k", 4, "--method", "kmeans", "-q")
+    wanted = interrupted(root, "kmeans")
     run(*wanted, "--out", root / "finished")
+    return root
+
+
+def interrupted(root, method):
+    """An unfinished run of a method, killed as it wrote its model, and its images; gives the command that began it."""
+    np.savez(root / "x.npz", images=blobs())
+    wanted = ("cluster", root / "x.npz", "-k", 4, "--method", method, "-q")
     with pytest.MonkeyPatch.context() as patch:
         after_writing("model.safetensors", 1, kill, patch.setattr)
         with pytest.raises(Killed):
             run(*wanted, "--out", root / "unfinished")
-    return root
+    return wanted
 
 
 # ---------------------------------------------------------------- what strangers do
@@ -150,7 +156,7 @@ def change_tensors(folder, rng, outside):
         value.reshape(-1)[:1],
         value[None],
         torch.zeros(0),
-        value - 5,
+        ~value if value.dtype == torch.bool else value - 5,
         torch.full_like(value, 2**40 if value.dtype == torch.int64 else float("nan")),
         value.repeat(2, *[1] * (value.ndim - 1)) if value.ndim else value,
     )
@@ -318,6 +324,21 @@ def test_many_strangers(originals, tmp_path, quiet):
         root = tmp_path / str(seed)
         root.mkdir()
         wrong += try_one(seed, originals, root, ROUNDS[seed % len(ROUNDS)])
+        shutil.rmtree(root)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["jule", "diffusion", "ac-gdl"])
+def test_many_strangers_checkpoints(method, tmp_path, quiet):
+    """Checkpoints of several parts, 110 of each method."""
+    interrupted(tmp_path, method)
+    shutil.copytree(tmp_path / "unfinished", tmp_path / "finished")
+    wrong = []
+    for seed in range(110):
+        root = tmp_path / str(seed)
+        root.mkdir()
+        wrong += try_one(seed, tmp_path, root, ("resume",))
         shutil.rmtree(root)
     assert not wrong, "\n".join(wrong)
 

@@ -102,7 +102,7 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
         while free in tensors or free == TEXT:  # {"a": {"b": t}, "a.b": t}
             free += "'"
         # clone: safetensors refuses tensors that share memory, as a network's tied weights do
-        tensors[free] = value.detach().cpu().contiguous().clone()
+        tensors[free] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": free}
     prefix = f"{name}." if name else ""
     if isinstance(value, dict):  # pairs keep integer keys, which an optimizer's state has
