@@ -36,6 +36,7 @@ LARGEST_NATIVE_SIDE = 128
 DEFAULT_SIDE = 64
 # So many images that could hold colour are looked at before all are called grey.
 COLOR_SAMPLES = 256
+ROUNDING = 1  # of 255: so far WebP's colours may lie apart where the picture is grey
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
 PACKING_VERSION = 3  # part of the cache key: raise it when the same files give other pixels
@@ -288,7 +289,7 @@ class _Reading:
             return None
 
     def _all_grey(self, colored: dict[int, Header]) -> bool:
-        """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B)."""
+        """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B, but for rounding)."""
         step = -(-len(colored) // COLOR_SAMPLES) or 1
         for index, header in list(colored.items())[::step]:  # photographs end this at the first
             large = math.prod(header.size) > LARGE
@@ -298,7 +299,10 @@ class _Reading:
                     pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, False, how=self.how)
             except Unreadable:
                 continue
-            if (pixels[..., 1:] != pixels[..., :1])[~np.isnan(pixels).any(-1)].any():
+            if pixels.dtype == np.uint8:
+                pixels = pixels.astype(np.int16)
+            apart = np.abs(pixels[..., 1:] - pixels[..., :1])  # NaN where a value is missing
+            if (apart > (0 if header.is_deep else ROUNDING)).any():
                 return False
         return True
 
