@@ -398,6 +398,14 @@ def dying(call, calls, moment):
 # ---------------------------------------------------------------- locks
 
 
+def test_a_stop_while_a_lock_is_removed_lets_go_of_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Stop) as caught, exclusive(tmp_path / ".lock"):
+        patch.setattr(os, "unlink", dying(os.unlink, {"n": 0}, 0))
+    assert caught.traceback  # whose frames hold the lock as long as they live
+    with exclusive(tmp_path / ".lock") as free:
+        assert free
+
+
 def test_a_lock_is_no_name_of_another_file(tmp_path):
     (tmp_path / "mine").write_text("mine")
     for make in (os.link, os.symlink):

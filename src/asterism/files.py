@@ -70,9 +70,11 @@ def exclusive(lock: Path, wait: bool = False) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if held.is_locked:
-            with suppress(OSError):
-                lock.unlink()
+        try:
+            if held.is_locked:
+                with suppress(OSError):
+                    lock.unlink()
+        finally:  # a Ctrl-C may come in between
             held.release()
 
 
