@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asterism import KMeans
+from asterism.cli.choosing import choose
 from asterism.errors import InputError, MissingDataError
 from asterism.images import decode as decode_module
 from asterism.images import open_images, reopen
@@ -242,6 +243,15 @@ def test_color_is_grey_only_if_every_image_is(tmp_path):
     assert open_images(tmp_path, color="grey").shape[0] == 1
     (tmp_path / "c.png").unlink()
     assert open_images(tmp_path, color="rgb").pixels[0, 0, 0].tolist() == [7, 7, 7]
+
+
+def test_grey_that_is_stored_in_the_colours_of_webp_is_grey_for_all(tmp_path):
+    (tmp_path / "webp").mkdir()
+    for i in range(20):
+        image = Image.fromarray(np.kron(NOISE.integers(0, 255, (8, 8), dtype=np.uint8), np.ones((4, 4), np.uint8)))
+        image.convert("RGB").save(tmp_path / "webp" / f"{i}.webp", quality=80)
+    assert open_images(tmp_path / "webp").shape[0] == 1
+    assert "grey" in choose(str(tmp_path / "webp"), n_clusters=3).reason
 
 
 def test_a_folder_and_its_array_look_the_same(tmp_path):

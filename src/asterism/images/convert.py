@@ -36,6 +36,8 @@ _ORIENTATION = 0x0112
 MOST_CHUNKS, LARGEST_EXIF = 100_000, 2**16  # of a PNG that are looked through; bytes
 _EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
 
+ROUNDING = 1  # of 255: so far colours may lie apart in a WebP of a grey picture
+
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8, of an image that is not loaded yet; what is none of these means nothing."""
@@ -68,6 +70,13 @@ def _exif_chunk(file: BinaryIO) -> bytes:
         return b""
     finally:
         file.seek(place)
+
+
+def has_color(pixels: np.ndarray) -> bool:
+    """Whether channels, the last axis, differ: in uint8 by more than WebP's rounding, else at all but for NaN."""
+    if pixels.dtype == np.uint8:
+        return bool((np.abs(pixels[..., 1:].astype(np.int16) - pixels[..., :1]) > ROUNDING).any())
+    return bool((np.abs(pixels[..., 1:] - pixels[..., :1]) > 0).any())
 
 
 def is_grey_mode(mode: str) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError
+from asterism.images.convert import has_color
 from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range, read_sample
 from asterism.images.depth import ASKED, SAMPLED, Range, Scale, SetWhite, White
 from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
@@ -36,7 +37,6 @@ LARGEST_NATIVE_SIDE = 128
 DEFAULT_SIDE = 64
 # So many images that could hold colour are looked at before all are called grey.
 COLOR_SAMPLES = 256
-ROUNDING = 1  # of 255: so far WebP's colours may lie apart where the picture is grey
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
 PACKING_VERSION = 3  # part of the cache key: raise it when the same files give other pixels
@@ -299,10 +299,7 @@ class _Reading:
                     pixels = decode(self.files[index].content, (LOOK, LOOK) if large else None, False, how=self.how)
             except Unreadable:
                 continue
-            if pixels.dtype == np.uint8:
-                pixels = pixels.astype(np.int16)
-            apart = np.abs(pixels[..., 1:] - pixels[..., :1])  # NaN where a value is missing
-            if (apart > (0 if header.is_deep else ROUNDING)).any():
+            if has_color(pixels):
                 return False
         return True
 

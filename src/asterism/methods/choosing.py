@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asterism.errors import MissingDataError
 from asterism.images.fetch import check_online
@@ -207,6 +207,7 @@ def about(seconds: float) -> str:
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
     from asterism.images import named_sets, open_images
+    from asterism.images.convert import has_color
     from asterism.images.paths import list_images
     from asterism.images.shard_names import is_shards
 
@@ -219,13 +220,14 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
         channels, height, width = source.shape
         pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
-        grey = channels == 3 and not _has_color(pixels)  # stored in colour
+        grey = channels == 3 and not has_color(pixels.numpy())  # stored in colour
         return 1 if grey else channels, max(height, width), len(source)
     return _look_into(listing.files)
 
 
 def _look_into(files: list[Listed]) -> tuple[int, int, int]:
-    from asterism.images.decode import Unreadable, decode, read_header
+    from asterism.images.convert import has_color
+    from asterism.images.decode import Unreadable, decode, read_header, read_sample
 
     step = -(-len(files) // PEEKED) or 1
     sides, grey, channels = [0], True, [0]
@@ -235,12 +237,10 @@ def _look_into(files: list[Listed]) -> tuple[int, int, int]:
             sides.append(max(header.size))
             channels.append(header.n_channels)
             if grey and header.n_channels > 1:  # photographs end this at the first
-                grey = sides[-1] <= SMALL_SIDE and not _has_color(decode(file.path))
+                pixels = None
+                if sides[-1] <= SMALL_SIDE:
+                    pixels = read_sample(file.path, SMALL_SIDE**2) if header.is_deep else decode(file.path)
+                grey = pixels is not None and not has_color(pixels)
         except Unreadable:
             continue
     return max(1 if grey else 3, 0 if max(channels) == 3 else max(channels)), max(sides), len(files)
-
-
-def _has_color(pixels: Any) -> bool:
-    """Whether channels, the last axis, differ anywhere."""
-    return bool((pixels != pixels[..., :1]).any())
