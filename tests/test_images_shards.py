@@ -238,6 +238,10 @@ def test_the_later_of_two_members_with_one_name_counts_as_when_it_is_unpacked(tm
     source = open_images(write_shard(tmp_path / "x.tar", members))
     assert sorted(zip(source.names, reds(source), strict=True)) == [("x/a.png", 3), ("x/b.png", 2)]
     assert source.skipped[0].reason == "replaced by a later member of the same name"
+    side_by_side = [("c.png", encoded((4, 0, 0))), ("c.cls", b"0"), ("c.png", encoded((5, 0, 0))), ("c.cls", b"1")]
+    source = open_images(write_shard(tmp_path / "y.tar", side_by_side))
+    assert reds(source) == [5] and source.labels.tolist() == [0] and source.label_names == ["1"]
+    assert source.skipped[0].reason == "replaced by a later member of the same name"
 
 
 def test_what_stands_behind_a_damage_or_the_end_is_listed(tmp_path):

@@ -33,6 +33,7 @@ from asterism.images.paths import Listing
 from asterism.images.shard_names import ENDING, expand, is_shard
 
 LARGEST = 2**29  # bytes of a member; a larger one is no image that could be decoded
+_REPLACED = "replaced by a later member of the same name"
 _LABEL = ".cls"
 _LABEL_BYTES = 1024
 _LONGEST_WORDS = 2**20  # bytes of a header's own data: long names, comments
@@ -215,6 +216,10 @@ class _Shard:
 
     def _add(self, sample: Sequence[_Part], file: BinaryIO, modified: int) -> None:
         """The picture of a sample; all of its pictures where none has nothing but an ending behind the first dot."""
+        latest = {one.name: one for one in sample}
+        replaced = [one.name for one in sample if latest[one.name] is not one and one.ending in IMAGE_ENDINGS]
+        self.passed += [Skipped(self._called(name), _REPLACED) for name in replaced]
+        sample = list(latest.values())
         pictures = [one for one in sample if one.ending in IMAGE_ENDINGS]
         plain = [one for one in pictures if one.key[1] in IMAGE_ENDINGS]
         chosen = plain[:1] or pictures
@@ -230,7 +235,7 @@ class _Shard:
             label = labels.get(os.path.splitext(one.name)[0]) or labels.get(one.key[0])
             name = self._called(one.name)
             if self.found.pop(name, None) is not None:
-                self.passed.append(Skipped(name, "replaced by a later member of the same name"))
+                self.passed.append(Skipped(name, _REPLACED))
             text = None if label is None else _bytes_of(file, label).decode("utf-8", "replace").strip() or None
             self.found[name] = Member(self.path, name, one.n_bytes, modified, one.offset, text)
 
