@@ -198,7 +198,7 @@ def finished(processes):
 
 
 @pytest.mark.slow
-def test_real_signals_to_real_processes(images, tmp_path):
+def test_real_signals_to_real_processes(images, tmp_path, interruptible):
     wanted = ("cluster", images, "-k", 4, "--seed", 5, *TINY)
     begun = {
         phase: spawn("SIGKILL", *PHASES[phase], *wanted, "--out", tmp_path / phase)

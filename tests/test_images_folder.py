@@ -236,8 +236,11 @@ def test_color_is_grey_only_if_every_image_is(tmp_path):
     save(tmp_path / "l.png", 7, "L")
     save(tmp_path / "rgb.png", (7, 7, 7))
     assert open_images(tmp_path).shape[0] == 1
-    save(tmp_path / "w.png", (7, 7, 8))  # as WebP rounds grey
+    save(tmp_path / "w.png", (70, 70, 71))  # as WebP rounds grey
     assert open_images(tmp_path).shape[0] == 1
+    save(tmp_path / "d.png", (1, 0, 0))  # in the dark a step is a colour
+    assert open_images(tmp_path).shape[0] == 3
+    (tmp_path / "d.png").unlink()
     save(tmp_path / "c.png", (7, 7, 9))
     assert open_images(tmp_path).shape[0] == 3
     assert open_images(tmp_path, color="grey").shape[0] == 1

@@ -36,7 +36,7 @@ _ORIENTATION = 0x0112
 MOST_CHUNKS, LARGEST_EXIF = 100_000, 2**16  # of a PNG that are looked through; bytes
 _EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
 
-ROUNDING = 1  # of 255: so far colours may lie apart in a WebP of a grey picture
+ROUNDING, DARK = 1, 32  # of 255: so far colours may lie apart in a WebP of a grey picture that has pixels above this
 
 
 def orientation(image: Image.Image) -> int:
@@ -75,7 +75,8 @@ def _exif_chunk(file: BinaryIO) -> bytes:
 def has_color(pixels: np.ndarray) -> bool:
     """Whether channels, the last axis, differ: in uint8 by more than WebP's rounding, else at all but for NaN."""
     if pixels.dtype == np.uint8:
-        return bool((np.abs(pixels[..., 1:].astype(np.int16) - pixels[..., :1]) > ROUNDING).any())
+        rounding = ROUNDING if pixels.max(initial=0) > DARK else 0  # of a picture this dark a step is much
+        return bool((np.abs(pixels[..., 1:].astype(np.int16) - pixels[..., :1]) > rounding).any())
     return bool((np.abs(pixels[..., 1:] - pixels[..., :1]) > 0).any())
 
 
