@@ -299,8 +299,9 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         alpha = self.significance if outliers is None else Screening.checked(outliers).outliers
         self.check_refusing(alpha)
         images = self._open(X, False, layout)
-        best = [self._placed(part, alpha) for _, part in self._image_blocks(images)]  # never N×D, nor N×k
-        labels, confidence = (np.concatenate(parts) for parts in zip(*best, strict=True))
+        labels, confidence = np.empty(len(images), np.int64), np.empty(len(images), np.float32)
+        for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
+            labels[places], confidence[places] = self._placed(part, alpha)
         return labels, confidence
 
     def check_refusing(self, outliers: float | None) -> None:
