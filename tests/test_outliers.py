@@ -2,6 +2,7 @@
 
 import csv
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -223,3 +224,21 @@ def test_what_was_asked_is_read_with_care(tmp_path, damage):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"screening": damage}))
     with pytest.raises(RunError, match="screening"):
         load(tmp_path / "r")
+
+
+def test_predict_keeps_nothing_of_the_blocks_that_are_done(monkeypatch):
+    monkeypatch.setattr("asterism.estimator.base.LARGEST_BLOCK", 16)
+    X, made = np.random.RandomState(0).rand(80, 6, 6).astype(np.float32), []
+    model = KMeans(3, n_init=1, random_state=0, device="cpu").fit(X)
+    placed, most = KMeans._placed, 0
+
+    def watched(self, images, alpha):
+        nonlocal most
+        most = max(most, sum(one() is not None for one in made))
+        found = placed(self, images, alpha)
+        made.extend(weakref.ref(one) for one in found)
+        return found
+
+    monkeypatch.setattr(KMeans, "_placed", watched)
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    assert len(made) == 2 * 5 and most <= 2  # labels and confidence of one block

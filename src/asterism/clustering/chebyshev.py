@@ -4,7 +4,7 @@ Physics 219, 2006).
 
 A polynomial of the matrix that is small on all eigenvalues below a cut, and grows fast above it, is applied to a block
 of vectors; Rayleigh and Ritz find the eigenvectors in what they span, and the next cut. Where many eigenvectors are
-wanted to three digits this takes a quarter of the time of ARPACK, and two equal eigenvalues are no trouble to it.
+wanted to three digits this took about a quarter of ARPACK's time (a trial), and equal eigenvalues are no trouble to it.
 """
 
 from __future__ import annotations
