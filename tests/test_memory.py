@@ -17,6 +17,7 @@ from asterism.errors import InputError, StorageError
 from asterism.estimator import base
 from asterism.features import cache, cached_extract
 from asterism.features import store as store_module
+from asterism.methods import pretrained
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 
@@ -95,6 +96,7 @@ import os, signal, sys
 import numpy as np, torch
 from asterism.features import cache, cached_extract, extract
 from asterism.images import open_images
+from asterism.methods import pretrained
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 
@@ -161,11 +163,13 @@ def test_features_are_written_in_pieces(tmp_path, monkeypatch):
     assert torch.equal(first.flip(0), again)
 
 
-@pytest.mark.parametrize("name", ["sc-njw", "sc-st", "ac-link", "ac-gdl", "nmf-lp", "nmf-d", "iec", "jule", "tsc-d"])
+@pytest.mark.parametrize("name", METHODS)
 def test_what_cannot_fit_is_refused_before_the_fit(name, monkeypatch, tmp_path):
     monkeypatch.setattr(base, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(pretrained, "available_memory", lambda: 10_000)
     model = METHODS[name](n_clusters=3, run_dir=tmp_path / "run")
-    with pytest.raises(InputError, match=r"GiB of memory for 60 images of \(3, 8, 8\), and 0\.0 GiB are"):
+    said = r"needs about [\d.]+ MiB of memory for 60 images of \(3, 8, 8\), and 0\.0 MiB are there: take fewer"
+    with pytest.raises(InputError, match=said):
         model.fit(images())
     assert not (tmp_path / "run").exists()
 
@@ -176,7 +180,7 @@ def test_methods_on_a_network_are_refused_by_what_its_features_take(name, monkey
     monkeypatch.setattr(base, "available_memory", lambda: 2**20)
     model = METHODS[name](n_clusters=3, run_dir=tmp_path / "run", backbone=Backbone("resnet18"))
     pixels = torch.zeros(1, 8, 8, 3, dtype=torch.uint8).expand(10**6, 8, 8, 3)
-    with pytest.raises(InputError, match=r"GiB of memory for 1000000 images of \(3, 8, 8\), and 0\.0 GiB are"):
+    with pytest.raises(InputError, match=r"GiB of memory for 1000000 images of \(3, 8, 8\), and 1\.0 MiB are"):
         model.fit(ImageSource(pixels, []))
     assert not (tmp_path / "run").exists()
     need = model._memory_needed(10**5, model._n_numbers((3, 8, 8)))
@@ -190,7 +194,7 @@ def test_a_million_images_are_refused_by_what_holds_them_all_and_taken_by_blocks
     pixels = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(10**6, 32, 32, 3)
     source = ImageSource(pixels, [])
     for name in ("kmeans", "dbc", "dec", "deepcluster", "deepcluster-v2"):
-        assert METHODS[name]()._check_memory(source) is None
+        METHODS[name]()._check_memory(source)
     for name in ("sc-ls", "ac-gdl", "nmf-lp", "jule"):
         with pytest.raises(InputError, match=r"GiB of memory for 1000000 images of .*, and 4\.0 GiB are"):
             METHODS[name]()._check_memory(source)
@@ -200,6 +204,6 @@ def test_much_memory_is_told_before_the_fit(monkeypatch, capsys):
     monkeypatch.setattr(base, "WORTH_TELLING", 1)
     AverageLinkage(3, random_state=0, verbose=1).fit(images())
     said = " ".join(capsys.readouterr().err.split())  # a narrow terminal breaks lines
-    assert "AverageLinkage needs about 0.0 GiB of memory for 60 images of (3, 8, 8)" in said
+    assert "AverageLinkage needs about 0.1 MiB of memory for 60 images of (3, 8, 8)" in said
     AverageLinkage(3, random_state=0).fit(images())
     assert capsys.readouterr().err == ""

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 from scipy.cluster.hierarchy import fcluster, ward
 
-from asterism import DBC, FCAE, JULE, Diffusion, GraphDegreeLinkage, KMeans, Training, load
-from asterism.cli.cutting import nested_folders
+from asterism import DBC, FCAE, JULE, AverageLinkage, Diffusion, GraphDegreeLinkage, KMeans, Training, load
+from asterism.cli.export import nested_folders
 from asterism.clustering.levels import stable_levels
 from asterism.clustering.linkage import cut
+from asterism.clustering.linkage_tree import check_history
 from asterism.clustering.nested import group_tree, nested_groups, ward_merges
-from asterism.errors import InputError
+from asterism.errors import InputError, RunError
 from asterism.methods.jule_settings import TripletTraining
 from test_cli import run
 
@@ -229,3 +230,17 @@ def test_levels_are_listed_and_asked_for(photos, tmp_path):
     assert "choose 1 to 60" in run("cut", photos / "r", "-k", 61, code=1).stderr
     assert "one of them" in run("cut", photos / "r", "-k", 3, "--level", "fine", code=2).stderr
     assert "Give -k or --level" in run("cut", photos / "r", "--out", tmp_path / "x.csv", code=2).stderr
+
+
+@pytest.mark.parametrize("at, value", [((0, 0), 1e12), ((3, 1), -1.0), ((2, 0), 0.5), ((2, 0), np.nan), ((1, 0), 9.0)])
+def test_a_history_from_a_file_that_is_none_is_refused(tmp_path, at, value):
+    """Compiled loops go where its numbers say, also beyond the memory that is theirs."""
+    rows = np.random.default_rng(0).random((9, 3), dtype=np.float32)
+    model = AverageLinkage(3, random_state=0, device="cpu").fit(rows)
+    history = model.linkage_matrix_.copy()
+    check_history(history, 9)
+    history[at] = value
+    model.linkage_matrix_ = history
+    model.save(tmp_path / "run")
+    with pytest.raises(RunError, match=r"run/model\.safetensors does not fit .*its merge history"):
+        load(tmp_path / "run")

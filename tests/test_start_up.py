@@ -106,6 +106,35 @@ def test_groups_are_exported_without_opening_the_network(tmp_path, run):
     assert len(list((tmp_path / "again").glob("*/*.png"))) == 12
 
 
+@pytest.fixture
+def merged(tmp_path):
+    """A run of a method that merges, on twelve images of four kinds: four groups."""
+    from PIL import Image
+
+    for i in range(12):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 60 * (i % 4) + i // 4).save(tmp_path / "images" / f"{i}.png")
+    METHODS["ac-gdl"](4, n_neighbors=3, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(
+        str(tmp_path / "images")
+    )
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 4])
+def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, merged, n_clusters):
+    from asterism import load
+    from asterism.cli.cutting import export_cut
+
+    assert set(loaded("export", merged, tmp_path / "groups", "--cut", n_clusters)) <= {"numba", "scipy"}
+    export_cut(merged, tmp_path / "whole", n_clusters, False, None, False)
+    assert (tmp_path / "groups/export.csv").read_text() == (tmp_path / "whole/export.csv").read_text()
+    rows = [line.split(",") for line in (tmp_path / "groups/export.csv").read_text().splitlines()[1:]]
+    of = {path: int(group) for _, group, path in rows}
+    assert [of[f"{i}.png"] for i in range(12)] == load(merged).cut(n_clusters)[
+        [load(merged).names_.index(f"{i}.png") for i in range(12)]
+    ].tolist()
+
+
 def test_scores_are_told_without_opening_the_network(tmp_path, run):
     told = tmp_path / "classes.csv"
     told.write_text("".join(f"class{i % 2}/{i}.png,{i % 2}\n" for i in range(12)), encoding="utf-8")
@@ -218,6 +247,23 @@ def test_the_error_of_an_unfitted_estimator_is_scikit_learns_too():
     assert type(pickle.loads(pickle.dumps(NotFittedError("not yet")))) is NotFittedError
 
 
-def test_what_is_no_run_is_told_at_once(tmp_path):
-    for command in (["evaluate", tmp_path], ["export", tmp_path, tmp_path / "groups"]):
-        assert loaded(*command, code="1") == []
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict RUN images --out table.csv",
+        "embed RUN --out features.npz",
+        "evaluate RUN",
+        "report RUN",
+        "filters RUN",
+        "export RUN groups",
+        "export RUN groups --cut 3",
+        "export RUN groups --levels",
+        "cut RUN -k 3",
+        "pick RUN -n 3 --out table.csv",
+        "transfer probe RUN images",
+    ],
+)
+def test_what_is_no_finished_run_is_told_at_once(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").mkdir()
+    assert loaded(*command.split(), code="1") == []

@@ -27,31 +27,50 @@ def export(
     """Put the images of each group into a folder."""
     if cut is not None and levels:
         raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
-    if cut is not None or levels:
-        from asterism.cli.cutting import export_cut
+    n = None if levels else _export_recorded(run, folder, cut, copy, images, overwrite)
+    if n is None:
+        n = _export_opened(run, folder, cut, levels, copy, images, overwrite)
+    say(f"{counted(n, 'image')}: {folder}")
 
-        n = export_cut(run, folder, cut, copy, images, overwrite)
-        say(f"{counted(n, 'image')}: {folder}")
-        return
-    from asterism.cli.export import check_export, export_groups, files_of
+
+def _export_recorded(
+    run: Path, folder: Path, cut: int | None, copy: bool, images: str | None, overwrite: bool
+) -> int | None:
+    """Export what stands in the tables of a run; how many, or None where the run has to be opened whole."""
+    from asterism.cli.export import check_export, export_groups, files_of, within
     from asterism.cli.recorded import read_recorded
 
     recorded = read_recorded(run)
-    source = recorded.source if recorded is not None and images is None else images
+    if recorded is None:
+        return None
+    groups = recorded.groups if cut is None else recorded.merged(cut)
+    if groups is None:
+        return None
+    source = recorded.source if images is None else images
     source = os.path.expanduser(source) if isinstance(source, str) else source
-    files = None if recorded is None else files_of(source)
-    pictures = recorded.pictures() if recorded is not None and files is None and images is None else None
-    if recorded is not None and (files is not None or pictures is not None):
-        check_export(folder, source, overwrite)
-        n = export_groups(recorded.groups, recorded.names, folder, files, pictures, copy)
-    else:
-        from asterism.cli.summary import export_run
-        from asterism.report.fitted import open_run
+    files = files_of(source)
+    pictures = recorded.pictures() if files is None and images is None else None
+    if files is None and pictures is None:
+        return None
+    check_export(folder, source, overwrite)
+    folders = None if cut is None else within(groups, recorded.groups)
+    return export_groups(groups, recorded.names, folder, files, pictures, copy, folders)
 
-        fitted = open_run(run, images=images, bar=True)
-        check_export(folder, fitted.origin.get("source"), overwrite)
-        n = export_run(fitted, folder, copy=copy)
-    say(f"{counted(n, 'image')}: {folder}")
+
+def _export_opened(
+    run: Path, folder: Path, cut: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
+) -> int:
+    """Export what takes the network, or the images opened; how many."""
+    from asterism.cli.cutting import export_cut
+    from asterism.cli.export import check_export
+    from asterism.cli.summary import export_run
+    from asterism.report.fitted import open_run
+
+    if cut is not None or levels:
+        return export_cut(run, folder, cut, copy, images, overwrite)
+    fitted = open_run(run, images=images, bar=True)
+    check_export(folder, fitted.origin.get("source"), overwrite)
+    return export_run(fitted, folder, copy=copy)
 
 
 class LevelName(str, Enum):
@@ -77,7 +96,8 @@ def cut(
     All levels nest: a group is a union or a part of the run's groups. Without -k and --level the levels are listed at
     which groups are most stable. The run stays as it is.
     """
-    from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, within, write_cut
+    from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, write_cut
+    from asterism.cli.export import within
     from asterism.cli.summary import export_run
     from asterism.clustering.levels import named_level
     from asterism.report.fitted import open_run

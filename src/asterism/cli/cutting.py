@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asterism.cli.export import NONE, check_export
+from asterism.cli.export import check_export, nested_folders, within
 from asterism.cli.summary import export_run
 from asterism.cli.text import aligned, counted
 from asterism.clustering.levels import Level, stable_levels
@@ -59,33 +59,6 @@ def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:
     write_csv(path, CUT, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
 
 
-def nested_folders(levels: list[np.ndarray]) -> list[str]:
-    """Folder of each image: groups within groups.
-
-    Parameters
-    ----------
-    levels : list of ndarray of shape (N,)
-        Groups from coarse to fine, which nest; −1 for an image that is in none.
-
-    Returns
-    -------
-    list of str, of length N
-        ``group-002``, ``group-002/group-002-1`` for its first part, and so on;
-        ``none``.
-    """
-    width = max(3, len(str(levels[0].max())))
-    whole = [NONE if group < 0 else f"group-{group:0{width}d}" for group in levels[0].tolist()]
-    for finer in levels[1:]:
-        parts: dict[str, list[int]] = {}
-        for folder, part in sorted({*zip(whole, finer.tolist(), strict=True)}):
-            parts.setdefault(folder, []).append(part)
-        for i, folder in enumerate(whole):
-            if len(parts[folder]) > 1:
-                number = parts[folder].index(int(finer[i])) + 1
-                whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{number}"
-    return whole
-
-
 def level_folders(run: FittedRun) -> tuple[np.ndarray, list[str]]:
     """Groups of the finest level, and folders within folders for all levels that a run has, its own among them.
 
@@ -115,11 +88,6 @@ def export_cut(
         groups = cut_run(run, n_clusters)
         folders = within(groups, run.clusterer.labels_)
     return export_run(run, target, copy=copy, groups=groups, folders=folders)
-
-
-def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:
-    """Folders of groups that are unions, or parts, of a run's."""
-    return nested_folders(sorted((run_groups, groups), key=lambda labels: len(np.unique(labels))))
 
 
 def summary(run: FittedRun, groups: np.ndarray) -> str:

@@ -89,7 +89,9 @@ def guarded(command: F) -> F:
         logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]
         logging.getLogger("asterism").setLevel(logging.INFO)
         try:
-            return command(*args, **{name: _expanded(value) for name, value in kwargs.items()})
+            typed = {name: _expanded(value) for name, value in kwargs.items()}
+            _check_run(typed.get("run"))
+            return command(*args, **typed)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise  # typer's own: usage, and a pipe whose reader has gone
         except KeyboardInterrupt as interrupt:
@@ -111,6 +113,14 @@ def _expanded(value: Any) -> Any:
 
         return expanded(value)
     return [_expanded(one) for one in value] if isinstance(value, list) else value
+
+
+def _check_run(path: Any) -> None:
+    """See that the argument RUN is a finished run, before the command loads what takes seconds."""
+    if isinstance(path, Path):
+        from asterism.runs.folder import RunFolder
+
+        RunFolder(path).read_finished()
 
 
 class _Notes(logging.Handler):

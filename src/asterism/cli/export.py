@@ -173,6 +173,38 @@ def _folders(labels: np.ndarray) -> list[str]:
     return [NONE if group < 0 else f"cluster-{group:0{width}d}" for group in labels.tolist()]
 
 
+def nested_folders(levels: list[np.ndarray]) -> list[str]:
+    """Folder of each image: groups within groups.
+
+    Parameters
+    ----------
+    levels : list of ndarray of shape (N,)
+        Groups from coarse to fine, which nest; −1 for an image that is in none.
+
+    Returns
+    -------
+    list of str, of length N
+        ``group-002``, ``group-002/group-002-1`` for its first part, and so on;
+        ``none``.
+    """
+    width = max(3, len(str(levels[0].max())))
+    whole = [NONE if group < 0 else f"group-{group:0{width}d}" for group in levels[0].tolist()]
+    for finer in levels[1:]:
+        parts: dict[str, list[int]] = {}
+        for folder, part in sorted({*zip(whole, finer.tolist(), strict=True)}):
+            parts.setdefault(folder, []).append(part)
+        for i, folder in enumerate(whole):
+            if len(parts[folder]) > 1:
+                number = parts[folder].index(int(finer[i])) + 1
+                whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{number}"
+    return whole
+
+
+def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:
+    """Folders of groups that are unions, or parts, of a run's."""
+    return nested_folders(sorted((run_groups, groups), key=lambda labels: len(np.unique(labels))))
+
+
 def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:
     """``folder/name``: one plain component behind the folder, as no other image has it (on any file system).
 

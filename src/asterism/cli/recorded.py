@@ -33,6 +33,7 @@ class RecordedRun:
         What its images came from; None where they came from memory.
     fingerprint : str or None
         Of its images.
+    folder : RunFolder
     """
 
     names: list[str]
@@ -40,6 +41,33 @@ class RecordedRun:
     classes: str | None
     source: str | list[str] | None
     fingerprint: str | None
+    folder: RunFolder
+
+    def merged(self, n_clusters: int) -> np.ndarray | None:
+        """Its groups merged into so many; None where the run has to be opened whole.
+
+        That is where groups would be divided, which takes features, where copies or outliers were left out of the fit,
+        and where something is wrong.
+        """
+        if not 1 <= n_clusters <= len(np.unique(self.groups[self.groups >= 0])):
+            return None
+        from asterism.clustering.linkage_tree import check_history  # late: they load numba
+        from asterism.clustering.nested import nested_groups
+
+        with safe_open(self.folder.model_path, framework="np") as model:
+            kept = {name.removeprefix("attributes.") for name in model.keys()}  # noqa: SIM118  it is no dict
+            if kept & {"fitted_images", "duplicate_of"}:
+                return None
+            centers = model.get_tensor("cluster_centers")
+            history = model.get_tensor("attributes.linkage_matrix") if "linkage_matrix" in kept else None
+        if centers.dtype != np.float32 or centers.ndim != 2:
+            return None
+        try:
+            if history is not None:
+                check_history(history, len(self.groups))
+        except ValueError:
+            return None
+        return nested_groups(self.groups, n_clusters, centers, lambda: np.empty((len(self.groups), 0)), history)
 
     def known(self, wanted: str | None) -> np.ndarray | None:
         """Known classes (N,): ``"folders"``, from a file of labels, as told before, or as a file of arrays brings them.
@@ -100,6 +128,6 @@ def read_recorded(path: Path) -> RecordedRun | None:
             return None
         images: dict[str, Any] = content["images"]
         source, fingerprint = images["origin"].get("source"), images.get("fingerprint")
-        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source, fingerprint)
+        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source, fingerprint, folder)
     except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
         return None

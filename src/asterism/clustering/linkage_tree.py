@@ -60,6 +60,21 @@ def _write_rows(labels, merges, n_clusters, history):
         row += 1
 
 
+def check_history(history: np.ndarray, n_samples: int) -> None:
+    """See that a history from a file is one: compiled loops go where its numbers say.
+
+    Raises
+    ------
+    ValueError
+        If it is not of n_samples − 1 merges, each of two clusters that are there.
+    """
+    if history.dtype != np.float64 or history.shape != (n_samples - 1, 4):
+        raise ValueError("its merge history is not four numbers a merge")
+    nodes, made = history[:, :2], n_samples + np.arange(n_samples - 1)[:, None]
+    if not ((nodes >= 0) & (nodes < made) & (nodes % 1 == 0)).all() or len(np.unique(nodes)) != nodes.size:
+        raise ValueError("its merge history merges what is not there")
+
+
 def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows that differ from all before them, and which of these each row equals.
 

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from asterism.clustering.kmeans import kmeans
 from asterism.clustering.linkage_tree import cut, linkage_matrix
 from asterism.errors import InputError
 
@@ -163,6 +161,10 @@ def _divided(rows: np.ndarray, labels: np.ndarray, n_clusters: int, seed: int) -
 
 def _halved(rows: np.ndarray, members: np.ndarray, seed: int) -> _Division:
     """A group in two, always in the same way; no gain where its rows are all the same."""
+    import torch  # late: groups are merged without it
+
+    from asterism.clustering.kmeans import kmeans
+
     own = torch.from_numpy(np.ascontiguousarray(rows[members], np.float32))
     if len(members) < 2 or bool((own == own[0]).all()):
         return _Division(0.0, int(members[0]), (members, members[:0]))

@@ -206,8 +206,11 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             )
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:
-        """Bytes that a fit to n images of so many numbers takes at its peak, beside them: 0 where it goes by blocks."""
-        return 0
+        """Bytes that a fit to n images of so many numbers takes at its peak, beside them and the network.
+
+        Where it goes by blocks: a block of them as floats, and their order in an epoch.
+        """
+        return 4 * min(n * n_numbers, BLOCK_NUMBERS) + 8 * n
 
     def _n_numbers(self, shape: tuple[int, int, int]) -> int:
         """How many numbers `_memory_needed` reckons with for each image: its pixels."""
@@ -225,8 +228,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         what = f"{type(self).__name__} needs about {_gib(need)} of memory for {len(images)} images of {images.shape}"
         if need > there:
             raise InputError(
-                f"{what}, and {_gib(there)} are there: take fewer or smaller images, or a method that goes by blocks "
-                "of them (KMeans, DBC, DeepCluster)"
+                f"{what}, and {_gib(there)} are there: take fewer or smaller images, or more memory; of all methods "
+                "those that go by blocks of images need least (KMeans, DBC, DeepCluster)"
             )
         return f"{what}; {_gib(there)} are there" if need > WORTH_TELLING else None
 
@@ -414,7 +417,7 @@ def _are_names(names: Any, n: int | None) -> bool:
 
 
 def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB"
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes > 2**29 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def _seed_of(random_state: Any) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from asterism.clustering.linkage_tree import MANY_COPIES
+from asterism.clustering.linkage_tree import MANY_COPIES, check_history
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
@@ -155,6 +155,10 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         self._screening = Screening.checked(outliers, drop_duplicates)
         super().fit(X, y, layout=layout)
         return self
+
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """With labels, those of the round before, and confidences."""
+        return super()._memory_needed(n, n_numbers) + 20 * n
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         raise NotImplementedError
@@ -405,6 +409,8 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         if confidence.dtype != np.float32 or confidence.shape != labels.shape:
             raise ValueError("its confidence is not one number an image")
         check_screened({name: getattr(self, f"{name}_") for name in self._attributes}, len(labels))
+        if (history := getattr(self, "linkage_matrix_", None)) is not None:
+            check_history(history, len(self._own_labels))
         if self._about.get("n", len(labels)) != len(labels):
             raise ValueError(f"it has {len(labels)} labels for {self._about['n']} images")
         with torch.no_grad():

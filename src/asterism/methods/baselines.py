@@ -12,6 +12,7 @@ from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features.extract import extract, extract_store
+from asterism.features.store import IN_MEMORY
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
@@ -82,6 +83,10 @@ class KMeans(CentroidClusterer):
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         encoder = run.runtime.place(pixels_of(images, self.center, self.normalise))
         return self._cluster(encoder, images, run)
+
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """With the pixels as floats, which are mapped where they are many."""
+        return super()._memory_needed(n, n_numbers) + min(4 * n * n_numbers, IN_MEMORY)
 
     def _early_rows(self, images: ImageSource, run: Run) -> torch.Tensor:
         return extract(run.runtime.place(pixels_of(images, self.center, self.normalise)), images, run.runtime)

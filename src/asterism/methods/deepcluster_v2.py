@@ -122,6 +122,11 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         when_none=Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
     )
 
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """With the banks of vectors, and those of an epoch that will take their place."""
+        vectors = 1 if self.resolved("assignment").kind == "sinkhorn" else 2 * N_LARGE
+        return super()._memory_needed(n, n_numbers) + vectors * 4 * n * self.resolved("projection").n_dims
+
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         model = self._drawn(self.resolved("network").drawn_for(images, run.generator("weights")), run)
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,7 @@ def load(run: str | Path) -> ImageEstimator:
 
 def load_with_content(folder: RunFolder) -> tuple[ImageEstimator, dict[str, Any]]:
     """What `load` gives, and the content of ``run.json``, which is read once."""
-    content = folder.read()
-    if content["status"] != "finished":
-        again = shlex.join(["asterism", "cluster", "--resume", "--out", str(folder.path)])
-        raise RunError(f"{folder.path} holds an unfinished run ({content['status']}); go on with: {again}")
+    content = folder.read_finished()
     try:
         estimator = estimator_of(content)
     except InputError as error:

@@ -26,6 +26,7 @@ from asterism.features.extract import Progress
 from asterism.features.store import IN_MEMORY, feature_array, release
 from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
+from asterism.machine import available_memory
 from asterism.networks import Backbone
 from asterism.networks.weights import PAPERS
 from asterism.parameters import attribute, parameter, to_json
@@ -108,7 +109,7 @@ class PretrainedClusterer(ImageClusterer):
             return network(torch.zeros(1, *shape)).shape[1]
 
     def _check_memory(self, images: ImageSource) -> str | None:
-        if LARGEST_NEED * len(images) <= FEW:  # whatever the network
+        if LARGEST_NEED * len(images) <= min(FEW, available_memory()):  # whatever the network
             return None
         return super()._check_memory(images)
 

@@ -81,6 +81,10 @@ class SoftClusterer(ImageClusterer):
         """R (N, k) from S (N, k), constant during a round."""
         raise NotImplementedError
 
+    def _memory_needed(self, n: int, n_numbers: int) -> int:
+        """With the scores S, their targets R, and the one-hot groups that come before them."""
+        return super()._memory_needed(n, n_numbers) + 3 * 4 * n * self.n_clusters
+
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         # Stage I (Algorithm 1): 1. train the auto-encoder; 2. extract features; 3. group them (papers: k-means).
         autoencoder, first = self._recipe(len(images))

@@ -9,6 +9,7 @@ import csv
 import itertools
 import json
 import os
+import shlex
 import shutil
 import stat
 import warnings
@@ -153,6 +154,20 @@ class RunFolder:
             If there is no run, or a damaged one, or one of a newer format.
         """
         return read_content(self.path / "run.json")
+
+    def read_finished(self) -> dict[str, Any]:
+        """What `read` gives, of a run that is finished.
+
+        Raises
+        ------
+        MissingDataError, RunError
+            Also if it is unfinished; how it goes on is said.
+        """
+        content = self.read()
+        if content["status"] != "finished":
+            again = shlex.join(["asterism", "cluster", "--resume", "--out", str(self.path)])
+            raise RunError(f"{self.path} holds an unfinished run ({content['status']}); go on with: {again}")
+        return content
 
     def write(self, content: dict[str, Any]) -> None:
         """Replace ``run.json``; a long list of paths that the images came from stands beside it, in ``paths.json``."""
