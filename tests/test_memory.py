@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,19 @@ def test_much_memory_is_told_before_the_fit(monkeypatch, capsys):
     assert "AverageLinkage needs about 0.1 MiB of memory for 60 images of (3, 8, 8)" in said
     AverageLinkage(3, random_state=0).fit(images())
     assert capsys.readouterr().err == ""
+
+
+def test_small_results_of_blocks_are_not_kept_one_by_one():
+    made, alive = [], []
+
+    def parts():
+        for i in range(5):
+            alive.append(sum(one() is not None for one in made))
+            part = torch.full((3, 2), float(i))
+            made.append(weakref.ref(part))
+            yield part
+            del part
+
+    whole = store_module.gathered(parts(), 15)
+    assert max(alive) <= 1 and torch.equal(whole, torch.arange(5.0).repeat_interleave(3)[:, None].expand(15, 2))
+    assert store_module.gathered(iter(()), 0).shape == (0,)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +60,21 @@ def release(rows: np.ndarray) -> None:
     """Let go of the memory that a mapped array takes; its content stays in the file."""
     if isinstance(rows, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
         rows._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
+def gathered(parts: Iterable[torch.Tensor], n: int) -> torch.Tensor:
+    """Small results of n rows, some thousands at once, in one tensor (n, …).
+
+    Kept one by one, they would lie between the large tensors that a block of rows takes, whose memory could then not be
+    given back.
+    """
+    whole, start = torch.empty(n), 0
+    for part in parts:
+        if start == 0:
+            whole = part.new_empty(n, *part.shape[1:])
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
 
 
 class FeatureStore:

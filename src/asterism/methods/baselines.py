@@ -12,7 +12,7 @@ from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features.extract import extract, extract_store
-from asterism.features.store import IN_MEMORY
+from asterism.features.store import IN_MEMORY, gathered
 from asterism.images import ImageSource
 from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
@@ -56,7 +56,7 @@ class CentroidClusterer(ImageClusterer):
         spread = max(float(distances.double().mean()), least) or 1.0
         self.cluster_centers_, self.spread_ = centers.numpy(), np.array([spread])
         scored = zip(features.blocks(SCORED), labels.split(SCORED), strict=True)
-        confidence = torch.cat([self._scores(block).gather(1, own[:, None])[:, 0] for block, own in scored])
+        confidence = gathered((self._scores(block).gather(1, own[:, None])[:, 0] for block, own in scored), len(labels))
         return Fitted(encoder, labels.numpy(), centers.numpy(), confidence.numpy(), attributes={"spread": self.spread_})
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.external import external, read_call
 from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
-from asterism.features.store import FeatureStore
+from asterism.features.store import FeatureStore, gathered
 from asterism.images import Augmentation, ImageSource, RandomTransform
 from asterism.images.crops import Crops
 from asterism.methods.autoencoders import resolve_augmentation
@@ -278,14 +278,13 @@ class DeepCluster(SizedDefaults, ImageClusterer):
 
     def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:
         rows = max(1, SCORED // len(found.centers))
-        parts = [
-            soft_scores(part, found.centers).amax(1) for block in found.vectors.blocks() for part in block.split(rows)
-        ]
+        parts = (part for block in found.vectors.blocks() for part in block.split(rows))
+        confidence = gathered((soft_scores(part, found.centers).amax(1) for part in parts), len(found.vectors))
         return Fitted(
             encoder=ClusterSpace(body, found.reduction),
             labels=found.labels.numpy(),
             centers=found.centers.cpu().numpy(),
-            confidence=run.runtime.gather_rows(torch.cat(parts), n).cpu().numpy(),
+            confidence=run.runtime.gather_rows(confidence, n).cpu().numpy(),
         )
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:

@@ -21,6 +21,7 @@ from asterism.clustering.kmeans import KMeansResult, kmeans
 from asterism.clustering.soft import soft_scores
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
+from asterism.features.store import gathered
 from asterism.images import ImageSource
 from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.methods.deepcluster_settings import N_LARGE, Assignment, ContrastiveStart, MultiCrop, Projection
@@ -278,7 +279,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
     def _fitted(self, model: Embedding, vectors: torch.Tensor, run: Run) -> Fitted:
         found = self._cluster(vectors, run, self.resolved("training").n_epochs, 0)
         rows = max(1, SCORED // self.n_clusters)
-        confidence = torch.cat([soft_scores(part, found.centers).amax(1) for part in vectors.split(rows)])
+        confidence = gathered((soft_scores(part, found.centers).amax(1) for part in vectors.split(rows)), len(vectors))
         return Fitted(model, found.labels.numpy(), found.centers.numpy(), confidence.numpy())
 
     def _drawn(self, body: Body, run: Run) -> Embedding:

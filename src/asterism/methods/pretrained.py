@@ -23,7 +23,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
-from asterism.features.store import IN_MEMORY, feature_array, release
+from asterism.features.store import IN_MEMORY, feature_array, gathered, release
 from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
 from asterism.machine import available_memory
@@ -146,16 +146,13 @@ class PretrainedClusterer(ImageClusterer):
         self.cluster_centers_ = found["centers"].numpy()
         run.callback(found["labels"])
         labels = found["labels"].split(SCORE_ROWS)
-        scores = [
-            self._scores(part).gather(1, own[:, None])[:, 0]
-            for part, own in zip(codes.split(SCORE_ROWS), labels, strict=True)
-        ]
-        confidence = torch.cat(scores).numpy()
+        scored = zip(codes.split(SCORE_ROWS), labels, strict=True)
+        confidence = gathered((self._scores(part).gather(1, own[:, None])[:, 0] for part, own in scored), len(codes))
         return Fitted(
             nn.Sequential(network, representation),
             found["labels"].numpy(),
             self.cluster_centers_,
-            confidence,
+            confidence.numpy(),
             self._examples(codes),
             {"spread": self.spread_},
         )
@@ -199,14 +196,14 @@ class PretrainedClusterer(ImageClusterer):
         labels = torch.as_tensor(group(codes, self.n_clusters, self.assign, random_state))
         counts = torch.bincount(labels, minlength=self.n_clusters).clamp_min(1)
         centers = torch.zeros(self.n_clusters, codes.shape[1]).index_add_(0, labels, codes) / counts[:, None]
-        found = [
-            torch.cdist(part, centers).square().topk(min(2, self.n_clusters), largest=False)
-            for part in codes.split(SCORE_ROWS)
-        ]
-        nearest = torch.cat([one.values for one in found])
+        two = min(2, self.n_clusters)
+        nearest, own = torch.empty(len(codes), two), torch.empty(len(codes), two, dtype=torch.int64)
+        for start in range(0, len(codes), SCORE_ROWS):
+            part = slice(start, start + SCORE_ROWS)
+            nearest[part], own[part] = torch.cdist(codes[part], centers).square().topk(two, largest=False)
         spread = (nearest[:, -1] - nearest[:, 0]).mean().clamp_min(1e-6)
         if self.assign == "kmeans":  # a new image goes to the nearest center, and so do those of the fit
-            labels = torch.cat([one.indices[:, 0] for one in found])
+            labels = own[:, 0].clone()
         return {"labels": labels, "centers": centers, "spread": spread}
 
     def group(self, codes: np.ndarray) -> np.ndarray:
