@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asterism.images.crops import Crops
+from asterism.images.augment import Crops
 
 WHOLE = {"smallest": 1.0, "largest": 1.0}
 

@@ -18,11 +18,10 @@ from PIL import Image
 
 from asterism.errors import InputError, StorageError
 from asterism.images import folder as folder_module
-from asterism.images import open_images, reopen
+from asterism.images import open_images, pack_cache, reopen
 from asterism.images import pack as pack_module
-from asterism.images import packed as packed_module
 from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
-from asterism.images.packed import load_packed, pack_kept
+from asterism.images.pack_cache import load_packed, pack_kept
 from asterism.machine import Launch
 
 BLOCK = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
@@ -133,7 +132,7 @@ def test_a_damaged_cache_is_made_anew(cache, photos):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), StorageError("the disk is gone")])
 def test_an_interrupted_packing_is_gone_on_with(cache, monkeypatch, error, fits):
     monkeypatch.setattr(pack_module, "memory_budget", lambda: 10**9 if fits else 0)
-    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(pack_cache, "KEEP_SECONDS", 0.0)
 
     def interrupted():
         yield from (BLOCK[:1], BLOCK[1:3])
@@ -169,13 +168,13 @@ def test_what_is_quick_is_not_kept_and_what_is_slow_is(cache, monkeypatch):
     monkeypatch.setattr(pack_module, "memory_budget", lambda: 10**9)
     assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
     assert not cache.exists()
-    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(pack_cache, "KEEP_SECONDS", 0.0)
     assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
     assert load_packed("key")[0].equal(torch.from_numpy(BLOCK))
 
 
 def test_where_nothing_can_be_kept_memory_serves(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(pack_cache, "KEEP_SECONDS", 0.0)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "file"))
     assert keep([BLOCK[:2], BLOCK[2:]])[0].equal(torch.from_numpy(BLOCK))
@@ -189,7 +188,7 @@ def test_where_nothing_can_be_kept_memory_serves(tmp_path, monkeypatch):
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_options_that_amount_to_the_same_are_packed_once(cache, photos, monkeypatch, memory):
     monkeypatch.setattr(pack_module, "memory_budget", lambda: memory)
-    monkeypatch.setattr(packed_module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(pack_cache, "KEEP_SECONDS", 0.0)
     monkeypatch.setenv("HOME", str(photos.parent))
     monkeypatch.chdir(photos)
     first = open_images("../photos/")
@@ -209,7 +208,7 @@ def test_options_that_amount_to_the_same_are_packed_once(cache, photos, monkeypa
 def test_a_kill_costs_a_block(tmp_path, monkeypatch):
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
     for name, value in (("KEEP_SECONDS", 0.0), ("SAVE_SECONDS", 0.0)):
-        monkeypatch.setattr(packed_module, name, value)
+        monkeypatch.setattr(pack_cache, name, value)
     monkeypatch.setattr(folder_module, "SHORT_BLOCK", 4)
     for module in (folder_module, pack_module):
         monkeypatch.setattr(module, "available_cores", lambda: 1)
@@ -243,7 +242,7 @@ def test_what_nobody_opened_for_a_month_is_removed(cache):
     for key in ("old", "used", "new"):
         keep([BLOCK], key=key)
     for key in ("old", "used"):
-        past = time.time() - (packed_module.KEPT_DAYS + 1) * 86400
+        past = time.time() - (pack_cache.KEPT_DAYS + 1) * 86400
         os.utime(cache_root() / "packed" / key / "meta.json", (past, past))
     assert load_packed("used") is not None
     keep([BLOCK], key="another")

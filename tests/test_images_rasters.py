@@ -228,7 +228,7 @@ def test_a_companion_of_an_ome_file_is_never_opened(tmp_path):
 
 
 def test_of_a_pyramid_a_picture_that_can_be_decoded_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr("asterism.images.stacks.MAX_PICTURE", 40 * 40 * 3)
+    monkeypatch.setattr("asterism.images.tiff.MAX_PICTURE", 40 * 40 * 3)
     large = DRAWS.integers(0, 255, (64, 64, 3)).astype(np.float32)
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(large, subifds=1, photometric="rgb", metadata=None)
@@ -258,7 +258,7 @@ def test_what_would_take_too_much_is_refused_by_its_header(tmp_path, monkeypatch
     with pytest.raises(Unreadable, match="1,800,000 values, more than the 1,799,999"):
         read_header(bomb.getvalue())
     monkeypatch.undo()
-    monkeypatch.setattr("asterism.images.stacks.MOST_PAGES", 3)
+    monkeypatch.setattr("asterism.images.tiff.MOST_PAGES", 3)
     many = io.BytesIO()
     tifffile.imwrite(many, np.zeros((4, 8, 8), np.float32), photometric="minisblack", metadata=None)
     with pytest.raises(Unreadable, match="more than 3 pages"):

@@ -14,7 +14,7 @@ from asterism.errors import InputError, MissingDataError
 from asterism.images import open_images, reopen
 from asterism.images import pack as packing
 from asterism.images import shard_members as shards_module
-from asterism.images.shard_names import expand, is_shards
+from asterism.images.shards import expand, is_shards
 
 
 def encoded(colour, ending="png", side=12):

@@ -25,8 +25,7 @@ from asterism.images.io_errors import Unreadable
 from asterism.images.label_files import match_paths
 from asterism.images.listing import Listed
 from asterism.images.paths import Listing, list_images
-from asterism.images.shard_members import Member, list_members, list_shards
-from asterism.images.shard_names import is_shards
+from asterism.images.shards import Member, is_shards, list_members, list_shards
 
 if TYPE_CHECKING:
     from asterism.cli.recorded import Pictures

@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from asterism.errors import AsterismError
-from asterism.images.brought import brought_labels, brought_pictures, shard_labels
+from asterism.images.bundled import bundled_labels, bundled_pictures, shard_labels
 from asterism.images.digest import for_the_eye
 from asterism.images.labels import file_labels, folder_labels
-from asterism.images.shard_names import is_shards
+from asterism.images.shards import is_shards
 from asterism.runs import RunFolder
 
 
@@ -85,13 +85,13 @@ class RecordedRun:
             return None
         if is_shards(source := os.path.expanduser(self.source)):
             return shard_labels(source, self.names)
-        return brought_labels(self.source, self.fingerprint)
+        return bundled_labels(self.source, self.fingerprint)
 
     def pictures(self) -> Pictures | None:
         """Its images, where they are arrays that can be shown as they stand in a file."""
         if not isinstance(self.source, str) or self.fingerprint is None:
             return None
-        found = brought_pictures(self.source, self.fingerprint)
+        found = bundled_pictures(self.source, self.fingerprint)
         return None if found is None else Pictures(found)
 
 

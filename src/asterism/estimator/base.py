@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from asterism.errors import AsterismError, InputError, NotFittedError, RunError
-from asterism.estimator.opening import OpensImages
+from asterism.estimator.inputs import OpensImages
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release

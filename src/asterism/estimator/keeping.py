@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from asterism.images import ImageSource
-from asterism.images.again import pixel_hashes
+from asterism.images.changes import pixel_hashes
 from asterism.images.sprites import make_sprites
 from asterism.runs.pictures import WIDEST_FEATURES, Kept, Stack, chosen_for_map, keep
 

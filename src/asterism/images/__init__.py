@@ -1,20 +1,26 @@
 """What comes in: arrays, folders, files, named sets and data sets become an `ImageSource`.
 
-Where to read on, as the data flow:
+The way of the images, and the modules along it::
 
-``open``
-    tells what X is. Arrays go to ``arrays``, lists of images to ``lists``, data sets of other libraries to
-    ``datasets``, ``.npy`` and ``.npz`` to ``files``, ``data:NAME`` to ``named`` (the names: ``catalogue``).
-``listing``, ``paths``, ``shards``, ``remote``
-    list files: of a folder, a list or pattern, ``.tar`` archives, addresses. What cannot be used becomes `Skipped`.
-``folder``
-    settles size, colour and scale of what was listed, decodes it in threads (``decode``) and packs it (``packed``).
-``decode``
-    makes 8-bit pixels of one file by Pillow (``containers``, ``convert``, ``depth``), else by a reader of arrays
-    (``rasters``: ``stacks``, ``dicom``). ``kinds`` names what is not read.
-``source``
-    holds the pixels: `ImageSource`. ``units`` says what they mean to a model, ``labels`` and ``vectors`` join tables
-    with them, ``augment`` and ``crops`` change batches, ``again`` finds a run's images after they have changed.
+    open_images(X)                      open; its options are checked by options
+      arrays and tables                 arrays; .npy, .npz: array_files (npz); features of images: vectors
+      one image after the other         items: lists in memory, data sets of torch and Hugging Face
+      data:NAME                         named; which names there are: catalogue
+      files
+        1. are listed                   listing (folders), paths (patterns, lists), shards (.tar), remote (urls, fetch)
+        2. size, colour, scale settled  folder, by the headers; depth: what is white in more than 8 bits
+        3. are decoded in threads       decode: 8 bits of one file, bounded and upright
+             by Pillow                  containers (bytes), convert (modes), resample (size)
+             as arrays                  raster_readers: tiff, dicom; raster: bands, pages and values that are missing
+             or are named               kinds: what is not read, and what to do
+        4. are packed                   pack: one block, in memory or mapped; pack_cache: found again, gone on with
+    ImageSource                         source
+
+What cannot be used becomes `Skipped`, one line each; what fails because of the machine is tried again (io_errors).
+
+With a source in hand: ``units`` says what its pixels mean to a model, ``labels`` and ``label_files`` bring classes,
+``augment`` changes batches, ``duplicates`` finds copies, ``sprites`` makes thumbnails, ``changes`` finds a run's images
+after they have changed, and ``bundled`` reads classes and pictures that come with arrays or shards, without torch.
 """
 
 from __future__ import annotations
@@ -24,9 +30,8 @@ from typing import TYPE_CHECKING
 from asterism import lazy_names
 
 if TYPE_CHECKING:
-    from asterism.images.augment import Augmentation, RandomTransform
+    from asterism.images.augment import Augmentation, Crops, RandomTransform
     from asterism.images.catalogue import NamedSet, named_sets
-    from asterism.images.crops import Crops
     from asterism.images.labels import file_labels, folder_labels
     from asterism.images.open import open_images, reopen
     from asterism.images.source import ImageSource, Skipped
@@ -49,7 +54,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Augmentation": "asterism.images.augment",
-        "Crops": "asterism.images.crops",
+        "Crops": "asterism.images.augment",
         "ImageSource": "asterism.images.source",
         "NamedSet": "asterism.images.catalogue",
         "RandomTransform": "asterism.images.augment",

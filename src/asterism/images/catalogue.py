@@ -117,7 +117,7 @@ _ORIGINS = {
 }
 
 PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val"), "places205": ("train", "val")}
-# Folders of more than images: annotations (`asterism_papers.transfer.voc`), lists (`asterism.images.split_lists`).
+# Folders of more than images: annotations (`asterism_papers.transfer.voc`), lists (`asterism.images.named`).
 LAYOUTS = {
     "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
     "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",

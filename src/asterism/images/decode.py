@@ -23,7 +23,7 @@ from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
-from asterism.images.rasters import raster_of, raster_of_tiff, raster_pixels
+from asterism.images.raster_readers import raster_of, raster_of_tiff, raster_pixels
 from asterism.images.tiff import check_tiff, silence_libtiff
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.

@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
 from asterism.images.decode import Unreadable, read_header
 from asterism.images.paths import list_images
-from asterism.images.shard_names import is_shards
+from asterism.images.shards import is_shards
 from asterism.images.source import ImageSource
 
 SIDE = 56  # pixels of the pictures that are compared

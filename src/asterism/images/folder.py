@@ -24,7 +24,7 @@ from asterism.images.depth import ASKED, SAMPLED, Range, Scale, SetWhite, White
 from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks
-from asterism.images.packed import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
+from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
 from asterism.images.raster import Note
 from asterism.images.remote import BROKEN

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from asterism.errors import InputError, MissingDataError
+from asterism.images.array_files import open_npz
 from asterism.images.arrays import open_array
 from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_sets
 from asterism.images.fetch import fetch
-from asterism.images.files import open_npz
 from asterism.images.folder import open_folder, open_listed
 from asterism.images.labels import folder_labels
 from asterism.images.listing import list_files, natural_key
@@ -20,7 +20,8 @@ from asterism.images.locations import cache_root
 from asterism.images.options import Options
 from asterism.images.paths import Listing
 from asterism.images.source import ImageSource
-from asterism.images.split_lists import IMAGES, listed_parts
+
+IMAGES = {"mit67": "Images", "CUB_200_2011": "images"}  # file of the catalogue -> folder of CLASS/*.jpg in it
 
 
 def open_named(name: str, options: Options) -> ImageSource:
@@ -110,3 +111,41 @@ def _open_split(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
 
 def _folders(path: Path) -> list[Path]:
     return [one for one in path.iterdir() if one.is_dir()] if path.is_dir() else []
+
+
+def listed_parts(path: Path) -> dict[str, list[str]]:
+    """Images of each part of such a set.
+
+    Parameters
+    ----------
+    path : Path
+        The set's folder. MIT-67 has ``TrainImages.txt`` and ``TestImages.txt``, an image a line; Birds-200 has
+        ``images.txt``, a number and an image a line, and ``train_test_split.txt``, a number and 1 for training.
+
+    Returns
+    -------
+    dict
+        ``"train"`` and ``"test"`` -> names, ``CLASS/FILE``, relative to the folder of images.
+
+    Raises
+    ------
+    MissingDataError
+        If a list is not there.
+    """
+    if path.name == "mit67":
+        return {part: _lines(path / f"{part.title()}Images.txt") for part in ("train", "test")}
+    numbers = dict(line.split(maxsplit=1) for line in _lines(path / "images.txt"))
+    learnt = dict(line.split() for line in _lines(path / "train_test_split.txt"))
+    return {
+        part: [numbers[i] for i in numbers if learnt.get(i) == mark] for part, mark in (("train", "1"), ("test", "0"))
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise MissingDataError(
+            f"{str(path)!r} cannot be read; it says which images are for training: put it there"
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,19 +12,17 @@ from PIL import Image
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images import urls
+from asterism.images.array_files import open_npy, open_npz
 from asterism.images.arrays import open_array
 from asterism.images.catalogue import PREFIX, named_sets
-from asterism.images.datasets import is_hugging_face, open_dataset, open_hugging_face
-from asterism.images.files import open_npy, open_npz
 from asterism.images.folder import open_listed
+from asterism.images.items import as_list, is_hugging_face, open_dataset, open_hugging_face, open_list
 from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
-from asterism.images.lists import as_list, open_list
 from asterism.images.named import open_named
 from asterism.images.options import Options, Progress
 from asterism.images.paths import Listing, as_paths, is_archive, list_images, list_paths, list_remote
 from asterism.images.remote import fetch_whole
-from asterism.images.shard_names import is_pattern, is_shard, is_shards
-from asterism.images.shards import open_listed_shards, open_shards
+from asterism.images.shards import is_pattern, is_shard, is_shards, list_members, list_shards, member_labels
 from asterism.images.source import ImageSource
 from asterism.images.vectors import with_features
 
@@ -169,7 +168,7 @@ def _open_path(path: str, options: Options) -> ImageSource:
         return _open_listing(list_remote(path, options.progress), options)
     path = os.path.expanduser(path)
     if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
-        return open_shards(path, options)
+        return _open_shards(list_shards(path), options)
     listing = list_images(path, options.progress)
     if listing is not None:
         return _open_listing(listing, options)
@@ -196,12 +195,19 @@ def _open_archive(url: str, options: Options) -> ImageSource:
         return _ARRAYS[ending](local, options, source)
     n_bytes, modified = os.path.getsize(local), os.stat(local).st_mtime_ns
     shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), n_bytes, modified)
-    return open_listed_shards(Listing(repr(source), source, [shard]), options)
+    return _open_shards(Listing(repr(source), source, [shard]), options)
 
 
 def _open_listing(listing: Listing, options: Options) -> ImageSource:
     if options.layout is not None and not any(one.name.lower().endswith(".npy") for one in listing.files):
         raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
     if listing.files and all(is_shard(one.name) for one in listing.files):
-        return open_listed_shards(listing, options)
+        return _open_shards(listing, options)
     return open_listed(listing, options)[0]
+
+
+def _open_shards(shards: Listing, options: Options) -> ImageSource:
+    """Images of shards, in natural order of the shards, and within one as they lie there; labels where all have one."""
+    opened, kept = open_listed(list_members(shards, options.strict), options)
+    found = member_labels(kept)
+    return opened if found is None else replace(opened, labels=found[0], label_names=found[1])

@@ -1,6 +1,6 @@
 """Images as arrays of any number of channels, as satellites, microscopes and scanners write them: not Pillow's kind.
 
-A reader of such a kind (`asterism.images.stacks`, `asterism.images.dicom`, …) gives a `Raster`: what the file says of
+A reader of such a kind (`asterism.images.tiff`, `asterism.images.dicom`, …) gives a `Raster`: what the file says of
 itself, and a function that reads it. Pages become one image here, and missing values black.
 """
 

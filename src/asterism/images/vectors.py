@@ -13,8 +13,8 @@ import numpy as np
 
 from asterism.errors import AsterismError, InputError, MissingDataError
 from asterism.files import csv_plain
+from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
-from asterism.images.files import read_archive, read_array
 from asterism.images.label_files import PATH_WORDS, match_paths
 from asterism.images.options import Options
 from asterism.images.source import ImageSource

@@ -209,7 +209,7 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     from asterism.images import named_sets, open_images
     from asterism.images.convert import has_color
     from asterism.images.paths import list_images
-    from asterism.images.shard_names import is_shards
+    from asterism.images.shards import is_shards
 
     folder = os.path.expanduser(images)
     if images.startswith("data:"):

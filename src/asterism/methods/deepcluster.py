@@ -27,7 +27,7 @@ from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.features.store import FeatureStore, gathered
 from asterism.images import Augmentation, ImageSource, RandomTransform
-from asterism.images.crops import Crops
+from asterism.images.augment import Crops
 from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.networks.body import Body

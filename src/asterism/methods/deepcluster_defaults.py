@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from asterism.images import ImageSource
-from asterism.images.crops import Crops
+from asterism.images.augment import Crops
 from asterism.methods.deepcluster_settings import ContrastiveStart, MultiCrop, Projection
 from asterism.networks.convnet import SMALL_RESNET, ConvNet
 from asterism.parameters import Parameters, attribute, from_json, to_json

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from asterism.images.crops import Crops
+from asterism.images.augment import Crops
 from asterism.parameters import Interval, Parameters, parameter
 
 N_LARGE = 2  # large crops of an image

@@ -85,7 +85,7 @@ _PARTS = (  # what methods are made of
     "asterism.training.epoch:Training",
     "asterism.training.triplets:TripletLoss",
     "asterism.images.augment:Augmentation",
-    "asterism.images.crops:Crops",
+    "asterism.images.augment:Crops",
     "asterism.networks.backbones:Backbone",
     "asterism.networks.convnet:ConvNet",
     "asterism.methods.autoencoders:FCAE",

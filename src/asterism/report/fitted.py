@@ -17,10 +17,10 @@ import numpy as np
 from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer, ImageEstimator
 from asterism.images import ImageSource, file_labels, folder_labels, open_images, reopen
-from asterism.images.again import FoundAgain, find_again
 from asterism.images.catalogue import PREFIX
+from asterism.images.changes import FoundAgain, find_again
 from asterism.images.options import source_words
-from asterism.images.shard_names import is_shards
+from asterism.images.shards import is_shards
 from asterism.methods import load_with_content
 from asterism.runs import RunFolder
 from asterism.runs.pictures import Kept, read_kept

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from asterism.estimator.keeping import on_cards, shown_members
 from asterism.files import expanded, write_text
 from asterism.images import ImageSource
-from asterism.images.again import pixel_hashes
+from asterism.images.changes import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.curves import training
 from asterism.report.embed import morton_order

@@ -15,7 +15,7 @@ from sklearn.svm import LinearSVC
 from asterism.errors import InputError
 from asterism.images import ImageSource, named_sets
 from asterism.images.catalogue import PREFIX
-from asterism.images.split_lists import listed_parts
+from asterism.images.named import listed_parts
 from asterism.methods import load
 from asterism.methods.pretrained import PretrainedClusterer
 from asterism.metrics import scores

@@ -11,12 +11,12 @@ from asterism.errors import AsterismError
 from asterism.images.catalogue import PREFIX, digit_images, named_sets
 from asterism.images.digest import pixel_digest
 from asterism.images.npz import check_archive, image_key, npz_labels
-from asterism.images.shard_members import list_members, list_shards, member_labels
+from asterism.images.shards import list_members, list_shards, member_labels
 
 LARGEST = 2**28  # bytes of images that are hashed here
 
 
-def brought_labels(source: str, fingerprint: str) -> np.ndarray | None:
+def bundled_labels(source: str, fingerprint: str) -> np.ndarray | None:
     """Classes (N,) of the images of an ``.npz`` file or a named set that is one.
 
     Parameters
@@ -36,7 +36,7 @@ def brought_labels(source: str, fingerprint: str) -> np.ndarray | None:
     return None if found is None else found[1]
 
 
-def brought_pictures(source: str, fingerprint: str) -> np.ndarray | None:
+def bundled_pictures(source: str, fingerprint: str) -> np.ndarray | None:
     """Pixels (N, H, W, C), uint8, of the same; None, too, where they are vectors or no bytes."""
     found = _as_they_stand(source, fingerprint)
     return found[0] if found is not None and found[0].dtype == np.uint8 and found[0].shape[1:3] != (1, 1) else None

@@ -16,8 +16,7 @@ from asterism.images.io_errors import Unreadable
 from asterism.images.npz import check_header
 from asterism.images.raster import How, Note, Planes, Raster, array_shape, channels_after, check_values, planes_of
 from asterism.images.resample import fit_array, recolor
-from asterism.images.stacks import open_tiff
-from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole
+from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole, open_tiff
 
 
 def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster | None:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from asterism.errors import InputError
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
-from asterism.images.lists import arrays_of, as_list, open_list, stacked
+from asterism.images.items import arrays_of, as_list, open_list, stacked
 from asterism.images.options import Options, color_of
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
