@@ -13,8 +13,7 @@ import torchvision.datasets
 from PIL import Image
 
 from asterism.errors import InputError, MissingDataError, StorageError
-from asterism.images import ImageSource, file_labels, folder_labels, named_sets, open_images, reopen
-from asterism.images import files as files_module
+from asterism.images import ImageSource, array_files, file_labels, folder_labels, named_sets, open_images, reopen
 from asterism.images.labels import encode_labels
 
 X = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
@@ -41,7 +40,7 @@ def test_npy(tmp_path, monkeypatch):
     assert source.pixels[..., 0].equal(torch.from_numpy(X))
     assert source.origin["source"] == str(tmp_path / "x.npy")
     assert reopen(source.origin).fingerprint == source.fingerprint
-    monkeypatch.setattr(files_module, "memory_budget", lambda: 0)  # then it is mapped
+    monkeypatch.setattr(array_files, "memory_budget", lambda: 0)  # then it is mapped
     assert open_images(tmp_path / "x.npy").fingerprint == source.fingerprint
     np.save(tmp_path / "bad.npy", np.full((3, 2, 2), np.nan))
     assert "image 0" in refused(tmp_path / "bad.npy")
@@ -531,8 +530,8 @@ def test_a_large_npz_is_unpacked_into_the_cache_and_mapped(tmp_path, monkeypatch
     X = np.random.default_rng(0).integers(0, 255, (50, 6, 6, 3)).astype(dtype)
     save(tmp_path / "X.npz", images=X, labels=np.arange(50) % 3)
     whole = open_images(tmp_path / "X.npz")
-    monkeypatch.setattr(files_module, "memory_budget", lambda: 0)
-    monkeypatch.setattr(files_module, "block_length", lambda *_: 7)
+    monkeypatch.setattr(array_files, "memory_budget", lambda: 0)
+    monkeypatch.setattr(array_files, "block_length", lambda *_: 7)
     opened = open_images(tmp_path / "X.npz")
     assert torch.equal(opened.pixels, whole.pixels) and np.array_equal(opened.labels, whole.labels)
-    assert isinstance(files_module._array(np.load(tmp_path / "X.npz", allow_pickle=False), "images"), np.memmap)
+    assert isinstance(array_files._array(np.load(tmp_path / "X.npz", allow_pickle=False), "images"), np.memmap)

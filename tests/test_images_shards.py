@@ -13,7 +13,7 @@ from asterism.cli.app import app
 from asterism.errors import InputError, MissingDataError
 from asterism.images import open_images, reopen
 from asterism.images import pack as packing
-from asterism.images import shard_members as shards_module
+from asterism.images import shards as shards_module
 from asterism.images.shards import expand, is_shards
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,6 @@ if TYPE_CHECKING:
     from asterism.training import Training
 
     __version__: str
-
-# Where names live that are not in `asterism.methods`. They are looked up when they are first used: `asterism --help`
-# must not wait for torch.
-_HOMES = {
-    "AsterismError": "asterism.errors",
-    **dict.fromkeys(("Augmentation", "Crops", "ImageSource", "open_images"), "asterism.images"),
-    "Backbone": "asterism.networks.backbones",
-    "ConvNet": "asterism.networks.convnet",
-    "Training": "asterism.training",
-}
 
 __all__ = [
     "TEMI",
@@ -97,28 +87,37 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides where its log goes
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package whose names are imported when they are first used.
+def lazy_names(package: str, homes: Mapping[str, Iterable[str]]) -> tuple[Callable[[str], Any], list[str]]:
+    """``__getattr__`` and ``__all__`` of a package whose names are imported when they are first used.
 
     Parameters
     ----------
     package : str
         Its ``__name__``.
-    homes : mapping of str to str
-        The module that each name is imported from.
+    homes : mapping of str to iterable of str
+        The names that each module has; of a module of the package its last part will do.
     """
+    home_of = {name: home if "." in home else f"{package}.{home}" for home, names in homes.items() for name in names}
 
     def find(name: str) -> Any:
-        if name not in homes:
+        if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(homes[name]), name)
+        found = getattr(import_module(home_of[name]), name)
         setattr(sys.modules[package], name, found)
         return found
 
-    return find
+    return find, list(home_of)
 
 
-_find = lazy_names(__name__, {name: _HOMES.get(name, "asterism.methods") for name in __all__})
+# Names are looked up when they are first used: `asterism --help` must not wait for torch.
+_HOMES = {
+    "errors": ("AsterismError",),
+    "images": ("Augmentation", "Crops", "ImageSource", "open_images"),
+    "asterism.networks.backbones": ("Backbone",),
+    "asterism.networks.convnet": ("ConvNet",),
+    "training": ("Training",),
+}
+_find, _others = lazy_names(__name__, _HOMES | {"methods": set(__all__).difference(*_HOMES.values())})
 
 
 def __getattr__(name: str) -> Any:

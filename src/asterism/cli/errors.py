@@ -51,6 +51,7 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"holds a finished run; choose another folder", "holds a finished run; choose another --out (or --overwrite)"),
     (r"^only: ", "--only "),
     (r"^settings: ", "--set "),
+    (r"^([\w.]+) cannot be set: ", r"--set \1: "),
     (r"pass outliers to fit, and fit anew", "make the run anew with --outliers"),
     (r"pass drop_duplicates=True to fit", "give --drop-duplicates"),
     (r"pass those of the run as images", "give those of the run with --images"),

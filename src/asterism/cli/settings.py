@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asterism.cli.errors import OPTION_OF
@@ -49,6 +50,8 @@ def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) 
     InputError
         For a name that the method does not have; lists those that it has.
     """
+    from asterism.parameters import holder_of
+
     pairs = []
     for setting in settings:
         path, equals, text = setting.partition("=")
@@ -56,12 +59,7 @@ def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) 
             raise InputError(f"--set {shown(setting)} is not of the form name=value, as in --set training.lr=0.01")
         pairs.append((path.strip(), text.strip()))
     for path, text in sorted(pairs, key=lambda pair: pair[0].count(".")):  # autoencoder=SAE before autoencoder.dropout
-        holder = estimator
-        *outer, name = path.split(".")
-        for part in outer:
-            _check_known(holder, part, path, estimator, method)
-            holder = _opened(holder, part, path)
-        _check_known(holder, name, path, estimator, method)
+        holder, name = holder_of(estimator, path, partial(_check_known, whole=path, estimator=estimator, method=method))
         setattr(holder, name, parse_value(text, allowed_values(holder, name), _classes(holder, name)))
 
 
@@ -108,29 +106,15 @@ def _names(holder: Stated) -> list[str]:
     return [name for name in holder.get_params(deep=False) if name not in OPTION_OF]
 
 
-def _check_known(holder: Parameters, name: str, path: str, estimator: Parameters, method: str) -> None:
+def _check_known(holder: Parameters, name: str, _path: str, *, whole: str, estimator: Parameters, method: str) -> None:
     if name in _names(holder):
         return
     if name in OPTION_OF and name in holder.get_params(deep=False):
-        raise InputError(f"--set {path}: give {OPTION_OF[name]} instead")
+        raise InputError(f"--set {whole}: give {OPTION_OF[name]} instead")
     known = [setting.path for setting in settings_of(estimator)]
-    close = difflib.get_close_matches(path, known, 1)
+    close = difflib.get_close_matches(whole, known, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise InputError(f"--set {path}: {method} has no such parameter; {hint}it has {', '.join(known)}")
-
-
-def _opened(holder: Parameters, name: str, path: str) -> Parameters:
-    """The nested object under a name, its own copy of the default where it is not set."""
-    from sklearn.base import clone
-
-    value = getattr(holder, name)
-    if not isinstance(value, Stated):
-        default = holder.resolved(name)
-        value = clone(default) if isinstance(default, Stated) else _default_object(holder, name)
-        if value is None:
-            raise InputError(f"--set {path}: {name} is a plain value and has no parameters of its own")
-        setattr(holder, name, value)
-    return value
+    raise InputError(f"--set {whole}: {method} has no such parameter; {hint}it has {', '.join(known)}")
 
 
 def _default_object(holder: Stated, name: str) -> Any:

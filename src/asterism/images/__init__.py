@@ -36,33 +36,13 @@ if TYPE_CHECKING:
     from asterism.images.open import open_images, reopen
     from asterism.images.source import ImageSource, Skipped
 
-__all__ = [
-    "Augmentation",
-    "Crops",
-    "ImageSource",
-    "NamedSet",
-    "RandomTransform",
-    "Skipped",
-    "file_labels",
-    "folder_labels",
-    "named_sets",
-    "open_images",
-    "reopen",
-]
-
-__getattr__ = lazy_names(
+__getattr__, __all__ = lazy_names(
     __name__,
     {
-        "Augmentation": "asterism.images.augment",
-        "Crops": "asterism.images.augment",
-        "ImageSource": "asterism.images.source",
-        "NamedSet": "asterism.images.catalogue",
-        "RandomTransform": "asterism.images.augment",
-        "Skipped": "asterism.images.source",
-        "file_labels": "asterism.images.labels",
-        "folder_labels": "asterism.images.labels",
-        "named_sets": "asterism.images.catalogue",
-        "open_images": "asterism.images.open",
-        "reopen": "asterism.images.open",
+        "augment": ("Augmentation", "Crops", "RandomTransform"),
+        "catalogue": ("NamedSet", "named_sets"),
+        "labels": ("file_labels", "folder_labels"),
+        "open": ("open_images", "reopen"),
+        "source": ("ImageSource", "Skipped"),
     },
 )

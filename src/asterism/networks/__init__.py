@@ -12,24 +12,13 @@ if TYPE_CHECKING:
     from asterism.networks.fcae import FullyConvolutionalAutoEncoder, fcae_blocks
     from asterism.networks.stacked import StackedAutoEncoderNetwork
 
-__all__ = [
-    "AutoEncoderNetwork",
-    "Backbone",
-    "FullyConvolutionalAutoEncoder",
-    "PretrainedNetwork",
-    "StackedAutoEncoderNetwork",
-    "fcae_blocks",
-]
-
 # Looked up when they are first used: to list networks must not wait for torch.
-__getattr__ = lazy_names(
+__getattr__, __all__ = lazy_names(
     __name__,
     {
-        "AutoEncoderNetwork": "asterism.networks.autoencoder",
-        "Backbone": "asterism.networks.backbones",
-        "PretrainedNetwork": "asterism.networks.backbones",
-        "FullyConvolutionalAutoEncoder": "asterism.networks.fcae",
-        "fcae_blocks": "asterism.networks.fcae",
-        "StackedAutoEncoderNetwork": "asterism.networks.stacked",
+        "autoencoder": ("AutoEncoderNetwork",),
+        "backbones": ("Backbone", "PretrainedNetwork"),
+        "fcae": ("FullyConvolutionalAutoEncoder", "fcae_blocks"),
+        "stacked": ("StackedAutoEncoderNetwork",),
     },
 )

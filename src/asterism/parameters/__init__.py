@@ -10,36 +10,17 @@ if TYPE_CHECKING:
     from asterism.parameters.base import Parameters
     from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
     from asterism.parameters.fields import attribute, parameter, spelled
-    from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, set_dotted, to_json
+    from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, holder_of, set_dotted, to_json
     from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
 
-__all__ = [
-    "DEEPEST",
-    "EARLIER_NAMES",
-    "Constraint",
-    "Each",
-    "HasMethod",
-    "Interval",
-    "MOVED",
-    "Parameters",
-    "Stated",
-    "allowed_values",
-    "attribute",
-    "from_json",
-    "honours",
-    "parameter",
-    "set_dotted",
-    "shown",
-    "spelled",
-    "text_of",
-    "to_json",
-]
-
-_HOMES = {  # their names alone: the command line reads of parameters without scikit-learn
-    "base": ("Parameters",),
-    "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
-    "fields": ("attribute", "parameter", "spelled"),
-    "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "set_dotted", "to_json"),
-    "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),
-}
-__getattr__ = lazy_names(__name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names})
+# Names alone: the command line reads of parameters without scikit-learn.
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "base": ("Parameters",),
+        "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
+        "fields": ("attribute", "parameter", "spelled"),
+        "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "holder_of", "set_dotted", "to_json"),
+        "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,21 +96,35 @@ def set_dotted(estimator: Parameters, values: Mapping[str, Any]) -> None:
         If there is no such parameter: names the nearest, and all that there are.
     """
     for path, value in values.items():
-        owner, prefix = estimator, ""
-        *parents, last = path.split(".")
-        for parent in parents:
-            _check_name(owner, parent, prefix, path)
-            nested = _nested(owner, parent, path)
-            setattr(owner, parent, nested)
-            owner, prefix = nested, f"{prefix}{parent}."
-        _check_name(owner, last, prefix, path)
+        owner, last = holder_of(estimator, path, check_name)
         setattr(owner, last, value)
 
 
-def _check_name(owner: Parameters, name: str, prefix: str, path: str) -> None:
+def holder_of(
+    estimator: Parameters, path: str, check: Callable[[Parameters, str, str], None]
+) -> tuple[Parameters, str]:
+    """The object that holds the last name of a dotted path, and that name.
+
+    Nested objects on the way become copies of the estimator's own, see `set_dotted`. ``check(owner, name, path)``
+    raises where an object on the way has no parameter of the name that the path to there ends in.
+    """
+    owner, prefix = estimator, ""
+    *parents, last = path.split(".")
+    for parent in parents:
+        check(owner, parent, prefix + parent)
+        nested = _nested(owner, parent, path)
+        setattr(owner, parent, nested)
+        owner, prefix = nested, f"{prefix}{parent}."
+    check(owner, last, path)
+    return owner, last
+
+
+def check_name(owner: Parameters, name: str, path: str) -> None:
+    """See that an object has a parameter; raises `InputError`, which names the nearest and all that there are."""
     names = sorted(owner.get_params(deep=False))
     if name in names:
         return
+    prefix = path.removesuffix(name)
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {prefix}{close[0]}? " if close else ""
     listed = ", ".join(prefix + one for one in names)
@@ -125,4 +139,4 @@ def _nested(owner: Parameters, name: str, path: str) -> Parameters:
     for kind in allowed_values(owner, name):
         if isinstance(kind, type) and issubclass(kind, Parameters) and kind._get_param_names():
             return kind()
-    raise InputError(f"{path} cannot be set: {name} is {value!r} and has no parameters of its own")
+    raise InputError(f"{path} cannot be set: {name} is a plain value and has no parameters of its own")

@@ -13,6 +13,4 @@ from asterism import lazy_names
 if TYPE_CHECKING:
     from asterism.report.page import write_report
 
-__all__ = ["write_report"]
-
-__getattr__ = lazy_names(__name__, {"write_report": "asterism.report.page"})
+__getattr__, __all__ = lazy_names(__name__, {"page": ("write_report",)})

@@ -11,13 +11,11 @@ if TYPE_CHECKING:
     from asterism.runs.limit import limited
     from asterism.runs.record import RunRecord, agreed
 
-__all__ = ["RunFolder", "RunRecord", "agreed", "claim", "is_labels", "limited", "write_labels"]
-
-__getattr__ = lazy_names(
+__getattr__, __all__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("RunFolder", "claim", "is_labels", "write_labels"), "asterism.runs.folder"),
-        "limited": "asterism.runs.limit",
-        **dict.fromkeys(("RunRecord", "agreed"), "asterism.runs.record"),
+        "folder": ("RunFolder", "claim", "is_labels", "write_labels"),
+        "limit": ("limited",),
+        "record": ("RunRecord", "agreed"),
     },
 )

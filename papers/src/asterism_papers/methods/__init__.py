@@ -12,23 +12,12 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism_papers.methods.factorisation import DeepSemiNMF, GraphNMF
     from asterism_papers.methods.task_specific import TaskSpecificClustering
 
-__all__ = [
-    "AECNN",
-    "EPCNN",
-    "LLECNN",
-    "NNAECNN",
-    "DeepSemiNMF",
-    "GraphNMF",
-    "InfiniteEnsemble",
-    "TaskSpecificClustering",
-]
-
-__getattr__ = lazy_names(
+__getattr__, __all__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("AECNN", "EPCNN", "LLECNN", "NNAECNN"), "asterism_papers.methods.cnn_baselines"),
-        "InfiniteEnsemble": "asterism_papers.methods.ensemble",
-        **dict.fromkeys(("DeepSemiNMF", "GraphNMF"), "asterism_papers.methods.factorisation"),
-        "TaskSpecificClustering": "asterism_papers.methods.task_specific",
+        "cnn_baselines": ("AECNN", "EPCNN", "LLECNN", "NNAECNN"),
+        "ensemble": ("InfiniteEnsemble",),
+        "factorisation": ("DeepSemiNMF", "GraphNMF"),
+        "task_specific": ("TaskSpecificClustering",),
     },
 )
