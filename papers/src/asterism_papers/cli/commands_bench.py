@@ -47,8 +47,10 @@ def bench(
 
     from asterism_papers.cli.selection import parse_only, parse_seeds
     from asterism_papers.evaluation import bench as benchmark
+    from asterism_papers.evaluation.averages import compared
     from asterism_papers.evaluation.external_estimators import external_entry
     from asterism_papers.evaluation.printing import format_table
+    from asterism_papers.evaluation.tables import find_tables
 
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     if list_:
@@ -86,4 +88,8 @@ def bench(
         verbose=0 if quiet else 1,
         echo=(lambda line: None) if quiet else note,
     )
-    say(dumps(rows) if json else "\n\n".join(format_table(name, rows, chosen) for name in tables))
+    if json:
+        say(dumps(rows))
+        return
+    beside = compared(find_tables(tables), benchmark.default_results_dir() if out is None else out)
+    say("\n\n".join(format_table(name, [*rows, *beside], chosen) for name in tables))

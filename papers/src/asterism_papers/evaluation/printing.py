@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from asterism.images import named_sets
+from asterism_papers.evaluation.averages import HEADER as AVERAGES
+from asterism_papers.evaluation.averages import averages
 from asterism_papers.evaluation.bench import DEFAULT_SEEDS
 from asterism_papers.evaluation.external_estimators import recorded_external
 from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
@@ -29,13 +31,13 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     ----------
     name : str
     rows : iterable of dict
-        From `run_tables`; rows of other tables are passed over.
+        From `run_tables`; of other tables' rows only those count that its averages are over.
     only : mapping, optional
         As for `run_tables`; leaves out lines that were not asked for.
     recorded : bool, default=False
         Leave out the sets that have no run, so that the text depends on the rows alone.
     """
-    (table,), only = find_tables([name]), dict(only or {})
+    (table,), only, rows = find_tables([name]), dict(only or {}), list(rows)
     mine = [row for row in rows if row["table"] == table.record]
     table = replace(table, entries=(*table.entries, *recorded_external(table.entries, mine)))
     current = [row for row in mine if row.get("current", True)]
@@ -48,6 +50,8 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     blocks = [block for dataset in here or sets for block in show(table, dataset, current, only)]
     if found := tested_claims(table, here or sets, current):
         blocks.append("Claims of the paper, seed by seed\n\n" + grid(HEADER, found))
+    if found := averages(table, rows):
+        blocks.append("What the paper sums up\n\n" + grid(AVERAGES, found))
     notes = list(_notes(table, sets, mine, current, "\n".join(blocks)))
     return "\n\n".join([head, *blocks, "\n".join(notes)])
 

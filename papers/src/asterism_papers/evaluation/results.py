@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from asterism.errors import MissingDataError
 from asterism.files import write_text
+from asterism_papers.evaluation.averages import compared
 from asterism_papers.evaluation.cells import cells_text, count_cells
 from asterism_papers.evaluation.embedding import NARROWED
 from asterism_papers.evaluation.printing import format_table, score_cell
@@ -79,7 +80,8 @@ def results_page(results_dir: Path) -> str:
     if tables:
         parts.append(f"{CELLS}\n{cells_text(count_cells(results_dir=results_dir))}\n")
     for table, rows in tables:
-        title, _, rest = format_table(table.name, rows, recorded=True).partition("\n\n")
+        beside = compared([table], results_dir)
+        title, _, rest = format_table(table.name, [*rows, *beside], recorded=True).partition("\n\n")
         parts.append(f"## {title}\n\n{rest.replace(chr(10) + 'Source:', chr(10) * 2 + 'Source:')}\n")
     return "\n".join(parts)
 

@@ -144,6 +144,30 @@ class Rise:
 
 
 @dataclass(frozen=True)
+class Average:
+    """What a paper sums up over all sets: a mean difference of the table's first score.
+
+    Attributes
+    ----------
+    text : str
+    said : float
+        The paper's figure.
+    lead : Entry, optional
+        This row, less the best of the others, those of ``ours`` left out. Without it: each row that is as in the
+        paper, less the same row of the table ``over``.
+    ours : tuple of str
+        What the paper calls its own rows.
+    over : str
+    """
+
+    text: str
+    said: float
+    lead: Entry | None = None
+    ours: tuple[str, ...] = ()
+    over: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table or figure of a paper.
 
@@ -179,6 +203,8 @@ class Table:
         Printed below the scores: whether they hold in the recorded runs (`asterism_papers.evaluation.hypotheses`).
     rises : tuple of Rise
         The same of curves.
+    averages : tuple of Average
+        Printed below the claims (`asterism_papers.evaluation.averages`).
     runs_of : str
         Another table, whose runs these are: it shows other scores of them, and has the same entries.
     """
@@ -199,6 +225,7 @@ class Table:
     external: bool = False
     claims: tuple[Claim, ...] = ()
     rises: tuple[Rise, ...] = ()
+    averages: tuple[Average, ...] = ()
     runs_of: str = ""
 
     @property
