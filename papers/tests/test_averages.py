@@ -13,7 +13,12 @@ from asterism_papers.evaluation.tables import TABLES
 def row(table, method, nmi, *, seed=0, dataset="usps", variant="as in the paper"):
     about = {"variant": variant, "images": f"data:{dataset}, 10 images, 16x16"}
     found = {"table": table, "dataset": dataset, "method": method, "seed": seed, "protocol": about}
-    return {**found, "scores": {"nmi_sqrt": nmi, "acc": nmi}, "seconds": 1.0, "hardware": {"cpu": "a", "cores": 1, "threads": 1}}
+    return {
+        **found,
+        "scores": {"nmi_sqrt": nmi, "acc": nmi},
+        "seconds": 1.0,
+        "hardware": {"cpu": "a", "cores": 1, "threads": 1},
+    }
 
 
 def cells(name, rows):

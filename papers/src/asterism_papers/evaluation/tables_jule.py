@@ -170,7 +170,6 @@ _CLAIMS = tuple(
 )
 
 
-
 def _leads(said: float) -> tuple[Average, ...]:
     """How far OURS-RC is above the best other method, "averaged over all datasets" (slides)."""
     rows = (one for one in _OURS if one.method == "jule" and one.variant in (AS_PAPER, TORCH_TRAINING, NO_DUST))
