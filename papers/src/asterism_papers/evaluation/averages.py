@@ -67,8 +67,8 @@ def _recorded(table: Table, dataset: str, rows: list[Row], average: Average) -> 
     """Means over the seeds, of rows that are as in the paper; of the paper's own method in the variant asked for."""
     found: dict[str, list[float]] = {}
     for entry in table.entries:
-        lead = average.lead is not None and entry.paper_row == average.lead.paper_row
-        if entry.variant == (average.lead.variant if lead else AS_PAPER):
+        is_lead = average.lead is not None and entry.paper_row == average.lead.paper_row
+        if entry == average.lead if is_lead else entry.variant == AS_PAPER:
             wanted = (table.record, dataset, entry.method, entry.variant)
             found[entry.paper_row] = [
                 row["scores"][table.metrics[0]]
