@@ -7,12 +7,10 @@ import torch.nn.functional as F
 
 from asterism.errors import InputError
 from asterism.images import ImageSource
-from asterism.networks.alexnet import alexnet_layers
-from asterism.networks.alexnet_vgg import Dropout, seed_dropout
+from asterism.networks.alexnet_vgg import Dropout, alexnet_layers, seed_dropout, vgg16_layers
 from asterism.networks.convnet import ConvNet
 from asterism.networks.residual import ResidualBlock
 from asterism.networks.sobel import Front, sobel
-from asterism.networks.vgg import vgg16_layers
 
 
 def generator(seed=0):

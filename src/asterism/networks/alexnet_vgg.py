@@ -12,6 +12,8 @@ from asterism.networks.body import Body
 from asterism.networks.sobel import Front
 
 SMALLEST_POOLED = 6  # a map of a smaller side is not pooled any more
+ALEXNET_POOL = (3, 2)
+VGG_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # filters and convolutions of each stage of VGG-16
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,10 @@ class Convolution:
         return (height - kernel) // stride + 1, (width - kernel) // stride + 1
 
 
-def unstarved(layers: Iterable[Convolution], height: int, width: int) -> tuple[list[Convolution], int, int]:
+def unstarved(layers: Iterable[Convolution], height: int, width: int) -> list[Convolution]:
     """The rule for small images: a pooling whose map has a side below 6 is left out.
 
-    Returns
-    -------
-    layers : list of Convolution
-    height, width : int
-        Of the last map. At 224² nothing changes (6² in AlexNet, 7² in VGG); at 32² both end with 3² or 4².
+    At 224² nothing changes (the last map is 6² in AlexNet, 7² in VGG); at 32² both end with 3² or 4².
     """
     kept = []
     for layer in layers:
@@ -60,7 +58,47 @@ def unstarved(layers: Iterable[Convolution], height: int, width: int) -> tuple[l
             layer = replace(layer, pool=None)
         height, width = layer.pooled(height, width)
         kept.append(layer)
-    return kept, height, width
+    return kept
+
+
+def alexnet_layers(height: int, width: int, scale: float = 1.0) -> list[Convolution]:
+    """AlexNet's five convolutions, as DeepCluster has them (§3.4): batch norm, no groups, no LRN.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the images.
+    scale : float
+        Of the numbers of filters.
+
+    Returns
+    -------
+    list of Convolution
+        At 224² the maps have the sides 55, 27, 13, 13, 13, and 6 after the last pooling (docs/papers/deepcluster.md).
+        Ours: below 113 and 49 pixels conv1 is smaller, for a stride of 4 at 32² would leave 7² positions for all that
+        follows. So its maps at 32², 64² and 128² have the sides 32, 31 and 31.
+    """
+    filters = [max(1, round(scale * n)) for n in (96, 256, 384, 384, 256)]
+    side = min(height, width)
+    kernel, stride = (11, 4) if side > 112 else (7, 2) if side > 48 else (5, 1)
+    layers = [
+        Convolution(filters[0], kernel, stride, padding=2, pool=ALEXNET_POOL),
+        Convolution(filters[1], 5, padding=2, pool=ALEXNET_POOL),
+        Convolution(filters[2], 3, padding=1),
+        Convolution(filters[3], 3, padding=1),
+        Convolution(filters[4], 3, padding=1, pool=ALEXNET_POOL),
+    ]
+    return unstarved(layers, height, width)
+
+
+def vgg16_layers(height: int, width: int, scale: float = 1.0) -> list[Convolution]:
+    """VGG-16's thirteen 3×3 convolutions (§3.4), each stage ended by a 2×2 pooling; see `alexnet_layers`."""
+    layers = []
+    for filters, depth in VGG_STAGES:
+        for i in range(depth):
+            pool = (2, 2) if i == depth - 1 else None
+            layers.append(Convolution(max(1, round(scale * filters)), 3, padding=1, pool=pool))
+    return unstarved(layers, height, width)
 
 
 class Dropout(nn.Module):

@@ -6,12 +6,10 @@ import torch
 
 from asterism.errors import InputError
 from asterism.images import ImageSource
-from asterism.networks.alexnet import alexnet_layers
-from asterism.networks.alexnet_vgg import ConvolutionalBody
+from asterism.networks.alexnet_vgg import ConvolutionalBody, alexnet_layers, vgg16_layers
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.networks.residual import ResidualBody
 from asterism.networks.torchvision_net import TorchvisionBody
-from asterism.networks.vgg import vgg16_layers
 from asterism.parameters import Interval, Parameters, parameter
 
 SMALL_RESNET = "small-resnet"
