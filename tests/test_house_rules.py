@@ -1,6 +1,7 @@
 """The rules of the house (docs/architecture.md), with their numbers."""
 
 import ast
+import re
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -102,6 +103,14 @@ def test_the_drawing_shows_every_room():
     drawn = (CHECKOUT / "docs" / "house.svg").read_text()
     assert all(f">{room}</text>" in drawn for room in ROOMS)
     assert drawn.count('font-weight="bold"') == len(ROOMS)  # and no room that is not there
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (ROOT / room).is_dir()])
+def test_a_room_says_at_its_door_what_each_of_its_files_is_for(room):
+    words = set(re.findall(r"[a-z_0-9]+", ast.get_docstring(parsed(ROOT / room / "__init__.py"))))
+    files = {path.stem for path in (ROOT / room).glob("*.py")} - DOORS
+    untold = {name for name in files - words if not name.startswith("commands_")}  # of the command line: told together
+    assert not untold, f"the docstring of {room}/__init__.py does not say what these are for"
 
 
 def imported_files(path: Path) -> set[Path]:

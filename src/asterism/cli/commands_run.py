@@ -25,8 +25,8 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
+    from asterism.cli.new_images import open_new_images
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images
     from asterism.clustering.outliers import ALPHA
     from asterism.report.fitted import open_run
     from asterism.runs import is_labels, write_labels
@@ -56,9 +56,9 @@ def embed(
     overwrite: Overwrite = False,
 ) -> None:
     """Compute the learned features of images."""
-    from asterism.cli.features import check_ending, is_features, names_path, write_features
+    from asterism.cli.feature_files import check_ending, is_features, names_path, write_features
+    from asterism.cli.new_images import open_new_images
     from asterism.cli.outputs import check_writable
-    from asterism.cli.runs import open_new_images
     from asterism.report.fitted import open_run
 
     check_ending(out)

@@ -1,4 +1,4 @@
-"""Methods and their parameters in words, taken from the docstrings."""
+"""Methods and their parameters in words, as their sources state them."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from asterism.cli.new_images import open_new_images
 from asterism.cli.outputs import check_folder
-from asterism.cli.runs import open_new_images
 from asterism.errors import InputError
 from asterism.files import replacing
 from asterism.images.source import stretched

@@ -1,4 +1,4 @@
-"""What ``asterism transfer`` does: open a run and labelled images, measure, remember."""
+"""What ``asterism transfer probe`` does: open a run and labelled images, measure, remember."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from asterism.cli.new_images import open_new_images
 from asterism.cli.outputs import check_writable
-from asterism.cli.runs import open_new_images
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text

@@ -1,4 +1,6 @@
-"""Images to vectors: the feature pass and what is done to features before they are clustered."""
+"""Images to vectors: the feature pass (``extract``; ``cache``: none is computed twice, ``store``: many, block by block)
+and what is done to features before they are clustered (``reduce``).
+"""
 
 from asterism.features.cache import cached_extract
 from asterism.features.extract import extract

@@ -20,7 +20,8 @@ What cannot be used becomes `Skipped`, one line each; what fails because of the 
 
 With a source in hand: ``units`` says what its pixels mean to a model, ``labels`` and ``label_files`` bring classes,
 ``augment`` changes batches, ``duplicates`` finds copies, ``sprites`` makes thumbnails, ``changes`` finds a run's images
-after they have changed, and ``bundled`` reads classes and pictures that come with arrays or shards, without torch.
+after they have changed, and ``bundled`` reads classes and pictures that come with arrays or shards, without torch, if
+``digest`` tells that they are the same. ``locations`` says where data sets and what can be made again are kept.
 """
 
 from __future__ import annotations

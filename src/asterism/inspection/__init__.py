@@ -1,1 +1,3 @@
-"""A look into a network: what its filters look for, what its features are worth to a linear classifier."""
+"""A look into a network: what its filters look for (``filters``), and what its features are worth to a linear classifier
+(``probe``).
+"""

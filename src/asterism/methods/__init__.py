@@ -1,4 +1,17 @@
-"""The methods: one paper, one file; CONTRIBUTING.md says what a new one needs."""
+"""The methods: one paper, one file; CONTRIBUTING.md says what a new one needs.
+
+``registry`` names them, ``loading`` brings one back from a run folder, ``choosing`` says which one suits images.
+
+Networks that learn with their groups: ``jule`` (``jule_settings``, ``jule_steps``); ``dbc`` and ``dec`` on
+``soft_clusterer`` (``autoencoders``, ``cluster_initialisation``, ``joint_training``); ``deepcluster`` and
+``deepcluster_v2`` (``deepcluster_settings``, ``deepcluster_defaults``, ``swav``).
+
+On features of a pre-trained network, or on given vectors, all on ``pretrained``: ``diffusion``,
+``discriminant_diffusion``, ``temi``, ``fcn``, ``cnn_baselines`` (``representations``).
+
+What the papers compare with: ``baselines`` (k-means on pixels and on auto-encoders), and on ``pixel_baselines``
+``spectral`` and ``agglomerative``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A run's life: its folder, and the one owner of its state."""
+"""A run's life: its folder (``folder``, ``content`` of run.json), the one owner of its state (``record``), and what it
+keeps for its page (``pictures``). ``limit`` bounds the memory that loading a stranger's run may take.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The shared mechanics of learning: runs that resume, epochs of gradient steps, auto-encoders."""
+"""The shared mechanics of learning.
+
+``run`` is one fit: rounds that resume, seeds, history (``checkpoint``: state on disk, ``progress``: what a person
+sees). ``epoch`` is the loop of gradient steps that all methods share; ``autoencoder``, ``pseudolabels``, ``triplets``
+and ``contrastive`` are what is learnt in it, ``collapse`` warns where that fails.
+"""
 
 from __future__ import annotations
 
