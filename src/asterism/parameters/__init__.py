@@ -1,7 +1,7 @@
 """Parameters, each stated once as a field of its class: constructors, checks, plain JSON, dotted names, help.
 
-``fields`` states one, ``constraints`` say what it may be, ``base`` is the class that has them (``stated``: without other
-libraries, ``contract``: scikit-learn's part), ``plain`` writes them to run.json and sets them by dotted names.
+``fields`` states one, ``constraints`` say what it may be, ``base`` is the class that has them (``stated``: without
+other libraries, ``contract``: scikit-learn's part), ``plain`` writes them to run.json and sets them by dotted names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One self-contained HTML page a run: the map of its images, its groups, its training, and how to make it again.
 
 ``page`` writes it. ``fitted`` opens the run, ``material`` gathers what is known of it and its images. Each section
-(``section``) is a function of that, with a template ``ID.html`` and, if it draws, ``ID*.js``: ``overview`` (headline and
+(``section``) is a function of that, with a template ``ID.html`` and, if it draws, ``ID*.js``: ``overview`` (headline,
 sizes), ``map`` (``embed``), ``gallery`` (groups, outliers, copies), ``merge_tree``, ``curves`` (training), ``inside``
 (networks), ``agreement`` (with known classes), ``reproduce``. ``palette`` gives colours, ``words`` numbers and times.
 """
