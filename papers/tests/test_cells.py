@@ -37,15 +37,24 @@ def counted():
 
 
 def test_cells_are_what_the_table_marks(made):
-    assert counted() == [0, 0, 0, 0, 0, 4]  # of A and B on both sets; C's figure and B's ARI are not shown
+    assert counted() == [0, 0, 0, 0, 0, 4, 0]  # of A and B on both sets; C's figure and B's ARI are not shown
     made(A, 0.4)
     made(A, 0.7)  # a mean of .55
-    assert counted() == [1, 0, 0, 1, 1, 2]
+    assert counted() == [1, 0, 0, 1, 1, 2, 0]
     made(B, 0.493)
-    assert counted() == [1, 1, 0, 0, 1, 2]
+    assert counted() == [1, 1, 0, 0, 1, 2, 0]
     made(B, 0.48, images="another size")
     made(B, 0.99, images="a third", current=False)
-    assert counted() == [1, 1, 1, 0, 1, 2]
+    assert counted() == [1, 1, 1, 0, 1, 2, 0]
+
+
+def test_a_figure_that_one_variant_reaches_is_not_lost(made):
+    made(A, 0.4)
+    assert counted() == [0, 0, 1, 1, 1, 2, 1]
+    made(A_TOO, 0.45)
+    assert counted() == [0, 0, 2, 1, 0, 2, 1]  # two cells, one figure
+    made(A_TOO, 0.6)
+    assert counted() == [1, 0, 1, 1, 0, 2, 0]
 
 
 def test_the_command_prints_and_sums():

@@ -42,7 +42,9 @@ def test_codes_are_kept_and_only_of_their_own_codebook(tmp_path, monkeypatch):
     assert earlier == 0
 
 
-@pytest.mark.parametrize(("class_name", "layer", "width"), [("kmeans", "patches", 108), ("jule", "conv1&2", 650)])
+@pytest.mark.parametrize(
+    ("class_name", "layer", "width"), [("kmeans", "patches", 108), ("jule", "conv1&2", 650), ("jule", "ip", 160)]
+)
 def test_a_row_of_table_8(tmp_path, monkeypatch, class_name, layer, width):
     from asterism_papers.evaluation import protocol
 
@@ -69,6 +71,6 @@ def test_a_row_of_table_8(tmp_path, monkeypatch, class_name, layer, width):
     )
     setting = SimpleNamespace(device="cpu", verbose=0, commit="")
     row = PatchCodebook(600, 16, (40, 80))(task, train, tmp_path / "run", setting)
-    assert books[0].centers_.shape == (16, width)  # 50·3·3 after the first pooling of a 6×6 patch, 50·2·2 after both
+    assert books[0].centers_.shape == (16, width)  # 50·3·3 after the first pooling of a 6×6 patch, + 50·2·2
     assert set(row["scores"]) == {"svm_40", "svm_80"}
     assert min(row["scores"].values()) > 0.9

@@ -19,6 +19,7 @@ from asterism_papers.evaluation.table import LOWER_IS_BETTER, Table
 from asterism_papers.evaluation.tables import TABLES, find_tables
 
 NEVER, OTHER, NO_RUNS = "never ran", "another variant ran", "set without runs"
+NO_VARIANT = "figures below in all variants"
 COUNTED = {REACHED: "reaches", NEAR: "within .01", BELOW: "below"} | {one: one for one in (NEVER, OTHER, NO_RUNS)}
 
 
@@ -39,8 +40,9 @@ def count_cells(
     list of dict
         For each table its ``name``, and the numbers of cells that ``reaches`` the paper, are ``within .01`` of it or
         ``below``; of rows without a run beside whose figure ``another variant ran``; and of figures that ``never ran``
-        in any variant, or which are of a ``set without runs``, most of which are not given out. What holds a number
-        for each pair of images is not counted on sets that are too large for it.
+        in any variant, or which are of a ``set without runs``, most of which are not given out; last, how many printed
+        figures are below in all variants that ran. What holds a number for each pair of images is not counted on sets
+        that are too large for it.
 
     Raises
     ------
@@ -53,19 +55,24 @@ def count_cells(
         rows = [row for row in recorded(folder / f"{table.record}.jsonl") if row["current"]]
         found = list(_marks(table, rows))
         if found:
-            counts.append({"name": table.name, **{title: found.count(mark) for mark, title in COUNTED.items()}})
+            marks = [mark for _, mark in found]
+            count: dict[str, Any] = {title: marks.count(mark) for mark, title in COUNTED.items()}
+            better = {figure for figure, mark in found if mark in (REACHED, NEAR)}
+            lost = {figure for figure, mark in found if mark == BELOW} - better
+            counts.append({"name": table.name, **count, NO_VARIANT: len(lost)})
     return counts
 
 
 def cells_text(counts: list[dict[str, Any]]) -> str:
     """What `count_cells` gives as an aligned table, with the sums below."""
-    total = {"name": "all", **{title: sum(one[title] for one in counts) for title in COUNTED.values()}}
+    titles = [*COUNTED.values(), NO_VARIANT]
+    total = {"name": "all", **{title: sum(one[title] for one in counts) for title in titles}}
     lines = [[str(value) for value in one.values()] for one in [*counts, total]]
-    return grid(["table", *COUNTED.values()], lines)
+    return grid(["table", *titles], lines)
 
 
-def _marks(table: Table, rows: list[Row]) -> Iterator[str]:
-    """Of each cell that the paper has a figure for."""
+def _marks(table: Table, rows: list[Row]) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Each cell that the paper has a figure for: which figure (set, row, score), and its mark."""
     if table.shows != "scores":
         return
     run = {row["dataset"] for row in rows}
@@ -77,13 +84,14 @@ def _marks(table: Table, rows: list[Row]) -> Iterator[str]:
             for metric, paper in printed.get(entry.paper_row, {}).items() if entry.runs_on(dataset) else ():
                 if metric not in table.metrics or paper is None:
                     continue
+                figure = (dataset, entry.paper_row, metric)
                 if found := _of_row(rows_of(dataset, entry, rows), metric, paper):
-                    yield from found
+                    yield from ((figure, mark) for mark in found)
                 elif (dataset, entry.paper_row) in ran:
-                    yield OTHER
-                elif (entry.paper_row, metric) not in absent:  # a figure that no variant ran beside counts once
-                    absent.add((entry.paper_row, metric))
-                    yield NEVER if dataset in run else NO_RUNS
+                    yield figure, OTHER
+                elif figure not in absent:  # a figure that no variant ran beside counts once
+                    absent.add(figure)
+                    yield figure, NEVER if dataset in run else NO_RUNS
 
 
 def _of_row(rows: list[Row], metric: str, paper: float) -> list[str]:

@@ -182,6 +182,8 @@ class PatchCodebook:
         if task.entry.class_name != "jule":
             return None
         network = cast(ConvNetwork, self._learned(task, train, folder, setting).encoder_).eval()
+        if task.entry.variant == "ip":
+            return torch.no_grad()(network)
         blocks = {"conv1&2": ("conv1", "conv2")}.get(task.entry.variant, (task.entry.variant,))
 
         @torch.no_grad()
