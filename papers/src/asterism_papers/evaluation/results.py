@@ -61,8 +61,9 @@ typed by hand. A line without a figure has not been run. The command below each 
 CELLS = """## How many of the papers' figures are reached
 
 A cell is a score of a row of ours on a set, where the paper prints one: its mean over the seeds reaches that, misses
-it by at most .01, or is below. All rows count, those of the papers' own ways too; the last column counts the printed figures
-that no variant of ours comes within .01 of. Sets without runs are mostly such as are not given out. Counted by `asterism bench --cells`.
+it by at most .01, or is below. All rows count, those of the papers' own ways too; the last column counts the printed
+figures that no variant of ours comes within .01 of. Sets without runs are mostly such as are not given out. Counted by
+`asterism bench --cells`.
 """
 OVERVIEW = """## JULE and DBC at a glance
 
