@@ -11,11 +11,17 @@ from sklearn.cluster import AgglomerativeClustering, Birch
 from sklearn.datasets import load_digits
 
 from asterism.errors import InputError, MissingDependencyError
-from asterism.external import external_class, missing_external, plain
+from asterism.external import external_class
 from asterism.images import open_images
 from asterism_papers.evaluation import protocol, records, runs
 from asterism_papers.evaluation.bench import run_tables
-from asterism_papers.evaluation.external_estimators import external_entry, external_estimator, recorded_external
+from asterism_papers.evaluation.external_estimators import (
+    external_entry,
+    external_estimator,
+    missing_external,
+    plain,
+    recorded_external,
+)
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Setting, Task
 from asterism_papers.evaluation.records import recorded

@@ -8,11 +8,10 @@ import pytest
 from asterism import DBC, DEC, FCAE, Augmentation, DAEKMeans, KMeans, Training
 from asterism.clustering import affinities
 from asterism.errors import InputError
-from asterism.external import is_external, missing_external
 from asterism.images import named_sets
 from asterism.methods import METHODS, agglomerative
 from asterism.parameters import set_dotted
-from asterism_papers.evaluation.external_estimators import external_estimator
+from asterism_papers.evaluation.external_estimators import external_estimator, is_external, missing_external
 from asterism_papers.evaluation.filters import entries_of
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Task

@@ -121,10 +121,8 @@ def _array(archive: Any, key: str) -> np.ndarray:
     if name not in archive.zip.namelist() or archive.zip.getinfo(name).file_size <= memory_budget():
         return archive[key]
     with archive.zip.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-        if fortran or dtype.hasobject or version > (2, 0) or len(shape) < 2 or 0 in shape:
+        shape, fortran, dtype = check_header(file, archive.zip.getinfo(name).file_size) or ((), False, np.dtype(bool))
+        if fortran or dtype.hasobject or len(shape) < 2 or 0 in shape:
             return archive[key]
         return map_blocks(_blocks(file, shape, dtype), shape[1:], dtype)
 

@@ -33,23 +33,23 @@ def check_archive(path: str) -> None:
                 check_header(stream, member.file_size, f"{member.filename!r}: ")
 
 
-def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> tuple[tuple[int, ...], np.dtype] | None:
+def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> tuple[tuple[int, ...], bool, np.dtype] | None:
     """See that an array is no larger than the n_bytes that are there for it: its header alone would decide.
 
-    Gives its shape and dtype; None of what is no array, which np.load will say.
+    Gives its shape, whether it is in Fortran's order, and its dtype; None of what is no array, which np.load will say.
     """
     if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
         return None
     major = stream.read(2)[:1]
     read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
     try:
-        shape, _, dtype = read(stream)
+        shape, fortran, dtype = read(stream)
     except (MemoryError, RecursionError) as error:  # of Python's parser, of brackets in brackets
         raise ValueError(f"{what}its header is nested too deep") from error
     claimed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or claimed > n_bytes:
         raise ValueError(f"{what}its header claims shape {str(shape)[:80]} of {dtype}, and there are {n_bytes:,} bytes")
-    return shape, dtype
+    return shape, fortran, dtype
 
 
 def one_line(error: Exception) -> str:

@@ -52,7 +52,7 @@ def open_array_file(file: str | bytes, how: How) -> Raster:
         found = check_header(stream, n_bytes_of(file))
     if found is None:
         raise Unreadable("a damaged numpy array")
-    shape, dtype = found
+    shape, _, dtype = found
     rows, columns, channels = array_shape(shape, how.layout)
     check_values(math.prod(shape), dtype.itemsize)
 

@@ -291,11 +291,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         body = self.resolved("network").drawn(shape, torch.Generator().manual_seed(0))
         return ClusterSpace(body, Reduction(body.n_features, self._n_components, self.resolved("whitening").normalise))
 
-    def _fitted_state(self) -> dict[str, Any]:
-        return {**super()._fitted_state(), "chosen": self._chosen_state()}
-
     def _restore_state(self, state: dict[str, Any]) -> None:
-        self._restore_chosen(state)
         self._n_components = state["encoder"]["reduction.projection"].shape[1]
         super()._restore_state(state)
 

@@ -106,10 +106,12 @@ class SizedDefaults(Parameters):
         said = [f"no GPU, so {' '.join(words.split())}; on a GPU the paper's"] if self._chosen else []
         return [*said, *super()._choices(images, runtime)]  # type: ignore[misc]
 
-    def _chosen_state(self) -> dict[str, Any]:
-        return {name: to_json(one) for name, one in self._chosen.items()}
+    def _fitted_state(self) -> dict[str, Any]:
+        chosen = {name: to_json(one) for name, one in self._chosen.items()}
+        return {**super()._fitted_state(), "chosen": chosen}  # type: ignore[misc]
 
-    def _restore_chosen(self, state: dict[str, Any]) -> None:
+    def _restore_state(self, state: dict[str, Any]) -> None:
         from asterism.methods.registry import KNOWN_CLASSES
 
         self._chosen = {name: from_json(one, KNOWN_CLASSES) for name, one in state.get("chosen", {}).items()}
+        super()._restore_state(state)  # type: ignore[misc]

@@ -290,13 +290,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         model.body = body
         return run.runtime.place(model)
 
-    def _fitted_state(self) -> dict[str, Any]:
-        return {**super()._fitted_state(), "chosen": self._chosen_state()}
-
-    def _restore_state(self, state: dict[str, Any]) -> None:
-        self._restore_chosen(state)
-        super()._restore_state(state)
-
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         network, sizes = self.resolved("network"), self.resolved("projection")
         return build(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import normalized_mutual_info_score
 
+from asterism.metrics import nmi
 from asterism.training.run import Run
 
 FEW_CLUSTERS = 0.1  # share of k below which the clusters in effect are called a collapse
@@ -53,9 +53,7 @@ def examine(labels: torch.Tensor, previous: torch.Tensor, n_clusters: int) -> di
         "effective_clusters": math.exp(entropy),
     }
     if int(previous[0]) >= 0:
-        found["nmi_to_previous"] = float(
-            normalized_mutual_info_score(previous.numpy(), labels.numpy(), average_method="geometric")
-        )
+        found["nmi_to_previous"] = nmi(previous.numpy(), labels.numpy(), "sqrt")
     return found
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from asterism.errors import InputError, MissingDataError
-from asterism.external import is_external, missing_external
 from asterism.machine import launch
 from asterism_papers.evaluation import protocol, records, runs
+from asterism_papers.evaluation.external_estimators import is_external, missing_external
 from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table

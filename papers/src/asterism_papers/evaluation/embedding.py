@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import torch
 
-from asterism.external import is_external, pixel_vectors
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods import JULE, load
@@ -19,7 +18,7 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
 from asterism_papers.evaluation import protocol, runs
-from asterism_papers.evaluation.external_estimators import external_estimator
+from asterism_papers.evaluation.external_estimators import external_estimator, is_external, pixel_vectors
 from asterism_papers.evaluation.jule_runs import kept_run
 from asterism_papers.evaluation.protocol import Row, Setting, Task
 from asterism_papers.evaluation.table import Entry

@@ -8,11 +8,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asterism.errors import InputError
-from asterism.external import external, external_class, is_external
+import numpy as np
+
+from asterism.errors import InputError, MissingDependencyError
+from asterism.external import external, external_class
+from asterism.features import extract
+from asterism.images import ImageSource
+from asterism.networks.pixels import Pixels
+from asterism.runtime import Runtime
 from asterism_papers.evaluation.table import Entry
 
 DEFAULTS = "its defaults"
+_DECIDES_NOTHING = {"random_state", "verbose", "n_jobs", "device", "copy_x"}
+
+
+def is_external(class_name: str) -> bool:
+    """Whether a name is a path to a class; names of methods have no dots."""
+    return "." in class_name
+
+
+def missing_external(class_name: str) -> str:
+    """Why a class cannot run here, with the pip command; empty where it can, or is one of our own."""
+    if is_external(class_name):
+        try:
+            external_class(class_name)
+        except MissingDependencyError as error:
+            return str(error)
+    return ""
 
 
 def external_entry(path: str, settings: Sequence[str] = ()) -> Entry:
@@ -80,3 +102,25 @@ def recorded_external(entries: Iterable[Entry], rows: Iterable[Mapping[str, Any]
 def external_estimator(entry: Entry, dataset: str, n_clusters: int, seed: int) -> Any:
     """The unfitted class of an entry, with its settings, the number of clusters and the seed where it takes them."""
     return external(entry.class_name, entry.params_on(dataset), n_clusters, seed)
+
+
+def external_params(estimator: Any, n_clusters: int | str) -> dict[str, Any]:
+    """Its parameters as plain JSON, defaults filled in, without those that decide nothing; classes by their names."""
+    given = {name: value for name, value in estimator.get_params(deep=False).items() if name not in _DECIDES_NOTHING}
+    return {**{name: plain(value) for name, value in given.items()}, "n_clusters": n_clusters}
+
+
+def plain(value: Any) -> Any:
+    """A parameter as plain JSON: classes and functions by their names, other objects as they print themselves."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def pixel_vectors(images: ImageSource) -> np.ndarray:
+    """Pixels (N, C·H·W) in [0, 1], float32: what a class that knows no images is given."""
+    return extract(Pixels(normalise=False), images, Runtime("cpu")).numpy()

@@ -16,12 +16,11 @@ import numpy as np
 import asterism
 from asterism.errors import MissingDataError
 from asterism.estimator import COMPUTING, ImageClusterer
-from asterism.external import external_params, is_external
 from asterism.images import ImageSource, open_images
 from asterism.methods import METHODS
 from asterism.parameters import Parameters, set_dotted, to_json
 from asterism.runtime import Runtime, derived_seed, hardware, versions
-from asterism_papers.evaluation.external_estimators import external_estimator
+from asterism_papers.evaluation.external_estimators import external_estimator, external_params, is_external
 from asterism_papers.evaluation.table import Entry, Table
 
 Row = dict[str, Any]

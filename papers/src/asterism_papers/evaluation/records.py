@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from asterism.errors import StorageError
-from asterism.external import is_external, plain
 from asterism.methods import KNOWN_CLASSES, METHODS
+from asterism_papers.evaluation.external_estimators import is_external, plain
 from asterism_papers.evaluation.protocol import Row, Task, resolved_params
 from asterism_papers.evaluation.table import Table
 from asterism_papers.evaluation.tables import TABLES

@@ -19,14 +19,13 @@ import torch
 
 from asterism.errors import AsterismError, InputError, RunError
 from asterism.estimator import ImageClusterer
-from asterism.external import is_external, pixel_vectors
 from asterism.files import exclusive
 from asterism.images import ImageSource
 from asterism.methods import load
 from asterism.metrics import scores
 from asterism.runs import RunFolder
 from asterism.runtime import Runtime
-from asterism_papers.evaluation.external_estimators import external_estimator
+from asterism_papers.evaluation.external_estimators import external_estimator, is_external, pixel_vectors
 from asterism_papers.evaluation.protocol import Row, Setting, Task, row_of, shuffled
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table
 

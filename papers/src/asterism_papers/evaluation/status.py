@@ -16,9 +16,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from asterism.external import missing_external
 from asterism.images import named_sets
 from asterism_papers.evaluation.bench import DEFAULT_SEEDS, default_results_dir
+from asterism_papers.evaluation.external_estimators import missing_external
 from asterism_papers.evaluation.filters import entries_of
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.records import recorded, variant_of
