@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from asterism import METHODS, Backbone, Diffusion, open_images
 from asterism.cli.app import app
+from asterism.images import duplicates as duplicates_module
 from asterism.images.duplicates import duplicates, stars
 
 
@@ -67,6 +68,20 @@ def photos(tmp_path):
 
 def sources(images):
     return open_images([np.asarray(one.resize((96, 96))) for one in images])
+
+
+def test_copies_of_the_same_pictures_are_looked_for_once(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
+    found = duplicates(open_images(photos))
+    kept = next((tmp_path / "cache" / "packed").glob("copies-*.json"))
+    with monkeypatch.context() as patch:
+        patch.setattr(duplicates_module, "_pictures", None)
+        np.testing.assert_array_equal(duplicates(open_images(photos)), found)
+        with pytest.raises(TypeError):
+            duplicates(open_images(photos).subset(np.arange(10)))
+    for damaged in ("[]", "{}", '{"pairs": [[0, 99]]}', '{"pairs": [[0]]}', '{"pairs": "x"}', '{"pairs": [[1e99, 0]]}'):
+        kept.write_text(damaged)
+        np.testing.assert_array_equal(duplicates(open_images(photos)), found)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

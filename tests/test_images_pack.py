@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ import torch
 from PIL import Image
 
 from asterism.errors import InputError, StorageError
+from asterism.images import changes as changes_module
 from asterism.images import folder as folder_module
 from asterism.images import open_images, pack_cache, reopen
 from asterism.images import pack as pack_module
+from asterism.images import source as source_module
+from asterism.images.changes import pixel_hashes
 from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
 from asterism.images.pack_cache import load_packed, pack_kept
 from asterism.machine import Launch
@@ -115,6 +119,39 @@ def test_what_changes_the_pixels_changes_the_key(cache, photos):
     with pytest.raises(InputError, match=r"3\.png"):
         open_images(photos, strict=True)
     assert before.pixels[0, 0, 0].tolist() == [0, 0, 0]  # the first file is still mapped
+
+
+def test_what_says_something_of_packed_pixels_is_computed_once(cache, photos, monkeypatch):
+    first = open_images(photos)
+    known = first.fingerprint, first.digests, pixel_hashes(first).tolist()
+    in_other_units = replace(first, white=128.0).fingerprint
+    with monkeypatch.context() as patch:
+        for module, name in (
+            (source_module, "pixel_digest"),
+            (source_module, "image_digest"),
+            (changes_module, "hashlib"),
+        ):
+            patch.setattr(module, name, None)
+        again = open_images(photos)
+        assert (again.fingerprint, again.digests) == known[:2]
+        assert replace(again, white=128.0).fingerprint == in_other_units != known[0]
+        with pytest.raises(TypeError):  # an image less: other pixels
+            again.subset([0, 1]).digests  # noqa: B018
+    monkeypatch.undo()
+    entry = next(one for one in cache.iterdir() if one.is_dir())
+    for file, content in (("digests", "{"), ("fingerprint", '{"bytes": "0"}'), ("hashes", '{"bytes": 7}')):
+        (entry / f"{file}.json").write_text(content)  # damaged
+    again = open_images(photos)
+    assert (again.fingerprint, again.digests, pixel_hashes(again).tolist()) == known
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(photos / "0.png")
+    assert open_images(photos).fingerprint != known[0]
+
+
+def test_arrays_may_change_in_place():
+    images = open_images(BLOCK.copy())
+    before = images.fingerprint, images.digests
+    images.pixels[0] += 1
+    assert images.fingerprint != before[0] and images.digests[0] != before[1][0] and images.digests[1:] == before[1][1:]
 
 
 def test_a_damaged_cache_is_made_anew(cache, photos):

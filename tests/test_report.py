@@ -14,23 +14,24 @@ import torch
 from PIL import Image
 
 import asterism
-from asterism import DBC, FCAE, ImageSource, KMeans, Training
+from asterism import DBC, FCAE, Backbone, Diffusion, ImageSource, KMeans, Training
 from asterism.errors import InputError, RunError
 from asterism.estimator.keeping import MOST_CARDS, shown_members
-from asterism.images.sprites import make_sprites
+from asterism.images.sprites import make_sprites, morton_order
 from asterism.metrics import scores
 from asterism.parameters import spelled
 from asterism.report import write_report
 from asterism.report.agreement import confusion, mistakes, ordered_clusters, per_class
 from asterism.report.curves import training
-from asterism.report.embed import embed, morton_order
+from asterism.report.embed import embed
+from asterism.report.fitted import open_run
 from asterism.report.gallery import gallery
 from asterism.report.material import Material, gather
 from asterism.report.palette import palette
 from asterism.report.reproduce import flat_parameters
 from asterism.report.words import duration, grouped, short
 from asterism.runs import RunFolder
-from asterism.runs.pictures import MAP_SAMPLE, MAP_WHOLE, chosen_for_map
+from asterism.runs.pictures import MAP_SAMPLE, MAP_WHOLE, chosen_for_map, read_kept
 
 HOSTILE = "</script><script>window.hacked = 1</script> \"quoted\" 'name' & <b>"
 SHORT = Training(n_epochs=2, batch_size=16, lr=0.001)
@@ -392,6 +393,19 @@ def test_samples_are_told(monkeypatch, dbc_run, tmp_path):
 def test_morton_order_keeps_neighbours_together():
     quarters = np.array([[0.9, 0.9], [0.1, 0.1], [0.9, 0.1], [0.1, 0.9], [0.12, 0.11]])
     assert morton_order(quarters).tolist() == [1, 4, 2, 3, 0]
+
+
+def test_pictures_that_the_fit_made_are_those_of_the_page(monkeypatch, tmp_path):
+    images = np.random.RandomState(0).randint(0, 255, (60, 70, 70, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    Diffusion(3, backbone=Backbone("pixels", size=16), run_dir=str(tmp_path / "run"), random_state=0).fit(
+        str(tmp_path / "images.npy")
+    )
+    monkeypatch.setattr("asterism.report.material.make_sprites", None)
+    assert "data:image/webp" in write_report(tmp_path / "run").read_text(encoding="utf-8")
+    before = read_kept(tmp_path / "run", 60, open_run(tmp_path / "run").fingerprint)
+    write_report(tmp_path / "run")
+    assert before.points is not None and set(before.stacks) == {"gallery", "map"}
 
 
 def test_sprites_hold_each_picture_at_its_place():

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 
 from asterism.images import ImageSource
 from asterism.images.changes import pixel_hashes
-from asterism.images.sprites import make_sprites
+from asterism.images.sprites import make_sprites, morton_order
 from asterism.runs.pictures import WIDEST_FEATURES, Kept, Stack, chosen_for_map, keep
 
 MOST_CARDS = 1000  # of more groups the largest are shown
@@ -104,14 +104,16 @@ def keep_pictures(clusterer: Any, images: ImageSource, folder: Path, fingerprint
         Whether no other processes would have to help with the features, which are left out else.
     """
     shown, stacks = chosen_for_map(len(images), clusterer.seed_), {}
-    if not images.for_the_eye.is_table:
-        groups, confidence, n_groups = shown_groups(clusterer)
-        members = on_cards(shown_members(groups, confidence, n_groups))
-        for name, chosen, side in (("gallery", members, card_side(len(members))), ("map", shown, map_side(len(shown)))):
-            stacks[name] = Stack(chosen, make_sprites(images.for_the_eye, chosen, side))
     part = images if len(shown) == len(images) else images.subset(shown)
     found = _in_time(clusterer.map_features, part, clusterer.fit_seconds_) if alone else None
     features = None if found is None else reduced(found, clusterer.seed_)
+    if not images.for_the_eye.is_table:
+        groups, confidence, n_groups = shown_groups(clusterer)
+        members = on_cards(shown_members(groups, confidence, n_groups))
+        on_map = shown if features is None else shown[morton_order(features)]  # the map begins as their first two axes
+        sides = (("gallery", members, card_side(len(members))), ("map", on_map, map_side(len(on_map))))
+        for name, chosen, side in sides:
+            stacks[name] = Stack(chosen, make_sprites(images.for_the_eye, chosen, side))
     keep(folder, Kept(fingerprint, shown, None, features, pixel_hashes(images), stacks))
 
 

@@ -58,7 +58,7 @@ def cached_extract(
     if runtime.world_size > 1:
         return extract(network, images, runtime)
     folder = cache_root() / "features" / network_digest(network, images, runtime)
-    digests = image_digests(images)
+    digests = images.digests
     rows, known = _known_rows(folder, digests)
     missing = np.flatnonzero(~known)
     if progress is not None:
@@ -88,15 +88,6 @@ def network_digest(network: nn.Module, images: ImageSource, runtime: Runtime) ->
         digest.update(repr((name, tuple(value.shape))).encode())
         digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).data)
     return digest.hexdigest()
-
-
-def image_digests(images: ImageSource) -> list[bytes]:
-    """A digest of each image's pixels."""
-    return [
-        hashlib.blake2b(np.ascontiguousarray(one), digest_size=DIGEST_BYTES).digest()
-        for block in images.pixels.split(1024)
-        for one in block.cpu().numpy()
-    ]
 
 
 def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, np.ndarray]:

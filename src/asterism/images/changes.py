@@ -100,10 +100,14 @@ def pixel_hashes(source: ImageSource) -> np.ndarray | None:
     """A number for each image that changes with its pixels, (N,) uint64; None where there are too many to read."""
     if source.pixels.numel() * source.pixels.element_size() > MOST_HASHED:
         return None
-    about = repr((tuple(source.pixels.shape[1:]), source.pixels.dtype)).encode()
-    found = np.zeros(len(source), dtype=np.uint64)
-    for i, image in enumerate(source.pixels):
-        digest = hashlib.blake2b(about, digest_size=8)
-        digest.update(np.ascontiguousarray(image.cpu().numpy()).data)
-        found[i] = int.from_bytes(digest.digest(), "little")
-    return found
+    about = hashlib.blake2b(repr((tuple(source.pixels.shape[1:]), source.pixels.dtype)).encode(), digest_size=8)
+
+    def hashed() -> bytes:
+        found = []
+        for image in source.pixels:
+            digest = about.copy()
+            digest.update(np.ascontiguousarray(image.cpu().numpy()).data)
+            found.append(digest.digest())
+        return b"".join(found)
+
+    return np.frombuffer(source.once("hashes", 8 * len(source), hashed), "<u8").astype(np.uint64)

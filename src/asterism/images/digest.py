@@ -9,6 +9,7 @@ import numpy as np
 
 HASH_WHOLE_BYTES = 2**30  # a block larger than this is hashed by samples: whole hashing of 100 GB would take minutes
 ROWS = 4096  # that are read at once
+IMAGE_BYTES = 16  # of the digest of one image
 
 
 def pixel_digest(
@@ -34,6 +35,11 @@ def pixel_digest(
     for start in range(0, shape[0], ROWS * step):
         digest.update(np.ascontiguousarray(rows(start, start + ROWS)).data)
     return digest.hexdigest()
+
+
+def image_digest(pixels: np.ndarray) -> bytes:
+    """Digest of one image's pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=IMAGE_BYTES).digest()
 
 
 def for_the_eye(pixels: np.ndarray) -> np.ndarray:

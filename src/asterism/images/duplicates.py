@@ -6,18 +6,22 @@ stretch can, and are copies where little is left between them. So another view o
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+from contextlib import suppress
 
 import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
 from asterism.images.decode import Unreadable, read_header
+from asterism.images.pack_cache import recall, remember
 from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 from asterism.images.source import ImageSource
 
+RULE = 1  # another number where another rule finds other pairs: those that are kept are of the old one
 SIDE = 56  # pixels of the pictures that are compared
 COARSE, FREQUENCIES = 28, 8  # pixels, and cosine frequencies a side, of the shape that finds candidates
 CANDIDATES = 16  # pictures of the most similar shape that each is compared with …
@@ -55,11 +59,7 @@ def duplicates(images: ImageSource) -> np.ndarray:
         return np.arange(n)
     if images.is_table:
         return _equal(images)
-    pictures = _pictures(images)
-    likely = _candidates(pictures)
-    if not len(likely):
-        return np.arange(n)
-    pairs = likely[torch.cat([_are_copies(pictures, part) for part in likely.split(ROWS)])].numpy()
+    pairs = _pairs(images)
     return stars(n, pairs, _areas(images, np.unique(pairs)))
 
 
@@ -98,6 +98,24 @@ def _equal(images: ImageSource) -> np.ndarray:
     first: dict[bytes, int] = {}
     rows = (images.pixels[i].contiguous().numpy().tobytes() for i in range(len(images)))
     return np.array([first.setdefault(row, i) for i, row in enumerate(rows)], dtype=np.int64)
+
+
+def _pairs(images: ImageSource) -> np.ndarray:
+    """Pairs (P, 2) of copies, each once; found once, then kept in the cache."""
+    kind = repr((RULE, images.shape, images.pixels.dtype, images.white)).encode()
+    key = "copies-" + hashlib.blake2b(kind + b"".join(images.digests), digest_size=16).hexdigest()
+    with suppress(KeyError, TypeError, ValueError, OverflowError):  # not what is kept below: looked for again
+        if (known := recall(key)) is not None:
+            pairs = np.array(known["pairs"], dtype=np.int64).reshape(-1, 2)
+            if ((pairs >= 0) & (pairs < len(images))).all():
+                return pairs
+    pictures = _pictures(images)
+    likely = _candidates(pictures)
+    if len(likely):
+        likely = likely[torch.cat([_are_copies(pictures, part) for part in likely.split(ROWS)])]
+    pairs = likely.numpy()
+    remember(key, {"pairs": pairs.tolist()})
+    return pairs
 
 
 def _pictures(images: ImageSource) -> torch.Tensor:

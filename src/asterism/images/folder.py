@@ -107,7 +107,8 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
     origin = options.origin(listing.source, (height, width, channels), white=reading.white.found)
-    return ImageSource(pixels, [file.name for file in kept], skipped=skipped, origin=origin), kept
+    names = [file.name for file in kept]
+    return ImageSource(pixels, names, skipped=skipped, origin=origin, key=reading.key), kept
 
 
 @dataclass
@@ -125,6 +126,7 @@ class _Reading:
     claiming: set[int] = field(default_factory=set)
     notes: dict[Note, set[int]] = field(default_factory=dict)
     n_channels: int = 0
+    key: str | None = None  # under what the pixels are kept
 
     def __post_init__(self) -> None:
         self.how = replace(self.options.how, arrays=not any(looks_like_image(file.name) for file in self.files))
@@ -149,6 +151,7 @@ class _Reading:
             self._remember(size, n_channels)
             if self.white.found is not None:
                 remember(self._key(*wanted, _levels(self.white.found)), {"same": key})
+        self.key = known.get("same", key)
         if len(found[0]) == 0:
             raise InputError(self._nothing_found())
         return found[0]

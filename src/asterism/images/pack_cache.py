@@ -78,6 +78,29 @@ def recall(key: str) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else None
 
 
+def noted(key: str, name: str, n_bytes: int, make: Callable[[], bytes]) -> bytes:
+    """So many bytes that say something of packed images: made once, then kept with them as long as they are.
+
+    Parameters
+    ----------
+    key : str
+        Of the images.
+    name : str
+        Of what is said.
+    n_bytes : int
+    make : callable
+        Makes it.
+    """
+    place = f"{key}/{name}"
+    with suppress(KeyError, TypeError, ValueError):  # not what is kept below: made again
+        if (known := recall(place)) is not None and len(found := bytes.fromhex(known["bytes"])) == n_bytes:
+            return found
+    found = make()
+    if is_kept(key):
+        remember(place, {"bytes": found.hex()})
+    return found
+
+
 def pack_kept(
     key: str, n: int, shape: Shape, blocks: Blocks, state: Callable[[], State], restore: Callable[[State, int], None]
 ) -> tuple[torch.Tensor, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.images.digest import for_the_eye, pixel_digest
+from asterism.images.digest import IMAGE_BYTES, for_the_eye, image_digest, pixel_digest
 from asterism.images.listing import Skipped
+from asterism.images.pack_cache import noted
 
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs
@@ -51,6 +52,8 @@ class ImageSource:
         What the integers that were given had for white: 255, or more where they had more than 8 bits.
     pictures : ImageSource or None
         Of vectors, the N images that they are of, for the eye.
+    key : str or None
+        Under what the pixels are kept in the cache.
     """
 
     pixels: torch.Tensor
@@ -63,6 +66,8 @@ class ImageSource:
     white: float | None = None
     full_scale: float = 255.0
     pictures: ImageSource | None = None
+    key: str | None = None
+    _made: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -78,7 +83,35 @@ class ImageSource:
         """Hex digest of the pixels and their order: two sources with the same one give the same run."""
         n_bytes = self.pixels.numel() * self.pixels.element_size()
         shape, dtype = tuple(self.pixels.shape), str(self.pixels.dtype)
-        return pixel_digest(shape, dtype, self.white, n_bytes, lambda *part: self.pixels[slice(*part)].cpu().numpy())
+
+        def digest() -> bytes:
+            rows = lambda *part: self.pixels[slice(*part)].cpu().numpy()  # noqa: E731
+            return bytes.fromhex(pixel_digest(shape, dtype, self.white, n_bytes, rows))
+
+        return self.once(
+            "fingerprint" if self.white is None else f"fingerprint {self.white}", IMAGE_BYTES, digest
+        ).hex()
+
+    @property
+    def digests(self) -> list[bytes]:
+        """A digest of each image's pixels."""
+        found = self.once("digests", IMAGE_BYTES * len(self), lambda: b"".join(self._each(image_digest)))
+        return [found[start : start + IMAGE_BYTES] for start in range(0, len(found), IMAGE_BYTES)]
+
+    def _each(self, function: Callable[[np.ndarray], bytes]) -> Iterator[bytes]:
+        return (function(one) for block in self.pixels.split(1024) for one in block.cpu().numpy())
+
+    def once(self, name: str, n_bytes: int, make: Callable[[], bytes]) -> bytes:
+        """What says something of the pixels, so many bytes, made once and kept under a name.
+
+        Where the pixels are kept in the cache, it is kept there with them. Of arrays, whose owner may change them, it
+        is made anew each time.
+        """
+        if self.origin["source"] is None:
+            return make()
+        if name not in self._made:
+            self._made[name] = make() if self.key is None else noted(self.key, name, n_bytes, make)
+        return self._made[name]
 
     @cached_property
     def ground(self) -> float:
@@ -147,6 +180,7 @@ class ImageSource:
             names=self.names[rows] if isinstance(rows, slice) else [self.names[i] for i in rows],
             labels=None if self.labels is None else self.labels[rows],
             origin={"source": None},
+            key=None,
             pictures=None if self.pictures is None else self.pictures._taken(rows, places),
         )
 

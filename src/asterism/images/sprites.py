@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from asterism.images.source import ImageSource, stretched
 
@@ -80,9 +80,20 @@ def make_sprites(images: ImageSource, indices: np.ndarray, side: int) -> Sprites
     scale = min(1.0, side / max(height, width))
     sprites = Sprites.of_size(max(1, round(width * scale)), max(1, round(height * scale)), [])
     for start in range(0, len(indices), sprites.per_sheet):
-        pictures = list(thumbnails(images, indices[start : start + sprites.per_sheet], sprites.size))
+        pictures = list(_thumbnails(images, indices[start : start + sprites.per_sheet], sprites.size))
         sprites.sheets.append(_encode(_lay_out(pictures, sprites.cell)))
     return sprites
+
+
+def morton_order(points: np.ndarray) -> np.ndarray:
+    """Indices of points (n, 2 or more) along a Z-curve of their first two axes: neighbours share a sheet of sprites."""
+    plane = points[:, [0, min(1, points.shape[1] - 1)]]
+    low, high = plane.min(0), plane.max(0)
+    grid = ((plane - low) * (1023 / max(float((high - low).max()), 1e-30))).astype(np.int64)
+    key = np.zeros(len(points), dtype=np.int64)
+    for bit in range(10):
+        key |= ((grid[:, 0] >> bit) & 1) << (2 * bit) | ((grid[:, 1] >> bit) & 1) << (2 * bit + 1)
+    return np.argsort(key, kind="stable")
 
 
 def sprites_of(pictures: list[np.ndarray]) -> Sprites:
@@ -94,18 +105,18 @@ def sprites_of(pictures: list[np.ndarray]) -> Sprites:
     return sprites
 
 
-def thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Chosen images as uint8 arrays (h, w) or (h, w, 3) of a size (w, h).
+def _thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Chosen images as uint8 (n, h, w, 1 or 3) of a size (w, h).
 
-    Images of other than one or three channels show their first three, or their first.
+    Images of other than one or three channels show their first three, or their first. All at once, by the kernel that
+    torch has for bytes: one by one Pillow takes ten times as long.
     """
-    block = images.pixels[torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))]
-    for one in _as_bytes(block.cpu()).numpy():  # (H, W, C)
-        pixels = one[:, :, :3] if one.shape[2] >= 3 else one[:, :, 0]
-        if (one.shape[1], one.shape[0]) == size:
-            yield pixels
-        else:
-            yield np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    block = _as_bytes(images.pixels[torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))].cpu())
+    block = block[..., :3] if block.shape[3] >= 3 else block[..., :1]  # (n, H, W, C)
+    if (block.shape[2], block.shape[1]) != size:
+        shrunk = interpolate(block.permute(0, 3, 1, 2), size[::-1], mode="bicubic", antialias=True)
+        block = shrunk.permute(0, 2, 3, 1)
+    return block.numpy()
 
 
 def _as_bytes(block: torch.Tensor) -> torch.Tensor:

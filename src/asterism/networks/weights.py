@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,6 @@ def check_name(name: str) -> None:
     MissingDependencyError
         If the name asks for open_clip and that is not installed.
     """
-    import timm
     import torchvision.models as zoo
 
     if name.startswith(OPEN_CLIP):
@@ -96,6 +94,8 @@ def check_name(name: str) -> None:
     known = zoo.list_models(module=zoo)
     if name in known:
         return
+    import timm
+
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         names = [*known, *timm.list_models(), "pixels", "hog-color"]
@@ -198,8 +198,10 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
         return stored_weights(name, torchvision_file=url.rpartition("/")[2])  # to ask torchvision takes seconds
     if name.startswith(OPEN_CLIP):
         return stored_weights(name, hub=OpenClip(name).repository)
-    if (timms := sys.modules.get("timm")) is not None and timms.is_model(name):
-        about: Any = timms.get_pretrained_cfg(name)
+    import timm
+
+    if timm.is_model(name):
+        about: Any = timm.get_pretrained_cfg(name)
         return stored_weights(f"{about.architecture}.{about.tag}" if about.tag else name, hub=about.hf_hub_id)
     return None
 

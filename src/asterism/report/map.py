@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from asterism.estimator.keeping import map_side, reduced
-from asterism.report.embed import embed, morton_order
+from asterism.images.sprites import morton_order
+from asterism.report.embed import embed
 from asterism.report.material import Material
 from asterism.report.section import Section
 from asterism.report.words import grouped, shortened
@@ -20,8 +21,9 @@ def map_(material: Material) -> Section | None:
     points = material.points = _places(material, shown)
     if points is None:
         return None
-    order = morton_order(points)
+    order = _order(material, shown, points)
     points, shown = points[order], shown[order]
+    material.on_map = shown
     data = {
         "x": np.rint(points[:, 0] * UNITS).astype(int).tolist(),
         "y": np.rint(points[:, 1] * UNITS).astype(int).tolist(),
@@ -40,6 +42,14 @@ def map_(material: Material) -> Section | None:
         "has_pictures": sprites is not None,
     }
     return Section("map", "Map", values, data, sprites)
+
+
+def _order(material: Material, shown: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The order in which the pictures lie on their sheets: as the run keeps them, else by their places."""
+    stack = None if material.kept is None else material.kept.stacks.get("map")
+    if stack is not None and np.array_equal(np.sort(stack.indices), shown):
+        return np.searchsorted(shown, stack.indices)
+    return morton_order(points)
 
 
 def _places(material: Material, shown: np.ndarray) -> np.ndarray | None:

@@ -51,6 +51,8 @@ class Material:
         The map and the pictures that the run keeps; without them and without images the page has none.
     points : ndarray of shape (m, 2) or None
         Places on the map, of the images that `asterism.report.map` chose.
+    on_map : ndarray of shape (m,), int64, or None
+        These images, in the order of their pictures.
     classes : ndarray of shape (N,), int64, or None
         Known classes from 0; −1 for an image without one.
     class_names : list of str
@@ -70,6 +72,7 @@ class Material:
     are_own: bool = False
     kept: Kept | None = None
     points: np.ndarray | None = None
+    on_map: np.ndarray | None = None
     classes: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -19,7 +19,6 @@ from asterism.images import ImageSource
 from asterism.images.changes import pixel_hashes
 from asterism.report.agreement import confusion, mistakes
 from asterism.report.curves import training
-from asterism.report.embed import morton_order
 from asterism.report.fitted import FittedRun, open_run
 from asterism.report.gallery import copies, gallery, outliers
 from asterism.report.inside import components, filters, inside, reconstructions
@@ -96,7 +95,7 @@ def write_report(
     Notes
     -----
     Cost: one feature pass over the images on the map (all up to 20 000, else 10 000 drawn at random), t-SNE of them
-    (about half a minute for 10 000 on one core), thumbnails. The same run gives the same page.
+    (some seconds for 10 000 on one core), thumbnails. The same run gives the same page.
     """
     run = run if isinstance(run, FittedRun) else open_run(run)
     material, folder = gather(run, images, labels, label_names), run.folder.path
@@ -119,12 +118,11 @@ def _keep(run: Path, material: Material, sections: list[Section]) -> None:
         return
     made = {one.id: one.sprites for one in sections}
     shown = chosen_for_map(material.n, material.seed)
-    on_map = shown[morton_order(material.points)]
     members = on_cards(shown_members(material.clusters, material.confidence, material.k))
     stacks = {
         name: Stack(indices, sprites)
-        for name, indices in (("gallery", members), ("map", on_map))
-        if (sprites := made.get(name)) is not None
+        for name, indices in (("gallery", members), ("map", material.on_map))
+        if indices is not None and (sprites := made.get(name)) is not None
     }
     fingerprint = str(material.content["images"]["fingerprint"])
     keep(run, Kept(fingerprint, shown, material.points, None, pixel_hashes(material.images), stacks))
