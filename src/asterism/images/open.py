@@ -19,7 +19,7 @@ from asterism.images.folder import open_listed
 from asterism.images.items import as_list, is_hugging_face, open_dataset, open_hugging_face, open_list
 from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
 from asterism.images.named import open_named
-from asterism.images.options import Options, Progress
+from asterism.images.options import REOPENED, Options, Progress
 from asterism.images.paths import Listing, as_paths, is_archive, list_images, list_paths, list_remote
 from asterism.images.remote import fetch_whole
 from asterism.images.shards import is_pattern, is_shard, is_shards, list_members, list_shards, member_labels
@@ -155,8 +155,7 @@ def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> Image
         raise InputError("these images came from memory, not from a file: pass them again")
     if as_paths(source) is None:
         raise InputError(f"the images' origin is no path and no list of paths but a {type(source).__name__}")
-    known = ("size", "color", "crop", "layout", "strict", "photo_side", "white", "scale", "pages", "bands", "features")
-    return open_images(source, **{key: origin[key] for key in known if key in origin}, progress=progress)
+    return open_images(source, **{key: origin[key] for key in REOPENED if key in origin}, progress=progress)
 
 
 def _open_path(path: str, options: Options) -> ImageSource:

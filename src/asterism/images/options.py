@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from asterism.errors import InputError
@@ -111,6 +111,10 @@ class Options:
         if self.pages != "first":
             found["pages"] = self.pages
         return found if self.bands is None else {**found, "bands": list(self.bands)}
+
+
+# What an origin may say besides ``source``: the options that `asterism.images.reopen` opens it again with.
+REOPENED = frozenset({"features", *(one.name for one in fields(Options))} - {"progress"})
 
 
 def color_of(n_channels: int) -> str:

@@ -299,7 +299,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
 def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
     """The vectors of images by their numbers among all, on every process."""
     runtime = run.runtime
-    mine = ids % runtime.world_size == runtime.rank  # see `Runtime.share`
+    mine = ids % runtime.world_size == runtime.rank  # see `Runtime.shard`
     own = vectors.at(ids[mine] // runtime.world_size)
     rows = own.new_zeros(len(ids), own.shape[1])
     rows[mine.to(rows.device)] = own

@@ -11,12 +11,11 @@ import json
 import math
 import shlex
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from asterism.errors import MissingDataError, RunError
-from asterism.images.options import Options
+from asterism.images.options import REOPENED
 
 FORMAT = 2  # raised when a folder of this version can no longer be read by the one before
 READABLE = (1, 2)
@@ -149,15 +148,12 @@ def _is_images(value: Any) -> bool:
 
 def _is_origin(value: Any) -> bool:
     """What `asterism.images.reopen` takes; `open_images` checks each option."""
-    if not isinstance(value, dict) or not set(value) <= {"source", *_OPTIONS}:
+    if not isinstance(value, dict) or not set(value) <= {"source", *REOPENED}:
         return False
     source = value.get("source")
     paths = source if isinstance(source, list) else [] if source is None else [source]
     named = all(_is_text(path) and "\0" not in path for path in paths)
-    return named and all(_is_plain(value.get(name), 2) for name in _OPTIONS)
-
-
-_OPTIONS = frozenset({"features", *(field.name for field in fields(Options))})
+    return named and all(_is_plain(value.get(name), 2) for name in REOPENED)
 
 
 def _is_number_found(value: Any) -> bool:
