@@ -40,6 +40,11 @@ class MissingDependencyError(AsterismError, ImportError):
     """An optional package is needed; the message holds the pip command."""
 
 
+def reason_of(error: BaseException, longest: int = 1000) -> str:
+    """What an error says, on one line of at most so many letters; its name where it says nothing."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
 if TYPE_CHECKING:
 
     class NotFittedError(AsterismError, SklearnNotFittedError):

@@ -15,8 +15,8 @@ from asterism.cli.outputs import check_writable
 from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.files import write_text
-from asterism.images import ImageSource, named_sets
-from asterism.images.catalogue import PREFIX
+from asterism.images import ImageSource
+from asterism.images.catalogue import named_set
 from asterism.inspection.probe import LinearProbe, knn_probe, linear_probe
 from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
 from asterism.runtime import Runtime
@@ -54,7 +54,7 @@ def probe_run(
 def _split(fitted: FittedRun, images: str, labels: str | None, seed: int) -> tuple[ImageSource, ImageSource]:
     """Training and test images with their classes."""
     parts = [f"{images}-{part}" for part in ("train", "test")]
-    if images.startswith(PREFIX) and {one.removeprefix(PREFIX) for one in parts} <= {one.name for one in named_sets()}:
+    if all(named_set(one) for one in parts):
         return open_new_images(fitted, parts[0]), open_new_images(fitted, parts[1])
     source = open_new_images(fitted, images)
     known = known_labels(labels, source)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from sklearn.utils.validation import validate_data
 
-from asterism.errors import InputError
+from asterism.errors import InputError, reason_of
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
 from asterism.images.items import arrays_of, as_list, open_list, stacked
@@ -133,9 +133,9 @@ class OpensImages:
         try:
             X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
         except TypeError as error:
-            raise NotNumbersError(" ".join(str(error).split())) from error
+            raise NotNumbersError(reason_of(error)) from error
         except ValueError as error:
-            raise InputError(" ".join(str(error).split())) from error
+            raise InputError(reason_of(error)) from error
         return open_images(X)
 
     # ---------------------------------------------------------------- in fitted estimators

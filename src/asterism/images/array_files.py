@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from asterism.errors import AsterismError, InputError, StorageError
+from asterism.errors import AsterismError, InputError, StorageError, reason_of
 from asterism.images.arrays import open_array
 from asterism.images.decode import Unreadable, decode, quiet
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.npz import check_archive, check_header, image_key, npz_labels, one_line
+from asterism.images.npz import check_archive, check_header, image_key, npz_labels
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, map_blocks, memory_budget, pack
 from asterism.images.source import ImageSource
@@ -70,8 +70,8 @@ def _reading(path: str, ending: str) -> Iterator[None]:
         raise
     except Exception as error:
         if is_machine_error(error):
-            raise StorageError(f"{path!r} cannot be read: {one_line(error)}") from error
-        raise InputError(f"{path!r} cannot be read as an {ending} file: {one_line(error)}") from error
+            raise StorageError(f"{path!r} cannot be read: {reason_of(error)}") from error
+        raise InputError(f"{path!r} cannot be read as an {ending} file: {reason_of(error)}") from error
 
 
 def open_npz(path: str, options: Options, source: str | None = None, split: int | None = None) -> ImageSource:

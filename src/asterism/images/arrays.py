@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.errors import InputError
+from asterism.errors import InputError, reason_of
 from asterism.images.depth import to_eight_bits
 from asterism.images.options import Options
 from asterism.images.pack import block_length, from_numpy, in_blocks, pack
@@ -128,8 +128,8 @@ def as_numpy(X: Any, name: str = "X") -> np.ndarray:
     except ValueError as error:
         raise InputError(f"{name} cannot be made one array: its parts differ in shape; resize them to one") from error
     except (TypeError, RuntimeError) as error:  # an array of another library, which says why
-        reason = " ".join(str(error).split())
-        raise NotNumbersError(f"{name} is a {type(X).__name__} that cannot be made an array: {reason}") from error
+        why = f"that cannot be made an array: {reason_of(error)}"
+        raise NotNumbersError(f"{name} is a {type(X).__name__} {why}") from error
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
     if array.dtype.kind == "c":
@@ -153,8 +153,7 @@ def _from_torch(X: torch.Tensor, name: str) -> np.ndarray:
             X = X.rename(None)
         return X.resolve_conj().resolve_neg().numpy()
     except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError too: a tensor without data
-        reason = " ".join(str(error).split())
-        raise InputError(f"{name} is a tensor on {X.device} that cannot be read: {reason}") from error
+        raise InputError(f"{name} is a tensor on {X.device} that cannot be read: {reason_of(error)}") from error
 
 
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from asterism.errors import AsterismError
-from asterism.images.catalogue import PREFIX, digit_images, named_sets
+from asterism.images.catalogue import PREFIX, digit_images, named_set
 from asterism.images.digest import pixel_digest
 from asterism.images.npz import check_archive, image_key, npz_labels
 from asterism.images.shards import list_members, list_shards, member_labels
@@ -54,13 +54,13 @@ def shard_labels(path: str, names: Sequence[str]) -> np.ndarray | None:
 
 def _as_they_stand(source: str, fingerprint: str) -> tuple[np.ndarray, np.ndarray | None] | None:
     """Pixels (N, H, W, C) and classes, if those pixels have the fingerprint."""
-    name, path, split = source.removeprefix(PREFIX), os.path.expanduser(source), None
+    path, split = os.path.expanduser(source), None
     try:
         if source == f"{PREFIX}digits":
             images, labels = digit_images()
             return _checked(images, labels, fingerprint)
         if source.startswith(PREFIX):
-            chosen = next((one for one in named_sets() if one.name == name), None)
+            chosen = named_set(source)
             path, split = ("", None) if chosen is None else (str(chosen.path or ""), chosen.split)
         if not path.lower().endswith(".npz") or not os.path.isfile(path):
             return None

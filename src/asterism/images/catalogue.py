@@ -182,6 +182,11 @@ def named_sets() -> list[NamedSet]:
     return list(_SETS)
 
 
+def named_set(source: str) -> NamedSet | None:
+    """The set that ``data:NAME`` stands for; None where there is none, and for any other source."""
+    return next((one for one in _SETS if PREFIX + one.name == source), None)
+
+
 def digit_images() -> tuple[np.ndarray, np.ndarray]:
     """Scikit-learn's digits: uint8 (1797, 8, 8), and their classes (1797,), int64."""
     import numpy as np

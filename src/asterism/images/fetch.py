@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from asterism.errors import MissingDataError, StorageError
+from asterism.errors import MissingDataError, StorageError, reason_of
 from asterism.files import replacing
 from asterism.images.catalogue import FETCHABLE
 from asterism.images.locations import OFFLINE
@@ -191,7 +191,7 @@ def fetch(path: Path) -> None:
             with contextlib.redirect_stdout(sys.stderr), impatient():
                 parts = [dataset(folder, train=train, download=True) for train in (True, False)]
         except (OSError, RuntimeError) as error:
-            raise MissingDataError(f"could not be fetched ({' '.join(str(error).split())})") from error
+            raise MissingDataError(f"could not be fetched ({reason_of(error)})") from error
         images = [np.asarray(part.data) for part in parts]
         draft = Path(folder) / "draft.npz"
         np.savez_compressed(

@@ -11,7 +11,7 @@ import numpy as np
 from asterism.errors import InputError, MissingDataError
 from asterism.images.array_files import open_npz
 from asterism.images.arrays import open_array
-from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_sets
+from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_set, named_sets
 from asterism.images.fetch import fetch
 from asterism.images.folder import open_folder, open_listed
 from asterism.images.labels import folder_labels
@@ -41,7 +41,7 @@ def open_named(name: str, options: Options) -> ImageSource:
     MissingDataError
         If it is not on this machine and cannot be fetched.
     """
-    chosen = next((one for one in named_sets() if one.name == name), None)
+    chosen = named_set(PREFIX + name)
     if chosen is None:
         names = [one.name for one in named_sets()]
         close = difflib.get_close_matches(name, names, 1)

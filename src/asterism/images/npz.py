@@ -52,11 +52,6 @@ def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> tuple[tuple
     return shape, fortran, dtype
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error)[:1000].split()) or type(error).__name__
-
-
 def image_key(keys: list[str], path: str) -> str:
     """The key of the images; an InputError where none is plain."""
     if "images" in keys:

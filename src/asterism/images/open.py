@@ -14,7 +14,7 @@ from asterism.errors import InputError, MissingDataError
 from asterism.images import urls
 from asterism.images.array_files import open_npy, open_npz
 from asterism.images.arrays import open_array
-from asterism.images.catalogue import PREFIX, named_sets
+from asterism.images.catalogue import PREFIX, named_set
 from asterism.images.folder import open_listed
 from asterism.images.items import as_list, is_hugging_face, open_dataset, open_hugging_face, open_list
 from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
@@ -172,8 +172,7 @@ def _open_path(path: str, options: Options) -> ImageSource:
     if listing is not None:
         return _open_listing(listing, options)
     if not os.path.exists(path):
-        known = {one.name for one in named_sets()}
-        hint = f"; did you mean {PREFIX}{path}?" if path in known else f"; expected {_EXPECTED}"
+        hint = f"; did you mean {PREFIX}{path}?" if named_set(PREFIX + path) else f"; expected {_EXPECTED}"
         raise MissingDataError(f"{shown_name(path)!r} does not exist{hint}")
     if not os.path.isfile(path):
         raise InputError(f"{shown_name(path)!r} is not a regular file; expected {_EXPECTED}")

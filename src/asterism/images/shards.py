@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from asterism.errors import InputError, MissingDataError, StorageError
+from asterism.errors import InputError, MissingDataError, StorageError, reason_of
 from asterism.images.io_errors import Unreadable, retry
 from asterism.images.labels import encode_labels
 from asterism.images.listing import (
@@ -237,7 +237,7 @@ class _Shard:
             raise
         except Exception as error:  # damaged or made up, tarfile raises anything
             reason = "not a plain tar archive (a compressed one cannot be read), or cut off"
-            reason = getattr(error, "strerror", None) or f"{reason}: {' '.join(str(error).split())[:200]}"
+            reason = getattr(error, "strerror", None) or f"{reason}: {reason_of(error, 200)}"
             if self.strict:
                 raise InputError(f"strict=True and shard {self.path!r} cannot be read: {reason}") from error
             self.passed.append(Skipped(self.name, reason))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from asterism.errors import AsterismError, InputError, MissingDataError
+from asterism.errors import AsterismError, InputError, MissingDataError, reason_of
 from asterism.files import csv_plain
 from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
@@ -99,7 +99,7 @@ def read_vectors(path: str) -> Table:
     except AsterismError:
         raise
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"features {path!r} cannot be read: {' '.join(str(error)[:300].split())}") from error
+        raise InputError(f"features {path!r} cannot be read: {reason_of(error, 300)}") from error
 
 
 def _read_npz(path: str) -> Table:

@@ -206,15 +206,16 @@ def about(seconds: float) -> str:
 
 def _look(images: str, layout: str | None) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
-    from asterism.images import named_sets, open_images
+    from asterism.images import open_images
+    from asterism.images.catalogue import PREFIX, named_set
     from asterism.images.convert import has_color
     from asterism.images.paths import list_images
     from asterism.images.shards import is_shards
 
     folder = os.path.expanduser(images)
-    if images.startswith("data:"):
-        found = next((one.path for one in named_sets() if f"data:{one.name}" == images), None)
-        folder = str(found) if found is not None else ""
+    if images.startswith(PREFIX):
+        named = named_set(images)
+        folder = str(named.path or "") if named is not None else ""
     listing = None if not folder or is_shards(folder) else list_images(folder)
     if listing is None:
         source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise

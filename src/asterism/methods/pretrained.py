@@ -24,8 +24,8 @@ from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
 from asterism.features.store import IN_MEMORY, feature_array, gathered, release
-from asterism.images import ImageSource, named_sets
-from asterism.images.catalogue import PREFIX
+from asterism.images import ImageSource
+from asterism.images.catalogue import named_set
 from asterism.machine import available_memory
 from asterism.networks import Backbone
 from asterism.networks.weights import PAPERS
@@ -284,9 +284,8 @@ def _are_files(X: Any) -> bool:
         return bool(X) and isinstance(X[0], (str, os.PathLike))
     if not isinstance(X, (str, os.PathLike)):
         return False
-    path = Path(X).expanduser()
-    if (name := str(X)).startswith(PREFIX):
-        path = next((one.path for one in named_sets() if PREFIX + one.name == name and one.path), path)
+    named = named_set(str(X))
+    path = Path(X).expanduser() if named is None or named.path is None else named.path
     return path.is_dir() or path.suffix == ".tar"
 
 

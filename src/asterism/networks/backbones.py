@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from asterism.errors import InputError
+from asterism.errors import InputError, reason_of
 from asterism.networks.body import Apply, Body, Pieces
 from asterism.networks.channels import tell_of_channels, three_channels
 from asterism.networks.foreign import ForeignBody, watched
@@ -111,9 +111,10 @@ class Backbone(Parameters):
             body = without_classifier(body, needs["size"]) if in_torchvision(name) else body
             network = PretrainedNetwork(body, **needs)
         except (RuntimeError, AssertionError, ValueError) as error:  # its pass over an image of zeros
-            reason = " ".join(str(error).split())[:120]
             usual = "; leave backbone.size out" if self.size is not None else ""
-            raise InputError(f"{name} cannot take images of {needs['size']} pixels a side ({reason}){usual}") from error
+            raise InputError(
+                f"{name} cannot take images of {needs['size']} pixels a side ({reason_of(error, 120)}){usual}"
+            ) from error
         return network.requires_grad_(False).eval()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from asterism.errors import InputError, MissingDataError, MissingDependencyError
+from asterism.errors import InputError, MissingDataError, MissingDependencyError, reason_of
 from asterism.files import expanded
 from asterism.images.fetch import answered, check_online
 
@@ -128,10 +128,10 @@ def _here_or_fetched(name: str, source: str, load: Callable[..., Any]) -> Any:
         answered(urllib.request.Request(hub(), method="HEAD")).close()
         return load(source)
     except (OSError, ValueError, KeyError) as error:
-        said = " ".join(str(error).split())[:160]
         raise MissingDataError(
-            f"backbone.name={name!r} is not on this machine and cannot be had ({said}); see {page}: is the name right, "
-            "does its owner ask for consent (give it there and set HF_TOKEN)? Or give a folder, hf:FOLDER"
+            f"backbone.name={name!r} is not on this machine and cannot be had ({reason_of(error, 160)}); see {page}: "
+            "is the name right, does its owner ask for consent (give it there and set HF_TOKEN)? Or give a folder, "
+            "hf:FOLDER"
         ) from error
 
 

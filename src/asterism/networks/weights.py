@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, reason_of
 from asterism.files import expanded
 from asterism.images.fetch import download
 from asterism.images.locations import data_folders
@@ -64,8 +64,7 @@ def load_network(
             return OpenClip(name).build(size, found)
         body, needs = construct(name, size, _read(found))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"the weights in {found} are not those of {name}: {reason[:160]}") from error
+        raise InputError(f"the weights in {found} are not those of {name}: {reason_of(error, 160)}") from error
     return body, {**needs, "turned": _digest(found) in TURNED}
 
 
@@ -249,7 +248,7 @@ def fetched(name: str) -> Path:
             download(url, path, token=os.environ.get("HF_TOKEN") if url.startswith(hub()) else None)
         return path
     except (OSError, ValueError) as error:  # URLError is an OSError
-        raise MissingDataError(_how_to_get(name, url, " ".join(str(error).split())[:120])) from error
+        raise MissingDataError(_how_to_get(name, url, reason_of(error, 120))) from error
 
 
 def _how_to_get(name: str, url: str, reason: str) -> str:
@@ -275,10 +274,9 @@ def _read(found: Path) -> dict[str, torch.Tensor]:
             return load_file(found)
         return torch.load(found, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{found} cannot be read as weights and may be cut off ({reason}): remove it and fetch it again, or give "
-            "backbone.weights=FILE"
+            f"{found} cannot be read as weights and may be cut off ({reason_of(error, 160)}): remove it and fetch it "
+            "again, or give backbone.weights=FILE"
         ) from error
     except OSError as error:
         raise InputError(f"{found} cannot be read: {os.strerror(error.errno or 0)}") from error
