@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import struct
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, PngImagePlugin
 
 from asterism.images import decode as decode_module
@@ -79,6 +81,25 @@ BY_SIGN = {
     "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
     "web page": b"\r\n<!DOCTYPE html>\n<html><title>404</title>",
     "ZIP": b"PK\3\4\x14\0",
+    "DPX": b"SDPX\0\0\0\0",
+    "Affinity": b"\0\xffKA\x0b",
+    "Aseprite": struct.pack("<IH", 500, 0xA5E0),
+    "NRRD": b"NRRD0004\ntype: float\n",
+    "ENVI": b"ENVI\nsamples = 10\n",
+    "pickle": pickle.dumps({"images": NOISE}),
+    "SQLite": b"SQLite format 3\0\x10\0",
+    "safetensors": struct.pack("<Q", 1000) + b'{"a":{"dtype":"F32"',
+    "IDX": b"\0\0\x08\3" + struct.pack(">3I", 10, 28, 28),
+    "old office": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "Blender": b"BLENDER-v300REND",
+    "3-D": b"glTF\2\0\0\0",
+    "sound": b"\xff\xfb\x90\x64\0\0",
+    "font": b"\0\1\0\0\0\x0f\0\x80GDEF",
+    "program": b"\x7fELF\2\1\1",
+    "MPEG-TS": (b"\x47\x40\0\x10" + bytes(184)) * 3,
+    "macOS": b"\0\5\x16\7\0\2\0\0Mac OS X",
+    "Windows shortcut": b"L\0\0\0\1\x14\2\0",
+    "Zstandard": b"\x28\xb5\x2f\xfd\x24\5",
 }
 
 
@@ -88,6 +109,7 @@ NO_PICTURES = ("PDF", "MP4", "MOV", "AVI", "WebM", "HDF5", "ZIP") + (
     "animated cursor",
     "Git LFS",
     "web page",
+    *list(BY_SIGN)[list(BY_SIGN).index("pickle") :],
 )
 
 
@@ -115,6 +137,27 @@ def test_zips_are_named_by_what_they_are_for():
     for name in ("[Content_Types].xml", "word/document.xml", "mimetype"):
         assert "office document" in refusal(packed(name)).reason
     assert "a ZIP archive is not read: unpack it" in refusal(packed("a.png", "b.npy")).reason
+
+
+def test_zips_of_other_things_are_named():
+    def first(name: str, content: str = "x") -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr(name, content)
+        return stream.getvalue()
+
+    weights = io.BytesIO()
+    torch.save({"weight": torch.zeros(3)}, weights)
+    assert refusal(weights.getvalue()).reason == "a model (torch) is not read: move it out"
+    for mime in ("application/x-krita", "image/openraster"):
+        assert "a painting with layers" in refusal(first("mimetype", mime)).reason
+
+
+def test_what_is_of_no_kind_is_still_told_apart():
+    assert refusal(b"taken in May\n" * 9).reason == "it is text, not an image"
+    assert refusal("gr\u00fcn\n".encode() * 9).reason == "it is text, not an image"
+    assert refusal(bytes(9000)).reason.startswith("it begins with zeros, as a file that was not written whole")
+    assert refusal(b"\1\2\3" * 99).reason == "not an image, or damaged at its beginning"
 
 
 def test_words_and_noise_are_no_kind():

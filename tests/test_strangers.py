@@ -329,3 +329,28 @@ def test_a_signal_ends_a_command_in_one_line(tmp_path, name):
 def test_under_nohup_a_command_goes_on(tmp_path):
     done = run(SIGNALLED, tmp_path, "SIGHUP", "ignored")
     assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PYTORCH_CUDA_ALLOC_CONF=junk",
+        "PYTORCH_ALLOC_CONF=max_split_size_mb:64,junk",
+        "TORCH_LOGS=junk",
+        "SKLEARN_WORKING_MEMORY=x",
+        "JOBLIB_START_METHOD=junk",
+    ],
+)
+def test_a_variable_that_a_library_cannot_use_is_named(tmp_path, variable):
+    name, _, value = variable.partition("=")
+    script = "import sys; from asterism.cli import main; sys.argv[1:] = ['cluster', 'nowhere', '-k', '3']; main()"
+    done = run(script, tmp_path, **{name: value})
+    assert (done.returncode, done.stdout) == (1, "")
+    said = f"asterism: error: the environment variable {variable} cannot be used: unset it, or give it another value\n"
+    assert done.stderr == said
+
+
+def test_what_torch_takes_in_a_variable_is_left_as_it_is(tmp_path):
+    told = "roundup_power2_divisions:[256:1,512:2,>:8],expandable_segments:True"
+    script = "import sys; sys.argv = ['asterism', 'methods']; from asterism.cli import main; main()"
+    assert run(script, tmp_path, PYTORCH_CUDA_ALLOC_CONF=told).returncode == 0

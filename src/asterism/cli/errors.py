@@ -73,6 +73,24 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\(KMeans, DBC, DeepCluster\)", "(--method kmeans, dbc or deepcluster)"),
 ]
 
+# Variables of the environment that libraries read when they are imported, by the beginnings of their names …
+_OF_LIBRARIES = (
+    "HF_",
+    "JOBLIB_",
+    "LOKY_",
+    "MKL_",
+    "NPY_",
+    "NUMBA_",
+    "OMP_",
+    "OPENBLAS_",
+    "PYTORCH_",
+    "SCIPY_",
+    "SKLEARN_",
+)
+_OF_LIBRARIES += ("TIMM_", "TORCH")
+# … and those by which torch aborts the process.
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -90,6 +108,7 @@ def guarded(command: F) -> F:
         logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]
         logging.getLogger("asterism").setLevel(logging.INFO)
         try:
+            _check_environment()
             typed = {name: _expanded(value) for name, value in kwargs.items()}
             _check_run(typed.get("run"))
             return command(*args, **typed)
@@ -114,6 +133,38 @@ def _expanded(value: Any) -> Any:
 
         return expanded(value)
     return [_expanded(one) for one in value] if isinstance(value, list) else value
+
+
+def _check_environment() -> None:
+    """See that torch can be imported here, and does not abort the process.
+
+    Raises
+    ------
+    InputError
+        If a variable that is to tell names and values tells something else.
+    """
+    for name in _ALLOCATOR:
+        told = re.sub(r"\[[^]]*\]", "", os.environ.get(name, ""))
+        if not all(":" in one for one in told.split(",") if one):
+            from asterism.errors import InputError
+
+            raise InputError(_unusable(name))
+
+
+def _unusable(name: str) -> str:
+    return f"the environment variable {name}={os.environ[name]} cannot be used: unset it, or give it another value"
+
+
+def _variable_to_blame(error: Exception) -> str | None:
+    """The variable of the environment whose value a library complained of while it was imported."""
+    frames, at = [], error.__traceback__
+    while at is not None:
+        frames.append(at.tb_frame.f_code.co_name)
+        at = at.tb_next
+    if "<module>" not in frames:
+        return None
+    told = [(len(value), name) for name, value in os.environ.items() if value and value in str(error)]
+    return max(((n, name) for n, name in told if name.startswith(_OF_LIBRARIES)), default=(0, None))[1]
 
 
 def _check_run(path: Any) -> None:
@@ -182,6 +233,8 @@ def described(error: Exception) -> str:
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
     if launch().world_size > 1 and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
         return "another process has ended; what was begun goes on with --resume"
+    if (name := _variable_to_blame(error)) is not None:
+        return one_line(_unusable(name))
     text = one_line(f"{type(error).__name__}: {error}")
     return f"internal error, please report it: {text} (--debug shows where)"
 

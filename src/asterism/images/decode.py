@@ -335,7 +335,7 @@ def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
     head, tail = _ends(file)
     kind = kinds.kind_of(head, tail)
     if kind is None:
-        raise Unreadable("not an image, or damaged at its beginning", identified=False) from None
+        raise Unreadable(kinds.unknown(head), identified=False) from None
     if kind == kinds.WEBP:
         return _open_webp(file, head)
     if kind in (kinds.HEIF, kinds.AVIF):
