@@ -224,3 +224,24 @@ def test_small_results_of_blocks_are_not_kept_one_by_one():
     whole = store_module.gathered(parts(), 15)
     assert max(alive) <= 1 and torch.equal(whole, torch.arange(5.0).repeat_interleave(3)[:, None].expand(15, 2))
     assert store_module.gathered(iter(()), 0).shape == (0,)
+
+
+def of_files():
+    """Bytes of this process's memory that are mapped from files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell what memory is of files")
+def test_predict_lets_go_of_the_pixels_that_it_has_read(tmp_path, monkeypatch):
+    X = images(8000, 32)  # 24 MB
+    np.save(tmp_path / "X.npy", X)
+    model = KMeans(3, n_init=1, random_state=0, device="cpu").fit(X[:60])
+    expected = model.predict(X)
+    monkeypatch.setattr("asterism.images.files.MAPPED_BYTES", 0)
+    source, seen = open_images(tmp_path / "X.npy"), []
+    placed = type(model)._placed
+    monkeypatch.setattr(type(model), "_placed", lambda *each: seen.append(of_files()) or placed(*each))
+    np.testing.assert_array_equal(model.predict(source), expected)
+    assert len(seen) == 8 and max(seen[1:]) - min(seen[1:]) < 4e6
+    assert torch.equal(source.pixels, torch.from_numpy(X))

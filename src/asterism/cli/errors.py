@@ -74,20 +74,7 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 ]
 
 # Variables of the environment that libraries read when they are imported, by the beginnings of their names …
-_OF_LIBRARIES = (
-    "HF_",
-    "JOBLIB_",
-    "LOKY_",
-    "MKL_",
-    "NPY_",
-    "NUMBA_",
-    "OMP_",
-    "OPENBLAS_",
-    "PYTORCH_",
-    "SCIPY_",
-    "SKLEARN_",
-)
-_OF_LIBRARIES += ("TIMM_", "TORCH")
+_OF_LIBRARIES = re.compile("HF_|JOBLIB_|LOKY_|MKL_|NPY_|NUMBA_|OMP_|OPENBLAS_|PYTORCH_|SCIPY_|SKLEARN_|TIMM_|TORCH")
 # … and those by which torch aborts the process.
 _ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 
@@ -164,7 +151,7 @@ def _variable_to_blame(error: Exception) -> str | None:
     if "<module>" not in frames:
         return None
     told = [(len(value), name) for name, value in os.environ.items() if value and value in str(error)]
-    return max(((n, name) for n, name in told if name.startswith(_OF_LIBRARIES)), default=(0, None))[1]
+    return max(((n, name) for n, name in told if _OF_LIBRARIES.match(name)), default=(0, None))[1]
 
 
 def _check_run(path: Any) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from asterism.errors import StorageError
 from asterism.features.store import FeatureStore, feature_array, release
 from asterism.images import ImageSource
+from asterism.images.pack import let_go
 from asterism.networks.body import network_of
 from asterism.networks.fusing import fused
 from asterism.runtime import Runtime
@@ -147,6 +148,7 @@ def feature_batches(
             filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])
             with runtime.autocast():
                 features = compute(images.batch(filled, runtime.device))  # (batch_size, D)
+            let_go(images.pixels)
             yield indices, features[: len(indices)].float()
     finally:
         network.train(training)

@@ -6,11 +6,13 @@ Cost: one pass over the N images, the memory of one block besides the result.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import tempfile
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -90,7 +92,26 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
     """`torch.from_numpy` without its warning about read-only memory: a source's pixels are never written to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.from_numpy(array)
+        pixels = torch.from_numpy(array)
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    if isinstance(base, np.memmap) and base.mode in ("r", "r+"):  # its pages hold nothing that the file does not
+        _MAPPED[pixels.untyped_storage().data_ptr()] = weakref.ref(base._mmap)  # type: ignore[attr-defined]
+    return pixels
+
+
+_MAPPED: dict[int, weakref.ref[mmap.mmap]] = {}  # the mapping of a file, by where its pixels begin in memory
+
+
+def let_go(pixels: torch.Tensor) -> None:
+    """Let go of the memory that pixels take, or those that they are a part of, if they are mapped from a file.
+
+    They can still be read. The system keeps what it has room for; what counts as this process's is small.
+    """
+    mapping = _MAPPED.get(pixels.untyped_storage().data_ptr(), lambda: None)()
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def pack(
