@@ -75,7 +75,8 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
 
 # Variables of the environment that libraries read when they are imported, by the beginnings of their names …
 _OF_LIBRARIES = re.compile("HF_|JOBLIB_|LOKY_|MKL_|NPY_|NUMBA_|OMP_|OPENBLAS_|PYTORCH_|SCIPY_|SKLEARN_|TIMM_|TORCH")
-# … and those by which torch aborts the process.
+# … and those by which torch aborts the process, or libgomp never ends to read them.
+_CORES = re.compile(r"\s*(\d+(-\d+(:\d+)?)?([\s,]+|$))*")
 _ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -123,19 +124,21 @@ def _expanded(value: Any) -> Any:
 
 
 def _check_environment() -> None:
-    """See that torch can be imported here, and does not abort the process.
+    """See that torch can be imported here, and neither aborts the process nor keeps it for ever.
 
     Raises
     ------
     InputError
-        If a variable that is to tell names and values tells something else.
+        If a variable does not tell what it is for: names and values, or numbers of cores.
     """
-    for name in _ALLOCATOR:
-        told = re.sub(r"\[[^]]*\]", "", os.environ.get(name, ""))
-        if not all(":" in one for one in told.split(",") if one):
-            from asterism.errors import InputError
+    told = {name: re.sub(r"\[[^]]*\]", "", os.environ.get(name, "")) for name in _ALLOCATOR}
+    wrong = [name for name, text in told.items() if not all(":" in one for one in text.split(",") if one)]
+    if not _CORES.fullmatch(os.environ.get("GOMP_CPU_AFFINITY", "")):
+        wrong.append("GOMP_CPU_AFFINITY")
+    if wrong:
+        from asterism.errors import InputError
 
-            raise InputError(_unusable(name))
+        raise InputError(_unusable(wrong[0]))
 
 
 def _unusable(name: str) -> str:
