@@ -23,7 +23,20 @@ class RandomTransform(Parameters):
     """Base of what changes images at random, as augmentations do: called with a batch, it gives another."""
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
-        """Change a batch (B, C, H, W); the generator is on the CPU, ``ground`` the background level."""
+        """Change a batch.
+
+        Parameters
+        ----------
+        images : torch.Tensor of shape (B, C, H, W)
+        generator : torch.Generator
+            On the CPU: the draws are then the same on every device.
+        ground : float, default=0.0
+            Background level (`ImageSource.ground`), for what comes in from outside.
+
+        Returns
+        -------
+        torch.Tensor of shape (B, C, H', W')
+        """
         raise NotImplementedError
 
 
@@ -49,22 +62,7 @@ class Augmentation(RandomTransform, kw_only=False):
     )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
-        """Change a batch.
-
-        Parameters
-        ----------
-        images : torch.Tensor of shape (B, C, H, W)
-        generator : torch.Generator
-            On the CPU: the draws are then the same on every device.
-        ground : float, default=0.0
-            Background level (`ImageSource.ground`), which comes in from outside. Ours: black would be learnt beside
-            white paper.
-
-        Returns
-        -------
-        torch.Tensor of shape (B, C, H, W)
-            Bilinearly resampled.
-        """
+        """Change a batch, bilinearly resampled. Ours: what comes in is background; black would be learnt beside paper."""
         n, _, height, width = images.shape
         if height == width == 1:  # vectors have no geometry
             return images
@@ -114,20 +112,7 @@ class Crops(RandomTransform, kw_only=False):
     )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
-        """Change a batch.
-
-        Parameters
-        ----------
-        images : torch.Tensor of shape (B, C, H, W)
-        generator : torch.Generator
-            On the CPU: the draws are then the same on every device.
-        ground : float
-            Not used: nothing comes in from outside.
-
-        Returns
-        -------
-        torch.Tensor of shape (B, C, H, W), or (B, C, side, side)
-        """
+        """Change a batch, to the images' size or to ``side``; nothing comes in from outside."""
         if images.shape[2:] == (1, 1):  # vectors have no geometry
             return images
         images = self._cropped(images, generator)
