@@ -62,7 +62,7 @@ class Augmentation(RandomTransform, kw_only=False):
     )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
-        """Change a batch, bilinearly resampled. Ours: what comes in is background; black would be learnt beside paper."""
+        """Change a batch, bilinearly resampled. Ours: background comes in, for black would be learnt beside paper."""
         n, _, height, width = images.shape
         if height == width == 1:  # vectors have no geometry
             return images
