@@ -16,9 +16,32 @@ if TYPE_CHECKING:
     import numpy as np
 
 PREFIX = "data:"
-# File -> class of torchvision.datasets. USPS is not among them: torchvision has the version of 9298 images, the papers
-# use that of 11 000, and results on one say nothing about the other.
-FETCHABLE = {"mnist.npz": "MNIST", "fashion-mnist.npz": "FashionMNIST", "cifar10.npz": "CIFAR10"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file or folder of the data folder, in which one or several named sets lie.
+
+    Attributes
+    ----------
+    origin : str
+        Where it can be had, if nothing fetches it; faces are given out on request, each under terms of its own.
+    torchvision : str
+        Class of ``torchvision.datasets`` that fetches it. USPS has none: torchvision has the version of 9298 images,
+        the papers use that of 11 000, and results on one say nothing about the other.
+    parts : tuple of str
+        Of a folder, the subfolders that hold the classes' folders.
+    layout : str
+        Of a folder that holds more than images, annotations or lists: what lies where.
+    images : str
+        Where lists of its own tell the parts (`asterism.images.named.listed_parts`): the folder of CLASS/image.jpg.
+    """
+
+    origin: str = ""
+    torchvision: str = ""
+    parts: tuple[str, ...] = ()
+    layout: str = ""
+    images: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,11 @@ class NamedSet:
     parts: tuple[str, ...] = ()
 
     @property
+    def stored(self) -> Stored:
+        """What is known of its file or folder."""
+        return FILES.get(self.file or "", Stored())
+
+    @property
     def path(self) -> Path | None:
         """Where it lies on this machine, or None."""
         found = (folder / self.file for folder in data_folders() if self.file is not None)
@@ -65,7 +93,7 @@ class NamedSet:
     @property
     def fetchable(self) -> bool:
         """Whether it can be fetched by itself where it is absent."""
-        return self.file in FETCHABLE
+        return bool(self.stored.torchvision)
 
     @property
     def here(self) -> str:
@@ -77,11 +105,11 @@ class NamedSet:
         """What to put where, in one line."""
         if self.file is None:
             return "comes with scikit-learn"
-        where = data_folders()[0] / self.file
-        origin = f"from {_ORIGINS[self.file]}; " if self.file in _ORIGINS else ""
+        where, stored = data_folders()[0] / self.file, self.stored
+        origin = f"from {stored.origin}; " if stored.origin else ""
         if not self.file.endswith(".npz"):
-            classes = f"{{{','.join(PARTS[self.file])}}}/CLASS" if self.file in PARTS else "CLASS"
-            place = f"{where}/{classes}/*.jpg" if self.file not in LAYOUTS else f"{where}/{LAYOUTS[self.file]}"
+            classes = f"{{{','.join(stored.parts)}}}/CLASS" if stored.parts else "CLASS"
+            place = f"{where}/{stored.layout or f'{classes}/*.jpg'}"
             return f"{origin}put its images at {place}, or set ASTERISM_DATA to a folder that holds them"
         parted = any(one.split is not None for one in _SETS if one.file == self.file)
         split = ", split (0 train, 1 test)" if parted else ""
@@ -89,43 +117,56 @@ class NamedSet:
         return f"{origin}make the file {where} with the keys {keys}, or set ASTERISM_DATA to a folder that holds it"
 
 
-# Where those can be had that nothing fetches by itself; faces are given out on request, each under terms of its own.
-_ORIGINS = {
-    "usps.npz": "https://cs.nyu.edu/~roweis/data.html (usps_all.mat)",
-    "coil20.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php (the processed set)",
-    "coil100-32.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php (reduced to 32x32)",
-    "coil100-128.npz": "https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php",
-    "umist-32.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, reduced to 32x32)",
-    "umist-380.npz": "https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, 19 images a person)",
-    "cmu-pie.npz": "https://github.com/jwyang/JULE.torch (its data sets)",
-    "frgc.npz": "https://www.nist.gov/programs-projects/face-recognition-grand-challenge-frgc, on request",
-    "ytf.npz": "https://www.cs.tau.ac.il/~wolf/ytfaces, on request",
-    "ytf-faces.npz": "https://www.cs.tau.ac.il/~wolf/ytfaces, on request (aligned frames, reduced to 55x55)",
-    "lfw": "http://vis-www.cs.umass.edu/lfw (the photographs as NAME/NAME_0001.jpg, and pairs.txt)",
-    "flowers102": "https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
-    "scene15": "https://doi.org/10.6084/m9.figshare.7007177",
-    "ukbench": "https://archive.org/details/ukbench",
-    "mit67": "https://web.mit.edu/torralba/www/indoor.html (indoorCVPR_09.tar and both lists)",
-    "CUB_200_2011": "https://www.vision.caltech.edu/datasets/cub_200_2011 (CUB_200_2011.tgz, unpacked)",
-    "imagenet": "https://image-net.org (ILSVRC 2012), on request",
-    "places205": "http://places.csail.mit.edu (Places205, on request)",
-    "yfcc100m": "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
-    "oxford5k": "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
-    "paris6k": "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings (photographs and ground truth)",
-    "VOCdevkit/VOC2007": "http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test)",
-    "VOCdevkit/VOC2012": "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
-}
-
-PARTS = {"flowers102": ("train", "val", "test"), "imagenet": ("train", "val"), "places205": ("train", "val")}
-# Folders of more than images: annotations (`asterism_papers.transfer.voc`), lists (`asterism.images.named`).
-LAYOUTS = {
-    "VOCdevkit/VOC2007": "{JPEGImages,Annotations,ImageSets/Main}",
-    "VOCdevkit/VOC2012": "{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
-    "yfcc100m": "*.jpg, in any folders",
-    "oxford5k": "{jpg/*.jpg,gt_files/*_query.txt …}",
-    "paris6k": "{jpg/*.jpg,gt_files/*_query.txt …}",
-    "mit67": "{Images/CLASS/*.jpg,TrainImages.txt,TestImages.txt}",
-    "CUB_200_2011": "{images/CLASS/*.jpg,images.txt,train_test_split.txt}",
+FILES = {
+    "mnist.npz": Stored(torchvision="MNIST"),
+    "fashion-mnist.npz": Stored(torchvision="FashionMNIST"),
+    "cifar10.npz": Stored(torchvision="CIFAR10"),
+    "usps.npz": Stored("https://cs.nyu.edu/~roweis/data.html (usps_all.mat)"),
+    "coil20.npz": Stored("https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php (the processed set)"),
+    "coil100-32.npz": Stored("https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php (reduced to 32x32)"),
+    "coil100-128.npz": Stored("https://www.cs.columbia.edu/CAVE/software/softlib/coil-100.php"),
+    "umist-32.npz": Stored("https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, reduced to 32x32)"),
+    "umist-380.npz": Stored("https://cs.nyu.edu/~roweis/data.html (umist_cropped.mat, 19 images a person)"),
+    "cmu-pie.npz": Stored("https://github.com/jwyang/JULE.torch (its data sets)"),
+    "frgc.npz": Stored("https://www.nist.gov/programs-projects/face-recognition-grand-challenge-frgc, on request"),
+    "ytf.npz": Stored("https://www.cs.tau.ac.il/~wolf/ytfaces, on request"),
+    "ytf-faces.npz": Stored("https://www.cs.tau.ac.il/~wolf/ytfaces, on request (aligned frames, reduced to 55x55)"),
+    "lfw": Stored("http://vis-www.cs.umass.edu/lfw (the photographs as NAME/NAME_0001.jpg, and pairs.txt)"),
+    "flowers102": Stored("https://www.robots.ox.ac.uk/~vgg/data/flowers/102", parts=("train", "val", "test")),
+    "scene15": Stored("https://doi.org/10.6084/m9.figshare.7007177"),
+    "ukbench": Stored("https://archive.org/details/ukbench"),
+    "mit67": Stored(
+        "https://web.mit.edu/torralba/www/indoor.html (indoorCVPR_09.tar and both lists)",
+        layout="{Images/CLASS/*.jpg,TrainImages.txt,TestImages.txt}",
+        images="Images",
+    ),
+    "CUB_200_2011": Stored(
+        "https://www.vision.caltech.edu/datasets/cub_200_2011 (CUB_200_2011.tgz, unpacked)",
+        layout="{images/CLASS/*.jpg,images.txt,train_test_split.txt}",
+        images="images",
+    ),
+    "imagenet": Stored("https://image-net.org (ILSVRC 2012), on request", parts=("train", "val")),
+    "places205": Stored("http://places.csail.mit.edu (Places205, on request)", parts=("train", "val")),
+    "yfcc100m": Stored(
+        "https://multimediacommons.wordpress.com (Yahoo Flickr Creative Commons; the paper has 1M of them)",
+        layout="*.jpg, in any folders",
+    ),
+    "oxford5k": Stored(
+        "https://www.robots.ox.ac.uk/~vgg/data/oxbuildings (photographs and ground truth)",
+        layout="{jpg/*.jpg,gt_files/*_query.txt …}",
+    ),
+    "paris6k": Stored(
+        "https://www.robots.ox.ac.uk/~vgg/data/parisbuildings (photographs and ground truth)",
+        layout="{jpg/*.jpg,gt_files/*_query.txt …}",
+    ),
+    "VOCdevkit/VOC2007": Stored(
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2007 (trainval and test)",
+        layout="{JPEGImages,Annotations,ImageSets/Main}",
+    ),
+    "VOCdevkit/VOC2012": Stored(
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (trainval)",
+        layout="{JPEGImages,SegmentationClass,ImageSets/Segmentation}",
+    ),
 }
 
 _SETS = (
@@ -150,7 +191,7 @@ _SETS = (
     NamedSet("cifar10", 60_000, 10, "small photos, 32x32, colour", "cifar10.npz"),
     NamedSet("cifar10-train", 50_000, 10, "small photos, 32x32, colour, training part", "cifar10.npz", 0),
     NamedSet("cifar10-test", 10_000, 10, "small photos, 32x32, colour, test part", "cifar10.npz", 1),
-    NamedSet("flowers102", 3_790, 89, "photos of flowers, all parts", "flowers102", parts=PARTS["flowers102"]),
+    NamedSet("flowers102", 3_790, 89, "photos of flowers, all parts", "flowers102", parts=("train", "val", "test")),
     NamedSet("flowers102-train", 728, 89, "photos of flowers, training part", "flowers102", parts=("train",)),
     NamedSet("flowers102-val", 706, 89, "photos of flowers, validation part", "flowers102", parts=("val",)),
     NamedSet(

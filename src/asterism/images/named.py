@@ -11,7 +11,7 @@ import numpy as np
 from asterism.errors import InputError, MissingDataError
 from asterism.images.array_files import open_npz
 from asterism.images.arrays import open_array
-from asterism.images.catalogue import LAYOUTS, PARTS, PREFIX, NamedSet, digit_images, named_set, named_sets
+from asterism.images.catalogue import PREFIX, NamedSet, digit_images, named_set, named_sets
 from asterism.images.fetch import fetch
 from asterism.images.folder import open_folder, open_listed
 from asterism.images.labels import folder_labels
@@ -20,8 +20,6 @@ from asterism.images.locations import cache_root
 from asterism.images.options import Options
 from asterism.images.paths import Listing
 from asterism.images.source import ImageSource
-
-IMAGES = {"mit67": "Images", "CUB_200_2011": "images"}  # file of the catalogue -> folder of CLASS/*.jpg in it
 
 
 def open_named(name: str, options: Options) -> ImageSource:
@@ -58,7 +56,7 @@ def open_named(name: str, options: Options) -> ImageSource:
             fetch(path)
         except MissingDataError as error:
             raise MissingDataError(f"{PREFIX}{name} is not on this machine and {error}: {chosen.how_to_get}") from error
-    if chosen.file in IMAGES:
+    if chosen.stored.images:
         return _open_split(chosen, path, options)
     if path.is_dir():
         return _open_parts(chosen, path, options)
@@ -72,9 +70,9 @@ def _digits(options: Options) -> ImageSource:
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
-    within = path / "JPEGImages" if chosen.file in LAYOUTS else path
+    within = path / "JPEGImages" if chosen.stored.layout else path
     opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name, chosen.parts)
-    if chosen.file in LAYOUTS:
+    if chosen.stored.layout:
         if chosen.k > 1:
             return opened
         return replace(opened, labels=np.zeros(len(opened), dtype=np.int64), label_names=["photo"])
@@ -84,7 +82,7 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
             loose = opened.names[int(labels.argmin())]
             raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
         return replace(opened, labels=labels, label_names=label_names)
-    classes = sorted({one.name for part in PARTS[str(chosen.file)] for one in _folders(path / part)}, key=natural_key)
+    classes = sorted({one.name for part in chosen.stored.parts for one in _folders(path / part)}, key=natural_key)
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
     return replace(opened, labels=labels, label_names=classes)
@@ -92,7 +90,7 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
 
 def _open_split(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
     """The parts that a set's own lists name."""
-    called, root = f"folder {str(path)!r}", path / IMAGES[str(chosen.file)]
+    called, root = f"folder {str(path)!r}", path / chosen.stored.images
     listed = listed_parts(path)
     wanted = {name for part in chosen.parts for name in listed[part]}
     files, skipped = list_files(str(root))
