@@ -167,12 +167,12 @@ def screen(x, model, bounds, runs, start, stop, rows, plan):
 
 @_jit
 def _fold_run(products, model, a, lo, scatter, rows, label, upper, lower):
-    """Compare the products of centers (m) and rows (n) with what is known of these rows.
+    """Compare the products (m, n or more) of m centers and n rows with what is known of these rows.
 
     A row leaves its center only for one that is nearer by more than rounding. Rows of the data are columns here, so
     that the comparisons of neighbours are one vector instruction.
     """
-    m, n = products.shape
+    m, n = len(products), len(rows)
     best, second = np.empty(n, np.float32), np.empty(n, np.float32)  # squared, less ‖y‖²
     slack, base, winner = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int32)
     for i in range(n):
