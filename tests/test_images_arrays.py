@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from typer.testing import CliRunner
 
 from asterism import KMeans
+from asterism.cli.app import app
 from asterism.errors import AsterismError, InputError
 from asterism.images import Augmentation, ImageSource, open_images, reopen
 from asterism.images.arrays import find_layout
@@ -336,3 +338,73 @@ def test_what_a_shift_brings_in_is_the_ground():
     mirrored = 1 - change(1 - batch, torch.Generator().manual_seed(0))
     torch.testing.assert_close(changed, mirrored)
     assert float(change(batch, torch.Generator().manual_seed(0))[:, :, 0].min()) == 0  # black, if it is not told
+
+
+# ------------------------------------------------------------------------------------------------ a declared scale
+
+DEEP = np.random.RandomState(0).randint(100, 3000, (12, 8, 8, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_arrays_have_the_scale_that_is_declared(dtype, tmp_path):
+    expected = np.rint((DEEP.astype(np.float32) - 100) * np.float32(255 / 2900)).clip(0, 255)
+    deep = DEEP.astype(dtype)
+    np.save(tmp_path / "deep.npy", deep)
+    np.savez(tmp_path / "deep.npz", images=deep)
+    lists = [*deep]
+    for X in (
+        deep,
+        torch.from_numpy(deep.astype(np.float32)),
+        lists,
+        tmp_path / "deep.npy",
+        str(tmp_path / "deep.npz"),
+    ):
+        opened = open_images(X, scale=(100, 3000))
+        np.testing.assert_array_equal(opened.pixels.numpy(), expected)
+        assert opened.full_scale == 255
+    assert reopen(opened.origin).fingerprint == opened.fingerprint
+    unlike = [*deep, deep[0, :4]]  # of several sizes
+    np.testing.assert_array_equal(open_images(unlike, size=8, scale=(100, 3000)).pixels[:12].numpy(), expected)
+    highest = open_images(deep, scale=([100, 100, 100], [3000, 3000, 300000])).pixels.amax((0, 1, 2)).tolist()
+    assert min(highest[:2]) > 250 and highest[2] < 4
+    with pytest.raises(InputError, match="3 channels where the scale has 2"):
+        open_images(deep, scale=([0, 0], [1, 1]))
+
+
+def test_percentiles_of_an_array_are_said_and_kept(tmp_path):
+    np.save(tmp_path / "deep.npy", DEEP.astype(np.float32))
+    with pytest.warns(UserWarning, match="0.5 to 99.5 % of values"):
+        opened = open_images(tmp_path / "deep.npy", scale="percentile")
+    assert opened.pixels.dtype == torch.uint8 and opened.pixels.min() == 0 and opened.pixels.max() == 255
+    assert reopen(opened.origin).fingerprint == opened.fingerprint
+    with pytest.raises(InputError, match="no pixel with a value"):
+        open_images(np.full((3, 4, 4), np.nan), scale="percentile")
+    with pytest.raises(InputError, match="declare scale="):
+        open_images([DEEP[0].astype(float), DEEP[0, :4].astype(float)], scale="percentile")
+
+
+def test_bytes_stay_as_they_are_and_vectors_have_no_scale():
+    assert open_images(np.full((2, 4, 4), 7, np.uint8), scale=(0, 14)).pixels.max() == 7
+    with pytest.raises(InputError, match="holds vectors"):
+        open_images(np.ones((4, 3)), scale=(0, 14))
+
+
+def test_new_arrays_have_the_scale_of_the_fit(tmp_path):
+    deep = DEEP.astype(np.uint16)
+    np.save(tmp_path / "deep.npy", deep)
+    model = KMeans(3, random_state=0, run_dir=str(tmp_path / "run")).fit(
+        open_images(tmp_path / "deep.npy", scale=(0, 3000))
+    )
+    np.testing.assert_array_equal(model.predict(deep), model.labels_)
+    np.testing.assert_array_equal(model.predict(list(deep)), model.labels_)
+    np.save(tmp_path / "brighter.npy", 2 * deep)
+    run, brighter, out = str(tmp_path / "run"), str(tmp_path / "brighter.npy"), tmp_path / "out.csv"
+    declared = ["--scale", "0,6000"]
+    result = CliRunner().invoke(app, ["predict", run, brighter, "--out", str(out), *declared])
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(np.genfromtxt(out, delimiter=",", skip_header=1, usecols=1), model.labels_)
+    embed = ["embed", run, "--out", str(tmp_path / "f.npy"), "--overwrite"]
+    for scale, same in ((declared, True), ([], False)):
+        assert CliRunner().invoke(app, [*embed, brighter, *scale]).exit_code == 0
+        assert np.allclose(np.load(tmp_path / "f.npy"), model.transform(deep), atol=1e-3) == same
+    assert "give them as IMAGES" in CliRunner().invoke(app, [*embed, *declared]).stderr

@@ -24,6 +24,13 @@ Images = Annotated[
 Labels = Annotated[
     str | None, Opt(help="Known classes: folders (CLASS/image.jpg), or a CSV file path,label.  [default: as known]")
 ]
+Scale = Annotated[
+    str | None,
+    Opt(
+        metavar="LOW,HIGH",
+        help="Black and white of pixels of more than 8 bits, or percentile.  [default: as in the run]",
+    ),
+]
 Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
 Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
 Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]

@@ -17,6 +17,7 @@ from asterism.cli.advising import FOR_THE_EYE, numbered
 from asterism.cli.choosing import settled
 from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
+from asterism.cli.new_images import parse_scale
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import Request
 from asterism.cli.settings import apply_settings
@@ -245,17 +246,6 @@ def parse_size(text: str | None) -> int | tuple[int, int] | None:
     if match is None:
         raise InputError(f"--size {text} is not a number of pixels, as in 64, or HEIGHTxWIDTH, as in 48x64")
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
-
-
-def parse_scale(text: str | None) -> str | tuple[float, float] | None:
-    """``0,4095``, or ``percentile``; raises `InputError`."""
-    if text is None or text == "percentile":
-        return text
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--scale {text} is neither LOW,HIGH, as in 0,4095, nor percentile") from None
-    return low, high
 
 
 def parse_bands(text: str | None) -> tuple[int, ...] | None:

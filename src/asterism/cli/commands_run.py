@@ -5,7 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from asterism.cli.arguments import Arg, Device, Images, Json, Labels, Layout, NewImages, Opt, Overwrite, Run, Strict
+from asterism.cli.arguments import (
+    Arg,
+    Device,
+    Images,
+    Json,
+    Labels,
+    Layout,
+    NewImages,
+    Opt,
+    Overwrite,
+    Run,
+    Scale,
+    Strict,
+)
 from asterism.cli.text import counted, say
 
 
@@ -17,6 +30,7 @@ def predict(
         str | None, Opt(metavar="FILE", help="Vectors of the images, where the run was made from such.")
     ] = None,
     layout: Layout = None,
+    scale: Scale = None,
     strict: Strict = False,
     outliers: Annotated[
         bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).  [default: as in the run]")
@@ -25,7 +39,7 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
-    from asterism.cli.new_images import open_new_images
+    from asterism.cli.new_images import open_new_images, parse_scale
     from asterism.cli.outputs import check_writable
     from asterism.clustering.outliers import ALPHA
     from asterism.report.fitted import open_run
@@ -36,7 +50,7 @@ def predict(
     check_writable(out, is_labels, overwrite)
     alpha = clusterer.significance or (ALPHA if outliers else None)
     clusterer.check_refusing(alpha)
-    source = open_new_images(fitted, images, layout, strict, features)
+    source = open_new_images(fitted, images, layout, strict, features, parse_scale(scale))
     labels, confidence = clusterer.predict_with_confidence(source, outliers=alpha)
     more = alpha is not None
     write_labels(out, source.names, labels, confidence, more=more)
@@ -51,14 +65,16 @@ def embed(
     images: Annotated[str | None, Arg(metavar="IMAGES", help="Images.  [default: the run's own]")] = None,
     moved: Images = None,
     layout: Layout = None,
+    scale: Scale = None,
     strict: Strict = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Compute the learned features of images."""
     from asterism.cli.feature_files import check_ending, is_features, names_path, write_features
-    from asterism.cli.new_images import open_new_images
+    from asterism.cli.new_images import open_new_images, parse_scale
     from asterism.cli.outputs import check_writable
+    from asterism.errors import InputError
     from asterism.report.fitted import open_run
 
     check_ending(out)
@@ -66,7 +82,10 @@ def embed(
     for path in (out, names_path(out)):
         if path is not None:
             check_writable(path, is_features, overwrite)
-    source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict)
+    if images is None and scale is not None:
+        raise InputError("--scale is for other images: give them as IMAGES, or make the run anew with --scale")
+    declared = parse_scale(scale)
+    source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict, scale=declared)
     features = fitted.estimator.transform(source)
     write_features(out, source.names, features)
     say(f"{counted(len(features), 'image')}, {counted(features.shape[1], 'feature')}: {out}")

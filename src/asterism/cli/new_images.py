@@ -14,9 +14,14 @@ from asterism.training.progress import decoding_bar
 
 
 def open_new_images(
-    run: FittedRun, images: str, layout: str | None = None, strict: bool = False, features: str | None = None
+    run: FittedRun,
+    images: str,
+    layout: str | None = None,
+    strict: bool = False,
+    features: str | None = None,
+    scale: str | tuple[float, float] | None = None,
 ) -> ImageSource:
-    """Open other images as the run's own were opened: same size, same colour.
+    """Open other images as the run's own were opened: same size, colour and scale, unless another scale is declared.
 
     Raises
     ------
@@ -30,6 +35,9 @@ def open_new_images(
         layout = layout or origin.get("layout")
     size, color = (None, None) if is_table else ((height, width), color_of(channels))
     needed = _described(channels, height, width)
+    reading = reading_of(origin)
+    if scale is not None:
+        reading = {key: one for key, one in reading.items() if key != "white"} | {"scale": scale}
     try:
         with decoding_bar() as progress:
             opened = open_images(
@@ -41,7 +49,7 @@ def open_new_images(
                 strict=strict,
                 features=features,
                 progress=progress,
-                **reading_of(origin),
+                **reading,
             )
     except InputError:
         if not is_table and os.path.isfile(images) and open_images(images, layout=layout).is_table:
@@ -52,6 +60,17 @@ def open_new_images(
         raise InputError(f"{images} holds {found}; {run.folder.path} was made from {needed}: give such")
     list_skipped(opened.skipped)
     return opened
+
+
+def parse_scale(text: str | None) -> str | tuple[float, float] | None:
+    """``0,4095``, or ``percentile``; raises `InputError`."""
+    if text is None or text == "percentile":
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--scale {text} is neither LOW,HIGH, as in 0,4095, nor percentile") from None
+    return low, high
 
 
 def _described(channels: int, height: int, width: int) -> str:

@@ -101,7 +101,8 @@ class OpensImages:
         if reset:
             return open_images(array, layout=layout, **self._opening)
         units = getattr(self, "units_", None)
-        options = Options.checked(layout=layout or self._layout_of(array.shape))
+        scale = self._read_as_fitted().get("scale")
+        options = Options.checked(layout=layout or self._layout_of(array.shape), scale=scale)
         return open_array(array, options, full_scale=None if units is None else units.full_scale)
 
     def _as_fitted(self) -> dict[str, Any]:

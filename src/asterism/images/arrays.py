@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from asterism.errors import InputError, reason_of
-from asterism.images.depth import to_eight_bits
+from asterism.images.depth import ASKED, SAMPLED, Scale, SetWhite, to_eight_bits
+from asterism.images.io_errors import Unreadable
 from asterism.images.options import Options
 from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.raster import MOST_CHANNELS
@@ -48,7 +49,8 @@ def open_array(
     ImageSource
         uint8 and bool become uint8 (True is 255), other integers too if they lie in 0–255; uint16 is scaled from its
         full range, or from 10, 12 or 14 bits where no value has more, which a warning says; floats become float32 as
-        they are. Tables become float32 as they are. Pixels that need no change are shared with X, not copied.
+        they are. Tables become float32 as they are. Pixels that need no change are shared with X, not copied. Where
+        the options give a scale, values of more than 8 bits become uint8 by it.
 
     Raises
     ------
@@ -63,8 +65,10 @@ def open_array(
             raise InputError(
                 f"size and color change images; {name} of shape {array.shape} holds vectors: leave them out"
             )
+        if options.scale is not None:
+            raise InputError(f"scale changes images; {name} of shape {array.shape} holds vectors: leave it out")
         pixels = from_numpy(_checked_floats(array, name))[:, None, None, :]  # (N, 1, 1, D)
-        scale = BYTE
+        scale, declared = BYTE, None
     else:
         images = channels_last(array, layout, options.color)
         if images.shape[3] == 3 and array.shape[3:] == (4,) and (array[..., 3] != array.flat[3]).any():
@@ -72,22 +76,53 @@ def open_array(
                 f"{name} has 4 channels: the last is taken for an alpha and left out (color='bands' keeps it)",
                 stacklevel=4,
             )
-        scale = white_of_integers(images, name) if full_scale is None else full_scale
+        whole = images
+        images, declared = _of_scale(_picked(whole, options, name), options, name)
+        scale = BYTE if declared is not None else full_scale or white_of_integers(whole, name)
         pixels = _open_images(images, options, name, scale)
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
-    origin = options.origin(source, shape, is_table=layout == "ND")
+    origin = options.origin(source, shape, is_table=layout == "ND", white=declared)
     names = [str(i) for i in range(len(pixels))]
     return ImageSource(pixels, names, origin=origin, is_table=layout == "ND", full_scale=scale)
+
+
+def _picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
+    """The channels that were asked for, of images (N, H, W, C)."""
+    if options.bands is None:
+        return images
+    if max(options.bands) > images.shape[3]:
+        raise InputError(f"{name} has {images.shape[3]} channels, and bands={options.bands} were asked for")
+    return images[..., [one - 1 for one in options.bands]]
+
+
+def _of_scale(images: np.ndarray, options: Options, name: str) -> tuple[np.ndarray, Scale | None]:
+    """Images (N, H, W, C) as uint8 by the scale that is asked for, and that scale; bytes stay as they are."""
+    if options.scale is None or images.dtype in (np.uint8, np.bool_):
+        return images, None
+    n = len(images)
+
+    def samples() -> list[np.ndarray]:
+        chosen = images[:: max(1, n // ASKED)].reshape(-1, images.shape[1] * images.shape[2], images.shape[3])
+        pixels = chosen[:, :: -(-chosen.shape[1] // SAMPLED)].astype(np.float64)
+        return list(np.where(np.isfinite(pixels), pixels, np.nan))
+
+    settled = SetWhite(options.level if isinstance(options.scale, Scale) else None, list, n, samples, percentile=True)
+    found = settled()
+    if not isinstance(found, Scale):
+        raise InputError(f"{name} has no pixel with a value, by which it could be scaled")
+    for line in settled.lines:
+        warnings.warn(f"{name}: {line}", stacklevel=5)
+    try:
+        blocks = map(np.stack, in_blocks(lambda i: found.apply(images[i]), n, block_length(images.shape[1:])))
+        return pack(blocks, n, images.shape[1:]).numpy(), found
+    except Unreadable as error:
+        raise InputError(f"{name} cannot be used: {error.reason}") from error
 
 
 def _open_images(images: np.ndarray, options: Options, name: str, full_scale: float) -> torch.Tensor:
     """Pixels (N, H', W', C') of images (N, H, W, C) in any numeric dtype."""
     pixels = to_pixels(images, name, full_scale=full_scale)  # as a whole: a block's values must not tell their scale
     size = options.size or (pixels.shape[1], pixels.shape[2])
-    if options.bands is not None:
-        if max(options.bands) > pixels.shape[3]:
-            raise InputError(f"{name} has {pixels.shape[3]} channels, and bands={options.bands} were asked for")
-        pixels = pixels[..., [one - 1 for one in options.bands]]
     n_channels = options.n_channels or pixels.shape[3]
     if n_channels != pixels.shape[3] and pixels.shape[3] not in (1, 3):
         raise InputError(

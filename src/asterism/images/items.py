@@ -214,6 +214,8 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     """Open n items that ``read`` gives by their index: images of one size, unless the options give one."""
     if n == 0:
         raise InputError("Found array with 0 sample(s): the data set X is empty while a minimum of 1 is required.")
+    if options.scale == "percentile":
+        raise InputError("scale='percentile' is for files and arrays of one shape: declare scale=(low, high) for X")
     white = SetWhite(options.level, lambda: _ranges(read, n), n)
     first, _ = _read_pixels(read, 0, options, white)
     labels: list[Any] = []
@@ -301,7 +303,7 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
         raise InputError(f"{name} holds a {type(image).__name__} where an image was expected (PIL, tensor or array)")
     else:
         array, layout = as_numpy(image, name), "NCHW" if isinstance(image, torch.Tensor) else "NHWC"
-    if _is_short(array):
+    if _is_short(array) and not isinstance(options.scale, Scale):
         array = _to_bytes(array, white, name)
     if array.ndim == 1:
         return _vector(array, name, index, options), label
@@ -312,13 +314,15 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
         raise InputError(
             f"{name} of shape {array.shape} has {images.shape[3]} channels in layout {layout!r}: give layout"
         )
+    if isinstance(options.scale, Scale) and images.dtype not in (np.uint8, np.bool_):
+        images = _to_bytes(images[0], white, name)[None]
     pixels = to_pixels(images, name, index)[0]
     pixels = recolor(pixels, options.n_channels or pixels.shape[2])
     return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label
 
 
 def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
-    """Integers of 16 bits by the white of the set."""
+    """Integers of 16 bits by the white of the set, or any numbers by its scale."""
     try:
         found = white()
         if isinstance(found, Scale):
