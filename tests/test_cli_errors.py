@@ -332,7 +332,7 @@ def of_value(node):
 
 def test_the_library_advises_no_options():
     found = [(where, text) for where, text in templates() if re.search(r"(^|[\s(])--[a-z]", text)]
-    assert not found, "say it in Python; cli/exits.py puts it in the words of the command line"
+    assert not found, "say it in Python; cli/errors.py puts it in the words of the command line"
 
 
 def test_the_command_line_advises_no_python():

@@ -113,6 +113,43 @@ def test_a_room_says_at_its_door_what_each_of_its_files_is_for(room):
     assert not untold, f"the docstring of {room}/__init__.py does not say what these are for"
 
 
+def is_told(dotted: str) -> bool:
+    """Is the place that a dotted name such as ``asterism.images.open.open_images`` names there?"""
+    place = PAPERS.parent if dotted.startswith("asterism_papers") else ROOT.parent
+    for name in dotted.split("."):
+        if (place / name).is_dir():
+            place = place / name
+        elif (place / f"{name}.py").is_file():
+            place = place / f"{name}.py"
+        else:  # a name within a file, or one that a package gives
+            code = (place / "__init__.py" if place.is_dir() else place).read_text().split('"""', 2)[-1]
+            return re.search(rf"\b{name}\b", code) is not None
+    return True
+
+
+def test_every_place_that_is_named_is_there():
+    rooms = "|".join(room for room in ROOMS if (ROOT / room).is_dir())
+    folders = [CHECKOUT / name for name in ("docs", "src", "tests", "benchmarks", "papers")]
+    texts = [
+        *CHECKOUT.glob("*.md"),
+        *(path for folder in folders for path in folder.rglob("*.*") if path.suffix in {".md", ".py"}),
+    ]
+    lost = []
+    for path in texts:
+        if path.name == "CHANGELOG.md" or path == Path(__file__):  # they tell of what was
+            continue
+        text = path.read_text()
+        dotted = set(re.findall(rf"\b(asterism(?:_papers)?\.(?:{rooms})(?:\.[A-Za-z_]\w*)+)", text))
+        files = set(re.findall(rf"(?<![\w/.-])((?:{rooms})/[a-z_0-9]+\.py)\b", text))
+        lost += [(path.name, name) for name in dotted if not is_told(name)]
+        lost += [
+            (path.name, name)
+            for name in files
+            if not any((home / name).is_file() for home in (ROOT, PAPERS, CHECKOUT / "tests"))
+        ]
+    assert not lost
+
+
 def imported_files(path: Path) -> set[Path]:
     """Files of the package that one imports, at its top or within a function; packages' doors are left out."""
     found = set()

@@ -238,7 +238,7 @@ def test_predict_lets_go_of_the_pixels_that_it_has_read(tmp_path, monkeypatch):
     np.save(tmp_path / "X.npy", X)
     model = KMeans(3, n_init=1, random_state=0, device="cpu").fit(X[:60])
     expected = model.predict(X)
-    monkeypatch.setattr("asterism.images.files.MAPPED_BYTES", 0)
+    monkeypatch.setattr("asterism.images.array_files.MAPPED_BYTES", 0)
     source, seen = open_images(tmp_path / "X.npy"), []
     placed = type(model)._placed
     monkeypatch.setattr(type(model), "_placed", lambda *each: seen.append(of_files()) or placed(*each))
