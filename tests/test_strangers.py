@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import asterism
+from asterism.cli.errors import described
 from asterism.clustering.compiled import compiled
 from asterism.images.locations import cache_root
 from asterism.machine import ALONE, Launch, launch, private_folder
@@ -355,3 +356,8 @@ def test_what_torch_takes_in_a_variable_is_left_as_it_is(tmp_path):
     told = "roundup_power2_divisions:[256:1,512:2,>:8],expandable_segments:True"
     script = "import sys; sys.argv = ['asterism', 'methods']; from asterism.cli import main; main()"
     assert run(script, tmp_path, PYTORCH_CUDA_ALLOC_CONF=told, GOMP_CPU_AFFINITY="0 2,4-6:2").returncode == 0
+
+
+def test_too_little_memory_to_load_torch_is_told():
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    assert described(error).startswith("not enough memory to load the libraries: raise the limit (ulimit -v)")

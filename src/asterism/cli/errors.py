@@ -223,6 +223,8 @@ def described(error: Exception) -> str:
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
     if launch().world_size > 1 and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
         return "another process has ended; what was begun goes on with --resume"
+    if isinstance(error, ImportError) and re.search("failed to map segment|annot allocate memory", str(error)):
+        return "not enough memory to load the libraries: raise the limit (ulimit -v), or take a larger machine"
     if (name := _variable_to_blame(error)) is not None:
         return one_line(_unusable(name))
     text = one_line(f"{type(error).__name__}: {error}")
