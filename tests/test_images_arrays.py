@@ -408,3 +408,15 @@ def test_new_arrays_have_the_scale_of_the_fit(tmp_path):
         assert CliRunner().invoke(app, [*embed, brighter, *scale]).exit_code == 0
         assert np.allclose(np.load(tmp_path / "f.npy"), model.transform(deep), atol=1e-3) == same
     assert "give them as IMAGES" in CliRunner().invoke(app, [*embed, *declared]).stderr
+
+
+def test_arrays_in_other_units_than_the_scale_of_the_fit_are_not_read_by_it(tmp_path):
+    """Shares of white became black by it, all in one group and nothing said."""
+    deep = DEEP.astype(np.uint16)
+    model = KMeans(3, random_state=0).fit(open_images(deep, scale=(0, 3000)))
+    shares = (deep / 3000).astype(np.float32)
+    np.save(tmp_path / "shares.npy", shares)
+    for X in (shares, list(shares), str(tmp_path / "shares.npy"), (shares * 255).astype(np.uint8)):
+        np.testing.assert_array_equal(model.predict(X), model.labels_)
+    with pytest.warns(UserWarning, match=r"up to .*: read by the scale of the fit, 0…3000"):
+        model.predict(shares * 255)  # dark ones, or of another white

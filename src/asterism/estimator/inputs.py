@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from sklearn.utils.validation import validate_data
 from asterism.errors import InputError, reason_of
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
+from asterism.images.depth import Scale
 from asterism.images.items import arrays_of, as_list, open_list, stacked
 from asterism.images.options import Options, color_of
 from asterism.images.paths import as_paths
 from asterism.images.source import Skipped
-from asterism.images.units import Units
+from asterism.images.units import Units, in_units_of
 from asterism.runs import RunFolder
 from asterism.training.progress import decoding_bar
 
@@ -117,6 +119,7 @@ class OpensImages:
 
     def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
         options = Options.checked(**(self._opening if reset else self._as_fitted()), layout=layout)
+        options = options if reset else _in_units(options, [one for one in parts if isinstance(one, np.ndarray)])
         units = None if reset else getattr(self, "units_", None)
         return open_list(parts, options, full_scale=None if units is None else units.full_scale)
 
@@ -219,6 +222,13 @@ def _is_no_number(X: Any) -> bool:
     """Whether X holds dates, complex numbers or records, which scikit-learn's validation casts or prints whole."""
     dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", [])  # of all, or of the columns of a frame
     return any(getattr(one, "kind", "f") in "mMcV" for one in dtypes)
+
+
+def _in_units(options: Options, arrays: Sequence[np.ndarray]) -> Options:
+    """Options without the scale of the fit where arrays cannot be in its units: `Units` tells what they are in."""
+    if not isinstance(options.scale, Scale) or not arrays or in_units_of(options.scale, arrays):
+        return options
+    return replace(options, scale=None)
 
 
 def _looks_like_a_table(X: Any) -> bool:

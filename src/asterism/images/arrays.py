@@ -16,6 +16,7 @@ from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.raster import MOST_CHANNELS
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
+from asterism.images.units import in_units_of
 
 BYTE, SHORT, SIXTEEN = 255.0, 2**14, 65535.0
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
@@ -98,6 +99,8 @@ def _picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
 def _of_scale(images: np.ndarray, options: Options, name: str) -> tuple[np.ndarray, Scale | None]:
     """Images (N, H, W, C) as uint8 by the scale that is asked for, and that scale; bytes stay as they are."""
     if options.scale is None or images.dtype in (np.uint8, np.bool_):
+        return images, None
+    if isinstance(options.scale, Scale) and options.scale.of_fit and not in_units_of(options.scale, [images]):
         return images, None
     n = len(images)
 

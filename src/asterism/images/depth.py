@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -36,10 +36,14 @@ class White(NamedTuple):
 
 @dataclass(frozen=True)
 class Scale:
-    """For each channel, or for all alike, the values that become 0 and 255; what lies beyond becomes these too."""
+    """For each channel, or for all alike, the values that become 0 and 255; what lies beyond becomes these too.
+
+    ``of_fit``: it is a model's, and new arrays may be in other units.
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    of_fit: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, samples: np.ndarray) -> Scale | None:
@@ -48,7 +52,8 @@ class Scale:
             return None
         columns = [column[~np.isnan(column)] for column in samples.T]
         ends = [np.percentile(column, PERCENTILES) if len(column) else (0.0, 1.0) for column in columns]
-        return cls(*(tuple(float(end[i]) for end in ends) for i in (0, 1)))
+        low, high = (tuple(float(end[i]) for end in ends) for i in (0, 1))
+        return cls(low, high)
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """uint8 of values (H, W) or (H, W, C).

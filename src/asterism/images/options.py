@@ -124,7 +124,9 @@ def color_of(n_channels: int) -> str:
 
 def reading_of(origin: Mapping[str, Any]) -> dict[str, Any]:
     """How new images are read to have the values of those that came from there: options of `open_images`."""
-    return {key: origin[key] for key in ("white", "scale", "pages", "bands") if origin.get(key) is not None}
+    found = {key: origin[key] for key in ("white", "scale", "pages", "bands") if origin.get(key) is not None}
+    scale = _checked_scale(found.get("scale"))
+    return found | {"scale": replace(scale, of_fit=True)} if isinstance(scale, Scale) else found
 
 
 def _checked_white(white: Any) -> White | None:

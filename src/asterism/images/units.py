@@ -7,13 +7,15 @@ other kinds in its own units: by a rule where dtype and range tell them, else no
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from asterism.errors import InputError
+from asterism.images.depth import Scale
 from asterism.images.source import ImageSource
 
 BYTE, SIXTEEN = 255.0, 65535.0
@@ -186,6 +188,25 @@ class Units:
             f"X holds {found} and the model was fitted on {self}: which value stands for which would be a guess; "
             f"pass X in the units of the fit"
         )
+
+
+def in_units_of(scale: Scale, arrays: Iterable[np.ndarray]) -> bool:
+    """Whether values of more than 8 bits are in the units of a scale, as far as their range tells.
+
+    A set that does not reach a sixteenth of its white, or exceeds it eightfold, is in other units (0 to 1, say). Says
+    in a warning where a set is that dark that it may be.
+    """
+    low, white = min(scale.low), max(scale.high)
+    deep = [one for one in arrays if one.dtype.kind in "iuf" and one.dtype != np.uint8 and one.size]
+    highest = max((_highest(one) for one in deep), default=-np.inf)
+    reached = (highest - low) / ((white - low) or 1.0)
+    if DARKEST <= reached < SURE:
+        _say(f"X holds values up to {highest:.4g}: read by the scale of the fit, {scale}")
+    return DARKEST <= reached <= APART
+
+
+def _highest(array: np.ndarray) -> float:
+    return float(array.max() if array.dtype.kind != "f" else np.max(array, initial=-np.inf, where=np.isfinite(array)))
 
 
 def _white_of_floats(low: float, high: float, reached: tuple[float, float] = (DARKEST, SURE)) -> float | None:
