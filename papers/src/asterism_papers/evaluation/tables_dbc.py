@@ -30,7 +30,10 @@ _FROM_KMEANS = {
 # 20k, 10k, 5k, 2k and k groups, each number twice, found by k-means anew each time. Chosen on single seeds of MNIST-test
 # and MNIST, with their labels at hand.
 LEARNT = "groups learnt from k-means"
-_LEARNT = {"cluster_initialisation.method": "k-means", "cluster_initialisation.multiples": (20, 20, 10, 10, 5, 5, 2, 2, 1, 1)}
+_LEARNT = {
+    "cluster_initialisation.method": "k-means",
+    "cluster_initialisation.multiples": (20, 20, 10, 10, 5, 5, 2, 2, 1, 1),
+}
 # Ours: a decoder that knows nothing of an image past ten linear features (docs/methods/dbc.md).
 NARROW = "ten features without switches"
 _NARROW = {
