@@ -116,7 +116,7 @@ def test_faces_are_the_middle_at_the_networks_size(lfw):
 def test_a_damaged_photograph_is_named(lfw):
     (lfw / "Cy_Roy" / "Cy_Roy_0001.jpg").write_bytes(b"no image")
     root, pairs = open_lfw(lfw)
-    with pytest.raises(InputError, match="Cy_Roy_0001.jpg: not an image"):
+    with pytest.raises(InputError, match="Cy_Roy_0001.jpg: it is text, not an image"):
         list(faces(root, pairs.images, (3, 8, 8)))
 
 
