@@ -26,6 +26,7 @@ from asterism.images import source as source_module
 from asterism.images.changes import pixel_hashes
 from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
 from asterism.images.pack_cache import load_packed, pack_kept
+from asterism.images.source import Kept
 from asterism.machine import Launch
 
 BLOCK = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
@@ -145,6 +146,20 @@ def test_what_says_something_of_packed_pixels_is_computed_once(cache, photos, mo
     assert (again.fingerprint, again.digests, pixel_hashes(again).tolist()) == known
     Image.new("RGB", (8, 8), (9, 9, 9)).save(photos / "0.png")
     assert open_images(photos).fingerprint != known[0]
+
+
+def test_pixels_that_their_owner_changed_are_not_those_of_the_cache(cache, photos):
+    images = open_images(photos)
+    known = images.fingerprint, images.digests
+    other = replace(images, pixels=images.pixels.flip(2))
+    assert other.fingerprint != known[0] and other.digests != known[1]
+    with torch.inference_mode():
+        assert open_images(photos).fingerprint == known[0]
+    writable = replace(images, pixels=images.pixels.clone(), kept=None)
+    writable.kept = Kept.of(images.kept.key, writable.pixels)
+    assert writable.digests == known[1]
+    writable.pixels[0] += 1
+    assert writable.digests[0] != known[1][0] and writable.digests[1:] == known[1][1:]
 
 
 def test_arrays_may_change_in_place():

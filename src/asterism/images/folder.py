@@ -28,7 +28,7 @@ from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_
 from asterism.images.paths import ABSENT, Listing
 from asterism.images.raster import Note
 from asterism.images.remote import BROKEN
-from asterism.images.source import ImageSource, Skipped
+from asterism.images.source import ImageSource, Kept, Skipped
 from asterism.machine import available_cores
 
 # Without a size: images that all have one size up to this many pixels a side stay as they are …
@@ -107,8 +107,8 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
     _, height, width, channels = pixels.shape
     origin = options.origin(listing.source, (height, width, channels), white=reading.white.found)
-    names = [file.name for file in kept]
-    return ImageSource(pixels, names, skipped=skipped, origin=origin, key=reading.key), kept
+    names, known = [file.name for file in kept], None if reading.key is None else Kept.of(reading.key, pixels)
+    return ImageSource(pixels, names, skipped=skipped, origin=origin, kept=known), kept
 
 
 @dataclass

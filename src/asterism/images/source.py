@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,23 @@ def stretched(images: torch.Tensor) -> torch.Tensor:
     axes = tuple(range(1, images.ndim))
     low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
     return (images - low) / (high - low).clamp_min(1e-12)
+
+
+class Kept(NamedTuple):
+    """The key under which pixels are kept in the cache, and what tells that they are still those that were read."""
+
+    key: str
+    place: int
+    version: int
+
+    @classmethod
+    def of(cls, key: str, pixels: torch.Tensor) -> Kept:
+        """As they were read just now."""
+        return cls(key, pixels.data_ptr(), -1 if pixels.is_inference() else pixels._version)
+
+    def are(self, pixels: torch.Tensor) -> bool:
+        """Whether these are the same pixels, and torch has not changed them in place."""
+        return self == Kept.of(self.key, pixels)
 
 
 @dataclass
@@ -52,7 +69,7 @@ class ImageSource:
         What the integers that were given had for white: 255, or more where they had more than 8 bits.
     pictures : ImageSource or None
         Of vectors, the N images that they are of, for the eye.
-    key : str or None
+    kept : Kept or None
         Under what the pixels are kept in the cache.
     """
 
@@ -66,7 +83,7 @@ class ImageSource:
     white: float | None = None
     full_scale: float = 255.0
     pictures: ImageSource | None = None
-    key: str | None = None
+    kept: Kept | None = None
     _made: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -102,15 +119,14 @@ class ImageSource:
         return (function(one) for block in self.pixels.split(1024) for one in block.cpu().numpy())
 
     def once(self, name: str, n_bytes: int, make: Callable[[], bytes]) -> bytes:
-        """What says something of the pixels, so many bytes, made once and kept under a name.
+        """What says something of the pixels, so many bytes; made once where they are kept in the cache, and kept there.
 
-        Where the pixels are kept in the cache, it is kept there with them. Of arrays, whose owner may change them, it
-        is made anew each time.
+        Of other pixels, whose owner may change them, it is made anew each time; so it is where he has changed these.
         """
-        if self.origin["source"] is None:
+        if self.kept is None or not self.kept.are(self.pixels):
             return make()
         if name not in self._made:
-            self._made[name] = make() if self.key is None else noted(self.key, name, n_bytes, make)
+            self._made[name] = noted(self.kept.key, name, n_bytes, make)
         return self._made[name]
 
     @cached_property
@@ -180,7 +196,7 @@ class ImageSource:
             names=self.names[rows] if isinstance(rows, slice) else [self.names[i] for i in rows],
             labels=None if self.labels is None else self.labels[rows],
             origin={"source": None},
-            key=None,
+            kept=None,
             pictures=None if self.pictures is None else self.pictures._taken(rows, places),
         )
 
