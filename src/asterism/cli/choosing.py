@@ -9,6 +9,7 @@ from asterism.cli.text import note
 from asterism.machine import launch
 from asterism.methods import choosing
 from asterism.methods.choosing import VECTORS, Choice, choose
+from asterism.runs import RunFolder
 
 __all__ = ["AUTO", "VECTORS", "Choice", "choose", "first_choice", "settled"]
 
@@ -30,7 +31,8 @@ def settled(request: Request, first: Choice | None = None) -> Request:
     ``first`` is what `first_choice` said before the number of groups was known.
     """
     asked = request.method in (None, AUTO)
-    if not asked or request.images is None or request.like is not None or (request.resume and request.out is not None):
+    has_own = request.resume and request.out is not None and RunFolder(request.out).exists
+    if not asked or request.images is None or request.like is not None or has_own:
         return replace(request, method=None) if request.method == AUTO else request
     if request.method is None and request.settings:
         return request
