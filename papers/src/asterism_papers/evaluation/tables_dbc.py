@@ -27,8 +27,8 @@ _FROM_KMEANS = {
     "training.schedule": "constant",
 }
 # Ours, from k-means all the same: before Algorithm 2 the network learns groups of its features, from changed images:
-# 20k, 10k, 5k, 2k and k groups, each number twice, found by k-means anew each time. Chosen on single seeds of
-# MNIST-test and MNIST, with their labels at hand.
+# 20k, 10k, 5k, 2k and k groups, each number twice, found by k-means anew each time. Chosen with labels at
+# hand, on trials with MNIST-test, one seed of MNIST and one of USPS.
 LEARNT = "groups learnt from k-means"
 _LEARNT = {
     "cluster_initialisation.method": "k-means",
