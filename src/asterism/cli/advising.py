@@ -17,6 +17,7 @@ from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import Diffusion
 from asterism.networks import Backbone
+from asterism.runs import RunFolder
 from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
 
@@ -65,7 +66,8 @@ def numbered(request: Request) -> tuple[Request, Choice | None]:
 
     In ``chosen`` stands the line that says so, in ``number`` what a run remembers of it.
     """
-    known = request.n_clusters is not None or request.like is not None or request.resume
+    resumed = request.resume and (request.out is None or RunFolder(request.out).exists)
+    known = request.n_clusters is not None or request.like is not None or resumed
     if known or request.images is None:
         return request, None
     first = first_choice(request)
