@@ -222,6 +222,33 @@ def test_without_k_images_are_looked_at_once_and_auto_fits_the_number(tmp_path, 
     assert chosen.method == expected.method and expected.line in chosen.chosen
 
 
+def deep_array(path):
+    """Integers that only a scale makes images of: three classes of twenty."""
+    noise = np.random.default_rng(0).normal(0, 50, (60, 12, 12))
+    np.save(path, (noise + np.repeat(np.arange(3), 20)[:, None, None] * 1500).astype(np.int32))
+    return str(path)
+
+
+def test_without_k_images_are_opened_as_they_were_asked_for(tmp_path):
+    asked = Request(images=deep_array(tmp_path / "x.npy"), scale="0,4000", layout="NHW", size="8")
+    chosen = settled(*numbered(asked))  # was refused: integers beyond 255
+    assert chosen.number["k"] == chosen.n_clusters
+    done = run("suggest-k", asked.images, "--scale", "0,4000", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["features"] == "pixels"
+    rng = np.random.default_rng(0)
+    five = rng.integers(0, 255, (40, 12, 12, 5)).astype(np.uint8)
+    five[..., 1] = np.repeat(rng.integers(0, 200, (2, 12, 12)), 20, 0) + rng.integers(0, 20, (40, 12, 12))
+    np.save(tmp_path / "five.npy", five)
+    assert numbered(Request(images=str(tmp_path / "five.npy"), layout="NHWC", bands="2"))[0].n_clusters == 2
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_without_a_run_is_begun_as_if_it_were_new(tmp_path, resume):
+    asked = Request(images=deep_array(tmp_path / "x.npy"), scale="0,4000", out=tmp_path / "new", resume=resume)
+    chosen = settled(*numbered(asked))  # was dbc, and without a number, on --resume
+    assert chosen.method == "jule" and chosen.n_clusters == chosen.number["k"]
+
+
 # ---------------------------------------------------------------- how long it takes, and what is fetched
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.base import clone
 
-from asterism.cli.cluster import parse_size
+from asterism.cli.arguments import parse_size
 from asterism.cli.settings import apply_settings, parse_value, settings_of
 from asterism.errors import InputError
 from asterism.methods import DBC, DEC, FCAE, METHODS, SAE

@@ -242,6 +242,16 @@ def test_lists_and_data_sets_have_one_white():
         open_images([Image.fromarray((RAMP * 9).astype(np.uint16))])
 
 
+def test_white_that_is_given_holds_for_arrays_too():
+    X = np.zeros((3, 4, 4), np.uint16)
+    X[0, 0] = 900  # of its own accord 10 bits
+    assert open_images(X, white=4095).pixels.max() == round(900 * 255 / 4095)
+    assert open_images(X.astype(np.float32), white=4095).pixels.max() == round(900 * 255 / 4095)
+    assert open_images(X.astype(np.float32) / 4095, white=4095).pixels.dtype == torch.float32  # in other units
+    with pytest.raises(InputError, match="X has values up to 900 where 500 is white"):
+        open_images(X, white=500)
+
+
 class Wrapped(torch.utils.data.Dataset):
     def __init__(self, images):
         self.images = images

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.nn.functional import normalize
 
-from asterism.cli.choosing import VECTORS, Choice, choose, first_choice
+from asterism.cli.choosing import Choice, first_choice
 from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
@@ -25,25 +25,20 @@ FOR_THE_EYE = {"photo_side": 128, "crop": False}  # how pictures are opened of w
 BAR = 24  # letters of the longest bar
 
 
-def advise(
-    images: str,
-    k_max: int | None,
-    seed: int,
-    layout: str | None,
-    device: str,
-    features: str | None = None,
-    chosen: Choice | None = None,
-) -> tuple[Advice, str]:
-    """The advice, and what it was computed on; ``chosen`` is what `choose` says of the images, if it was asked."""
-    chosen_before = chosen
-    chosen = chosen or (VECTORS if features is not None else choose(images, layout=layout))
+def advise(request: Request, k_max: int | None = None, chosen: Choice | None = None) -> tuple[Advice, str]:
+    """The advice for a request's images, opened as its fit would, and what it was computed on.
+
+    ``chosen`` is what `first_choice` said of them, if it was asked; then the fit, which opens them too, lists what is
+    skipped.
+    """
+    images, seed, device = str(request.images), request.seed or 0, request.device or "auto"
+    suitable = chosen or first_choice(request)
+    opening = _as_fitted(images, suitable) if request.features is None else FOR_THE_EYE
     with decoding_bar() as progress:
-        opening = _as_fitted(images, chosen)
-        opening = opening if features is None else FOR_THE_EYE
-        source = open_images(images, layout=layout, features=features, progress=progress, **opening)
-    if chosen_before is None:  # else the fit, which opens them too, lists them
+        source = open_images(images, **{**opening, **request.opening}, progress=progress)
+    if chosen is None:
         list_skipped(source.skipped)
-    name = dict(one.split("=") for one in chosen.settings).get("backbone.name", "pixels")
+    name = dict(one.split("=") for one in suitable.settings).get("backbone.name", "pixels")
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))
     found = suggest_k(features_of(source, name, device), k_max, seed)
@@ -71,9 +66,7 @@ def numbered(request: Request) -> tuple[Request, Choice | None]:
     if known or request.images is None:
         return request, None
     first = first_choice(request)
-    found, _ = advise(
-        request.images, None, request.seed or 0, request.layout, request.device or "auto", request.features, first
-    )
+    found, _ = advise(request, chosen=first)
     levels = levels_of_curve(np.array(found.ks), found.stability, found.k)
     number = {"k": found.k, "low": found.low, "high": found.high, "says": found.sentence}
     number["levels"] = [asdict(level) for level in levels]

@@ -21,7 +21,8 @@ def first_choice(request: Request) -> Choice:
     if request.features is not None or request.images is None:
         return VECTORS
     say = None if request.quiet or launch().rank else note
-    return choose(request.images, request.color, request.layout, request.n_clusters, say=say)
+    how = {name: value for name, value in request.opening.items() if name not in ("size", "color", "crop", "layout")}
+    return choose(request.images, request.color, request.layout, request.n_clusters, say=say, reading=how)
 
 
 def settled(request: Request, first: Choice | None = None) -> Request:

@@ -17,7 +17,6 @@ from asterism.cli.advising import FOR_THE_EYE, numbered
 from asterism.cli.choosing import settled
 from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
-from asterism.cli.new_images import parse_scale
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import Request
 from asterism.cli.settings import apply_settings
@@ -223,38 +222,7 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
 
 def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
     """How the images are opened: as typed, else as the run remembers, else by default."""
-    typed = {
-        "source": request.images,
-        "size": parse_size(request.size),
-        "color": request.color,
-        "layout": request.layout,
-        "scale": parse_scale(request.scale),
-        "pages": request.pages,
-        "bands": parse_bands(request.bands),
-        "features": None if request.features is None else os.path.abspath(os.path.expanduser(request.features)),
-        "crop": False if request.no_crop else None,
-        "strict": request.strict or None,
-    }
-    return {**known, **{name: value for name, value in typed.items() if value is not None}}
-
-
-def parse_size(text: str | None) -> int | tuple[int, int] | None:
-    """``64`` or ``48x64`` (height x width); raises `InputError`."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)(?:[x×,](\d+))?", text.strip())
-    if match is None:
-        raise InputError(f"--size {text} is not a number of pixels, as in 64, or HEIGHTxWIDTH, as in 48x64")
-    return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
-
-
-def parse_bands(text: str | None) -> tuple[int, ...] | None:
-    """``4,3,2``; raises `InputError`."""
-    if text is None:
-        return None
-    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text):
-        raise InputError(f"--bands {text} are no numbers of channels, as in 4,3,2")
-    return tuple(int(part) for part in text.split(","))
+    return {**known, **({} if request.images is None else {"source": request.images}), **request.opening}
 
 
 def _clusterer_of(content: dict[str, Any], path: Path) -> ImageClusterer:

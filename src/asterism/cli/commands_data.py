@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from asterism.cli.arguments import Arg, Device, Json, Layout, NewImages, Opt
+from asterism.cli.arguments import (
+    Arg,
+    Bands,
+    Color,
+    Device,
+    Features,
+    Json,
+    Layout,
+    NewImages,
+    NoCrop,
+    Opt,
+    OwnScale,
+    Pages,
+    Size,
+    Strict,
+)
 from asterism.cli.text import aligned, say
 
 
@@ -54,7 +69,15 @@ def suggest_k(
     images: NewImages,
     k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
     seed: Annotated[int, Opt(min=0, max=2**32 - 1, help="Same seed, same answer.")] = 0,
+    size: Size = None,
+    color: Color = None,
+    no_crop: NoCrop = False,
     layout: Layout = None,
+    scale: OwnScale = None,
+    pages: Pages = None,
+    bands: Bands = None,
+    features: Features = None,
+    strict: Strict = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -63,11 +86,14 @@ def suggest_k(
     Asks graphs of 5, 10, 20 and 40 neighbours, and on how many groups two halves of the images agree; where the
     answers differ, says between what.
     """
+    asked = {name: value for name, value in locals().items() if name not in ("k_max", "json")}
+
     from json import dumps
 
     from asterism.cli.advising import advise, shown_advice
+    from asterism.cli.request import Request
 
-    found, on = advise(images, k_max, seed, layout, device)
+    found, on = advise(Request(**asked, quiet=json), k_max)
     if json:
         curves = {
             name: [round(float(one), 4) for one in getattr(found, name)]

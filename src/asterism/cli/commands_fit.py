@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from asterism.cli.arguments import Arg, Copy, Layout, Opt, Strict
+from asterism.cli.arguments import Arg, Bands, Color, Copy, Features, Layout, NoCrop, Opt, OwnScale, Pages, Size, Strict
 
 
 def cluster(
@@ -25,22 +25,14 @@ def cluster(
     method: Annotated[str | None, Opt(help="See: asterism methods.  [default: auto, by the images]")] = None,
     out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
     seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,
-    size: Annotated[str | None, Opt(help="Pixels a side, 64, or HEIGHTxWIDTH, 48x64.")] = None,
-    color: Annotated[str | None, Opt(help="grey, rgb or bands.  [default: as the images are]")] = None,
-    no_crop: Annotated[bool, Opt("--no-crop", help="Squash to the size instead of cutting the centre out.")] = False,
+    size: Size = None,
+    color: Color = None,
+    no_crop: NoCrop = False,
     layout: Layout = None,
-    scale: Annotated[
-        str | None,
-        Opt(metavar="LOW,HIGH", help="Black and white of deep pixels, or percentile.  [default: see the guide]"),
-    ] = None,
-    pages: Annotated[
-        str | None, Opt(help="Of files of several: first, mean, max, or channels.  [default: first]")
-    ] = None,
-    bands: Annotated[str | None, Opt(metavar="4,3,2", help="Numbers of the channels that are taken.")] = None,
-    features: Annotated[
-        str | None,
-        Opt(metavar="FILE", help="Group these vectors of the images: .npz, .npy, .csv or .parquet, joined by name."),
-    ] = None,
+    scale: OwnScale = None,
+    pages: Pages = None,
+    bands: Bands = None,
+    features: Features = None,
     strict: Strict = False,
     settings: Annotated[
         list[str] | None,

@@ -18,6 +18,7 @@ from asterism.cli.arguments import (
     Run,
     Scale,
     Strict,
+    parse_scale,
 )
 from asterism.cli.text import counted, say
 
@@ -39,7 +40,7 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
-    from asterism.cli.new_images import open_new_images, parse_scale
+    from asterism.cli.new_images import open_new_images
     from asterism.cli.outputs import check_writable
     from asterism.clustering.outliers import ALPHA
     from asterism.report.fitted import open_run
@@ -72,7 +73,7 @@ def embed(
 ) -> None:
     """Compute the learned features of images."""
     from asterism.cli.feature_files import check_ending, is_features, names_path, write_features
-    from asterism.cli.new_images import open_new_images, parse_scale
+    from asterism.cli.new_images import open_new_images
     from asterism.cli.outputs import check_writable
     from asterism.errors import InputError
     from asterism.report.fitted import open_run

@@ -62,17 +62,6 @@ def open_new_images(
     return opened
 
 
-def parse_scale(text: str | None) -> str | tuple[float, float] | None:
-    """``0,4095``, or ``percentile``; raises `InputError`."""
-    if text is None or text == "percentile":
-        return text
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--scale {text} is neither LOW,HIGH, as in 0,4095, nor percentile") from None
-    return low, high
-
-
 def _described(channels: int, height: int, width: int) -> str:
     if height == width == 1:
         return f"vectors of {channels} numbers"

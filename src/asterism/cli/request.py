@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asterism.cli.arguments import parse_bands, parse_scale, parse_size
+
 
 @dataclass
 class Request:
@@ -42,6 +44,22 @@ class Request:
     command: str = "asterism cluster"
     number: dict[str, Any] | None = None  # how the number of groups was found; see `asterism.cli.advising`
     chosen: str = ""  # what `asterism.cli.choosing` has to say
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """What was typed of how images are opened, as `asterism.images.open_images` takes it; raises `InputError`."""
+        typed = {
+            "size": parse_size(self.size),
+            "color": self.color,
+            "layout": self.layout,
+            "scale": parse_scale(self.scale),
+            "pages": self.pages,
+            "bands": parse_bands(self.bands),
+            "features": None if self.features is None else os.path.abspath(os.path.expanduser(self.features)),
+            "crop": False if self.no_crop else None,
+            "strict": self.strict or None,
+        }
+        return {name: value for name, value in typed.items() if value is not None}
 
     @property
     def label_source(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def open_array(
             )
         whole = images
         images, declared = _of_scale(_picked(whole, options, name), options, name)
-        scale = BYTE if declared is not None else full_scale or white_of_integers(whole, name)
+        known = full_scale or _declared_white(whole, options)
+        scale = BYTE if declared is not None else known or white_of_integers(whole, name)
         pixels = _open_images(images, options, name, scale)
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
     origin = options.origin(source, shape, is_table=layout == "ND", white=declared)
@@ -96,8 +98,16 @@ def _picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
     return images[..., [one - 1 for one in options.bands]]
 
 
+def _declared_white(images: np.ndarray, options: Options) -> float | None:
+    """White of 16-bit integers, where it is given."""
+    given = options.white is not None and images.dtype == np.uint16 and options.white.integer
+    return float(given) if given else None
+
+
 def _of_scale(images: np.ndarray, options: Options, name: str) -> tuple[np.ndarray, Scale | None]:
     """Images (N, H, W, C) as uint8 by the scale that is asked for, and that scale; bytes stay as they are."""
+    if options.scale is None and options.white is not None and options.white.floating and images.dtype.kind == "f":
+        options = replace(options, scale=Scale((0.0,), (options.white.floating,), of_fit=True))
     if options.scale is None or images.dtype in (np.uint8, np.bool_):
         return images, None
     if isinstance(options.scale, Scale) and options.scale.of_fit and not in_units_of(options.scale, [images]):
@@ -337,10 +347,10 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
     low, high = int(images.min()), int(images.max())
     if images.dtype == np.uint16 and full_scale is not None and full_scale > BYTE:
         if high > full_scale:
-            raise InputError(f"{name} has values up to {high} where the fit's white was {full_scale:g}: scale them")
+            raise InputError(f"{name} has values up to {high} where {full_scale:g} is white: scale them")
         if 0 < 16 * high <= full_scale:
             warnings.warn(
-                f"{name} has no value above {high}: it is nearly black if {full_scale:g} is white, as in the fit",
+                f"{name} has no value above {high}: it is nearly black if {full_scale:g} is white",
                 stacklevel=6,
             )
         return to_eight_bits(images, full_scale)

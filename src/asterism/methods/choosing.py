@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asterism.errors import MissingDataError
 from asterism.images.fetch import check_online
@@ -77,6 +77,7 @@ def choose(
     n_clusters: int | None = None,
     *,
     say: Callable[[str], None] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Choice:
     """What suits images.
 
@@ -93,6 +94,8 @@ def choose(
         As ``asterism cluster`` takes them.
     say : callable, optional
         Is told, in a line, that weights are about to be fetched.
+    reading : mapping, optional
+        Scale, pages and bands, as `asterism.images.open_images` takes them, where an array needs them.
 
     Returns
     -------
@@ -108,8 +111,8 @@ def choose(
     >>> from asterism.methods.choosing import choose
     >>> choose("photos/").line  # doctest: +SKIP
     """
-    channels, side, n = _look(images, layout)
-    channels = channels if color is None else 3 if color == "rgb" else 1
+    channels, side, n = _look(images, {"layout": layout, **(reading or {})})
+    channels = {"rgb": 3, "grey": 1, "gray": 1}.get(color or "", channels)
     if side == 1:
         return VECTORS
     if channels == 1 and side <= SMALL_SIDE:
@@ -204,7 +207,7 @@ def about(seconds: float) -> str:
     return f"about {round(seconds / 60)} min" if seconds < 90 * 60 else f"about {round(seconds / 3600)} h"
 
 
-def _look(images: str, layout: str | None) -> tuple[int, int, int]:
+def _look(images: str, reading: Mapping[str, Any]) -> tuple[int, int, int]:
     """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
     from asterism.images import open_images
     from asterism.images.catalogue import PREFIX, named_set
@@ -218,7 +221,7 @@ def _look(images: str, layout: str | None) -> tuple[int, int, int]:
         folder = str(named.path or "") if named is not None else ""
     listing = None if not folder or is_shards(folder) else list_images(folder)
     if listing is None:
-        source: ImageSource = open_images(images, layout=layout)  # raises here what the fit would raise
+        source: ImageSource = open_images(images, **reading)  # raises here what the fit would raise
         channels, height, width = source.shape
         pixels = source.pixels[:: -(-len(source) // PEEKED) or 1]
         grey = channels == 3 and not has_color(pixels.numpy())  # stored in colour

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asterism.cli.cluster import parse_size
+from asterism.cli.arguments import parse_size
 from asterism.cli.outputs import check_writable
 from asterism.cli.probing import with_classes
 from asterism.errors import InputError
