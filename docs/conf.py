@@ -38,5 +38,14 @@ def _write_methods(app):
         path.write_text(text)
 
 
+def _skip_parameters(app, what, name, value, skip, options):
+    """Parameters have a section of their own in the docstring of their class."""
+    from asterism.methods import KNOWN_CLASSES
+
+    stated = {field for cls in KNOWN_CLASSES.values() for field in cls.__dataclass_fields__}
+    return True if name in stated and not callable(value) and not isinstance(value, property) else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", _skip_parameters)
     app.connect("builder-inited", _write_methods)

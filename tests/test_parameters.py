@@ -19,6 +19,8 @@ from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import (
     DEEPEST,
+    FRACTION,
+    POSITIVE_INT,
     Each,
     HasMethod,
     Interval,
@@ -105,16 +107,21 @@ class Toy(Parameters):
     None.
     """
 
-    noise: float = parameter(Interval(float, 0, 1), "Share of noise.", default=0.5)
-    size: int = parameter(Interval(int, 1, None), "Its size.", default=2, kw_only=False)
-    training: Training | None = parameter([Training, None], "How.", default=None, when_none=Training(lr=0.2))
+    noise: float = parameter(FRACTION, default=0.5)
+    """Share of
+    noise."""
+    size: int = parameter(POSITIVE_INT, "Its size.", default=2, kw_only=False)
+    training: Training | None = parameter(Training, default=None, when_none=Training(lr=0.2))
+    """How."""
     seen_: list[int] = attribute()
     _count: int = attribute(7)
 
 
 class LargerToy(Toy):
-    color: str = parameter({"red", "blue"}, "Its colour.", default="red")
-    size: int = parameter(Interval(int, 1, None), "Its size, larger.", default=9, kw_only=False)
+    color: str = parameter({"red", "blue"}, default="red")
+    """Its colour."""
+    size: int = parameter(Interval(int, 1, None), default=9, kw_only=False)
+    """Its size, larger."""
 
 
 def test_a_parameter_that_is_stated_once_is_in_constructor_checks_json_and_help():
@@ -151,6 +158,20 @@ def test_a_parameter_that_is_stated_once_is_in_constructor_checks_json_and_help(
         "None.",
         "",
     ]
+
+
+def test_what_a_parameter_means_is_said_below_it_or_in_the_statement_and_is_empty_without_a_source():
+    assert {name: text_of(LargerToy, name) for name in ("size", "color", "noise")} == {
+        "size": "Its size, larger.",
+        "color": "Its colour.",
+        "noise": "Share of noise.",
+    }
+    assert text_of(Toy, "size") == text_of(Toy(), "size") == "Its size." and text_of(Toy, "length") == ""
+    assert allowed_values(Toy, "training") == [Training, None]  # the default may be
+    made = {"__name__": "made_here", "Parameters": Parameters, "parameter": parameter}
+    sys.modules["made_here"] = type(sys)("made_here")
+    exec('class Made(Parameters):\n    a: int = parameter(int, default=1)\n    """Not seen."""', made)
+    assert text_of(made["Made"], "a") == "" and "a : int, default=1" in made["Made"].__doc__
 
 
 def test_a_class_that_writes_its_own_constructor_keeps_it():

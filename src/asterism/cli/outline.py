@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters import constraints
 from asterism.parameters.fields import parameter
-from asterism.parameters.stated import Stated, stand_ins
+from asterism.parameters.stated import Stated, stand_ins, texts_below
 
 _PARAMETERS = "asterism.parameters"
 
@@ -134,13 +135,19 @@ class _Module(dict[str, Any]):
             return _Elsewhere()
         by_place = any(one.arg == "kw_only" and not self._value(one.value) for one in statement.keywords)
         own: dict[str, dataclasses.Field] = {}
+        texts = texts_below(statement.body)
         for name, one in _named(statement.body):
             if name == "__init__":
                 raise LookupError(f"{statement.name} writes its own constructor")
             if isinstance(one, ast.AnnAssign) and isinstance(one.value, ast.Call):
                 field = self._value(one.value)
                 if isinstance(field, dataclasses.Field):
-                    own[name], field.name = field, name
+                    text = field.metadata["text"] or texts.get(name, "")
+                    own[name], field.name, field.metadata = (
+                        field,
+                        name,
+                        MappingProxyType({**field.metadata, "text": text}),
+                    )
                     field.kw_only = not by_place if field.kw_only is dataclasses.MISSING else field.kw_only
         fields: dict[str, dataclasses.Field] = {}
         for base in reversed(type(statement.name, bases, {}).__mro__):
@@ -166,8 +173,4 @@ def _is_outline(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, Outline)
 
 
-_OF_PARAMETERS: Mapping[str, Any] = {
-    "Parameters": Outline,
-    "parameter": parameter,
-    **{name: getattr(constraints, name) for name in ("Each", "HasMethod", "Interval")},
-}
+_OF_PARAMETERS: Mapping[str, Any] = {**vars(constraints), "Parameters": Outline, "parameter": parameter}

@@ -31,7 +31,15 @@ from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Mergi
 from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
 from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.errors import InputError
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import (
+    FRACTION_BELOW_1,
+    NON_NEGATIVE,
+    OPEN_FRACTION,
+    POSITIVE,
+    POSITIVE_INT,
+    Parameters,
+    parameter,
+)
 from asterism.parameters.contract import ClusterMixin
 
 __all__ = [
@@ -119,54 +127,38 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     array([0, 0, 0, 1, 1, 1])
     """
 
-    n_clusters: int = parameter(
-        Interval(int, 1, None), "Number of clusters to merge down to.", default=8, kw_only=False
-    )
-    criterion: str = parameter(
-        {*CRITERIA, "average"},
-        'What is merged first, see the head of the module; "average" is UPGMA on all distances and uses no graph.',
-        default="gdl",
-    )
-    n_neighbors: int = parameter(
-        Interval(int, 1, None),
-        "K_s = 20 of the graph (Table 2 of JULE); clipped to the number of other samples.",
-        default=20,
-    )
-    a: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        'Scale of σ² (JULE eq. 4): 1 for "gdl", "jule" and "pic", 0.95 for "zeta" in the authors\' runs.',
-        default=1.0,
-    )
-    graph: str = parameter(
-        {"paper", "gactoolbox"},
-        'Variant of the graph, see `affinity_graph`. "pic" and "zeta" set its diagonal to 1 either way.',
-        default="paper",
-    )
-    initial: str = parameter(
-        {"neighbors", "singletons"},
-        "Start from each sample with its nearest neighbour (components of the 1-NN graph), or from single samples. "
-        "Where the components are fewer than ``n_clusters``, single samples are used and a warning says so.",
-        default="neighbors",
-    )
-    update: str = parameter(set(UPDATES), "As in `merge`.", default="exact")
-    local_weight: float = parameter(Interval(float, 0, None), "As in `merge`.", default=1.0)
-    n_local: int = parameter(Interval(int, 1, None), "As in `merge`.", default=5)
-    isolated: str = parameter(set(ISOLATED), "As in `merge`.", default="many")
-    z: float = parameter(Interval(float, 0, 1, closed="neither"), "As in `merge`.", default=0.01)
-    min_cluster_size: float = parameter(
-        Interval(float, 0, 1, closed="left"),
-        "Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their "
-        "strongest neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the "
-        'papers\' way; so is "average" always.',
-        default=1 / 3,
-    )
-    deduplicate: bool = parameter(
-        bool,
-        "Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the "
-        'neighbours that a sample has. "average" needs no such rule.',
-        default=True,
-    )
-    device: str | None = parameter([str, None], 'Where to look for neighbours: "cpu", "cuda".', default=None)
+    n_clusters: int = parameter(POSITIVE_INT, default=8, kw_only=False)
+    """Number of clusters to merge down to."""
+    criterion: str = parameter({*CRITERIA, "average"}, default="gdl")
+    """What is merged first, see the head of the module; "average" is UPGMA on all distances and uses no graph."""
+    n_neighbors: int = parameter(POSITIVE_INT, default=20)
+    """K_s = 20 of the graph (Table 2 of JULE); clipped to the number of other samples."""
+    a: float = parameter(POSITIVE, default=1.0)
+    """Scale of σ² (JULE eq. 4): 1 for "gdl", "jule" and "pic", 0.95 for "zeta" in the authors' runs."""
+    graph: str = parameter({"paper", "gactoolbox"}, default="paper")
+    """Variant of the graph, see `affinity_graph`. "pic" and "zeta" set its diagonal to 1 either way."""
+    initial: str = parameter({"neighbors", "singletons"}, default="neighbors")
+    """Start from each sample with its nearest neighbour (components of the 1-NN graph), or from single samples. Where
+    the components are fewer than ``n_clusters``, single samples are used and a warning says so."""
+    update: str = parameter(set(UPDATES), default="exact")
+    """As in `merge`."""
+    local_weight: float = parameter(NON_NEGATIVE, default=1.0)
+    """As in `merge`."""
+    n_local: int = parameter(POSITIVE_INT, default=5)
+    """As in `merge`."""
+    isolated: str = parameter(set(ISOLATED), default="many")
+    """As in `merge`."""
+    z: float = parameter(OPEN_FRACTION, default=0.01)
+    """As in `merge`."""
+    min_cluster_size: float = parameter(FRACTION_BELOW_1, default=1 / 3)
+    """Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their strongest
+    neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the papers' way; so is
+    "average" always."""
+    deduplicate: bool = parameter(bool, default=True)
+    """Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the neighbours
+    that a sample has. "average" needs no such rule."""
+    device: str | None = parameter(str, default=None)
+    """Where to look for neighbours: "cpu", "cuda"."""
 
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
         """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`.

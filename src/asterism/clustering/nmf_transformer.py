@@ -18,7 +18,7 @@ from asterism.clustering.nmf import (
     initialise,
     unit_samples,
 )
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT, Parameters, parameter
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runtime import Runtime
 
@@ -47,39 +47,28 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     (50, 5)
     """
 
-    n_components: int = parameter(
-        Interval(int, 1, None), "L (the paper's for 4 096 features).", default=1024, kw_only=False
-    )
-    l1: float = parameter(
-        Interval(float, 0, None), "λ₂, on Σ h; the paper's choice, made with the labels of Scene-15.", default=0.05
-    )
-    l2: float = parameter(Interval(float, 0, None), "λ₁, on ½ Σ h².", default=0.02)
-    l21: float = parameter(
-        Interval(float, 0, None), "On Σ_l ‖h_l‖, the alternative of the paper's Table 4.", default=0.0
-    )
-    init: str = parameter(set(INITS), "How the bases begin.", default="nndsvda")
-    normalise: bool = parameter(
-        bool,
-        "Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length.",
-        default=True,
-    )
-    max_iter: int = parameter(
-        Interval(int, 1, None), "Iterations at most (passes, with ``batch_size``: a tenth of it).", default=200
-    )
-    tol: float = parameter(
-        Interval(float, 0, None),
-        "Stop when ten iterations lowered the objective by less than this share of it.",
-        default=1e-4,
-    )
-    batch_size: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "Learn the bases online, a batch at a time, for samples whose coefficients do not fit.",
-        default=None,
-    )
-    device: str = parameter(str, "Where it computes.", default="cpu")
-    random_state: Any = parameter(
-        [Interval(int, 0, None), np.random.RandomState, None], "Seed of what is drawn.", default=None
-    )
+    n_components: int = parameter(POSITIVE_INT, default=1024, kw_only=False)
+    """L (the paper's for 4 096 features)."""
+    l1: float = parameter(NON_NEGATIVE, default=0.05)
+    """λ₂, on Σ h; the paper's choice, made with the labels of Scene-15."""
+    l2: float = parameter(NON_NEGATIVE, default=0.02)
+    """λ₁, on ½ Σ h²."""
+    l21: float = parameter(NON_NEGATIVE, default=0.0)
+    """On Σ_l ‖h_l‖, the alternative of the paper's Table 4."""
+    init: str = parameter(set(INITS), default="nndsvda")
+    """How the bases begin."""
+    normalise: bool = parameter(bool, default=True)
+    """Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length."""
+    max_iter: int = parameter(POSITIVE_INT, default=200)
+    """Iterations at most (passes, with ``batch_size``: a tenth of it)."""
+    tol: float = parameter(NON_NEGATIVE, default=1e-4)
+    """Stop when ten iterations lowered the objective by less than this share of it."""
+    batch_size: int | None = parameter(POSITIVE_INT, default=None)
+    """Learn the bases online, a batch at a time, for samples whose coefficients do not fit."""
+    device: str = parameter(str, default="cpu")
+    """Where it computes."""
+    random_state: Any = parameter([NON_NEGATIVE_INT, np.random.RandomState], default=None)
+    """Seed of what is drawn."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -27,7 +27,7 @@ from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.options import reading_of
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
-from asterism.parameters import Interval, Parameters, attribute, parameter, to_json
+from asterism.parameters import NON_NEGATIVE_INT, Interval, Parameters, attribute, parameter, to_json
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
@@ -56,17 +56,16 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     shape) and what of its attributes is saved.
     """
 
-    device: str = parameter(str, '``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.', default="auto")
-    precision: str = parameter(set(PRECISIONS), "Of the numbers that networks compute with.", default="32-true")
-    run_dir: str | Path | None = parameter(
-        [str, Path, None], "Folder for checkpoints and results; a fit that was killed goes on from there.", default=None
-    )
-    random_state: Any = parameter(
-        [Interval(int, 0, LARGEST_SEED), np.random.RandomState, None],
-        "Seed of all that is drawn; with None each fit draws one.",
-        default=None,
-    )
-    verbose: int = parameter([Interval(int, 0, None), bool], "1 shows progress.", default=0)
+    device: str = parameter(str, default="auto")
+    """``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one."""
+    precision: str = parameter(set(PRECISIONS), default="32-true")
+    """Of the numbers that networks compute with."""
+    run_dir: str | Path | None = parameter([str, Path], default=None)
+    """Folder for checkpoints and results; a fit that was killed goes on from there."""
+    random_state: Any = parameter([Interval(int, 0, LARGEST_SEED), np.random.RandomState], default=None)
+    """Seed of all that is drawn; with None each fit draws one."""
+    verbose: int = parameter([NON_NEGATIVE_INT, bool], default=0)
+    """1 shows progress."""
     _minimum_images: ClassVar[int] = 2
     _notes: dict[str, Any] = attribute({})  # for run.json; the command line sets its command and labels
     _overwrite: bool = attribute(False)  # whether a run in `run_dir` is replaced; the command line sets it

@@ -20,7 +20,7 @@ from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened
 from asterism.images import ImageSource
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import POSITIVE_INT, attribute, parameter
 from asterism.parameters.contract import ClusterMixin
 from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run
@@ -107,7 +107,8 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         a benchmark can draw accuracy over epochs and no label comes near the fit.
     """
 
-    n_clusters: int = parameter(Interval(int, 1, None), "Number of groups, k.", default=8, kw_only=False)
+    n_clusters: int = parameter(POSITIVE_INT, default=8, kw_only=False)
+    """Number of groups, k."""
     _goes_by_neighbors = False  # so that copies, which are nearest to each other, may decide
     on_round: Callable[[np.ndarray], dict[str, float]] | None = attribute(None)
     _attributes: tuple[str, ...] = attribute(())  # names of what `Fitted.attributes` brought

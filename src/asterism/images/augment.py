@@ -11,7 +11,15 @@ import math
 import torch
 import torch.nn.functional as F
 
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import (
+    FRACTION,
+    FRACTION_ABOVE_0,
+    FRACTION_BELOW_1,
+    POSITIVE_INT,
+    Interval,
+    Parameters,
+    parameter,
+)
 
 # RGB → luma and two axes of colour; hue is a rotation of the latter.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
@@ -50,16 +58,14 @@ class Augmentation(RandomTransform, kw_only=False):
     .64 (docs/methods/dbc.md).
     """
 
-    shift: float = parameter(
-        Interval(float, 0, 1), "Largest shift in each direction, as a share of the image's side.", default=0.15
-    )
-    rotation: float = parameter(Interval(float, 0, 180), "Largest rotation, in degrees either way.", default=15.0)
-    zoom: float = parameter(
-        Interval(float, 0, 1, closed="left"), "Largest relative change of size either way.", default=0.1
-    )
-    flip: bool = parameter(
-        bool, "Mirror half of the images left to right (right for photographs, wrong for digits).", default=False
-    )
+    shift: float = parameter(FRACTION, default=0.15)
+    """Largest shift in each direction, as a share of the image's side."""
+    rotation: float = parameter(Interval(float, 0, 180), default=15.0)
+    """Largest rotation, in degrees either way."""
+    zoom: float = parameter(FRACTION_BELOW_1, default=0.1)
+    """Largest relative change of size either way."""
+    flip: bool = parameter(bool, default=False)
+    """Mirror half of the images left to right (right for photographs, wrong for digits)."""
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch, bilinearly resampled. Ours: background comes in, for black would be learnt beside paper."""
@@ -86,30 +92,23 @@ class Augmentation(RandomTransform, kw_only=False):
 class Crops(RandomTransform, kw_only=False):
     """Crops of random size, shape and place, scaled back to the image's size; then flips and, if wanted, colours."""
 
-    smallest: float = parameter(
-        Interval(float, 0, 1, closed="right"),
-        "Least share of the image's area that a crop covers, uniform from it to ``largest`` (DeepCluster's "
-        "RandomResizedCrop, docs/papers/deepcluster.md). Width over height lies between 3/4 and 4/3, uniform in the "
-        "logarithm.",
-        default=0.08,
-    )
-    largest: float = parameter(
-        Interval(float, 0, 1, closed="right"), "Largest share of the image's area that a crop covers.", default=1.0
-    )
-    flip: bool = parameter(bool, "Mirror half of the images.", default=True)
-    jitter: float = parameter(
-        Interval(float, 0, 1),
-        "Strength of the change of brightness, contrast, saturation (± jitter each) and hue (± jitter / 4 of the "
-        "circle), which 80 % of the images get; 0.8 in DeepCluster-v2.",
-        default=0.0,
-    )
-    grey: float = parameter(Interval(float, 0, 1), "Probability of losing the colours.", default=0.0)
-    blur: float = parameter(Interval(float, 0, 1), "Probability of a Gaussian blur of 0.1 to 2 pixels.", default=0.0)
-    side: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "Side of the crops, where it is not the image's own (small crops of multi-crop).",
-        default=None,
-    )
+    smallest: float = parameter(FRACTION_ABOVE_0, default=0.08)
+    """Least share of the image's area that a crop covers, uniform from it to ``largest`` (DeepCluster's
+    RandomResizedCrop, docs/papers/deepcluster.md). Width over height lies between 3/4 and 4/3, uniform in the
+    logarithm."""
+    largest: float = parameter(FRACTION_ABOVE_0, default=1.0)
+    """Largest share of the image's area that a crop covers."""
+    flip: bool = parameter(bool, default=True)
+    """Mirror half of the images."""
+    jitter: float = parameter(FRACTION, default=0.0)
+    """Strength of the change of brightness, contrast, saturation (± jitter each) and hue (± jitter / 4 of the circle),
+    which 80 % of the images get; 0.8 in DeepCluster-v2."""
+    grey: float = parameter(FRACTION, default=0.0)
+    """Probability of losing the colours."""
+    blur: float = parameter(FRACTION, default=0.0)
+    """Probability of a Gaussian blur of 0.1 to 2 pixels."""
+    side: int | None = parameter(POSITIVE_INT, default=None)
+    """Side of the crops, where it is not the image's own (small crops of multi-crop)."""
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator, ground: float = 0.0) -> torch.Tensor:
         """Change a batch, to the images' size or to ``side``; nothing comes in from outside."""

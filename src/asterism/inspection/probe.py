@@ -23,7 +23,7 @@ from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
 from asterism.networks.body import network_of
 from asterism.networks.initialise import build
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT, Parameters, parameter
 from asterism.training import Run
 
 # Side of the grid, and average pooling (kernel, stride, padding) that gives it from AlexNet's maps at 224².
@@ -43,29 +43,21 @@ TEMPERATURE = 0.07  # of the votes of nearest neighbours
 class LinearProbe(Parameters, kw_only=False):
     """How the linear classifiers are trained."""
 
-    n_epochs: int = parameter(Interval(int, 1, None), "90 in the released code for ImageNet.", default=20)
-    batch_size: int = parameter(Interval(int, 1, None), "Of fewer than 4096 images a sixteenth.", default=256)
-    lr: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "Falls to 0 along a cosine. Features are standardised, which the released code does not do, and the rate is "
-        "for 1000 of them: with D it is lr·1000/D.",
-        default=0.01,
-    )
-    weight_decay: float | None = parameter(
-        [Interval(float, 0, None), None],
-        "None chooses among 1e-4, 1e-3 and 1e-2 by the accuracy on a held-out tenth of the training images: the paper "
-        "too chooses by cross-validation on the training set (§4.3).",
-        default=None,
-    )
-    ten_crops: bool = parameter(
-        bool,
-        "Train on random crops of 7/8 of the side and flips, and average the test images' probabilities over the "
-        "corners, the centre and their mirror images. Every epoch then costs a forward pass.",
-        default=False,
-    )
-    hidden: int = parameter(
-        Interval(int, 0, None), "Units of a hidden layer: an MLP instead of a linear classifier.", default=0
-    )
+    n_epochs: int = parameter(POSITIVE_INT, default=20)
+    """90 in the released code for ImageNet."""
+    batch_size: int = parameter(POSITIVE_INT, default=256)
+    """Of fewer than 4096 images a sixteenth."""
+    lr: float = parameter(POSITIVE, default=0.01)
+    """Falls to 0 along a cosine. Features are standardised, which the released code does not do, and the rate is for
+    1000 of them: with D it is lr·1000/D."""
+    weight_decay: float | None = parameter(NON_NEGATIVE, default=None)
+    """None chooses among 1e-4, 1e-3 and 1e-2 by the accuracy on a held-out tenth of the training images: the paper too
+    chooses by cross-validation on the training set (§4.3)."""
+    ten_crops: bool = parameter(bool, default=False)
+    """Train on random crops of 7/8 of the side and flips, and average the test images' probabilities over the corners,
+    the centre and their mirror images. Every epoch then costs a forward pass."""
+    hidden: int = parameter(NON_NEGATIVE_INT, default=0)
+    """Units of a hidden layer: an MLP instead of a linear classifier."""
     CHOICES: ClassVar[tuple[float, ...]] = (1e-4, 1e-3, 1e-2)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from asterism.clustering.linkage import GraphAgglomerativeClustering
 from asterism.errors import InputError
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import FRACTION_BELOW_1, OPEN_FRACTION, POSITIVE, POSITIVE_INT, attribute, parameter
 
 MAX_SAMPLES = 30_000  # of AC-Link, which holds all distances twice: 7 GB
 
@@ -64,23 +64,17 @@ class GraphMergingClusterer(MergingClusterer):
 
     CRITERION: ClassVar[str]
     SCALE: ClassVar[float] = 1.0  # ``a`` where it is None
-    n_neighbors: int = parameter(
-        Interval(int, 1, None), "K_s of the graph; clipped to the number of other images.", default=20
-    )
-    isolated: str = parameter(
-        {"many", "always", "never"},
-        "When clusters without any affinity are first attached to the nearest centroid, see "
-        "`asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule.",
-        default="many",
-    )
-    min_cluster_size: float = parameter(
-        Interval(float, 0, 1, closed="left"),
-        "Ours: no group below this share of the mean size N / n_clusters is counted, and its images go to their "
-        "strongest neighbours. A few odd images else hold out as a group, and two true ones are merged: on MNIST's 70 "
-        "000 images GDL finds .51 right without the rule and .97 with it. 0 is the paper's way.",
-        default=1 / 3,
-    )
-    deduplicate: bool = parameter(bool, "Ours: equal images are merged as one. False is the paper's way.", default=True)
+    n_neighbors: int = parameter(POSITIVE_INT, default=20)
+    """K_s of the graph; clipped to the number of other images."""
+    isolated: str = parameter({"many", "always", "never"}, default="many")
+    """When clusters without any affinity are first attached to the nearest centroid, see
+    `asterism.clustering.linkage.merge`. The authors' MATLAB code has no such rule."""
+    min_cluster_size: float = parameter(FRACTION_BELOW_1, default=1 / 3)
+    """Ours: no group below this share of the mean size N / n_clusters is counted, and its images go to their strongest
+    neighbours. A few odd images else hold out as a group, and two true ones are merged: on MNIST's 70 000 images GDL
+    finds .51 right without the rule and .97 with it. 0 is the paper's way."""
+    deduplicate: bool = parameter(bool, default=True)
+    """Ours: equal images are merged as one. False is the paper's way."""
 
     def _merging(self) -> GraphAgglomerativeClustering:
         own = self._own_params()
@@ -98,11 +92,8 @@ class GraphDegreeLinkage(GraphMergingClusterer):
     """
 
     CRITERION: ClassVar[str] = "gdl"
-    a: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "σ² of the graph is this times the mean d² of neighbours.",
-        default=1.0,
-    )
+    a: float = parameter(POSITIVE, default=1.0)
+    """σ² of the graph is this times the mean d² of neighbours."""
 
 
 class PathIntegral(GraphMergingClusterer):
@@ -115,12 +106,10 @@ class PathIntegral(GraphMergingClusterer):
     """
 
     CRITERION: ClassVar[str] = "pic"
-    a: float | None = parameter(
-        [Interval(float, 0, None, closed="neither"), None],
-        "σ² of the graph is this times the mean d² of neighbours: 1, and 0.95 for AC-Zell, as the tables were run.",
-        default=None,
-    )
-    z: float = parameter(Interval(float, 0, 1, closed="neither"), "Weight of a step of the walks.", default=0.01)
+    a: float | None = parameter(POSITIVE, default=None)
+    """σ² of the graph is this times the mean d² of neighbours: 1, and 0.95 for AC-Zell, as the tables were run."""
+    z: float = parameter(OPEN_FRACTION, default=0.01)
+    """Weight of a step of the walks."""
 
 
 class ZetaFunction(PathIntegral):

@@ -17,7 +17,7 @@ from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder,
 from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
-from asterism.parameters import Each, Interval, attribute, parameter
+from asterism.parameters import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE_INT, Each, attribute, parameter
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 
@@ -141,45 +141,26 @@ class FCAE(AutoEncoder):
         Loss of each epoch.
     """
 
-    n_features: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "D, width of the feature layer; by default Table 2's for the image size (120, 160, 320), see `fcae_blocks`.",
-        default=None,
-        kw_only=False,
-    )
-    training: Training | None = parameter(
-        [Training, None],
-        "From the first layer to the last; the paper is silent.",
-        default=None,
-        when_none=FCAE_TRAINING,
-    )
+    n_features: int | None = parameter(POSITIVE_INT, default=None, kw_only=False)
+    """D, width of the feature layer; by default Table 2's for the image size (120, 160, 320), see `fcae_blocks`."""
+    training: Training | None = parameter(Training, default=None, when_none=FCAE_TRAINING)
+    """From the first layer to the last; the paper is silent."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        'Small random shifts and rotations; ``"none"`` as in the paper. `DBC` has none of its own accord where a group '
-        "has fewer than 100 images on average.",
-        default=None,
-        when_none=Augmentation(),
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Augmentation()
     )
-    max_unexplained: float = parameter(
-        Interval(float, 0, 1, closed="right"),
-        "Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss "
-        "more, Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of "
-        "this share, or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and "
-        "COIL-100 are below it; sets of few or large images are not. Vectors (1×1 images) are left as they are.",
-        default=0.25,
-    )
-    unpooling: str = parameter(
-        set(UNPOOLINGS),
-        "Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the "
-        "paper, to all four places of its window, or to the first of them. The switches tell the decoder much of the "
-        "image past the features; the others, ours, leave it the features alone (docs/methods/dbc.md).",
-        default="switches",
-    )
-    feature_layer: str = parameter(
-        set(FEATURE_LAYERS),
-        "What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing.",
-        default="relu",
-    )
+    """Small random shifts and rotations; ``"none"`` as in the paper. `DBC` has none of its own accord where a group has
+    fewer than 100 images on average."""
+    max_unexplained: float = parameter(FRACTION_ABOVE_0, default=0.25)
+    """Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss more,
+    Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of this share,
+    or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and COIL-100 are below it;
+    sets of few or large images are not. Vectors (1×1 images) are left as they are."""
+    unpooling: str = parameter(set(UNPOOLINGS), default="switches")
+    """Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the paper,
+    to all four places of its window, or to the first of them. The switches tell the decoder much of the image past the
+    features; the others, ours, leave it the features alone (docs/methods/dbc.md)."""
+    feature_layer: str = parameter(set(FEATURE_LAYERS), default="relu")
+    """What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing."""
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features, self.unpooling, self.feature_layer)
@@ -211,25 +192,18 @@ class FCAE(AutoEncoder):
 class SAE(AutoEncoder):
     """Stacked auto-encoder of DEC (Xie et al. 2016, §3.2): greedy denoising layers, then training end to end."""
 
-    widths: tuple[int, ...] = parameter(
-        Each(Interval(int, 1, None)), "Units of the encoder's layers.", default=DEC_WIDTHS, kw_only=False
-    )
-    dropout: float = parameter(Interval(float, 0, 1, closed="left"), "In the layer-wise pre-training.", default=0.2)
-    layer_training: Training | None = parameter(
-        [Training, None],
-        "Of each layer; ``n_epochs=0`` skips the layer-wise pre-training.",
-        default=None,
-        when_none=SAE_LAYER_TRAINING,
-    )
-    training: Training | None = parameter(
-        [Training, None], "From the first layer to the last.", default=None, when_none=SAE_TRAINING
-    )
+    widths: tuple[int, ...] = parameter(Each(POSITIVE_INT), default=DEC_WIDTHS, kw_only=False)
+    """Units of the encoder's layers."""
+    dropout: float = parameter(FRACTION_BELOW_1, default=0.2)
+    """In the layer-wise pre-training."""
+    layer_training: Training | None = parameter(Training, default=None, when_none=SAE_LAYER_TRAINING)
+    """Of each layer; ``n_epochs=0`` skips the layer-wise pre-training."""
+    training: Training | None = parameter(Training, default=None, when_none=SAE_TRAINING)
+    """From the first layer to the last."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        "Of the images; none in the paper.",
-        default=None,
-        when_none="none",
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
     )
+    """Of the images; none in the paper."""
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))

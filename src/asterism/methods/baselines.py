@@ -20,7 +20,7 @@ from asterism.networks import AutoEncoderNetwork
 from asterism.networks.body import Apply
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import POSITIVE_INT, attribute, parameter
 from asterism.training import Run
 
 SCORED = 4096  # rows whose scores are held at once
@@ -37,7 +37,8 @@ class CentroidClusterer(ImageClusterer):
         that the unit of the features does not matter.
     """
 
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=20)
+    n_init: int = parameter(POSITIVE_INT, default=20)
+    """Restarts of k-means."""
     spread_: np.ndarray = attribute(np.ones(1))  # of runs that were saved before there was one
 
     def _cluster(self, encoder: nn.Module, images: ImageSource, run: Run) -> Fitted:
@@ -73,8 +74,10 @@ class CentroidClusterer(ImageClusterer):
 class KMeans(CentroidClusterer):
     """k-means on pixels ("KMS" in DBC's tables)."""
 
-    normalise: bool = parameter(bool, "Scale each image to length 1 first.", default=False)
-    center: bool = parameter(bool, "Take the mean image off first, before the scaling.", default=False)
+    normalise: bool = parameter(bool, default=False)
+    """Scale each image to length 1 first."""
+    center: bool = parameter(bool, default=False)
+    """Take the mean image off first, before the scaling."""
     _minimum_images = 1
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
@@ -110,18 +113,11 @@ class KMeans(CentroidClusterer):
 class FCAEKMeans(CentroidClusterer):
     """A fully convolutional auto-encoder, then k-means on its features: the paper's FCAE-KMS."""
 
-    autoencoder: AutoEncoder | None = parameter(
-        [AutoEncoder, None],
-        "Whose features are grouped; its own device, run_dir, random_state and verbose are not used.",
-        default=None,
-        when_none=FCAE(),
-    )
-    normalise: bool = parameter(
-        bool,
-        "Scale each feature vector to length 1 first. The paper is silent; in trials it was better on one "
-        "auto-encoder of MNIST's test images and worse on another (docs/methods/dbc.md).",
-        default=True,
-    )
+    autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=FCAE())
+    """Whose features are grouped; its own device, run_dir, random_state and verbose are not used."""
+    normalise: bool = parameter(bool, default=True)
+    """Scale each feature vector to length 1 first. The paper is silent; in trials it was better on one auto-encoder of
+    MNIST's test images and worse on another (docs/methods/dbc.md)."""
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")
@@ -144,6 +140,5 @@ class DAEKMeans(FCAEKMeans):
     ``normalise=False`` groups the features as they are, which is what DEC's text reads like.
     """
 
-    autoencoder: AutoEncoder | None = parameter(
-        [AutoEncoder, None], "Whose features are grouped, see `FCAEKMeans`.", default=None, when_none=SAE()
-    )
+    autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=SAE())
+    """Whose features are grouped, see `FCAEKMeans`."""

@@ -13,7 +13,7 @@ from asterism.clustering.neighbor_voting import vote
 from asterism.images import Augmentation, RandomTransform
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
-from asterism.parameters import Each, Interval, Parameters, parameter
+from asterism.parameters import FRACTION_BELOW_1, NON_NEGATIVE_INT, POSITIVE_INT, Each, Parameters, parameter
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core
@@ -30,47 +30,31 @@ class ClusterInitialisation(Parameters, kw_only=False):
     among them, by eq. 4 of JULE. Time O(N²·D), memory O(N·(D + K_s)).
     """
 
-    method: str = parameter(
-        {"linkage", "k-means"},
-        '``"k-means"`` is Algorithm 1, line 3. ``"linkage"`` is ours: JULE\'s merging along the graph of nearest '
-        "neighbours, which finds clusters that are no balls. Both go by the direction of the features.",
-        default="linkage",
-    )
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means (silent in the paper; DEC's 20).", default=20)
-    n_neighbors: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average.",
-        default=None,
-    )
-    multiples: tuple[int, ...] = parameter(
-        Each(Interval(int, 1, None), empty=True),
-        "Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew "
-        "after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right "
-        "and a wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest "
-        "merges right (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are "
-        "1: a network learns any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than "
-        "10 images a group are left out. () is the paper.",
-        default=(2, 1, 1),
-    )
-    rounds: int = parameter(
-        Interval(int, 0, None),
-        "Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper.",
-        default=5,
-    )
+    method: str = parameter({"linkage", "k-means"}, default="linkage")
+    """``"k-means"`` is Algorithm 1, line 3. ``"linkage"`` is ours: JULE's merging along the graph of nearest
+    neighbours, which finds clusters that are no balls. Both go by the direction of the features."""
+    n_init: int = parameter(POSITIVE_INT, default=20)
+    """Restarts of k-means (silent in the paper; DEC's 20)."""
+    n_neighbors: int | None = parameter(POSITIVE_INT, default=None)
+    """K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average."""
+    multiples: tuple[int, ...] = parameter(Each(POSITIVE_INT, empty=True), default=(2, 1, 1))
+    """Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
+    after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
+    wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
+    (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are 1: a network learns
+    any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than 10 images a group are left
+    out. () is the paper."""
+    rounds: int = parameter(NON_NEGATIVE_INT, default=5)
+    """Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        "Of the images while groups are learnt, small shifts and rotations; `DBC` has none of its own accord where a "
-        "group has fewer than 100 images on average.",
-        default=None,
-        when_none=Augmentation(),
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Augmentation()
     )
-    smallest: float = parameter(
-        Interval(float, 0, 1, closed="left"),
-        "Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: "
-        "an odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose "
-        "groups differ more in size, a lower share.",
-        default=1 / 3,
-    )
+    """Of the images while groups are learnt, small shifts and rotations; `DBC` has none of its own accord where a group
+    has fewer than 100 images on average."""
+    smallest: float = parameter(FRACTION_BELOW_1, default=1 / 3)
+    """Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
+    odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
+    differ more in size, a lower share."""
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:
         """The numbers of groups that the network learns one after the other, before the k groups are taken."""

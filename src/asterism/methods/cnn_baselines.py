@@ -14,7 +14,7 @@ from asterism.methods.representations import (
     Linear,
     principal,
 )
-from asterism.parameters import Interval, parameter
+from asterism.parameters import POSITIVE_INT, parameter
 from asterism.training import Run
 
 
@@ -38,9 +38,8 @@ class PCACNN(CNN):
     """Principal components of a pre-trained network's features: the paper's "PCA-CNN"."""
 
     REPRESENTATION: ClassVar[type[Representation]] = Linear
-    n_components: int | None = parameter(
-        [Interval(int, 1, None), None], "L; by default as in `FCN` (the paper's 1 024 for VGG-16).", default=None
-    )
+    n_components: int | None = parameter(POSITIVE_INT, default=None)
+    """L; by default as in `FCN` (the paper's 1 024 for VGG-16)."""
 
     def _reduced(self, X: torch.Tensor, run: Run) -> Representation:
         return principal(X, width_for(self.n_components, *X.shape), run)

@@ -56,47 +56,29 @@ class DBC(SoftClusterer):
     """
 
     _goes_by_neighbors = True
-    boost: float = parameter(
-        Interval(float, 1, None, closed="neither"),
-        "α of eq. (2), > 1. The paper varies 1.5, 2, 4 (Fig. 9a); it chose 2 with labels at hand.",
-        default=2.0,
-    )
-    balance: str = parameter(
-        {"boosted", "soft", "none"},
-        "n_j of Algorithm 2, line 8: Σ_i s_ij^α, DEC's Σ_i s_ij, or 1 (Fig. 9b).",
-        default="boosted",
-    )
-    autoencoder: AutoEncoder | None = parameter(
-        [AutoEncoder, None],
-        "Stage I; its own device, run_dir, random_state and verbose are not used.",
-        default=None,
-        when_none=FCAE(),
-    )
-    training: Training | None = parameter(
-        [Training, None],
-        "Stage II; ``n_epochs`` is T, ``max_steps`` is B. A `JointTraining` also says the unit of the distances "
-        "(``distance_scale``) and has soft resets (``reset_interval``).",
-        default=None,
-        when_none=DBC_TRAINING,
-    )
+    boost: float = parameter(Interval(float, 1, None, closed="neither"), default=2.0)
+    """α of eq. (2), > 1. The paper varies 1.5, 2, 4 (Fig. 9a); it chose 2 with labels at hand."""
+    balance: str = parameter({"boosted", "soft", "none"}, default="boosted")
+    """n_j of Algorithm 2, line 8: Σ_i s_ij^α, DEC's Σ_i s_ij, or 1 (Fig. 9b)."""
+    autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=FCAE())
+    """Stage I; its own device, run_dir, random_state and verbose are not used."""
+    training: Training | None = parameter(Training, default=None, when_none=DBC_TRAINING)
+    """Stage II; ``n_epochs`` is T, ``max_steps`` is B. A `JointTraining` also says the unit of the distances
+    (``distance_scale``) and has soft resets (``reset_interval``)."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        "Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. "
-        "The paper has none: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it), from "
-        "k-means it wins (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own. Where "
-        'that is left to them and a group has fewer than 100 images on average, it is ``"none"``: with few images of '
-        "each, views of one object say, it takes away by what they differ.",
-        default=None,
-        when_none="none",
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
     )
+    """Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. The
+    paper has none: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it), from k-means it wins
+    (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own. Where that is left to them and
+    a group has fewer than 100 images on average, it is ``"none"``: with few images of each, views of one object say, it
+    takes away by what they differ."""
     cluster_initialisation: ClusterInitialisation | None = parameter(
-        [ClusterInitialisation, None],
-        "How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such "
-        "groups before its own scores are the target. The default is ours: linkage, learnt three times; the paper is "
-        '``ClusterInitialisation("k-means", rounds=0)``.',
-        default=None,
-        when_none=ClusterInitialisation(),
+        ClusterInitialisation, default=None, when_none=ClusterInitialisation()
     )
+    """How the auto-encoder's features are grouped (Algorithm 1, line 3), and how often the network learns such groups
+    before its own scores are the target. The default is ours: linkage, learnt three times; the paper is
+    ``ClusterInitialisation("k-means", rounds=0)``."""
 
     def _recipe(self, n_images: int) -> tuple[AutoEncoder, ClusterInitialisation]:
         autoencoder, first = super()._recipe(n_images)

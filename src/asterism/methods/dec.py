@@ -14,7 +14,7 @@ from asterism.methods.autoencoders import SAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 from asterism.methods.soft_clusterer import SoftClusterer
-from asterism.parameters import Interval, parameter
+from asterism.parameters import FRACTION, POSITIVE_INT, parameter
 from asterism.training import Training
 
 
@@ -26,35 +26,25 @@ class DEC(SoftClusterer):
     """
 
     _goes_by_neighbors = True
-    autoencoder: AutoEncoder | None = parameter(
-        [AutoEncoder, None],
-        "d–500–500–2000–10, layer-wise pre-training, then end to end. Its own device, run_dir, random_state and "
-        "verbose are not used. With ``FCAE()`` this is DEC on a convolutional auto-encoder.",
-        default=None,
-        when_none=SAE(),
-    )
+    autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=SAE())
+    """d–500–500–2000–10, layer-wise pre-training, then end to end. Its own device, run_dir, random_state and verbose
+    are not used. With ``FCAE()`` this is DEC on a convolutional auto-encoder."""
     training: Training | None = parameter(
-        [Training, None],
-        "Of the joint stage (DEC §4.3). The target is renewed once an epoch, as in DBC's Algorithm 2; the paper's "
-        "text does not say how often. A `JointTraining` also has soft resets, see `DBC`.",
+        Training,
         default=None,
         when_none=JointTraining(n_epochs=60, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9),
     )
+    """Of the joint stage (DEC §4.3). The target is renewed once an epoch, as in DBC's Algorithm 2; the paper's text
+    does not say how often. A `JointTraining` also has soft resets, see `DBC`."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        "Of the images in the joint stage; none in the paper.",
-        default=None,
-        when_none="none",
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
     )
-    n_init: int = parameter(
-        Interval(int, 1, None),
-        "Restarts of k-means (DEC §3.1.3), which goes by the direction of the features, as DBC's does; DEC's own text "
-        "says nothing of a scaling.",
-        default=20,
-    )
-    tol: float = parameter(
-        Interval(float, 0, 1), "Stop when at most this share of assignments changed (DEC §4.3).", default=0.001
-    )
+    """Of the images in the joint stage; none in the paper."""
+    n_init: int = parameter(POSITIVE_INT, default=20)
+    """Restarts of k-means (DEC §3.1.3), which goes by the direction of the features, as DBC's does; DEC's own text says
+    nothing of a scaling."""
+    tol: float = parameter(FRACTION, default=0.001)
+    """Stop when at most this share of assignments changed (DEC §4.3)."""
 
     def _first_groups(self) -> ClusterInitialisation:
         return ClusterInitialisation("k-means", n_init=self.n_init, rounds=0)

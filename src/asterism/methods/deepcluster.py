@@ -32,7 +32,7 @@ from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
-from asterism.parameters import HasMethod, Interval, Parameters, parameter, shown
+from asterism.parameters import FRACTION_BELOW_1, POSITIVE, POSITIVE_INT, HasMethod, Parameters, parameter, shown
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine
@@ -46,11 +46,12 @@ SCORED = 2**26  # scores that are held at once
 class Whitening(Parameters, kw_only=False):
     """What features go through before they are clustered (§3.4)."""
 
-    n_components: int | None = parameter(
-        [Interval(int, 1, None), None], "Of the PCA; None keeps every dimension.", default=256
-    )
-    whiten: bool = parameter(bool, "Scale every component to variance 1.", default=True)
-    normalise: bool = parameter(bool, "Scale every vector to length 1.", default=True)
+    n_components: int | None = parameter([POSITIVE_INT, None], default=256)
+    """Of the PCA; None keeps every dimension."""
+    whiten: bool = parameter(bool, default=True)
+    """Scale every component to variance 1."""
+    normalise: bool = parameter(bool, default=True)
+    """Scale every vector to length 1."""
 
 
 class ClusterSpace(nn.Module):
@@ -118,65 +119,38 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     >>> model = DeepCluster(100, training=Training(n_epochs=30, lr=0.05)).fit("photos/")  # doctest: +SKIP
     """
 
-    n_clusters: int = parameter(
-        Interval(int, 1, None),
-        "k. Over-segmentation helps the features: the paper's best k is 10 000 for ImageNet's 1000 classes (Fig. 2c), "
-        "so take about ten times the groups that you expect. It was chosen with labels (PASCAL VOC's).",
-        default=100,
-        kw_only=False,
-    )
-    network: ConvNet | None = parameter(
-        [ConvNet, None],
-        "What learns: AlexNet with batch norm behind a Sobel filter.",
-        default=None,
-        when_none=ConvNet(),
-    )
-    whitening: Whitening | None = parameter(
-        [Whitening, None],
-        "What features go through first: PCA, whitening, unit length.",
-        default=None,
-        when_none=Whitening(),
-    )
-    clusterer: Any = parameter(
-        [str, HasMethod("fit_predict", "a clusterer with fit_predict")],
-        'What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. '
-        "Any other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``, "
-        '``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` '
-        'or ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer\'s own number of '
-        "clusters counts; images that it leaves out (−1) join the nearest mean.",
-        default="kmeans",
-    )
-    reassign_every: float | None = parameter(
-        [Interval(float, 0, None, closed="neither"), None],
-        "Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as "
-        "in the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but "
-        "no more than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network "
-        "little.",
-        default=None,
-    )
-    sampler: str = parameter(
-        set(SAMPLERS),
-        "How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See "
-        "`draw_images`.",
-        default="uniform",
-    )
-    head_momentum: float | None = parameter(
-        [Interval(float, 0, 1, closed="left"), None],
-        "The classifier's own momentum: 0 in the released code, the network's in the paper's words and here.",
-        default=None,
-    )
+    n_clusters: int = parameter(POSITIVE_INT, default=100, kw_only=False)
+    """k. Over-segmentation helps the features: the paper's best k is 10 000 for ImageNet's 1000 classes (Fig. 2c), so
+    take about ten times the groups that you expect. It was chosen with labels (PASCAL VOC's)."""
+    network: ConvNet | None = parameter(ConvNet, default=None, when_none=ConvNet())
+    """What learns: AlexNet with batch norm behind a Sobel filter."""
+    whitening: Whitening | None = parameter(Whitening, default=None, when_none=Whitening())
+    """What features go through first: PCA, whitening, unit length."""
+    clusterer: Any = parameter([str, HasMethod("fit_predict", "a clusterer with fit_predict")], default="kmeans")
+    """What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. Any
+    other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``,
+    ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` or
+    ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters
+    counts; images that it leaves out (−1) join the nearest mean."""
+    reassign_every: float | None = parameter(POSITIVE, default=None)
+    """Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
+    the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no more
+    than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network little."""
+    sampler: str = parameter(set(SAMPLERS), default="uniform")
+    """How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See
+    `draw_images`."""
+    head_momentum: float | None = parameter(FRACTION_BELOW_1, default=None)
+    """The classifier's own momentum: 0 in the released code, the network's in the paper's words and here."""
     training: Training | None = parameter(
-        [Training, None],
-        "The paper's (docs/papers/deepcluster.md); for a few thousand images on a laptop 50 to 100 epochs do.",
+        Training,
         default=None,
         when_none=Training(n_epochs=500, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5),
     )
+    """The paper's (docs/papers/deepcluster.md); for a few thousand images on a laptop 50 to 100 epochs do."""
     augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}, None],
-        "Of the images that are learnt from: random crops and flips.",
-        default=None,
-        when_none=Crops(),
+        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Crops()
     )
+    """Of the images that are learnt from: random crops and flips."""
 
     def _number_wanted(self) -> int | None:
         return self.n_clusters if self.clusterer == "kmeans" else None

@@ -30,7 +30,7 @@ from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.networks.initialise import build
-from asterism.parameters import Interval, parameter
+from asterism.parameters import POSITIVE, POSITIVE_INT, parameter
 from asterism.training import Run, Training, train_epoch
 from asterism.training.collapse import CollapseDetector, examine
 from asterism.training.contrastive import contrastive_loss
@@ -85,43 +85,31 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
     process.
     """
 
-    n_clusters: int = parameter(
-        Interval(int, 1, None), "k of every clustering; 3000 for ImageNet.", default=100, kw_only=False
-    )
-    network: ConvNet | None = parameter(
-        [ConvNet, None],
-        "What learns: ResNet-18 in colour. Small crops of another size than the image's (``crops.small.side``) need a "
-        "network that takes them: a ResNet, not AlexNet or VGG.",
-        default=None,
-        when_none=ConvNet("resnet18", sobel=False),
-    )
-    n_heads: int = parameter(
-        Interval(int, 1, None), "Clusterings at once; the h-th is of the bank of crop h mod 2.", default=3
-    )
-    projection: Projection | None = parameter(
-        [Projection, None], "The MLP after the network.", default=None, when_none=Projection()
-    )
-    temperature: float = parameter(Interval(float, 0, None, closed="neither"), "τ: logits are z·c / τ.", default=0.1)
-    assignment: Assignment | None = parameter(
-        [Assignment, None], "By k-means, or by Sinkhorn as in SwAV.", default=None, when_none=Assignment()
-    )
-    contrastive_start: ContrastiveStart | None = parameter(
-        [ContrastiveStart, None],
-        "Epochs of SimCLR before the first grouping; none by default.",
-        default=None,
-        when_none=ContrastiveStart(),
-    )
-    crops: MultiCrop | None = parameter(
-        [MultiCrop, None], "Which crops of an image are shown.", default=None, when_none=MultiCrop()
-    )
+    n_clusters: int = parameter(POSITIVE_INT, default=100, kw_only=False)
+    """k of every clustering; 3000 for ImageNet."""
+    network: ConvNet | None = parameter(ConvNet, default=None, when_none=ConvNet("resnet18", sobel=False))
+    """What learns: ResNet-18 in colour. Small crops of another size than the image's (``crops.small.side``) need a
+    network that takes them: a ResNet, not AlexNet or VGG."""
+    n_heads: int = parameter(POSITIVE_INT, default=3)
+    """Clusterings at once; the h-th is of the bank of crop h mod 2."""
+    projection: Projection | None = parameter(Projection, default=None, when_none=Projection())
+    """The MLP after the network."""
+    temperature: float = parameter(POSITIVE, default=0.1)
+    """τ: logits are z·c / τ."""
+    assignment: Assignment | None = parameter(Assignment, default=None, when_none=Assignment())
+    """By k-means, or by Sinkhorn as in SwAV."""
+    contrastive_start: ContrastiveStart | None = parameter(ContrastiveStart, default=None, when_none=ContrastiveStart())
+    """Epochs of SimCLR before the first grouping; none by default."""
+    crops: MultiCrop | None = parameter(MultiCrop, default=None, when_none=MultiCrop())
+    """Which crops of an image are shown."""
     training: Training | None = parameter(
-        [Training, None],
-        "The rate rises over the first fortieth of the epochs before it falls along the cosine. The paper has LARC and "
-        'a rate of 4.8 for batches of 4096, which it is made for (``optimizer="lars"``, with the optional timm); at '
-        "batches of a few hundred plain SGD does without.",
+        Training,
         default=None,
         when_none=Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
     )
+    """The rate rises over the first fortieth of the epochs before it falls along the cosine. The paper has LARC and a
+    rate of 4.8 for batches of 4096, which it is made for (``optimizer="lars"``, with the optional timm); at batches of
+    a few hundred plain SGD does without."""
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:
         """With the banks of vectors, and those of an epoch that will take their place."""

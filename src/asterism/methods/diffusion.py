@@ -97,21 +97,15 @@ class Diffusion(PretrainedClusterer):
     REPRESENTATION = DiffusionMap
     reference_: np.ndarray = attribute()
     typical_distance_: np.ndarray = attribute()
-    metric: str = parameter(
-        {"auto", "cosine", "euclidean"},
-        "How far apart features are: by the angle between them, first as they are, then seen from their mean; or by "
-        'their distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers.',
-        default="auto",
-    )
-    max_samples: int = parameter(
-        Interval(int, 2, None),
-        "Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are.",
-        default=20_000,
-    )
-    outliers: float | None = parameter(
-        [Interval(float, 0, 0.5), None], "What `fit` takes where it is told nothing else.", default=None
-    )
-    drop_duplicates: bool = parameter(bool, "What `fit` takes where it is told nothing else.", default=False)
+    metric: str = parameter({"auto", "cosine", "euclidean"}, default="auto")
+    """How far apart features are: by the angle between them, first as they are, then seen from their mean; or by their
+    distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers."""
+    max_samples: int = parameter(Interval(int, 2, None), default=20_000)
+    """Of more images so many, drawn by the seed, make the map; the others are placed in it as new images are."""
+    outliers: float | None = parameter(Interval(float, 0, 0.5), default=None)
+    """What `fit` takes where it is told nothing else."""
+    drop_duplicates: bool = parameter(bool, default=False)
+    """What `fit` takes where it is told nothing else."""
 
     _scales_to_unit_length = False
 

@@ -24,7 +24,7 @@ from asterism.images.pack import memory_budget
 from asterism.methods.pretrained import Representation, RepresentationClusterer
 from asterism.networks.body import network_of
 from asterism.networks.freezing import Cut, cut
-from asterism.parameters import Interval, parameter
+from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, OPEN_FRACTION, POSITIVE_INT, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 
@@ -97,32 +97,22 @@ class FCN(RepresentationClusterer):
     """
 
     REPRESENTATION = Coefficients
-    n_components: float | None = parameter(
-        [Interval(int, 1, None), Interval(float, 0, 1, closed="neither"), None],
-        "L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), "
-        "at most half as many as images. By default three a cluster, at least 32, at most a third as many as images: "
-        "a code that has a base for each image says nothing about others.",
-        default=None,
-    )
-    l1: float = parameter(
-        Interval(float, 0, None),
-        "λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and "
-        "bases of length 1 that is too weak a ridge: with .02 and .1 ACC is .847 for .644 on COIL-20 and .580 for "
-        ".567 on Flowers-102 (MobileNetV2, L = M/4, three seeds; chosen with classes at hand).",
-        default=0.02,
-    )
-    l2: float = parameter(
-        Interval(float, 0, None),
-        "λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed.",
-        default=0.1,
-    )
-    l21: float = parameter(Interval(float, 0, None), "On Σ_l ‖h_l‖, the mixed norm of Table 4.", default=0.0)
-    fine_tune: int = parameter(
-        Interval(int, 0, None),
-        "How many of the network's last layers are trained on (1 is the paper's fc7).",
-        default=0,
-    )
-    training: Training | None = parameter([Training, None], "Of these layers.", default=None, when_none=FCN_TRAINING)
+    n_components: float | None = parameter([POSITIVE_INT, OPEN_FRACTION], default=None)
+    """L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), at
+    most half as many as images. By default three a cluster, at least 32, at most a third as many as images: a code that
+    has a base for each image says nothing about others."""
+    l1: float = parameter(NON_NEGATIVE, default=0.02)
+    """λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and bases of
+    length 1 that is too weak a ridge: with .02 and .1 ACC is .847 for .644 on COIL-20 and .580 for .567 on Flowers-102
+    (MobileNetV2, L = M/4, three seeds; chosen with classes at hand)."""
+    l2: float = parameter(NON_NEGATIVE, default=0.1)
+    """λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed."""
+    l21: float = parameter(NON_NEGATIVE, default=0.0)
+    """On Σ_l ‖h_l‖, the mixed norm of Table 4."""
+    fine_tune: int = parameter(NON_NEGATIVE_INT, default=0)
+    """How many of the network's last layers are trained on (1 is the paper's fc7)."""
+    training: Training | None = parameter(Training, default=None, when_none=FCN_TRAINING)
+    """Of these layers."""
 
     @property
     def _tunes(self) -> bool:  # type: ignore[override]

@@ -7,7 +7,7 @@ from torch import nn
 
 from asterism.images import ImageSource
 from asterism.networks.autoencoder import FeatureEncoder
-from asterism.parameters import Interval, parameter
+from asterism.parameters import FRACTION, POSITIVE_INT, parameter
 from asterism.training import Run, Training
 
 N_MEASURED = 64  # batches that tell the running statistics of batch norm
@@ -16,28 +16,19 @@ N_MEASURED = 64  # batches that tell the running statistics of batch norm
 class JointTraining(Training):
     """A `Training` of encoder and centers together."""
 
-    distance_scale: str = parameter(
-        {"unit", "spread"},
-        'σ² of the scores, s_ij ∝ 1 / (1 + ‖z_i − μ_j‖² / σ²). ``"unit"``: 1, as in the papers. ``"spread"``: the '
-        "mean squared distance of an image to its own center when the stage begins, and after each soft reset. With 1 "
-        "it is up to the features' size whether all scores are equal or all are 0 and 1: features that are ten times "
-        "larger give other scores. With the spread they give the same (docs/methods/dbc.md).",
-        default="unit",
-    )
-    reset_interval: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "Epochs from one soft reset to the next; by default there is none. A soft reset (BRB: Miklautz et al., "
-        '"Breaking the reclustering barrier in centroid-based deep clustering", ICLR 2025) moves the encoder\'s '
-        "weights, but for those of the feature layer, towards freshly drawn ones, groups the features anew, takes the "
-        "groups' means as centers and lets the optimizer forget. The paper has 20. None is done when fewer epochs are "
-        "left, and only after the last may the stage end early.",
-        default=None,
-    )
-    reset_share: float = parameter(
-        Interval(float, 0, 1),
-        "1 − α: share of the fresh weights in the new ones. The paper has 0.2 (α = 0.8).",
-        default=0.2,
-    )
+    distance_scale: str = parameter({"unit", "spread"}, default="unit")
+    """σ² of the scores, s_ij ∝ 1 / (1 + ‖z_i − μ_j‖² / σ²). ``"unit"``: 1, as in the papers. ``"spread"``: the mean
+    squared distance of an image to its own center when the stage begins, and after each soft reset. With 1 it is up to
+    the features' size whether all scores are equal or all are 0 and 1: features that are ten times larger give other
+    scores. With the spread they give the same (docs/methods/dbc.md)."""
+    reset_interval: int | None = parameter(POSITIVE_INT, default=None)
+    """Epochs from one soft reset to the next; by default there is none. A soft reset (BRB: Miklautz et al., "Breaking
+    the reclustering barrier in centroid-based deep clustering", ICLR 2025) moves the encoder's weights, but for those
+    of the feature layer, towards freshly drawn ones, groups the features anew, takes the groups' means as centers and
+    lets the optimizer forget. The paper has 20. None is done when fewer epochs are left, and only after the last may
+    the stage end early."""
+    reset_share: float = parameter(FRACTION, default=0.2)
+    """1 − α: share of the fresh weights in the new ones. The paper has 0.2 (α = 0.8)."""
 
     @classmethod
     def of(cls, training: Training) -> JointTraining:

@@ -31,7 +31,7 @@ from asterism.methods.jule_steps import (
 )
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import FRACTION_ABOVE_0, POSITIVE_INT, attribute, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
 from asterism.training.triplets import TripletLoss
@@ -84,40 +84,25 @@ class JULE(ImageClusterer):
     embedding_: np.ndarray = attribute()
     sf_labels_: np.ndarray = attribute()
     sigma2_: np.ndarray = attribute()
-    unroll_rate: float = parameter(
-        Interval(float, 0, 1, closed="right"),
-        "η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper.",
-        default=0.9,
-    )
-    n_neighbors: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "K_s of the sample graph, clipped to the number of other images. By default Table 2's 20, and 10 (ours) where "
-        "a cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md).",
-        default=None,
-    )
-    center: bool = parameter(
-        bool,
-        "Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the "
-        "faces not (docs/papers/jule.md). Where it stays on, only the level of an even background is taken off (ours, "
-        "`ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black.",
-        default=False,
-    )
-    result: str = parameter(
-        {"rc", "sf"},
-        "Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them "
-        "(OURS-SF).",
-        default="rc",
-    )
-    merging: MergeRule | None = parameter([MergeRule, None], "How clusters merge.", default=None, when_none=MergeRule())
-    loss: TripletLoss | None = parameter(
-        [TripletLoss, None], "What the network learns from.", default=None, when_none=TripletLoss()
-    )
-    training: TripletTraining | None = parameter(
-        [TripletTraining, None], "Of each period.", default=None, when_none=TripletTraining()
-    )
-    network: ConvSettings | None = parameter(
-        [ConvSettings, None], "The network and its features.", default=None, when_none=ConvSettings()
-    )
+    unroll_rate: float = parameter(FRACTION_ABOVE_0, default=0.9)
+    """η, the share of the clusters that a period merges (§3.6): 0.9, and 0.2 for faces in the paper."""
+    n_neighbors: int | None = parameter(POSITIVE_INT, default=None)
+    """K_s of the sample graph, clipped to the number of other images. By default Table 2's 20, and 10 (ours) where a
+    cluster has fewer than 100 images on average: objects and faces (docs/methods/jule.md)."""
+    center: bool = parameter(bool, default=False)
+    """Take the mean image off first. The authors' files of COIL and USPS were centred, those of MNIST and the faces not
+    (docs/papers/jule.md). Where it stays on, only the level of an even background is taken off (ours,
+    `ImageSource.ground`: 0 for the paper's sets), so that ink on white paper is grouped as light on black."""
+    result: str = parameter({"rc", "sf"}, default="rc")
+    """Which labels ``labels_`` are: merged anew on the final features (OURS-RC), or as the loop left them (OURS-SF)."""
+    merging: MergeRule | None = parameter(MergeRule, default=None, when_none=MergeRule())
+    """How clusters merge."""
+    loss: TripletLoss | None = parameter(TripletLoss, default=None, when_none=TripletLoss())
+    """What the network learns from."""
+    training: TripletTraining | None = parameter(TripletTraining, default=None, when_none=TripletTraining())
+    """Of each period."""
+    network: ConvSettings | None = parameter(ConvSettings, default=None, when_none=ConvSettings())
+    """The network and its features."""
 
     # ---------------------------------------------------------------- Alg. 1
 

@@ -39,10 +39,10 @@ class VectorClusterer(ImageClusterer):
     """
 
     ALGORITHM: ClassVar[Callable[..., np.ndarray]]
-    center: bool = parameter(bool, "Take the mean image off first.", default=False)
-    normalise: bool = parameter(
-        bool, "Scale each image to length 1, as JULE's paper does for all methods.", default=True
-    )
+    center: bool = parameter(bool, default=False)
+    """Take the mean image off first."""
+    normalise: bool = parameter(bool, default=True)
+    """Scale each image to length 1, as JULE's paper does for all methods."""
     embedding_: np.ndarray = attribute()
     sigma2_: np.ndarray = attribute()
 

@@ -74,13 +74,9 @@ class PretrainedClusterer(ImageClusterer):
     """
 
     REPRESENTATION: ClassVar[type[Representation]] = Representation
-    backbone: Backbone | None = parameter(
-        [Backbone, None],
-        "The pre-trained network; by default the first whose weights are here, see `Backbone`. Vectors are taken as "
-        "features.",
-        default=None,
-        when_none=Backbone(),
-    )
+    backbone: Backbone | None = parameter(Backbone, default=None, when_none=Backbone())
+    """The pre-trained network; by default the first whose weights are here, see `Backbone`. Vectors are taken as
+    features."""
     _photo_side: int = attribute(PHOTO_SIDE)
     assign = "kmeans"
     spread_: np.ndarray = attribute()
@@ -258,12 +254,9 @@ class PretrainedClusterer(ImageClusterer):
 class RepresentationClusterer(PretrainedClusterer):
     """Base of those whose vectors are grouped by k-means or by spectral clustering, as asked."""
 
-    assign: str = parameter(
-        {"kmeans", "spectral"},
-        "How the vectors are grouped. Spectral clustering holds all N² affinities: at most 20 000 images; new images "
-        "go to the group whose mean is nearest.",
-        default="kmeans",
-    )
+    assign: str = parameter({"kmeans", "spectral"}, default="kmeans")
+    """How the vectors are grouped. Spectral clustering holds all N² affinities: at most 20 000 images; new images go to
+    the group whose mean is nearest."""
 
 
 def _tell_of_one_direction(vectors: torch.Tensor, method: str) -> None:

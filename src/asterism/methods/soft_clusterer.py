@@ -23,7 +23,7 @@ from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining, measure_batch_norm, soft_reset
 from asterism.networks.autoencoder import FeatureEncoder
 from asterism.networks.initialise import build
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import FRACTION, attribute, parameter
 from asterism.training import Run, Training, train_epoch
 
 START_SHARE = {"trained": 1.0, "half-trained": 0.5, "random": 0.0}
@@ -56,16 +56,10 @@ class SoftAssignment(nn.Module):
 class SoftClusterer(ImageClusterer):
     """Base of DBC and DEC."""
 
-    start: str = parameter(
-        set(START_SHARE),
-        "How far the auto-encoder is trained before (Fig. 9c of DBC): all, half or none of its epochs.",
-        default="trained",
-    )
-    tol: float = parameter(
-        Interval(float, 0, 1),
-        "Stop when at most this share of hard assignments changed in an epoch: 0 in DBC (Algorithm 2), .001 in DEC.",
-        default=0.0,
-    )
+    start: str = parameter(set(START_SHARE), default="trained")
+    """How far the auto-encoder is trained before (Fig. 9c of DBC): all, half or none of its epochs."""
+    tol: float = parameter(FRACTION, default=0.0)
+    """Stop when at most this share of hard assignments changed in an epoch: 0 in DBC (Algorithm 2), .001 in DEC."""
     autoencoder: AutoEncoder | None = attribute()
     training: Training | None = attribute()
 

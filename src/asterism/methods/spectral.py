@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import Interval, parameter
+from asterism.parameters import POSITIVE, POSITIVE_INT, parameter
 
 
 class SpectralNJW(VectorClusterer):
@@ -17,12 +17,10 @@ class SpectralNJW(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(njw)
-    scale: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "Of the affinities: exp(−d² / s) with s this share of the mean d².",
-        default=0.05,
-    )
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means; one, as the table was run.", default=1)
+    scale: float = parameter(POSITIVE, default=0.05)
+    """Of the affinities: exp(−d² / s) with s this share of the mean d²."""
+    n_init: int = parameter(POSITIVE_INT, default=1)
+    """Restarts of k-means; one, as the table was run."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 12 * n**2  # all affinities, and twice that for their eigenvectors
@@ -38,11 +36,12 @@ class SelfTuningSpectral(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(self_tuning)
-    neighbor: int = parameter(Interval(int, 1, None), "Whose distance is the local scale of an image.", default=7)
-    rotation: bool = parameter(
-        bool, "Align the eigenvectors with the axes, as Zelnik-Manor and Perona do, in place of k-means.", default=False
-    )
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=50)
+    neighbor: int = parameter(POSITIVE_INT, default=7)
+    """Whose distance is the local scale of an image."""
+    rotation: bool = parameter(bool, default=False)
+    """Align the eigenvectors with the axes, as Zelnik-Manor and Perona do, in place of k-means."""
+    n_init: int = parameter(POSITIVE_INT, default=50)
+    """Restarts of k-means."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 12 * n**2  # all affinities, and twice that for their eigenvectors
@@ -58,17 +57,15 @@ class LandmarkSpectral(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(landmark_spectral)
-    n_landmarks: int = parameter(
-        Interval(int, 1, None), "k-means centers that stand for the images; clipped to their number.", default=1000
-    )
-    n_nearest: int = parameter(Interval(int, 1, None), "Landmarks that an image is written by.", default=5)
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=10)
-    drop_first: bool | None = parameter(
-        [bool, None],
-        "Leave out the first eigenvector, as the authors' code does. By default only where it tells nothing: where "
-        "the graph of landmarks is connected.",
-        default=None,
-    )
+    n_landmarks: int = parameter(POSITIVE_INT, default=1000)
+    """k-means centers that stand for the images; clipped to their number."""
+    n_nearest: int = parameter(POSITIVE_INT, default=5)
+    """Landmarks that an image is written by."""
+    n_init: int = parameter(POSITIVE_INT, default=10)
+    """Restarts of k-means."""
+    drop_first: bool | None = parameter(bool, default=None)
+    """Leave out the first eigenvector, as the authors' code does. By default only where it tells nothing: where the
+    graph of landmarks is connected."""
 
 
 class NormalizedCuts(VectorClusterer):
@@ -81,8 +78,5 @@ class NormalizedCuts(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(normalized_cuts)
-    scale: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "Of the affinities: exp(−(d² / s)²) with s this share of the largest d².",
-        default=0.05,
-    )
+    scale: float = parameter(POSITIVE, default=0.05)
+    """Of the affinities: exp(−(d² / s)²) with s this share of the largest d²."""

@@ -19,7 +19,7 @@ from asterism.clustering.graph import neighbors
 from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation
 from asterism.methods.representations import principal
-from asterism.parameters import Interval, parameter
+from asterism.parameters import FRACTION_ABOVE_0, POSITIVE_INT, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 
@@ -128,24 +128,17 @@ class TEMI(PretrainedClusterer):
 
     REPRESENTATION = Head
     _goes_by_neighbors = True
-    n_neighbors: int = parameter(
-        Interval(int, 1, None),
-        "Of each image, by cosine (the paper's 50, for ImageNet's 1 300 images a class); at most half of what a "
-        "cluster holds on average, N/2k.",
-        default=50,
-    )
-    n_heads: int = parameter(
-        Interval(int, 1, None),
-        "H; the paper has 50, its code's example 16. The head with the lowest loss is kept.",
-        default=16,
-    )
-    hidden: int = parameter(
-        Interval(int, 1, None),
-        "Width of a head's hidden layer; the paper has heads of two layers, 512 and 256 wide.",
-        default=256,
-    )
-    beta: float = parameter(Interval(float, 0, 1, closed="right"), "The paper's.", default=0.6)
-    training: Training | None = parameter([Training, None], "Of the heads.", default=None, when_none=TEMI_TRAINING)
+    n_neighbors: int = parameter(POSITIVE_INT, default=50)
+    """Of each image, by cosine (the paper's 50, for ImageNet's 1 300 images a class); at most half of what a cluster
+    holds on average, N/2k."""
+    n_heads: int = parameter(POSITIVE_INT, default=16)
+    """H; the paper has 50, its code's example 16. The head with the lowest loss is kept."""
+    hidden: int = parameter(POSITIVE_INT, default=256)
+    """Width of a head's hidden layer; the paper has heads of two layers, 512 and 256 wide."""
+    beta: float = parameter(FRACTION_ABOVE_0, default=0.6)
+    """The paper's."""
+    training: Training | None = parameter(Training, default=None, when_none=TEMI_TRAINING)
+    """Of the heads."""
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
         n = len(images)

@@ -21,7 +21,7 @@ from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
 from asterism.networks.weights import IMAGENET, PAPERS, in_torchvision, load_network
-from asterism.parameters import Each, Interval, Parameters, parameter
+from asterism.parameters import POSITIVE, Each, Interval, Parameters, parameter
 
 WEIGHTLESS = "hog-color"
 
@@ -29,44 +29,25 @@ WEIGHTLESS = "hog-color"
 class Backbone(Parameters):
     """Which pre-trained network, and what its input looks like."""
 
-    name: str | None = parameter(
-        [str, None],
-        "A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` and so on), of timm (DINOv2: "
-        "``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or "
-        '``hf:FOLDER``) and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were '
-        'computed elsewhere, or plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. '
-        "By default the first of `asterism.networks.recommended.PREFERRED` whose weights are on this machine, else "
-        "DINOv2-S, which is fetched; where ``weights`` are given, vgg16.",
-        default=None,
-        kw_only=False,
-    )
-    weights: str | None = parameter(
-        [str, None],
-        "A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder "
-        "(``ASTERISM_DATA``), else what is published, from the caches of torchvision and Hugging Face, or fetched.",
-        default=None,
-    )
-    size: int | None = parameter(
-        [Interval(int, 16, None), None],
-        "Pixels a side that images are brought to; by default what the weights were trained with (224 mostly), but "
-        "224 where that is 518 (DINOv2). Transformers take multiples of their patch, 14 or 16 mostly.",
-        default=None,
-    )
-    turned: bool | None = parameter(
-        [bool, None],
-        "Turn the input by 180 degrees; by default only for the one file of weights that is known to need it.",
-        default=None,
-    )
-    mean: Sequence[float] | None = parameter(
-        [Each(Interval(float, None, None), 3), None],
-        "Subtracted from the channels of images in [0, 1]; by default as the weights need it.",
-        default=None,
-    )
-    std: Sequence[float] | None = parameter(
-        [Each(Interval(float, 0, None, closed="neither"), 3), None],
-        "What the channels are then divided by; by default as the weights need it.",
-        default=None,
-    )
+    name: str | None = parameter(str, default=None, kw_only=False)
+    """A model of torchvision (``vgg16``, the FCN paper's; ``resnet50`` and so on), of timm (DINOv2:
+    ``vit_small_patch14_dinov2.lvd142m``), or, with their packages, of Hugging Face (``hf:OWNER/NAME`` or ``hf:FOLDER``)
+    and of open_clip (``open_clip:MODEL/TAG``). ``"pixels"`` is no network: vectors that were computed elsewhere, or
+    plain pixels; ``"hog-color"`` needs no weights: histograms of gradients and colours. By default the first of
+    `asterism.networks.recommended.PREFERRED` whose weights are on this machine, else DINOv2-S, which is fetched; where
+    ``weights`` are given, vgg16."""
+    weights: str | None = parameter(str, default=None)
+    """A ``.safetensors`` or ``.pth`` file. By default ``weights/NAME.safetensors`` in the data folder
+    (``ASTERISM_DATA``), else what is published, from the caches of torchvision and Hugging Face, or fetched."""
+    size: int | None = parameter(Interval(int, 16, None), default=None)
+    """Pixels a side that images are brought to; by default what the weights were trained with (224 mostly), but 224
+    where that is 518 (DINOv2). Transformers take multiples of their patch, 14 or 16 mostly."""
+    turned: bool | None = parameter(bool, default=None)
+    """Turn the input by 180 degrees; by default only for the one file of weights that is known to need it."""
+    mean: Sequence[float] | None = parameter(Each(Interval(float, None, None), 3), default=None)
+    """Subtracted from the channels of images in [0, 1]; by default as the weights need it."""
+    std: Sequence[float] | None = parameter(Each(POSITIVE, 3), default=None)
+    """What the channels are then divided by; by default as the weights need it."""
 
     @property
     def network(self) -> str:

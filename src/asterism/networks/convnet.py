@@ -10,7 +10,7 @@ from asterism.networks.alexnet_vgg import ConvolutionalBody, alexnet_layers, vgg
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.networks.residual import ResidualBody
 from asterism.networks.torchvision_net import TorchvisionBody
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import FRACTION_BELOW_1, POSITIVE_INT, Interval, Parameters, parameter
 
 SMALL_RESNET = "small-resnet"
 _OWN = {
@@ -25,30 +25,19 @@ MEASURED = 4096  # images that the mean and deviation of the channels are taken 
 class ConvNet(Parameters, kw_only=False):
     """A convolutional network to be trained from scratch."""
 
-    architecture: str = parameter(
-        str,
-        '``"alexnet"`` or ``"vgg16"``, both with batch norm and for images of any size (small ones lose strides and '
-        'poolings, not layers); ``"small-resnet"``, which a processor trains in minutes (`ResidualBody`); or the name '
-        'of a torchvision network, ``"resnet18"`` say, without its weights.',
-        default="alexnet",
-    )
-    sobel: bool = parameter(
-        bool,
-        "Show the network edges instead of colours (DeepCluster §3.4), by a fixed layer inside it. Not for vectors.",
-        default=True,
-    )
-    width: float = parameter(
-        Interval(float, 0, 16, closed="right"),
-        "Scales the numbers of filters, and of units of AlexNet and VGG: 0.25 is for a laptop. The small residual "
-        "network has 32, 64 and 128 filters, times ``width``.",
-        default=1.0,
-    )
-    n_features: int | None = parameter(
-        [Interval(int, 1, None), None], "Units of fc6 and fc7; by default 4096 · ``width``.", default=None
-    )
-    dropout: float = parameter(
-        Interval(float, 0, 1, closed="left"), "In the fully connected layers of AlexNet and VGG.", default=0.5
-    )
+    architecture: str = parameter(str, default="alexnet")
+    """``"alexnet"`` or ``"vgg16"``, both with batch norm and for images of any size (small ones lose strides and
+    poolings, not layers); ``"small-resnet"``, which a processor trains in minutes (`ResidualBody`); or the name of a
+    torchvision network, ``"resnet18"`` say, without its weights."""
+    sobel: bool = parameter(bool, default=True)
+    """Show the network edges instead of colours (DeepCluster §3.4), by a fixed layer inside it. Not for vectors."""
+    width: float = parameter(Interval(float, 0, 16, closed="right"), default=1.0)
+    """Scales the numbers of filters, and of units of AlexNet and VGG: 0.25 is for a laptop. The small residual network
+    has 32, 64 and 128 filters, times ``width``."""
+    n_features: int | None = parameter(POSITIVE_INT, default=None)
+    """Units of fc6 and fc7; by default 4096 · ``width``."""
+    dropout: float = parameter(FRACTION_BELOW_1, default=0.5)
+    """In the fully connected layers of AlexNet and VGG."""
 
     def construct(self, shape: tuple[int, int, int]) -> TrainedBody:
         """The network for images of a shape (C, H, W); its weights are torch's business, see `drawn`."""

@@ -12,7 +12,20 @@ from asterism import lazy_names
 
 if TYPE_CHECKING:
     from asterism.parameters.base import Parameters
-    from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
+    from asterism.parameters.constraints import (
+        FRACTION,
+        FRACTION_ABOVE_0,
+        FRACTION_BELOW_1,
+        NON_NEGATIVE,
+        NON_NEGATIVE_INT,
+        OPEN_FRACTION,
+        POSITIVE,
+        POSITIVE_INT,
+        Constraint,
+        Each,
+        HasMethod,
+        Interval,
+    )
     from asterism.parameters.fields import attribute, parameter, spelled
     from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, holder_of, set_dotted, to_json
     from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
@@ -22,7 +35,20 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         "base": ("Parameters",),
-        "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
+        "constraints": (
+            "FRACTION",
+            "FRACTION_ABOVE_0",
+            "FRACTION_BELOW_1",
+            "NON_NEGATIVE",
+            "NON_NEGATIVE_INT",
+            "OPEN_FRACTION",
+            "POSITIVE",
+            "POSITIVE_INT",
+            "Constraint",
+            "Each",
+            "HasMethod",
+            "Interval",
+        ),
         "fields": ("attribute", "parameter", "spelled"),
         "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "holder_of", "set_dotted", "to_json"),
         "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from asterism.errors import InputError
 from asterism.parameters.constraints import LARGEST, Constraint, Each, HasMethod, Interval, in_words
 from asterism.parameters.contract import BaseEstimator
-from asterism.parameters.fields import attribute, make_constructor, parameter, with_parameters
+from asterism.parameters.fields import Documented, attribute, make_constructor, parameter
 from asterism.parameters.stated import Stated, allowed_values, honours, shown, stand_ins
 
 if sys.version_info >= (3, 11):
@@ -59,7 +59,7 @@ class Parameters(BaseEstimator, Stated):
             return
         make_constructor(cls, kw_only)
         cls.DEFAULTS = stand_ins(cls.__dataclass_fields__)
-        cls.__doc__ = with_parameters(cls.__doc__, cls.__dataclass_fields__.values())
+        cls.__doc__ = Documented(cls.__doc__, cls.__dataclass_fields__.values())  # type: ignore[assignment]
 
     def check(self, path: str = "") -> None:
         """Check every parameter, nested ones too.

@@ -58,6 +58,12 @@ class Interval:
         return f"{'an integer' if self.kind is int else 'a number'} {self.range}".strip()
 
 
+POSITIVE_INT, NON_NEGATIVE_INT = Interval(int, 1, None), Interval(int, 0, None)
+POSITIVE, NON_NEGATIVE = Interval(float, 0, None, closed="neither"), Interval(float, 0, None)
+FRACTION, OPEN_FRACTION = Interval(float, 0, 1), Interval(float, 0, 1, closed="neither")
+FRACTION_ABOVE_0, FRACTION_BELOW_1 = Interval(float, 0, 1, closed="right"), Interval(float, 0, 1, closed="left")
+
+
 class Each:
     """A tuple or list whose parts lie in an `Interval`: ``Each(Interval(int, 1, None))``.
 

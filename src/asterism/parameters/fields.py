@@ -7,9 +7,11 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from asterism.parameters.constraints import Constraint, as_type
+from asterism.parameters.stated import meaning_of
 
 T = TypeVar("T")
 _HEADING = re.compile(r"^\w[\w ]*\n-{3,}$", re.MULTILINE)  # of a section of a numpydoc text
@@ -17,23 +19,34 @@ _WIDTH = 112  # of the texts in a docstring
 
 
 def parameter(
-    allowed: Constraint | list[Constraint], text: str, *, default: T, when_none: Any = None, kw_only: bool | None = None
+    allowed: Constraint | list[Constraint],
+    text: str = "",
+    *,
+    default: T,
+    when_none: Any = None,
+    kw_only: bool | None = None,
 ) -> T:
-    """State a parameter: ``tol: float = parameter(Interval(float, 0, 1), "When to stop.", default=0.0)``.
+    """State a parameter; a string below says what it means, for people::
+
+        tol: float = parameter(FRACTION, default=0.0)
+        '''Stop when at most this share changed.'''
 
     Parameters
     ----------
     allowed : constraint, or list of such
-        What it may be: `Interval`, `Each`, a type, a set of words, None.
+        What it may be: `Interval`, `Each`, a type, a set of words, None, which it may be by itself where that is the
+        default.
     text : str
-        What it means, for people: a line, or a few.
+        What it means, for a class whose source is not in a file, or where a text is made.
     default : value
     when_none : object, optional
         What None stands for (`Parameters.resolved`).
     kw_only : bool, optional
         Whether the constructor takes it by name alone; by default as the class says, and that says yes by default.
     """
-    options = allowed if isinstance(allowed, list) else [allowed]
+    options = [*allowed] if isinstance(allowed, list) else [allowed]
+    if default is None and None not in options:
+        options.append(None)
     about = {"allowed": options, "text": " ".join(text.split()), "when_none": when_none}
     by_name: Any = dataclasses.MISSING if kw_only is None else kw_only
     return dataclasses.field(default=default, kw_only=by_name, metadata=about)
@@ -53,7 +66,7 @@ def make_constructor(cls: Any, kw_only: bool) -> None:
     own = {name: value for name, value in vars(cls).items() if isinstance(value, dataclasses.Field)}
     types = inspect.get_annotations(cls)
     for name, one in own.items():
-        one.name, one.type = name, types[name]
+        one.name, one.type, one.metadata = name, types[name], MappingProxyType({**one.metadata, "home": cls})
         one.kw_only = kw_only if one.kw_only is dataclasses.MISSING else one.kw_only
     inherited: dict[str, Any] = {}
     for base in cls.__mro__[1:]:
@@ -69,6 +82,16 @@ def make_constructor(cls: Any, kw_only: bool) -> None:
         setattr(cls, name, one.default)
 
 
+class Documented:
+    """A class's docstring with numpydoc's section on its parameters, made when it is read."""
+
+    def __init__(self, doc: str | None, fields: Iterable[dataclasses.Field]) -> None:
+        self._doc, self._fields = doc, fields
+
+    def __get__(self, _instance: object, _owner: type) -> str:
+        return with_parameters(self._doc, self._fields)
+
+
 def with_parameters(doc: str | None, fields: Iterable[dataclasses.Field]) -> str:
     """A class's docstring with numpydoc's section on its parameters, before the other sections."""
     text, entries = inspect.cleandoc(doc or ""), [line for one in fields for line in _entry(one)]
@@ -81,7 +104,7 @@ def with_parameters(doc: str | None, fields: Iterable[dataclasses.Field]) -> str
 
 
 def _entry(one: dataclasses.Field) -> list[str]:
-    text, stand_in = one.metadata["text"], one.metadata["when_none"]
+    text, stand_in = meaning_of(one), one.metadata["when_none"]
     if stand_in is not None:
         text = f"{text} None is ``{spelled(stand_in)}``.".strip()
     kinds = " or ".join(map(as_type, one.metadata["allowed"]))

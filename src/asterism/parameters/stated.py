@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import numbers
 import reprlib
+import sys
 from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from asterism.parameters.constraints import Constraint
@@ -55,7 +60,33 @@ def allowed_values(owner: Stated | type[Stated], name: str) -> Sequence[Constrai
 def text_of(owner: Stated | type[Stated], name: str) -> str:
     """What a parameter means, for people."""
     found = owner.__dataclass_fields__.get(name)
-    return found.metadata["text"] if found else ""
+    return meaning_of(found) if found else ""
+
+
+def meaning_of(field: dataclasses.Field) -> str:
+    """What a parameter means: its own text, or the string below it in the class that states it."""
+    about = field.metadata
+    return about["text"] or _texts(about["home"].__module__).get(about["home"].__name__, {}).get(field.name, "")
+
+
+@cache
+def _texts(module: str) -> dict[str, dict[str, str]]:
+    """`texts_below` the fields of each class of a module; nothing where its source is not there."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError):
+        return {}
+    return {one.name: texts_below(one.body) for one in ast.walk(tree) if isinstance(one, ast.ClassDef)}
+
+
+def texts_below(body: list[ast.stmt]) -> dict[str, str]:
+    """The strings that stand below annotated names (PEP 257's attribute docstrings), each on one line."""
+    found = {}
+    for one, below in pairwise(body):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(below, ast.Expr):
+            text = below.value.value if isinstance(below.value, ast.Constant) else None
+            found[one.target.id] = " ".join(text.split()) if isinstance(text, str) else ""
+    return found
 
 
 def honours(cls: type, kind: type) -> bool:

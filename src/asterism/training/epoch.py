@@ -10,7 +10,17 @@ import torch
 
 from asterism.errors import DivergenceError, InputError, MissingDependencyError
 from asterism.images import ImageSource, RandomTransform
-from asterism.parameters import Interval, Parameters, attribute, parameter
+from asterism.parameters import (
+    FRACTION_BELOW_1,
+    NON_NEGATIVE,
+    NON_NEGATIVE_INT,
+    POSITIVE,
+    POSITIVE_INT,
+    Interval,
+    Parameters,
+    attribute,
+    parameter,
+)
 from asterism.training.run import Run
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32
@@ -43,40 +53,29 @@ class GradientDescent(Parameters):
 class Training(GradientDescent, kw_only=False):
     """How a network is trained."""
 
-    n_epochs: int = parameter(Interval(int, 0, None), "Passes over the images (see ``max_steps``).", default=50)
-    batch_size: int = parameter(
-        Interval(int, 2, None),
-        "Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32 "
-        "steps, but none below 32 images; see `batch_size_for`.",
-        default=256,
-    )
-    optimizer: str = parameter(
-        {"sgd", "adam", "adamw", "lars"},
-        "LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a "
-        "thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (docs/papers/deepcluster.md).",
-        default="sgd",
-    )
-    lr: float = parameter(Interval(float, 0, None, closed="neither"), "Learning rate.", default=0.01)
-    momentum: float = parameter(Interval(float, 0, 1, closed="left"), "Of SGD; Adam's β₁.", default=0.9)
-    weight_decay: float = parameter(Interval(float, 0, None), "Pull of all weights to 0.", default=0.0)
-    schedule: str = parameter(
-        {"constant", "cosine", "cosine-steps"},
-        '``"cosine"`` lets the rate fall to 0 over the epochs, ``"cosine-steps"`` within them too, step by step: for '
-        "few epochs.",
-        default="constant",
-    )
-    max_steps: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn "
-        "anew, not a whole pass.",
-        default=None,
-    )
-    max_grad_norm: float | None = parameter(
-        [Interval(float, 0, None, closed="neither"), None],
-        "Longer gradients are shortened to this length: images in unusual units then slow the training instead of "
-        "breaking it.",
-        default=None,
-    )
+    n_epochs: int = parameter(NON_NEGATIVE_INT, default=50)
+    """Passes over the images (see ``max_steps``)."""
+    batch_size: int = parameter(Interval(int, 2, None), default=256)
+    """Images a step (over all processes together). Small sets get smaller batches, so that an epoch has about 32 steps,
+    but none below 32 images; see `batch_size_for`."""
+    optimizer: str = parameter({"sgd", "adam", "adamw", "lars"}, default="sgd")
+    """LARS, for batches of thousands of images, is timm's (``pip install timm``), each layer's step at most a
+    thousandth of its weights' length times ``lr``, as in DeepCluster-v2 (docs/papers/deepcluster.md)."""
+    lr: float = parameter(POSITIVE, default=0.01)
+    """Learning rate."""
+    momentum: float = parameter(FRACTION_BELOW_1, default=0.9)
+    """Of SGD; Adam's β₁."""
+    weight_decay: float = parameter(NON_NEGATIVE, default=0.0)
+    """Pull of all weights to 0."""
+    schedule: str = parameter({"constant", "cosine", "cosine-steps"}, default="constant")
+    """``"cosine"`` lets the rate fall to 0 over the epochs, ``"cosine-steps"`` within them too, step by step: for few
+    epochs."""
+    max_steps: int | None = parameter(POSITIVE_INT, default=None)
+    """Steps an epoch at most (B of DBC's Algorithm 2): of a large set, an epoch is then that many batches drawn anew,
+    not a whole pass."""
+    max_grad_norm: float | None = parameter(POSITIVE, default=None)
+    """Longer gradients are shortened to this length: images in unusual units then slow the training instead of breaking
+    it."""
 
     def batch_size_for(self, n: int) -> int:
         """Images a step for a set of n: ``batch_size``, or a 32nd of the set if that is less, but at least 32."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, Parameters, parameter
 
 
 @dataclass(frozen=True)
@@ -28,49 +28,27 @@ class Triplets:
 class TripletLoss(Parameters, kw_only=False):
     """Which triplets a batch has, and what they cost."""
 
-    form: str = parameter(
-        {"hinge", "affinity"},
-        '"hinge": mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin), as in both codes. "affinity": eq. 11, mean '
-        "of −λ/(K_c − 1) (γ A(x_i, x_j) − A(x_i, x_k)) with A of eq. 4.",
-        default="hinge",
-    )
-    gamma: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "γ, weight of the positive. Table 2 has 2 (for eq. 11), the codes 1.",
-        default=1.0,
-    )
-    margin: float = parameter(
-        Interval(float, 0, None),
-        "Of the hinge: 0.2 in the Torch code, 0.1 or 0.2 in the Caffe code; the paper has none.",
-        default=0.2,
-    )
-    negatives: str = parameter(
-        {"random", "nearest"},
-        "Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the "
-        "anchor, as the paper says.",
-        default="random",
-    )
-    n_negatives: int = parameter(
-        Interval(int, 1, None),
-        "At most this many a pair: 20 in the Torch code, 10 in the Caffe code, both never more than the batch has "
-        'other clusters, which holds for "random" here; K_c = 5 in the paper.',
-        default=20,
-    )
-    pairs: str = parameter(
-        {"unordered", "ordered"},
-        "Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code).",
-        default="unordered",
-    )
-    gradient: str = parameter(
-        {"anchor", "all"},
-        '"anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products '
-        'spoil the gradients of the other two (docs/papers/jule.md). "all" is the loss\'s own gradient; it holds '
-        "clusters apart that ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md).",
-        default="anchor",
-    )
-    local_weight: float = parameter(
-        Interval(float, 0, None, closed="neither"), 'λ of eq. 11, a factor on the loss of "affinity".', default=1.0
-    )
+    form: str = parameter({"hinge", "affinity"}, default="hinge")
+    """"hinge": mean of max(0, γ‖x_i − x_j‖² − ‖x_i − x_k‖² + margin), as in both codes. "affinity": eq. 11, mean of
+    −λ/(K_c − 1) (γ A(x_i, x_j) − A(x_i, x_k)) with A of eq. 4."""
+    gamma: float = parameter(POSITIVE, default=1.0)
+    """γ, weight of the positive. Table 2 has 2 (for eq. 11), the codes 1."""
+    margin: float = parameter(NON_NEGATIVE, default=0.2)
+    """Of the hinge: 0.2 in the Torch code, 0.1 or 0.2 in the Caffe code; the paper has none."""
+    negatives: str = parameter({"random", "nearest"}, default="random")
+    """Distinct samples of other clusters: drawn at random for each pair as in the codes, or the nearest to the anchor,
+    as the paper says."""
+    n_negatives: int = parameter(POSITIVE_INT, default=20)
+    """At most this many a pair: 20 in the Torch code, 10 in the Caffe code, both never more than the batch has other
+    clusters, which holds for "random" here; K_c = 5 in the paper."""
+    pairs: str = parameter({"unordered", "ordered"}, default="unordered")
+    """Each pair of a cluster once, its earlier sample the anchor (Torch code), or both ways (Caffe code)."""
+    gradient: str = parameter({"anchor", "all"}, default="anchor")
+    """"anchor" keeps positives and negatives still. The Torch code at γ = 1 amounts to that: in-place products spoil
+    the gradients of the other two (docs/papers/jule.md). "all" is the loss's own gradient; it holds clusters apart that
+    ought to merge, and reaches the paper's figures on fewer sets (docs/methods/jule.md)."""
+    local_weight: float = parameter(POSITIVE, default=1.0)
+    """λ of eq. 11, a factor on the loss of "affinity"."""
 
     def __call__(
         self, embeddings: torch.Tensor, labels: torch.Tensor, sigma2: float, generator: torch.Generator

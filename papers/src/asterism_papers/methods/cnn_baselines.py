@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from asterism.images import ImageSource
 from asterism.methods.cnn_baselines import CNN, PCACNN
 from asterism.methods.pretrained import Representation, width_for
-from asterism.parameters import Interval, parameter
+from asterism.parameters import POSITIVE_INT, parameter
 from asterism.training import Run, Training
 from asterism_papers.methods.representations import (
     AE_TRAINING,
@@ -27,9 +27,8 @@ class EPCNN(CNN):
     """Ensemble projection of a pre-trained network's features: the paper's "EP-CNN"."""
 
     REPRESENTATION = Ensemble
-    n_sets: int = parameter(
-        Interval(int, 1, None), "T, sets of 30 prototypes: together the paper's 3 000 dimensions.", default=100
-    )
+    n_sets: int = parameter(POSITIVE_INT, default=100)
+    """T, sets of 30 prototypes: together the paper's 3 000 dimensions."""
 
     def _reduced(self, X: torch.Tensor, run: Run) -> Representation:
         return ensemble_projection(X, self.n_sets, run)
@@ -50,12 +49,8 @@ class LLECNN(PCACNN):
 class AECNN(PCACNN):
     """A linear auto-encoder on a pre-trained network's features: the paper's "AE-CNN"."""
 
-    training: Training | None = parameter(
-        [Training, None],
-        "Of the auto-encoder: batches of 128 and 200 epochs are the paper's (§4.2).",
-        default=None,
-        when_none=AE_TRAINING,
-    )
+    training: Training | None = parameter(Training, default=None, when_none=AE_TRAINING)
+    """Of the auto-encoder: batches of 128 and 200 epochs are the paper's (§4.2)."""
     _positive: ClassVar[bool] = False
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:

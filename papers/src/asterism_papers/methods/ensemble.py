@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import Interval, parameter
+from asterism.parameters import FRACTION_BELOW_1, POSITIVE_INT, parameter
 from asterism_papers.clustering.ensemble import infinite_ensemble
 
 
@@ -19,15 +19,16 @@ class InfiniteEnsemble(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(infinite_ensemble)
-    n_partitions: int = parameter(
-        Interval(int, 1, None), "r, k-means partitions that the ensemble begins with.", default=50
-    )
-    n_layers: int = parameter(Interval(int, 1, None), "Stacked denoising auto-encoders.", default=3)
-    noise: float = parameter(
-        Interval(float, 0, 1, closed="left"), "Share of the partitions' codes that is dropped.", default=0.2
-    )
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of the last k-means.", default=10)
-    normalise: bool = parameter(bool, "Scale each image to length 1.", default=False)
+    n_partitions: int = parameter(POSITIVE_INT, default=50)
+    """r, k-means partitions that the ensemble begins with."""
+    n_layers: int = parameter(POSITIVE_INT, default=3)
+    """Stacked denoising auto-encoders."""
+    noise: float = parameter(FRACTION_BELOW_1, default=0.2)
+    """Share of the partitions' codes that is dropped."""
+    n_init: int = parameter(POSITIVE_INT, default=10)
+    """Restarts of the last k-means."""
+    normalise: bool = parameter(bool, default=False)
+    """Scale each image to length 1."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         columns = self.n_partitions * (self.n_clusters + math.isqrt(n)) // 2  # k to √N groups a partition, in the mean

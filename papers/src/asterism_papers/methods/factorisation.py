@@ -6,7 +6,7 @@ import numpy as np
 
 from asterism.clustering.kmeans import kmeans
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import Each, Interval, parameter
+from asterism.parameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, Each, parameter
 from asterism_papers.clustering.nmf_deep import deep_semi_nmf
 from asterism_papers.clustering.nmf_graph import graph_nmf
 
@@ -22,23 +22,19 @@ class GraphNMF(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
-    n_factors: int | None = parameter(
-        [Interval(int, 1, None), None], "10 for every set as the table was run; None: as many as clusters.", default=10
-    )
-    alpha: float = parameter(
-        Interval(float, 0, None),
-        "Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al.",
-        default=0.0,
-    )
-    n_neighbors: int = parameter(Interval(int, 1, None), "Of the graph.", default=5)
-    negatives: str = parameter(
-        {"shift", "clip"},
-        "What is done to features that are negative somewhere (centred pixels, learned features): all are shifted by "
-        "the least value, or the negative ones are 0. The paper, whose Table 4 has such, does not say what it did.",
-        default="shift",
-    )
-    max_updates: int = parameter(Interval(int, 1, None), "Of both factors, at most.", default=50)
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=10)
+    n_factors: int | None = parameter([POSITIVE_INT, None], default=10)
+    """10 for every set as the table was run; None: as many as clusters."""
+    alpha: float = parameter(NON_NEGATIVE, default=0.0)
+    """Weight of the graph: 0 as the table was run, 100 in the paper of Cai et al."""
+    n_neighbors: int = parameter(POSITIVE_INT, default=5)
+    """Of the graph."""
+    negatives: str = parameter({"shift", "clip"}, default="shift")
+    """What is done to features that are negative somewhere (centred pixels, learned features): all are shifted by the
+    least value, or the negative ones are 0. The paper, whose Table 4 has such, does not say what it did."""
+    max_updates: int = parameter(POSITIVE_INT, default=50)
+    """Of both factors, at most."""
+    n_init: int = parameter(POSITIVE_INT, default=10)
+    """Restarts of k-means."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 2 * 4 * n * n_numbers + 1000 * n  # the shifted rows, a copy of them, and the graph
@@ -67,17 +63,15 @@ class DeepSemiNMF(VectorClusterer):
         See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
     """
 
-    widths: tuple = parameter(Each(Interval(int, 1, None)), "Coefficients of each layer.", default=(160, 160))
-    max_updates: int = parameter(
-        Interval(int, 1, None), "Iterations of each layer's pre-training and of the tuning.", default=500
-    )
-    fill: float = parameter(
-        Interval(float, 0, None, closed="neither"),
-        "What the zeros of the first coefficients are replaced by. 0.1 suits images in 0 … 255; for images of length "
-        "1 it drowns the rest, see docs/methods/baselines.md.",
-        default=0.1,
-    )
-    n_init: int = parameter(Interval(int, 1, None), "Restarts of k-means.", default=10)
+    widths: tuple = parameter(Each(POSITIVE_INT), default=(160, 160))
+    """Coefficients of each layer."""
+    max_updates: int = parameter(POSITIVE_INT, default=500)
+    """Iterations of each layer's pre-training and of the tuning."""
+    fill: float = parameter(POSITIVE, default=0.1)
+    """What the zeros of the first coefficients are replaced by. 0.1 suits images in 0 … 255; for images of length 1 it
+    drowns the rest, see docs/methods/baselines.md."""
+    n_init: int = parameter(POSITIVE_INT, default=10)
+    """Restarts of k-means."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         return 3 * 4 * n * n_numbers  # the rows turned, and two products of their size

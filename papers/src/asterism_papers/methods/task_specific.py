@@ -21,7 +21,7 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks.pixels import Pixels
-from asterism.parameters import Interval, attribute, parameter
+from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT, attribute, parameter
 from asterism.training import Run, Training, train_epoch
 from asterism_papers.methods.sparse_coding import SparseCoder
 
@@ -60,28 +60,25 @@ class TaskSpecificClustering(ImageClusterer):
 
     head_weight_: np.ndarray = attribute()
     head_bias_: np.ndarray = attribute()
-    n_atoms: int = parameter(Interval(int, 1, None), "p, length of the sparse codes.", default=128)
-    n_stages: int = parameter(Interval(int, 0, None), "Stages of the network beyond the first product.", default=2)
-    sparsity: float = parameter(
-        Interval(float, 0, None), "λ of the sparse coding that the network starts from.", default=0.1
-    )
-    graph_weight: float = parameter(
-        Interval(float, 0, None), "α: how strongly codes of neighbouring images are drawn together.", default=0.1
-    )
-    n_neighbors: int = parameter(Interval(int, 1, None), "Of the graph.", default=5)
-    center: bool = parameter(
-        bool,
-        "Take the mean image off first. Codes of images that are all alike in the main would be so too, and training "
-        "then ends with all of them 0 (seen on CMU-PIE and UMist).",
-        default=True,
-    )
-    normalise: bool = parameter(bool, "Scale each image to length 1.", default=True)
+    n_atoms: int = parameter(POSITIVE_INT, default=128)
+    """p, length of the sparse codes."""
+    n_stages: int = parameter(NON_NEGATIVE_INT, default=2)
+    """Stages of the network beyond the first product."""
+    sparsity: float = parameter(NON_NEGATIVE, default=0.1)
+    """λ of the sparse coding that the network starts from."""
+    graph_weight: float = parameter(NON_NEGATIVE, default=0.1)
+    """α: how strongly codes of neighbouring images are drawn together."""
+    n_neighbors: int = parameter(POSITIVE_INT, default=5)
+    """Of the graph."""
+    center: bool = parameter(bool, default=True)
+    """Take the mean image off first. Codes of images that are all alike in the main would be so too, and training then
+    ends with all of them 0 (seen on CMU-PIE and UMist)."""
+    normalise: bool = parameter(bool, default=True)
+    """Scale each image to length 1."""
     training: Training | None = parameter(
-        [Training, None],
-        "Of codes and clusters together.",
-        default=None,
-        when_none=Training(n_epochs=30, optimizer="adam", lr=0.001),
+        Training, default=None, when_none=Training(n_epochs=30, optimizer="adam", lr=0.001)
     )
+    """Of codes and clusters together."""
 
     def _coder(self, shape: tuple[int, int, int]) -> SparseCoder:
         return SparseCoder(shape[0] * shape[1] * shape[2], self.n_atoms, self.n_stages)

@@ -40,12 +40,8 @@ class ClassificationTuning(FineTuning):
     (docs/papers/deepcluster.md).
     """
 
-    batch_size: int | None = parameter(
-        [Interval(int, 2, None), None],  # of one image there is no variance
-        "Images a step; by default the recipe's.",
-        default=None,
-        kw_only=False,
-    )
+    batch_size: int | None = parameter(Interval(int, 2, None), default=None, kw_only=False)
+    """Images a step; by default the recipe's."""
     RECIPES: ClassVar[dict[str, Recipe]] = {
         "fc6-8": Recipe(80_000, 16, 0.003, 5_000, 0.5, 1e-6, 10.0),
         "all": Recipe(150_000, 16, 0.001, 20_000, 0.5, 1e-6, 10.0),

@@ -38,12 +38,9 @@ class DetectionTuning(FineTuning):
     biases is left out.
     """
 
-    shorter_side: int | None = parameter(
-        [Interval(int, 16, None), None],
-        "Of the images, in pixels. By default 600 for networks that learned at 224², others in proportion; the longer "
-        "side is at most 5/3 of it.",
-        default=None,
-    )
+    shorter_side: int | None = parameter(Interval(int, 16, None), default=None)
+    """Of the images, in pixels. By default 600 for networks that learned at 224², others in proportion; the longer side
+    is at most 5/3 of it."""
     RECIPES: ClassVar[dict[str, Recipe]] = {"fc6-8": _RECIPE, "all": _RECIPE}
 
     def side_for(self, shape: tuple[int, int, int]) -> int:

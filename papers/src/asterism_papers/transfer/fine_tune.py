@@ -15,7 +15,7 @@ from torch import nn
 from asterism.errors import DivergenceError, InputError
 from asterism.machine import available_cores
 from asterism.networks.alexnet_vgg import seed_dropout
-from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters import FRACTION_BELOW_1, NON_NEGATIVE, POSITIVE, POSITIVE_INT, Parameters, parameter
 from asterism.runtime import derived_seed
 from asterism.training import Run
 from asterism_papers.transfer.backbone import LEARN
@@ -44,30 +44,21 @@ class Recipe:
 class FineTuning(Parameters, kw_only=False):
     """How a network is trained on a labelled task."""
 
-    learn: str = parameter(
-        set(LEARN),
-        "What is trained: what stands behind the convolutions; that and batch norm's scale and shift, to which "
-        "DeepCluster's 72.0 % belong (docs/papers/deepcluster.md); everything.",
-        default="fc6-8",
-    )
-    n_steps: int | None = parameter(
-        [Interval(int, 1, None), None], "Steps; by default what `RECIPES` has for ``learn``.", default=None
-    )
-    batch_size: int | None = parameter(
-        [Interval(int, 1, None), None], "Images a step; by default the recipe's.", default=None
-    )
-    lr: float | None = parameter(
-        [Interval(float, 0, None, closed="neither"), None],
-        "First learning rate; by default the recipe's.",
-        default=None,
-    )
-    decay_every: int | None = parameter(
-        [Interval(int, 1, None), None],
-        "Steps after which the rate is multiplied by the recipe's decay; by default the recipe's.",
-        default=None,
-    )
-    weight_decay: float | None = parameter([Interval(float, 0, None), None], "By default the recipe's.", default=None)
-    dropout: float = parameter(Interval(float, 0, 1, closed="left"), "Before fc6 and fc7.", default=0.5)
+    learn: str = parameter(set(LEARN), default="fc6-8")
+    """What is trained: what stands behind the convolutions; that and batch norm's scale and shift, to which
+    DeepCluster's 72.0 % belong (docs/papers/deepcluster.md); everything."""
+    n_steps: int | None = parameter(POSITIVE_INT, default=None)
+    """Steps; by default what `RECIPES` has for ``learn``."""
+    batch_size: int | None = parameter(POSITIVE_INT, default=None)
+    """Images a step; by default the recipe's."""
+    lr: float | None = parameter(POSITIVE, default=None)
+    """First learning rate; by default the recipe's."""
+    decay_every: int | None = parameter(POSITIVE_INT, default=None)
+    """Steps after which the rate is multiplied by the recipe's decay; by default the recipe's."""
+    weight_decay: float | None = parameter(NON_NEGATIVE, default=None)
+    """By default the recipe's."""
+    dropout: float = parameter(FRACTION_BELOW_1, default=0.5)
+    """Before fc6 and fc7."""
     RECIPES: ClassVar[dict[str, Recipe]] = {}
 
     @property

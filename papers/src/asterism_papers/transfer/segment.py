@@ -20,7 +20,7 @@ from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
 from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
-from asterism.parameters import Interval, parameter
+from asterism.parameters import POSITIVE, parameter
 from asterism.training import Run
 from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
@@ -41,12 +41,9 @@ class SegmentationTuning(FineTuning):
     FCN's doubled rate of biases is left out.
     """
 
-    scale: float | None = parameter(
-        [Interval(float, 0, None, closed="neither"), None],
-        "Images are shown at this part of their size. By default in full to networks that learned at 224² or more, in "
-        "proportion to others; the shorter side is never less than what the network learned at.",
-        default=None,
-    )
+    scale: float | None = parameter(POSITIVE, default=None)
+    """Images are shown at this part of their size. By default in full to networks that learned at 224² or more, in
+    proportion to others; the shorter side is never less than what the network learned at."""
     RECIPES: ClassVar[dict[str, Recipe]] = {"fc6-8": _RECIPE, "all": _RECIPE}
 
     def scale_for(self, shape: tuple[int, int, int]) -> float:
