@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import importlib
 import json
 import os
 import re
@@ -386,3 +387,14 @@ def test_huge_settings_in_python():
     model = asterism.METHODS["fcae-kmeans"](2, autoencoder=asterism.FCAE(n_features=2 * 10**9))
     with pytest.raises(MemoryError, match="GiB were asked for.*take fewer"):
         model.fit(np.random.default_rng(0).random((12, 16, 16), dtype=np.float32))
+
+
+@pytest.mark.parametrize("value", ["x", "1"])
+def test_the_variable_that_the_failing_line_names_is_to_blame(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # was blamed: its value is in "base 10" and in "x1"
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", value)
+    (tmp_path / "reads_it.py").write_text("import os\nint('x' + os.environ['HF_HUB_ETAG_TIMEOUT'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="base 10") as failed:
+        importlib.import_module("reads_it")
+    assert f"HF_HUB_ETAG_TIMEOUT={value} cannot be used" in described(failed.value)

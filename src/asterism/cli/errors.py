@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -146,15 +147,21 @@ def _unusable(name: str) -> str:
 
 
 def _variable_to_blame(error: Exception) -> str | None:
-    """The variable of the environment whose value a library complained of while it was imported."""
-    frames, at = [], error.__traceback__
-    while at is not None:
-        frames.append(at.tb_frame.f_code.co_name)
-        at = at.tb_next
-    if "<module>" not in frames:
+    """The variable of the environment whose value a library complained of while it was imported.
+
+    It is named in the line that failed, or in those that called it; else its value is in the message.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if "<module>" not in (frame.name for frame in frames):
         return None
-    told = [(len(value), name) for name, value in os.environ.items() if value and value in str(error)]
-    return max(((n, name) for n, name in told if _OF_LIBRARIES.match(name)), default=(0, None))[1]
+    theirs = {name: value for name, value in os.environ.items() if value and _OF_LIBRARIES.match(name)}
+    named = [(len(name), name) for name in theirs if any(name in (frame.line or "") for frame in frames)]
+    quoted = [
+        (len(value), name)
+        for name, value in theirs.items()
+        if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error))
+    ]
+    return max(named or quoted, default=(0, None))[1]
 
 
 def _check_run(path: Any) -> None:
