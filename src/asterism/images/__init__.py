@@ -5,14 +5,14 @@ The way of the images, and the modules along it::
     open_images(X)                      open; its options are checked by options
       arrays and tables                 arrays; .npy, .npz: array_files (npz); features of images: vectors
       one image after the other         items: lists in memory, data sets of torch and Hugging Face
-      data:NAME                         named; which names there are: catalogue
+      data:NAME                         named; which names there are: catalogue (sets.csv, stored.csv)
       files
         1. are listed                   listing (folders), paths (patterns, lists), shards (.tar), remote (urls, fetch)
         2. size, colour, scale settled  folder, by the headers; depth: what is white in more than 8 bits
         3. are decoded in threads       decode: 8 bits of one file, bounded and upright
              by Pillow                  containers (bytes), convert (modes), resample (size)
              as arrays                  raster_readers: tiff, dicom; raster: bands, pages and values that are missing
-             or are named               kinds: what is not read, and what to do
+             or are named               kinds (kinds.csv): what is not read, and what to do
         4. are packed                   pack: one block, in memory or mapped; pack_cache: found again, gone on with
     ImageSource                         source
 

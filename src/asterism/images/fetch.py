@@ -21,7 +21,7 @@ import numpy as np
 
 from asterism.errors import MissingDataError, StorageError, reason_of
 from asterism.files import replacing
-from asterism.images.catalogue import FILES
+from asterism.images.catalogue import stored_files
 from asterism.images.locations import OFFLINE
 
 ANSWER = 10.0  # seconds until a server must have answered: names that nobody resolves and lines that swallow all
@@ -164,7 +164,7 @@ def fetch(path: Path) -> None:
     Parameters
     ----------
     path : Path
-        Where the ``.npz`` is to lie; its name is one in `FILES` that torchvision has.
+        Where the ``.npz`` is to lie; its name is one of a set that torchvision has.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def fetch(path: Path) -> None:
     """
     import torchvision.datasets
 
-    dataset = getattr(torchvision.datasets, FILES[path.name].torchvision)
+    dataset = getattr(torchvision.datasets, stored_files()[path.name].torchvision)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=path.parent)
