@@ -102,8 +102,7 @@ def nmi(y: Labels, labels: Labels, average: str) -> float:
     """
     if average not in AVERAGES:
         raise InputError(f"average={average!r} cannot be used: average must be one of {', '.join(map(repr, AVERAGES))}")
-    _, i, _, j = _encode(y, labels)
-    return _nmi(_count(i, j, int(i.max()) + 1, int(j.max()) + 1), average)
+    return _nmi(contingency(y, labels), average)
 
 
 def ari(y: Labels, labels: Labels) -> float:
@@ -125,8 +124,7 @@ def ari(y: Labels, labels: Labels) -> float:
     ----------
     L. Hubert, P. Arabie, "Comparing partitions", 1985.
     """
-    _, i, _, j = _encode(y, labels)
-    return _ari(_count(i, j, int(i.max()) + 1, int(j.max()) + 1))
+    return _ari(contingency(y, labels))
 
 
 def purity(y: Labels, labels: Labels) -> float:
@@ -186,8 +184,7 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         ``acc``, ``nmi_sqrt``, ``nmi_max``, ``nmi_arith``, ``ari``, ``purity`` and ``n_clusters``, the number of
         different labels.
     """
-    classes, i, clusters, j = _encode(y, labels)
-    table = _count(i, j, len(classes), len(clusters))
+    table = contingency(y, labels)
     return {
         "acc": _accuracy(table),
         "nmi_sqrt": _nmi(table, "sqrt"),
@@ -195,7 +192,7 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         "nmi_arith": _nmi(table, "arithmetic"),
         "ari": _ari(table),
         "purity": _purity(table),
-        "n_clusters": len(clusters),
+        "n_clusters": table.shape[1],
     }
 
 

@@ -143,12 +143,9 @@ class _Module(dict[str, Any]):
                 field = self._value(one.value)
                 if isinstance(field, dataclasses.Field):
                     text = field.metadata["text"] or texts.get(name, "")
-                    own[name], field.name, field.metadata = (
-                        field,
-                        name,
-                        MappingProxyType({**field.metadata, "text": text}),
-                    )
+                    field.name, field.metadata = name, MappingProxyType({**field.metadata, "text": text})
                     field.kw_only = not by_place if field.kw_only is dataclasses.MISSING else field.kw_only
+                    own[name] = field
         fields: dict[str, dataclasses.Field] = {}
         for base in reversed(type(statement.name, bases, {}).__mro__):
             fields |= vars(base).get("__dataclass_fields__", {})

@@ -185,6 +185,11 @@ def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
         return np.arange(n_samples)
     links = (np.ones(n_samples, bool), (np.arange(n_samples), indices[:, 0]))
     _, labels = connected_components(scipy.sparse.coo_matrix(links, shape=(n_samples, n_samples)), directed=False)
+    return numbered(labels)
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Clusters 0, 1, … in the order of their first samples; (N,) int64."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 

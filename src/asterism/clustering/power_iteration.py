@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asterism.clustering.graph import knn
+from asterism.clustering.graph import knn, numbered
 from asterism.errors import InputError
 
 
@@ -66,7 +66,7 @@ def power_iteration_clustering(
         v = alpha * (weights.T @ v) + (1 - alpha) / n
         v /= v.sum()
     labels = _roots(_strongest_pull(weights, v))
-    return _number(_without_singletons(labels, found))
+    return numbered(_without_singletons(labels, found))
 
 
 def _graph(found: np.ndarray, squared: np.ndarray, sigma: float) -> scipy.sparse.csr_matrix:
@@ -109,9 +109,3 @@ def _without_singletons(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
     nearest = found[alone][np.arange(len(near)), near.argmax(1)] if found.shape[1] else np.flatnonzero(alone)
     joined[alone] = np.where(near.any(1), labels[nearest], labels[alone]) if found.shape[1] else labels[alone]
     return joined
-
-
-def _number(labels: np.ndarray) -> np.ndarray:
-    """Clusters 0, 1, … in the order of their first samples."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asterism.clustering.graph import neighbors
+from asterism.clustering.graph import neighbors, numbered
 from asterism.clustering.linkage_merge import Merging, merge
 from asterism.clustering.linkage_tree import labels_after, nodes_after
 
@@ -49,7 +49,7 @@ def merge_without_small_clusters(
         owner = fair_owner(W, pieces, smallest * n_samples / n_clusters, features)
     else:
         owner = np.arange(n_clusters)
-    kept = _numbered(owner[pieces])
+    kept = numbered(owner[pieces])
     if not full:
         return Merging(kept, merging.history, merging.affinities, merging.n_initial_clusters, merging.n_isolated)
     rest = merge(W, kept, n_clusters, features=features, full=True, **{**options, "isolated": "never"})
@@ -120,9 +120,3 @@ def join_histories(
     n_first = int((before[:, 2] == 0).sum())  # rows of the initial clusters; each merge after them is a step higher
     joined[n_first:, 2] = np.arange(len(joined) - n_first) + 1.0
     return joined
-
-
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Labels numbered by the first sample of each cluster."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]

@@ -7,6 +7,7 @@ batch is changed by one resampling, one 3×3 matrix of colours each and one grou
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -178,3 +179,7 @@ class Crops(RandomTransform, kw_only=False):
         changed = images.clone()
         changed[chosen.to(images.device)] = flat.view_as(part)
         return changed
+
+
+AUGMENTATIONS: list[Any] = [Augmentation, RandomTransform, {"none"}]
+"""What a parameter that changes images may be."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -315,16 +315,12 @@ def _accuracies(
     right = torch.zeros(len(classifiers), len(classifiers[0]))
     features.encoder.eval()
     for part in indices.split(512):
-        summed: list[list[torch.Tensor]] | None = None
+        summed: list[Any] = [0] * len(classifiers)  # of each layer (classifiers, B, classes)
         for layers in features.views(part):
-            now = [[one(x).softmax(1) for one in some] for x, some in zip(layers, classifiers, strict=True)]
-            summed = (
-                now
-                if summed is None
-                else [[a + b for a, b in zip(x, y, strict=True)] for x, y in zip(summed, now, strict=True)]
-            )
-        for i, some in enumerate(summed or []):
-            right[i] += torch.stack([(one.argmax(1) == labels[part]).sum() for one in some])
+            for i, (x, some) in enumerate(zip(layers, classifiers, strict=True)):
+                summed[i] = summed[i] + torch.stack([one(x).softmax(1) for one in some])
+        for i, one in enumerate(summed):
+            right[i] += (one.argmax(2) == labels[part]).sum(1)
     return (right / len(indices)).tolist()
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from asterism.estimator import ImageEstimator
 from asterism.images import Augmentation, ImageSource, RandomTransform
+from asterism.images.augment import AUGMENTATIONS
 from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
 from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
 from asterism.networks.initialise import build
@@ -145,9 +146,7 @@ class FCAE(AutoEncoder):
     """D, width of the feature layer; by default Table 2's for the image size (120, 160, 320), see `fcae_blocks`."""
     training: Training | None = parameter(Training, default=None, when_none=FCAE_TRAINING)
     """From the first layer to the last; the paper is silent."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Augmentation()
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none=Augmentation())
     """Small random shifts and rotations; ``"none"`` as in the paper. `DBC` has none of its own accord where a group has
     fewer than 100 images on average."""
     max_unexplained: float = parameter(FRACTION_ABOVE_0, default=0.25)
@@ -200,9 +199,7 @@ class SAE(AutoEncoder):
     """Of each layer; ``n_epochs=0`` skips the layer-wise pre-training."""
     training: Training | None = parameter(Training, default=None, when_none=SAE_TRAINING)
     """From the first layer to the last."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none="none")
     """Of the images; none in the paper."""
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:

@@ -11,6 +11,7 @@ from asterism.clustering.centroids import cluster_means
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.neighbor_voting import vote
 from asterism.images import Augmentation, RandomTransform
+from asterism.images.augment import AUGMENTATIONS
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
 from asterism.parameters import FRACTION_BELOW_1, NON_NEGATIVE_INT, POSITIVE_INT, Each, Parameters, parameter
@@ -46,9 +47,7 @@ class ClusterInitialisation(Parameters, kw_only=False):
     out. () is the paper."""
     rounds: int = parameter(NON_NEGATIVE_INT, default=5)
     """Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Augmentation()
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none=Augmentation())
     """Of the images while groups are learnt, small shifts and rotations; `DBC` has none of its own accord where a group
     has fewer than 100 images on average."""
     smallest: float = parameter(FRACTION_BELOW_1, default=1 / 3)

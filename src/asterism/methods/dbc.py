@@ -14,7 +14,8 @@ import torch
 from sklearn.base import clone
 
 from asterism.clustering.soft import boosted_targets
-from asterism.images import Augmentation, ImageSource, RandomTransform
+from asterism.images import ImageSource, RandomTransform
+from asterism.images.augment import AUGMENTATIONS
 from asterism.methods.autoencoders import FCAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
@@ -65,9 +66,7 @@ class DBC(SoftClusterer):
     training: Training | None = parameter(Training, default=None, when_none=DBC_TRAINING)
     """Stage II; ``n_epochs`` is T, ``max_steps`` is B. A `JointTraining` also says the unit of the distances
     (``distance_scale``) and has soft resets (``reset_interval``)."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none="none")
     """Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. The
     paper has none: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it), from k-means it wins
     (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own. Where that is left to them and

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from asterism.clustering.soft import boosted_targets
-from asterism.images import Augmentation, RandomTransform
+from asterism.images import RandomTransform
+from asterism.images.augment import AUGMENTATIONS
 from asterism.methods.autoencoders import SAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
@@ -36,9 +37,7 @@ class DEC(SoftClusterer):
     )
     """Of the joint stage (DEC §4.3). The target is renewed once an epoch, as in DBC's Algorithm 2; the paper's text
     does not say how often. A `JointTraining` also has soft resets, see `DBC`."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none="none"
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none="none")
     """Of the images in the joint stage; none in the paper."""
     n_init: int = parameter(POSITIVE_INT, default=20)
     """Restarts of k-means (DEC §3.1.3), which goes by the direction of the features, as DBC's does; DEC's own text says

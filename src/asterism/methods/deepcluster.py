@@ -26,8 +26,8 @@ from asterism.external import external, read_call
 from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.features.store import FeatureStore, gathered
-from asterism.images import Augmentation, ImageSource, RandomTransform
-from asterism.images.augment import Crops
+from asterism.images import ImageSource, RandomTransform
+from asterism.images.augment import AUGMENTATIONS, Crops
 from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_defaults import SizedDefaults
 from asterism.networks.body import Body
@@ -147,9 +147,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         when_none=Training(n_epochs=500, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5),
     )
     """The paper's (docs/papers/deepcluster.md); for a few thousand images on a laptop 50 to 100 epochs do."""
-    augmentation: RandomTransform | str | None = parameter(
-        [Augmentation, RandomTransform, {"none"}], default=None, when_none=Crops()
-    )
+    augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none=Crops())
     """Of the images that are learnt from: random crops and flips."""
 
     def _number_wanted(self) -> int | None:

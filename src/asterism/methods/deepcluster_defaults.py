@@ -60,25 +60,15 @@ def processor_defaults(
     network, crops, epochs = ConvNet(SMALL_RESNET, sobel=False), crops_for(shape), epochs_for(n)
     if own_network:
         crops.set_params(side=None)
-    first = {
-        "network": network,
-        "augmentation": crops,
-        "training": Training(n_epochs=epochs, batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-4),
-    }
+    sgd: dict[str, Any] = {"batch_size": 256, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
+    first = {"network": network, "augmentation": crops, "training": Training(n_epochs=epochs, **sgd)}
     start = (epochs + 1) // 2
     second = {
         "network": network,
         "projection": Projection(hidden=512, n_dims=128),
         "crops": MultiCrop(large=crops, n_small=0),
         "contrastive_start": ContrastiveStart(n_epochs=start, lr=0.1),
-        "training": Training(
-            n_epochs=max(1, epochs - start),
-            batch_size=256,
-            lr=0.05,
-            momentum=0.9,
-            weight_decay=1e-4,
-            schedule="cosine-steps",
-        ),  # fmt: skip
+        "training": Training(n_epochs=max(1, epochs - start), schedule="cosine-steps", **sgd),
     }
     return {"DeepCluster": first, "DeepClusterV2": second}
 
