@@ -18,18 +18,22 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
 from asterism import ConvNet, Crops, DeepCluster, DeepClusterV2, GraphDegreeLinkage, Training, load
-from asterism.clustering.sinkhorn import sinkhorn
 from asterism.errors import InputError
 from asterism.images import open_images
 from asterism.methods import deepcluster as module
 from asterism.methods.deepcluster import Whitening
-from asterism.methods.deepcluster_defaults import epochs_for, processor_defaults
-from asterism.methods.deepcluster_settings import Assignment, ContrastiveStart, MultiCrop, Projection
+from asterism.methods.deepcluster_settings import (
+    Assignment,
+    ContrastiveStart,
+    MultiCrop,
+    Projection,
+    epochs_for,
+    processor_defaults,
+)
 from asterism.methods.deepcluster_v2 import Embedding, _rate, multi_head_loss
-from asterism.methods.swav import Queue, crop_groups, swapped_loss
+from asterism.methods.swav import Queue, contrastive_loss, crop_groups, sinkhorn, swapped_loss
 from asterism.runtime import Runtime
 from asterism.training import run as run_module
-from asterism.training.contrastive import contrastive_loss
 
 TINY = ConvNet(width=0.05, sobel=False)
 SHORT = Training(n_epochs=3, lr=0.05, batch_size=64, weight_decay=1e-5)
@@ -477,7 +481,7 @@ def test_a_network_of_the_users_is_shown_crops_of_the_images_size(make):
 
 @pytest.mark.parametrize("make", [DeepCluster, DeepClusterV2])
 def test_the_choice_is_said_kept_and_gives_way(digits, tmp_path, monkeypatch, capsys, make):
-    monkeypatch.setattr("asterism.methods.deepcluster_defaults.MOST_EPOCHS", 2)
+    monkeypatch.setattr("asterism.methods.deepcluster_settings.MOST_EPOCHS", 2)
     model = make(5, device="cpu", random_state=0, verbose=1, run_dir=tmp_path / "run").fit(digits[0])
     said = " ".join(capsys.readouterr().err.split())
     assert "auto: no GPU, so network=ConvNet(architecture='small-resnet', sobel=False)" in said

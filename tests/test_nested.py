@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import fcluster, ward
 
 from asterism import DBC, FCAE, JULE, AverageLinkage, Diffusion, GraphDegreeLinkage, KMeans, Training, load
 from asterism.cli.export import nested_folders
-from asterism.clustering.levels import stable_levels
+from asterism.clustering.advice import stable_levels
 from asterism.clustering.linkage import cut
 from asterism.clustering.linkage_tree import check_history
 from asterism.clustering.nested import group_tree, nested_groups, ward_merges

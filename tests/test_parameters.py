@@ -19,8 +19,6 @@ from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import (
     DEEPEST,
-    FRACTION,
-    POSITIVE_INT,
     Each,
     HasMethod,
     Interval,
@@ -35,6 +33,7 @@ from asterism.parameters import (
     text_of,
     to_json,
 )
+from asterism.parameters.constraints import FRACTION, POSITIVE_INT
 from asterism.training import Training
 
 DEEP: list = []

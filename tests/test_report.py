@@ -23,13 +23,13 @@ from asterism.parameters import spelled
 from asterism.report import write_report
 from asterism.report.agreement import confusion, mistakes, ordered_clusters, per_class
 from asterism.report.curves import training
-from asterism.report.embed import embed
 from asterism.report.fitted import open_run
 from asterism.report.gallery import gallery
+from asterism.report.map import embed
 from asterism.report.material import Material, gather
 from asterism.report.palette import palette
 from asterism.report.reproduce import flat_parameters
-from asterism.report.words import duration, grouped, short
+from asterism.report.section import duration, grouped, short
 from asterism.runs import RunFolder
 from asterism.runs.pictures import MAP_SAMPLE, MAP_WHOLE, chosen_for_map, read_kept
 

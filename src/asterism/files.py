@@ -188,6 +188,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer.writerows(rows)
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Every row of a table that comes with the library, by its columns."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def csv_safe(name: str) -> str:
     """A relative path that no spreadsheet takes for a formula: ``=x.png`` becomes ``./=x.png``, the same file."""
     return f"./{name}" if name[:1] in _FORMULA else name

@@ -44,13 +44,9 @@ def launch() -> Launch:
     A stray ``WORLD_SIZE`` or ``RANK``, and what Slurm and MPI leave in a shell, start no waiting for others.
     """
     found = {name: os.environ.get(name, "") for name in TORCHRUN}
+    found["LOCAL_WORLD_SIZE"] = found["LOCAL_WORLD_SIZE"] or found["WORLD_SIZE"]
     try:
-        one = Launch(
-            int(found["RANK"]),
-            int(found["WORLD_SIZE"]),
-            int(found["LOCAL_RANK"]),
-            int(found["LOCAL_WORLD_SIZE"] or found["WORLD_SIZE"]),
-        )
+        one = Launch(*(int(found[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
         port = int(found["MASTER_PORT"])
     except ValueError:
         return ALONE

@@ -11,8 +11,7 @@ from torch.nn.functional import normalize
 from asterism.cli.choosing import Choice, first_choice
 from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
-from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, suggest_k
-from asterism.clustering.levels import levels_of_curve
+from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, levels_of_curve, suggest_k
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import Diffusion

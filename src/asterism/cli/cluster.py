@@ -36,6 +36,7 @@ from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
 
 NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
+DEFAULT_METHOD = "dbc"  # where none is named and nothing is chosen by the images (`asterism.cli.choosing`)
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
 
 
@@ -51,11 +52,6 @@ class Plan:
     command: str
     number: dict[str, Any] | None = None  # how the number of groups was found, where none was given
     screening: dict[str, Any] = field(default_factory=dict)  # what `ImageClusterer.fit` is told of outliers and copies
-
-
-def default_method() -> str:
-    """The method where none is named and nothing is chosen by the images (`asterism.cli.choosing`)."""
-    return "dbc"
 
 
 def cluster_images(request: Request) -> None:
@@ -175,7 +171,7 @@ def _fresh(request: Request) -> Plan:
             )
         seed = content["seed"] if request.seed is None else request.seed
     else:
-        method = request.method or default_method()
+        method = request.method or DEFAULT_METHOD
         estimator, seed = find_method(method)(), request.seed or DEFAULT_SEED
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
     estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
@@ -254,7 +250,7 @@ def _stem(request: Request) -> Path:
         raise typer.BadParameter(NO_IMAGES, param_hint="IMAGES")
     name = os.path.splitext(os.path.basename(_absolute(request.images).removeprefix("data:").rstrip("/")))[0]
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "images"
-    return Path("runs") / f"{name}-{request.method or default_method()}"
+    return Path("runs") / f"{name}-{request.method or DEFAULT_METHOD}"
 
 
 def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ def cut(
     from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, write_cut
     from asterism.cli.export import within
     from asterism.cli.summary import export_run
-    from asterism.clustering.levels import named_level
+    from asterism.clustering.advice import named_level
     from asterism.report.fitted import open_run
 
     if n_clusters is not None and level is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from asterism.cli.export import check_export, nested_folders, within
 from asterism.cli.summary import export_run
 from asterism.cli.text import aligned, counted
-from asterism.clustering.levels import Level, stable_levels
+from asterism.clustering.advice import Level, stable_levels
 from asterism.clustering.stability import stability_words
 from asterism.errors import InputError
 from asterism.files import csv_safe, write_csv

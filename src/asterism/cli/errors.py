@@ -27,20 +27,9 @@ USER_ERROR = 1
 INTERRUPTED = 130
 
 # What the library calls a parameter and how it is spelled here.
-OPTION_OF = {
-    "n_clusters": "-k",
-    "random_state": "--seed",
-    "run_dir": "--out",
-    "verbose": "--quiet",
-    "device": "--device",
-    "precision": "--precision",
-    "size": "--size",
-    "color": "--color",
-    "layout": "--layout",
-    "scale": "--scale",
-    "pages": "--pages",
-    "bands": "--bands",
-}
+OPTION_OF = {"n_clusters": "-k", "random_state": "--seed", "run_dir": "--out", "verbose": "--quiet"}
+_ALIKE = ("device", "precision", "size", "color", "layout", "scale", "pages", "bands")
+OPTION_OF |= {name: f"--{name}" for name in _ALIKE}
 _NAMES = "|".join(OPTION_OF)
 # Not after a dot or a letter: training.size is spelled as it was typed.
 _ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\s,;)]+)")

@@ -262,11 +262,6 @@ def _known(names: list[str], files: dict[str, Listed]) -> dict[str, Listed]:
     return found
 
 
-def _above(target: Path, name: str) -> list[Path]:
-    """The folders below DIR that a file of it lies in."""
-    return [target / one for one in Path(name).parents][:-1]
-
-
 def _remove_earlier(target: Path) -> None:
     """Remove what an earlier export wrote, and nothing else."""
     manifest = target / MANIFEST
@@ -277,7 +272,8 @@ def _remove_earlier(target: Path) -> None:
             written = [row[0] for row in csv.reader(lines) if row]
     except (ValueError, csv.Error) as error:
         raise StorageError(f"{manifest} cannot be read: {error}; choose another folder") from error
-    above = {target / name: _above(target, name) for name in written if _OURS.fullmatch(name)}
+    names = [name for name in written if _OURS.fullmatch(name)]
+    above = {target / name: [target / one for one in Path(name).parents][:-1] for name in names}  # folders below DIR
     ours = {file for file, outer in above.items() if not any(one.is_symlink() for one in outer)}
     folders = {one for file in ours for one in above[file] if one.is_dir()}
     for folder in folders:

@@ -31,15 +31,8 @@ from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Mergi
 from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
 from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.errors import InputError
-from asterism.parameters import (
-    FRACTION_BELOW_1,
-    NON_NEGATIVE,
-    OPEN_FRACTION,
-    POSITIVE,
-    POSITIVE_INT,
-    Parameters,
-    parameter,
-)
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, OPEN_FRACTION, POSITIVE, POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
 
 __all__ = [

@@ -1,7 +1,5 @@
 """The merging loop: one for every criterion, sparse and exact."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms

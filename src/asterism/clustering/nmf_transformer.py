@@ -18,7 +18,8 @@ from asterism.clustering.nmf import (
     initialise,
     unit_samples,
 )
-from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT, Parameters, parameter
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runtime import Runtime
 

@@ -27,7 +27,8 @@ from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.options import reading_of
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
-from asterism.parameters import NON_NEGATIVE_INT, Interval, Parameters, attribute, parameter, to_json
+from asterism.parameters import Interval, Parameters, attribute, parameter, to_json
+from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
@@ -247,11 +248,6 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         encoder.to("cpu")
         return features
 
-    def _feature_blocks(self, images: ImageSource) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Features of the images, some thousands at once: which, and their features (B, D)."""
-        for places, part in self._image_blocks(images):
-            yield places, self._features(part)
-
     def _image_blocks(self, images: ImageSource) -> Iterator[tuple[slice, ImageSource]]:
         """The images, some thousands at once: which, and a source of them."""
         n_at_once = min(LARGEST_BLOCK, max(16, BLOCK_NUMBERS // math.prod(images.shape)))
@@ -270,8 +266,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """What a function makes of the features (B, D) of each block of images, (N, …), float32; mapped if large."""
         images = self._open(X, False, layout)
         found: np.ndarray | None = None
-        for places, features in self._feature_blocks(images):
-            made = function(features).numpy()
+        for places, part in self._image_blocks(images):
+            made = function(self._features(part)).numpy()
             if found is None:
                 found = made if len(made) == len(images) else feature_array((len(images), *made.shape[1:]))
             if found is not made:

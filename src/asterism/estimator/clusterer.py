@@ -20,7 +20,8 @@ from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened
 from asterism.images import ImageSource
-from asterism.parameters import POSITIVE_INT, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
 from asterism.runs import RunFolder, write_labels
 from asterism.training.run import Run

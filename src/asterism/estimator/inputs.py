@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -119,7 +119,9 @@ class OpensImages:
 
     def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
         options = Options.checked(**(self._opening if reset else self._as_fitted()), layout=layout)
-        options = options if reset else _in_units(options, [one for one in parts if isinstance(one, np.ndarray)])
+        arrays = [one for one in parts if isinstance(one, np.ndarray)]
+        if not reset and arrays and isinstance(options.scale, Scale) and not in_units_of(options.scale, arrays):
+            options = replace(options, scale=None)  # not the fit's: `Units` tells what they are in
         units = None if reset else getattr(self, "units_", None)
         return open_list(parts, options, full_scale=None if units is None else units.full_scale)
 
@@ -222,13 +224,6 @@ def _is_no_number(X: Any) -> bool:
     """Whether X holds dates, complex numbers or records, which scikit-learn's validation casts or prints whole."""
     dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", [])  # of all, or of the columns of a frame
     return any(getattr(one, "kind", "f") in "mMcV" for one in dtypes)
-
-
-def _in_units(options: Options, arrays: Sequence[np.ndarray]) -> Options:
-    """Options without the scale of the fit where arrays cannot be in its units: `Units` tells what they are in."""
-    if not isinstance(options.scale, Scale) or not arrays or in_units_of(options.scale, arrays):
-        return options
-    return replace(options, scale=None)
 
 
 def _looks_like_a_table(X: Any) -> bool:

@@ -24,8 +24,6 @@ after they have changed, and ``bundled`` reads classes and pictures that come wi
 ``digest`` tells that they are the same. ``locations`` says where data sets and what can be made again are kept.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from asterism import lazy_names

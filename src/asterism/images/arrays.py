@@ -80,7 +80,9 @@ def open_array(
             )
         whole = images
         images, declared = _of_scale(_picked(whole, options, name), options, name)
-        known = full_scale or _declared_white(whole, options)
+        known = full_scale
+        if not known and whole.dtype == np.uint16 and options.white is not None and options.white.integer:
+            known = float(options.white.integer)
         scale = BYTE if declared is not None else known or white_of_integers(whole, name)
         pixels = _open_images(images, options, name, scale)
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
@@ -96,12 +98,6 @@ def _picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
     if max(options.bands) > images.shape[3]:
         raise InputError(f"{name} has {images.shape[3]} channels, and bands={options.bands} were asked for")
     return images[..., [one - 1 for one in options.bands]]
-
-
-def _declared_white(images: np.ndarray, options: Options) -> float | None:
-    """White of 16-bit integers, where it is given."""
-    given = options.white is not None and images.dtype == np.uint16 and options.white.integer
-    return float(given) if given else None
 
 
 def _of_scale(images: np.ndarray, options: Options, name: str) -> tuple[np.ndarray, Scale | None]:

@@ -12,15 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from asterism.parameters import (
-    FRACTION,
-    FRACTION_ABOVE_0,
-    FRACTION_BELOW_1,
-    POSITIVE_INT,
-    Interval,
-    Parameters,
-    parameter,
-)
+from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters.constraints import FRACTION, FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE_INT
 
 # RGB → luma and two axes of colour; hue is a rotation of the latter.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))

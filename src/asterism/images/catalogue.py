@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asterism.files import read_table
 from asterism.images.locations import data_folders
-from asterism.images.tables import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +126,7 @@ def stored_files() -> dict[str, Stored]:
         row["file"]: Stored(
             row["origin"], row["torchvision"], tuple(row["parts"].split()), row["layout"], row["images"]
         )
-        for row in table("stored")
+        for row in read_table(Path(__file__).with_name("stored.csv"))
     }
 
 
@@ -142,7 +142,7 @@ def _sets() -> list[NamedSet]:
             split=int(row["split"]) if row["split"] else None,
             parts=tuple(row["parts"].split()),
         )
-        for row in table("sets")
+        for row in read_table(Path(__file__).with_name("sets.csv"))
     ]
 
 

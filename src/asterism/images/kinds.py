@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from asterism.images.tables import table
+from asterism.files import read_table
 
 HEAD = 4096  # bytes that tell the kind of a file
 
@@ -90,7 +91,7 @@ def _signs() -> list[tuple[int, bytes, Kind]]:
     """What files begin with: where it stands, the bytes (``\\xNN`` in the table: a byte), and what they tell."""
     return [
         (int(offset), sign.encode("latin-1").decode("unicode_escape").encode("latin-1"), kind)
-        for row in table("kinds")
+        for row in read_table(Path(__file__).with_name("kinds.csv"))
         for kind in [Kind(row["kind"], row["advice"], row["picture"] == "yes")]
         for offset, sign in (one.split(":", 1) for one in row["signs"].split())
     ]

@@ -216,7 +216,8 @@ def _match(names: Sequence[str], rows: list[Row]) -> Matched:
     """Labels of images whose path is the same, else the same but for what `_ways` leaves out of sight."""
     exact = dict(rows)
     labels = [exact.get(name) for name in names]
-    best = Matched(labels, None if None not in labels else _first(rows, set(names)))
+    known = set(names)
+    best = Matched(labels, next((name for name, _ in rows if name not in known), None) if None in labels else None)
     if None not in labels or not rows:
         return best
     paths, listed = [_parts(name) for name in names], [_parts(name) for name, _ in rows]
@@ -230,10 +231,6 @@ def _match(names: Sequence[str], rows: list[Row]) -> Matched:
         if best.n == len(names):
             break
     return best
-
-
-def _first(rows: list[Row], names: set[str]) -> str | None:
-    return next((name for name, _ in rows if name not in names), None)
 
 
 def _parts(path: str) -> Path:

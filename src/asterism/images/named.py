@@ -46,7 +46,8 @@ def open_named(name: str, options: Options) -> ImageSource:
         hint = f"did you mean data:{close[0]}?" if close else f"expected one of {', '.join(names)}"
         raise InputError(f"there is no data set {PREFIX}{name}; {hint}")
     if chosen.file is None:
-        return _digits(options)
+        images, labels = digit_images()
+        return replace(open_array(images, options, PREFIX + "digits"), labels=labels)
     path = chosen.path
     if path is None:
         path = cache_root() / "data" / chosen.file
@@ -61,11 +62,6 @@ def open_named(name: str, options: Options) -> ImageSource:
     if path.is_dir():
         return _open_parts(chosen, path, options)
     return open_npz(str(path), options, PREFIX + name, chosen.split)
-
-
-def _digits(options: Options) -> ImageSource:
-    images, labels = digit_images()
-    return replace(open_array(images, options, PREFIX + "digits"), labels=labels)
 
 
 def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:

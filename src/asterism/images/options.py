@@ -133,7 +133,7 @@ def _checked_white(white: Any) -> White | None:
     if white is None or isinstance(white, White):
         return white
     pair = tuple(white) if isinstance(white, (tuple, list)) else (white, white)
-    if len(pair) == 2 and all(one is None or _is_level(one) for one in pair):
+    if len(pair) == 2 and all(one is None or (_is_finite(one) and one >= 0) for one in pair):
         integer, floating = pair
         return White(
             None if integer is None else min(65535, int(integer)), None if floating is None else float(floating)
@@ -169,10 +169,6 @@ def _checked_bands(bands: Any) -> tuple[int, ...] | None:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
-
-
-def _is_level(value: Any) -> bool:
-    return _is_finite(value) and value >= 0
 
 
 def source_words(origin: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -112,11 +112,9 @@ class ImageSource:
     @property
     def digests(self) -> list[bytes]:
         """A digest of each image's pixels."""
-        found = self.once("digests", IMAGE_BYTES * len(self), lambda: b"".join(self._each(image_digest)))
+        each = (image_digest(one) for block in self.pixels.split(1024) for one in block.cpu().numpy())
+        found = self.once("digests", IMAGE_BYTES * len(self), lambda: b"".join(each))
         return [found[start : start + IMAGE_BYTES] for start in range(0, len(found), IMAGE_BYTES)]
-
-    def _each(self, function: Callable[[np.ndarray], bytes]) -> Iterator[bytes]:
-        return (function(one) for block in self.pixels.split(1024) for one in block.cpu().numpy())
 
     def once(self, name: str, n_bytes: int, make: Callable[[], bytes]) -> bytes:
         """What says something of the pixels, so many bytes; made once where they are kept in the cache, and kept there.

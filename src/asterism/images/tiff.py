@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,7 @@ def _check_packing(tiff: Any, series: Any) -> None:
     if held > 2**29:
         raise Unreadable(f"a TIFF with blocks of {held:,} bytes, larger than those that are decoded")
     kind = int(page.compression)
-    if kind == _PACKBITS and sum(page.databytecounts) > MAX_SLOW and not _has_imagecodecs():
+    if kind == _PACKBITS and sum(page.databytecounts) > MAX_SLOW and find_spec("imagecodecs") is None:
         raise Unreadable("a large TIFF packed as PACKBITS is not read: pip install imagecodecs, or save it unpacked")
     if kind not in (*_DEFLATE, _LZMA):
         return
@@ -293,12 +294,6 @@ def _unpacks_to_more(packed: bytes, kind: int, most: int) -> bool:
 
     unpacker: Any = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor()
     return len(unpacker.decompress(packed, most)) >= most
-
-
-def _has_imagecodecs() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("imagecodecs") is not None
 
 
 def _has_alpha(page: Any) -> bool:

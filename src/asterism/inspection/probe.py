@@ -23,7 +23,8 @@ from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
 from asterism.networks.body import network_of
 from asterism.networks.initialise import build
-from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT, Parameters, parameter
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
 from asterism.training import Run
 
 # Side of the grid, and average pooling (kernel, stride, padding) that gives it from AlexNet's maps at 224².

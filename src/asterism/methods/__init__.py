@@ -4,16 +4,14 @@
 
 Networks that learn with their groups: ``jule`` (``jule_settings``, ``jule_steps``); ``dbc`` and ``dec`` on
 ``soft_clusterer`` (``autoencoders``, ``cluster_initialisation``, ``joint_training``); ``deepcluster`` and
-``deepcluster_v2`` (``deepcluster_settings``, ``deepcluster_defaults``, ``swav``).
+``deepcluster_v2`` (``deepcluster_settings``, ``swav``).
 
 On features of a pre-trained network, or on given vectors, all on ``pretrained``: ``diffusion``,
-``discriminant_diffusion``, ``temi``, ``fcn``, ``cnn_baselines`` (``representations``).
+``discriminant_diffusion``, ``temi``, ``fcn``, ``cnn_baselines``.
 
 What the papers compare with: ``baselines`` (k-means on pixels and on auto-encoders), and on ``pixel_baselines``
 ``spectral`` and ``agglomerative``.
 """
-
-from __future__ import annotations
 
 from typing import TYPE_CHECKING
 

@@ -9,7 +9,8 @@ import numpy as np
 from asterism.clustering.linkage import GraphAgglomerativeClustering
 from asterism.errors import InputError
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import FRACTION_BELOW_1, OPEN_FRACTION, POSITIVE, POSITIVE_INT, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, OPEN_FRACTION, POSITIVE, POSITIVE_INT
 
 MAX_SAMPLES = 30_000  # of AC-Link, which holds all distances twice: 7 GB
 

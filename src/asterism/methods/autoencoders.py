@@ -18,7 +18,8 @@ from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder,
 from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
 from asterism.networks.initialise import build
 from asterism.networks.stacked import DEC_WIDTHS
-from asterism.parameters import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE_INT, Each, attribute, parameter
+from asterism.parameters import Each, attribute, parameter
+from asterism.parameters.constraints import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE_INT
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 

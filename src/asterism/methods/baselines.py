@@ -20,7 +20,8 @@ from asterism.networks import AutoEncoderNetwork
 from asterism.networks.body import Apply
 from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
-from asterism.parameters import POSITIVE_INT, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import POSITIVE_INT
 from asterism.training import Run
 
 SCORED = 4096  # rows whose scores are held at once

@@ -143,7 +143,8 @@ def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:
         try:
             fetch_network(TO_FETCH, say)
         except MissingDataError as error:
-            better = f"much better groups: {_how_to_have(TO_FETCH)}"
+            size = known.megabytes if (known := recommended(TO_FETCH)) else "?"
+            better = f"much better groups: let {size} MB be fetched, or see asterism backbones"
             reason = f"these are photographs, and no weights of a network could be had: {error} ({better})"
             return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason)
         network, why = TO_FETCH, "were fetched"
@@ -172,11 +173,6 @@ def fetch_network(name: str, say: Callable[[str], None] | None = None) -> Path:
         return weights.fetched(name)
     except MissingDataError as error:
         raise MissingDataError(f"{name} cannot be fetched ({error.__cause__})") from error
-
-
-def _how_to_have(name: str) -> str:
-    known = recommended(name)
-    return f"let {known.megabytes if known else '?'} MB be fetched, or see asterism backbones"
 
 
 def has_fast_bfloat16() -> bool:

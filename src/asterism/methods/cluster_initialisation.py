@@ -14,7 +14,8 @@ from asterism.images import Augmentation, RandomTransform
 from asterism.images.augment import AUGMENTATIONS
 from asterism.methods.jule_settings import MergeRule
 from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
-from asterism.parameters import FRACTION_BELOW_1, NON_NEGATIVE_INT, POSITIVE_INT, Each, Parameters, parameter
+from asterism.parameters import Each, Parameters, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.training import Run
 
 MAX_MERGED = 100_000  # images that are merged; the neighbours of 10^5 take some two minutes of a core

@@ -9,12 +9,15 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from asterism.images import ImageSource
-from asterism.methods.pretrained import Representation, RepresentationClusterer, width_for
-from asterism.methods.representations import (
+from asterism.methods.pretrained import (
     Linear,
+    Representation,
+    RepresentationClusterer,
     principal,
+    width_for,
 )
-from asterism.parameters import POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import POSITIVE_INT
 from asterism.training import Run
 
 

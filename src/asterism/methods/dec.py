@@ -15,7 +15,8 @@ from asterism.methods.autoencoders import SAE, AutoEncoder
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 from asterism.methods.soft_clusterer import SoftClusterer
-from asterism.parameters import FRACTION, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import FRACTION, POSITIVE_INT
 from asterism.training import Training
 
 

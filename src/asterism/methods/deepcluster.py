@@ -29,10 +29,11 @@ from asterism.features.store import FeatureStore, gathered
 from asterism.images import ImageSource, RandomTransform
 from asterism.images.augment import AUGMENTATIONS, Crops
 from asterism.methods.autoencoders import resolve_augmentation
-from asterism.methods.deepcluster_defaults import SizedDefaults
+from asterism.methods.deepcluster_settings import SizedDefaults
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
-from asterism.parameters import FRACTION_BELOW_1, POSITIVE, POSITIVE_INT, HasMethod, Parameters, parameter, shown
+from asterism.parameters import HasMethod, Parameters, parameter, shown
+from asterism.parameters.constraints import FRACTION_BELOW_1, POSITIVE, POSITIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
 from asterism.training.collapse import CollapseDetector, examine

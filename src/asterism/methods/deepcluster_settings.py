@@ -1,4 +1,9 @@
-"""What DeepCluster-v2 nests: its crops, its projection, how images get their groups, and what it starts from."""
+"""What DeepCluster-v2 nests (crops, projection, how images get their groups, what it starts from), and the sizes that
+both DeepClusters take on a processor, where nobody has set them.
+
+The papers' own networks, crops and epochs are for GPUs: DeepCluster-v2's ResNet-18 shows a core 31 crops of 32² a
+second, the small residual network more than a thousand (docs/scale.md).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,19 @@ from typing import Any
 
 import torch
 
+from asterism.images import ImageSource
 from asterism.images.augment import Crops
-from asterism.parameters import NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT, Interval, Parameters, parameter
+from asterism.networks.convnet import SMALL_RESNET, ConvNet
+from asterism.parameters import Interval, Parameters, attribute, from_json, parameter, to_json
+from asterism.parameters.constraints import NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
+from asterism.runtime import Runtime
+from asterism.training import Training
 
 N_LARGE = 2  # large crops of an image
+SMALL_SIDE = 64  # grey images up to this side are digits, letters, faces: never mirrored, and hardly cut
+IMAGES_SHOWN = 2**20  # over all epochs, each in two crops: about ten minutes of a core at 32²
+MOST_EPOCHS = 100
+WORTH_SHRINKING = 32  # side from which crops are shown at three quarters of it
 _COLOURS: dict[str, Any] = {"jitter": 0.8, "grey": 0.2, "blur": 0.5}
 
 
@@ -75,7 +89,92 @@ class ContrastiveStart(Parameters, kw_only=False):
     n_epochs: int = parameter(NON_NEGATIVE_INT, default=0)
     """0 begins with the weights as they are drawn, as in the paper."""
     temperature: float = parameter(POSITIVE, default=0.2)
-    """τ of `asterism.training.contrastive.contrastive_loss`."""
+    """τ of `asterism.methods.swav.contrastive_loss`."""
     lr: float | None = parameter(POSITIVE, default=None)
     """Highest rate; by default that of ``training``. It rises over the first fortieth of the steps and falls to 0 along
     a cosine."""
+
+
+def epochs_for(n: int) -> int:
+    """Epochs in which n images are shown about a million times, at most 100."""
+    return max(1, min(MOST_EPOCHS, IMAGES_SHOWN // max(1, n)))
+
+
+def crops_for(shape: tuple[int, int, int]) -> Crops:
+    """Crops for images of a shape (C, H, W): of photographs a fifth or more, of small grey images half or more."""
+    channels, height, width = shape
+    if channels == 1 and max(height, width) <= SMALL_SIDE:
+        return Crops(0.5, flip=False)
+    side = min(height, width)
+    shown = side * 3 // 4 if side >= WORTH_SHRINKING else None
+    return Crops(0.2, jitter=0.4, grey=0.2, side=shown)
+
+
+def processor_defaults(
+    shape: tuple[int, int, int], n: int, own_network: bool = False
+) -> dict[str, dict[str, Parameters]]:
+    """The nested parameters of both methods, by the method's class, for n images of a shape on a processor.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W).
+    n : int
+    own_network : bool, default=False
+        Whether the network is the user's: it may take one size alone, so that crops are shown at the images' size.
+
+    Returns
+    -------
+    dict
+        ``{"DeepCluster": {"network": …}, "DeepClusterV2": …}``; empty for vectors, whose networks are small anyway.
+    """
+    if shape[1:] == (1, 1):
+        return {"DeepCluster": {}, "DeepClusterV2": {}}
+    network, crops, epochs = ConvNet(SMALL_RESNET, sobel=False), crops_for(shape), epochs_for(n)
+    if own_network:
+        crops.set_params(side=None)
+    sgd: dict[str, Any] = {"batch_size": 256, "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
+    first = {"network": network, "augmentation": crops, "training": Training(n_epochs=epochs, **sgd)}
+    start = (epochs + 1) // 2
+    second = {
+        "network": network,
+        "projection": Projection(hidden=512, n_dims=128),
+        "crops": MultiCrop(large=crops, n_small=0),
+        "contrastive_start": ContrastiveStart(n_epochs=start, lr=0.1),
+        "training": Training(n_epochs=max(1, epochs - start), schedule="cosine-steps", **sgd),
+    }
+    return {"DeepCluster": first, "DeepClusterV2": second}
+
+
+class SizedDefaults(Parameters):
+    """Mixin: nested parameters that nobody has set are chosen when images and device are known.
+
+    What was chosen is said before the fit and kept with the model.
+    """
+
+    _chosen: dict[str, Any] = attribute({})
+
+    def resolved(self, name: str) -> Any:
+        """The nested parameter ``name``; where it is None, what was chosen, or the class's default."""
+        return self._chosen[name] if getattr(self, name) is None and name in self._chosen else super().resolved(name)
+
+    def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
+        own = getattr(self, "network", None) is not None
+        sized = processor_defaults(images.shape, len(images), own) if runtime.device.type == "cpu" else {}
+        mine = dict(sized.get(type(self).__name__, {}))
+        if getattr(self, "training", None) is not None:  # who says how long it trains means all of it
+            mine.pop("contrastive_start", None)
+        self._chosen = {name: one for name, one in mine.items() if getattr(self, name) is None}
+        words = ", ".join(f"{name}={one!r}" for name, one in self._chosen.items())
+        said = [f"no GPU, so {' '.join(words.split())}; on a GPU the paper's"] if self._chosen else []
+        return [*said, *super()._choices(images, runtime)]  # type: ignore[misc]
+
+    def _fitted_state(self) -> dict[str, Any]:
+        chosen = {name: to_json(one) for name, one in self._chosen.items()}
+        return {**super()._fitted_state(), "chosen": chosen}  # type: ignore[misc]
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
+        from asterism.methods.registry import KNOWN_CLASSES
+
+        self._chosen = {name: from_json(one, KNOWN_CLASSES) for name, one in state.get("chosen", {}).items()}
+        super()._restore_state(state)  # type: ignore[misc]

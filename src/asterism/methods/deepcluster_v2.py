@@ -23,17 +23,23 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.features.store import gathered
 from asterism.images import ImageSource
-from asterism.methods.deepcluster_defaults import SizedDefaults
-from asterism.methods.deepcluster_settings import N_LARGE, Assignment, ContrastiveStart, MultiCrop, Projection
-from asterism.methods.swav import Prototypes, Queue, WithPrototypes, crop_groups, swapped_loss
+from asterism.methods.deepcluster_settings import (
+    N_LARGE,
+    Assignment,
+    ContrastiveStart,
+    MultiCrop,
+    Projection,
+    SizedDefaults,
+)
+from asterism.methods.swav import Prototypes, Queue, WithPrototypes, contrastive_loss, crop_groups, swapped_loss
 from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.networks.initialise import build
-from asterism.parameters import POSITIVE, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import POSITIVE, POSITIVE_INT
 from asterism.training import Run, Training, train_epoch
 from asterism.training.collapse import CollapseDetector, examine
-from asterism.training.contrastive import contrastive_loss
 
 KMEANS_ITERATIONS = 10
 WARM_UP = 0.025  # of the epochs with a rising rate: 10 of 400

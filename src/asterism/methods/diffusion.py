@@ -20,8 +20,7 @@ from asterism.clustering.stability import stability
 from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
-from asterism.methods.pretrained import FEW_NUMBERS, PretrainedClusterer, Representation
-from asterism.methods.representations import principal
+from asterism.methods.pretrained import FEW_NUMBERS, PretrainedClusterer, Representation, principal
 from asterism.parameters import Interval, attribute, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run

@@ -24,7 +24,8 @@ from asterism.images.pack import memory_budget
 from asterism.methods.pretrained import Representation, RepresentationClusterer
 from asterism.networks.body import network_of
 from asterism.networks.freezing import Cut, cut
-from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, OPEN_FRACTION, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, OPEN_FRACTION, POSITIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 

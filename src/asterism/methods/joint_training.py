@@ -7,7 +7,8 @@ from torch import nn
 
 from asterism.images import ImageSource
 from asterism.networks.autoencoder import FeatureEncoder
-from asterism.parameters import FRACTION, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import FRACTION, POSITIVE_INT
 from asterism.training import Run, Training
 
 N_MEASURED = 64  # batches that tell the running statistics of batch norm

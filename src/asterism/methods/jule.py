@@ -31,7 +31,8 @@ from asterism.methods.jule_steps import (
 )
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
-from asterism.parameters import FRACTION_ABOVE_0, POSITIVE_INT, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import FRACTION_ABOVE_0, POSITIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
 from asterism.training.triplets import TripletLoss

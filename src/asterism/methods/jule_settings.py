@@ -8,16 +8,8 @@ from typing import Any
 import torch
 
 from asterism.clustering.linkage import UPDATES
-from asterism.parameters import (
-    FRACTION_BELOW_1,
-    NON_NEGATIVE,
-    NON_NEGATIVE_INT,
-    POSITIVE,
-    POSITIVE_INT,
-    Interval,
-    Parameters,
-    parameter,
-)
+from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
 from asterism.training import GradientDescent
 
 

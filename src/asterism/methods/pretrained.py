@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn.functional import normalize, pad
 
@@ -59,6 +60,25 @@ class Representation(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Vectors (B, D) of length 1: "we perform ℓ2 normalization on the feature representations", §4.3."""
         return normalize(self.code(normalize(features)))
+
+
+class Linear(Representation):
+    """x → (x − mean) A."""
+
+    A: torch.Tensor  # (M, D)
+    mean: torch.Tensor  # (M,)
+
+    def code(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, M) → (B, D)."""
+        return (features - self.mean) @ self.A
+
+
+def principal(X: torch.Tensor, n_components: int, run: Run) -> Linear:
+    """PCA of features (N, M): the first ``n_components`` directions, at most min(N, M)."""
+    width = min(n_components, *X.shape)
+    found = PCA(width, random_state=run.random_state("pca")).fit(X.numpy())
+    A, mean = (torch.from_numpy(np.asarray(one, np.float32)) for one in (found.components_.T, found.mean_))
+    return Linear(A=A, mean=mean)
 
 
 class PretrainedClusterer(ImageClusterer):

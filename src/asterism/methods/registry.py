@@ -81,29 +81,23 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
     lambda: plugins.added(plugins.METHODS),
 )
 
-_PARTS = (  # what methods are made of
-    "asterism.training.epoch:Training",
-    "asterism.training.triplets:TripletLoss",
-    "asterism.images.augment:Augmentation",
-    "asterism.images.augment:Crops",
-    "asterism.networks.backbones:Backbone",
-    "asterism.networks.convnet:ConvNet",
-    "asterism.methods.autoencoders:FCAE",
-    "asterism.methods.autoencoders:SAE",
-    "asterism.methods.cluster_initialisation:ClusterInitialisation",
-    "asterism.methods.joint_training:JointTraining",
-    "asterism.methods.jule_settings:ConvSettings",
-    "asterism.methods.jule_settings:MergeRule",
-    "asterism.methods.jule_settings:TripletTraining",
-    "asterism.methods.deepcluster:Whitening",
-    "asterism.methods.deepcluster_settings:MultiCrop",
-    "asterism.methods.deepcluster_settings:Projection",
-    "asterism.methods.deepcluster_settings:Assignment",
-    "asterism.methods.deepcluster_settings:ContrastiveStart",
-)
+_PARTS = {  # what methods are made of, by module
+    "asterism.training.epoch": ("Training",),
+    "asterism.training.triplets": ("TripletLoss",),
+    "asterism.images.augment": ("Augmentation", "Crops"),
+    "asterism.networks.backbones": ("Backbone",),
+    "asterism.networks.convnet": ("ConvNet",),
+    "asterism.methods.autoencoders": ("FCAE", "SAE"),
+    "asterism.methods.cluster_initialisation": ("ClusterInitialisation",),
+    "asterism.methods.joint_training": ("JointTraining",),
+    "asterism.methods.jule_settings": ("ConvSettings", "MergeRule", "TripletTraining"),
+    "asterism.methods.deepcluster": ("Whitening",),
+    "asterism.methods.deepcluster_settings": ("MultiCrop", "Projection", "Assignment", "ContrastiveStart"),
+}
+_PLACES = (f"{module}:{name}" for module, names in _PARTS.items() for name in names)
 # The only classes that a run.json may name.
 KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(
-    _named_by_class((*METHODS.own.values(), *_PARTS)), lambda: _named_by_class(METHODS.places.values())
+    _named_by_class((*METHODS.own.values(), *_PLACES)), lambda: _named_by_class(METHODS.places.values())
 )
 
 

@@ -23,7 +23,8 @@ from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining, measure_batch_norm, soft_reset
 from asterism.networks.autoencoder import FeatureEncoder
 from asterism.networks.initialise import build
-from asterism.parameters import FRACTION, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import FRACTION
 from asterism.training import Run, Training, train_epoch
 
 START_SHARE = {"trained": 1.0, "half-trained": 0.5, "random": 0.0}

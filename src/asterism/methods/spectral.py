@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import POSITIVE, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import POSITIVE, POSITIVE_INT
 
 
 class SpectralNJW(VectorClusterer):

@@ -1,6 +1,9 @@
-"""SwAV's side of DeepCluster-v2: prototypes that are learnt, and the prediction of one crop's groups from another's.
+"""What DeepCluster-v2 can learn beside k-means: SwAV's prototypes, whose groups of one crop are predicted from another
+and spread evenly (Sinkhorn–Knopp), and, before there are groups, SimCLR's contrastive loss.
 
-Caron et al., "Unsupervised learning of visual features by contrasting cluster assignments", NeurIPS 2020, §3.1.
+Caron et al., "Unsupervised learning of visual features by contrasting cluster assignments", NeurIPS 2020, §3.1, after
+Cuturi, "Sinkhorn distances", NeurIPS 2013. Chen, Kornblith, Norouzi and Hinton, "A simple framework for contrastive
+learning of visual representations", ICML 2020: two crops of an image are to be nearer to each other than to all others.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.clustering.sinkhorn import sinkhorn
 from asterism.methods.deepcluster_settings import N_LARGE, Assignment
 
 
@@ -51,6 +53,38 @@ class WithPrototypes(nn.Module):
         """Vectors and cosines."""
         vectors = self.embedding(images)
         return vectors, self.prototypes(vectors)
+
+
+@torch.no_grad()
+def sinkhorn(
+    scores: torch.Tensor,
+    epsilon: float = 0.05,
+    n_iterations: int = 3,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda values: values,
+) -> torch.Tensor:
+    """Soft assignment that spreads the rows evenly over the columns: exp(scores / ε), scaled to equal sums.
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (B, k)
+        Cosines of each row with each group.
+    epsilon : float, default=0.05
+        How soft: near 0 each row has one group; at least .005.
+    n_iterations : int, default=3
+        Scalings of the columns, then of the rows.
+    reduce : callable, optional
+        Sums a tensor over processes that hold other rows.
+
+    Returns
+    -------
+    torch.Tensor of shape (B, k), float32
+        Rows sum to 1, columns to about B / k. Cost O(n_iterations·B·k).
+    """
+    codes = torch.exp((scores.double() - 1) / epsilon)  # at least e^-400, which double precision holds
+    for _ in range(n_iterations):
+        codes = codes / reduce(codes.sum(0))
+        codes = codes / codes.sum(1, keepdim=True)
+    return codes.float()
 
 
 @torch.no_grad()
@@ -104,6 +138,29 @@ def swapped_loss(cosines: torch.Tensor, groups: torch.Tensor, temperature: float
     found = F.log_softmax(cosines.float() / temperature, dim=3)
     pairs = [(v, u) for v in range(len(groups)) for u in range(len(cosines)) if u != v]
     return -torch.stack([(groups[v] * found[u]).sum(2).mean() for v, u in pairs]).mean()
+
+
+def contrastive_loss(vectors: torch.Tensor, temperature: float) -> torch.Tensor:
+    """NT-Xent: each crop is to find its partner among all other crops, by softmax(cosine / τ); the mean of −log p.
+
+    Parameters
+    ----------
+    vectors : torch.Tensor of shape (2·B, d)
+        Unit vectors of the first crops of B images, then of the second crops in the same order.
+    temperature : float
+        τ.
+
+    Returns
+    -------
+    torch.Tensor, scalar
+        ln(2·B − 1) before anything is learnt. Cost O(B²·d). Each process compares its own crops only.
+    """
+    n = len(vectors)
+    with torch.autocast(vectors.device.type, enabled=False):
+        similarities = vectors.float() @ vectors.float().T / temperature  # (2B, 2B)
+    itself = torch.eye(n, dtype=torch.bool, device=vectors.device)
+    partner = (torch.arange(n, device=vectors.device) + n // 2) % n
+    return F.cross_entropy(similarities.masked_fill(itself, float("-inf")), partner)
 
 
 class Queue:

@@ -17,9 +17,9 @@ from torch.nn.functional import gelu, normalize
 
 from asterism.clustering.graph import neighbors
 from asterism.images import ImageSource
-from asterism.methods.pretrained import PretrainedClusterer, Representation
-from asterism.methods.representations import principal
-from asterism.parameters import FRACTION_ABOVE_0, POSITIVE_INT, parameter
+from asterism.methods.pretrained import PretrainedClusterer, Representation, principal
+from asterism.parameters import parameter
+from asterism.parameters.constraints import FRACTION_ABOVE_0, POSITIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
 

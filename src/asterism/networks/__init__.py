@@ -8,8 +8,6 @@ open_clip's. Without weights: ``pixels``, ``handcrafted``. ``foreign`` cuts othe
 ``freezing`` trains the last of them, ``fusing`` and ``channels`` help the forward pass.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from asterism import lazy_names

@@ -21,7 +21,8 @@ from asterism.networks.handcrafted import HandCrafted
 from asterism.networks.pixels import Pixels
 from asterism.networks.recommended import default_network
 from asterism.networks.weights import IMAGENET, PAPERS, in_torchvision, load_network
-from asterism.parameters import POSITIVE, Each, Interval, Parameters, parameter
+from asterism.parameters import Each, Interval, Parameters, parameter
+from asterism.parameters.constraints import POSITIVE
 
 WEIGHTLESS = "hog-color"
 

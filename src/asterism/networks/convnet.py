@@ -10,7 +10,8 @@ from asterism.networks.alexnet_vgg import ConvolutionalBody, alexnet_layers, vgg
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.networks.residual import ResidualBody
 from asterism.networks.torchvision_net import TorchvisionBody
-from asterism.parameters import FRACTION_BELOW_1, POSITIVE_INT, Interval, Parameters, parameter
+from asterism.parameters import Interval, Parameters, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, POSITIVE_INT
 
 SMALL_RESNET = "small-resnet"
 _OWN = {

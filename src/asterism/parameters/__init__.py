@@ -1,10 +1,9 @@
 """Parameters, each stated once as a field of its class: constructors, checks, plain JSON, dotted names, help.
 
-``fields`` states one, ``constraints`` say what it may be, ``base`` is the class that has them (``stated``: without
-other libraries, ``contract``: scikit-learn's part), ``plain`` writes them to run.json and sets them by dotted names.
+``fields`` states one, ``constraints`` say what it may be and name the usual ranges, ``base`` is the class that has
+them (``stated``: without other libraries, ``contract``: scikit-learn's part), ``plain`` writes them to run.json and
+sets them by dotted names.
 """
-
-from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,7 @@ from asterism import lazy_names
 
 if TYPE_CHECKING:
     from asterism.parameters.base import Parameters
-    from asterism.parameters.constraints import (
-        FRACTION,
-        FRACTION_ABOVE_0,
-        FRACTION_BELOW_1,
-        NON_NEGATIVE,
-        NON_NEGATIVE_INT,
-        OPEN_FRACTION,
-        POSITIVE,
-        POSITIVE_INT,
-        Constraint,
-        Each,
-        HasMethod,
-        Interval,
-    )
+    from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
     from asterism.parameters.fields import attribute, parameter, spelled
     from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, holder_of, set_dotted, to_json
     from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
@@ -35,20 +21,7 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         "base": ("Parameters",),
-        "constraints": (
-            "FRACTION",
-            "FRACTION_ABOVE_0",
-            "FRACTION_BELOW_1",
-            "NON_NEGATIVE",
-            "NON_NEGATIVE_INT",
-            "OPEN_FRACTION",
-            "POSITIVE",
-            "POSITIVE_INT",
-            "Constraint",
-            "Each",
-            "HasMethod",
-            "Interval",
-        ),
+        "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
         "fields": ("attribute", "parameter", "spelled"),
         "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "holder_of", "set_dotted", "to_json"),
         "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),

@@ -1,12 +1,10 @@
 """One self-contained HTML page a run: the map of its images, its groups, its training, and how to make it again.
 
-``page`` writes it. ``fitted`` opens the run, ``material`` gathers what is known of it and its images. Each section
-(``section``) is a function of that, with a template ``ID.html`` and, if it draws, ``ID*.js``: ``overview`` (headline,
-sizes), ``map`` (``embed``), ``gallery`` (groups, outliers, copies), ``merge_tree``, ``curves`` (training), ``inside``
-(networks), ``agreement`` (with known classes), ``reproduce``. ``palette`` gives colours, ``words`` numbers and times.
+``page`` writes it. ``fitted`` opens the run, ``material`` gathers what is known of it and its images. Each section is a
+function of that, with a template ``ID.html`` and, if it draws, ``ID*.js``: ``overview`` (headline, sizes), ``map``,
+``gallery`` (groups, outliers, copies), ``merge_tree``, ``curves`` (training), ``inside`` (networks), ``agreement``
+(with known classes), ``reproduce``. ``section`` is what they give, and writes numbers; ``palette`` gives colours.
 """
-
-from __future__ import annotations
 
 from typing import TYPE_CHECKING
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import grouped, shortened
+from asterism.report.section import Section, grouped, shortened
 
 LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
 MOST_MISTAKES = 100  # as many as the DBC paper's Fig. 8 shows

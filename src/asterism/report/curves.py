@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import counted, duration, short
+from asterism.report.section import Section, counted, duration, short
 
 NOT_DRAWN = frozenset(("stage", "round", "seconds"))
 MOST_POINTS = 600  # of a curve: more are thinned evenly, the last is kept
@@ -40,17 +39,14 @@ class Stage:
 
 def training(material: Material) -> Section | None:
     """Curves and histograms of every stage; None if nothing was recorded."""
-    stages = [_stage(name, list(entries)) for name, entries in _by_stage(material.estimator.history_)]
+    by_stage = groupby(material.estimator.history_, key=lambda entry: str(entry.get("stage", "")))
+    stages = [_stage(name, list(entries)) for name, entries in by_stage]
     stages = [one for one in stages if one.curves or one.figures or one.histograms]
     if not stages:
         return None
     curves = [curve for stage in stages for curve in stage.curves]
     data = [{"rounds": curve.pop("rounds"), "shown": curve.pop("shown")} for curve in curves]
     return Section("training", "Training", {"stages": stages, "counted": counted}, data)
-
-
-def _by_stage(history: list[dict[str, Any]]) -> Any:
-    return groupby(history, key=lambda entry: str(entry.get("stage", "")))
 
 
 def _stage(name: str, entries: list[dict[str, Any]]) -> Stage:

@@ -8,8 +8,7 @@ import numpy as np
 
 from asterism.estimator.keeping import card_side, on_cards, shown_members
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import counted, grouped, shortened
+from asterism.report.section import Section, counted, grouped, shortened
 
 BINS = 20  # of a group's confidences
 OUTLIERS_SHOWN, COPIES_SHOWN = 100, 200  # pictures, at most

@@ -17,8 +17,7 @@ from asterism.images.sprites import Sprites, make_sprites
 from asterism.inspection.filters import first_layer
 from asterism.networks.body import network_of
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import shortened
+from asterism.report.section import Section, shortened
 
 SIDE = 48  # pixels of a picture of a layer's output
 MAPS_SHOWN = 16  # of a layer

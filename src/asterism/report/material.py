@@ -21,7 +21,7 @@ from asterism.images.sprites import Sprites, make_sprites
 from asterism.metrics import match_clusters, scores
 from asterism.report.fitted import FittedRun, open_run, with_images
 from asterism.report.palette import GREY, palette
-from asterism.report.words import grouped, shortened
+from asterism.report.section import grouped, shortened
 from asterism.runs.pictures import Kept
 from asterism.training.progress import decoding_bar
 

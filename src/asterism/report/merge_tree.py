@@ -8,8 +8,7 @@ import numpy as np
 
 from asterism.report.material import Material
 from asterism.report.palette import palette
-from asterism.report.section import Section
-from asterism.report.words import counted, grouped
+from asterism.report.section import Section, counted, grouped
 
 FEWEST_LEAVES, MOST_LEAVES = 24, 120  # of the tree; between them twice as many as clusters
 MOST_POINTS = 2000  # of a stage's map: more are drawn at random

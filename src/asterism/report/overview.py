@@ -9,8 +9,7 @@ import numpy as np
 from asterism.clustering.stability import WEAK, stability_words
 from asterism.images.options import source_words
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import counted, duration, grouped, short, shortened, without_home
+from asterism.report.section import Section, counted, duration, grouped, short, shortened, without_home
 
 SCORES = {
     "acc": ("ACC", "accuracy: images in the group that stands for their class, by the Hungarian method"),

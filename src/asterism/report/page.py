@@ -33,20 +33,10 @@ from asterism.runs.pictures import Kept, Stack, chosen_for_map, keep
 # The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
 # draws, ID*.js; on runs without its material the function returns None.
 SECTIONS: list[Callable[[Material], Section | None]] = [
-    sizes,
-    map_,
-    gallery,
-    merge_tree,
-    training,
-    reconstructions,
-    inside,
-    components,
-    filters,
-    confusion,
-    mistakes,
-    outliers,
-    copies,
-    reproduce,
+    *(sizes, map_, gallery, merge_tree),
+    *(training, reconstructions, inside, components, filters),  # how they were learnt
+    *(confusion, mistakes),  # beside known classes
+    *(outliers, copies, reproduce),
 ]
 
 HERE = Path(__file__).parent

@@ -9,8 +9,7 @@ from asterism.images.options import source_words
 from asterism.methods import estimator_of
 from asterism.parameters import Parameters, spelled
 from asterism.report.material import Material
-from asterism.report.section import Section
-from asterism.report.words import grouped, shortened, without_home
+from asterism.report.section import Section, grouped, shortened, without_home
 
 MOST_SKIPPED = 1000  # lines; more are counted
 NOT_SHOWN = frozenset(("run_dir", "verbose", "random_state"))  # random_state is the seed, the others change nothing

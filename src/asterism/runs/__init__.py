@@ -2,8 +2,6 @@
 keeps for its page (``pictures``). ``limit`` bounds the memory that loading a stranger's run may take.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from asterism import lazy_names

@@ -1,11 +1,9 @@
 """The shared mechanics of learning.
 
 ``run`` is one fit: rounds that resume, seeds, history (``checkpoint``: state on disk, ``progress``: what a person
-sees). ``epoch`` is the loop of gradient steps that all methods share; ``autoencoder``, ``pseudolabels``, ``triplets``
-and ``contrastive`` are what is learnt in it, ``collapse`` warns where that fails.
+sees). ``epoch`` is the loop of gradient steps that all methods share; ``autoencoder``, ``pseudolabels`` and
+``triplets`` are what is learnt in it, ``collapse`` warns where that fails.
 """
-
-from __future__ import annotations
 
 from typing import TYPE_CHECKING
 

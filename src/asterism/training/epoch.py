@@ -10,17 +10,8 @@ import torch
 
 from asterism.errors import DivergenceError, InputError, MissingDependencyError
 from asterism.images import ImageSource, RandomTransform
-from asterism.parameters import (
-    FRACTION_BELOW_1,
-    NON_NEGATIVE,
-    NON_NEGATIVE_INT,
-    POSITIVE,
-    POSITIVE_INT,
-    Interval,
-    Parameters,
-    attribute,
-    parameter,
-)
+from asterism.parameters import Interval, Parameters, attribute, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
 from asterism.training.run import Run
 
 SMALLEST_BATCH, STEPS_OF_SMALL_SETS = 32, 32

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from asterism.parameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, Parameters, parameter
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import NON_NEGATIVE, POSITIVE, POSITIVE_INT
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 from asterism.images import ImageSource
 from asterism.methods.cnn_baselines import CNN, PCACNN
 from asterism.methods.pretrained import Representation, width_for
-from asterism.parameters import POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import POSITIVE_INT
 from asterism.training import Run, Training
 from asterism_papers.methods.representations import (
     AE_TRAINING,

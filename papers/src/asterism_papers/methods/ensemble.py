@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import FRACTION_BELOW_1, POSITIVE_INT, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, POSITIVE_INT
 from asterism_papers.clustering.ensemble import infinite_ensemble
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from asterism.clustering.kmeans import kmeans
 from asterism.methods.pixel_baselines import VectorClusterer
-from asterism.parameters import NON_NEGATIVE, POSITIVE, POSITIVE_INT, Each, parameter
+from asterism.parameters import Each, parameter
+from asterism.parameters.constraints import NON_NEGATIVE, POSITIVE, POSITIVE_INT
 from asterism_papers.clustering.nmf_deep import deep_semi_nmf
 from asterism_papers.clustering.nmf_graph import graph_nmf
 

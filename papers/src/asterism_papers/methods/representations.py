@@ -14,8 +14,7 @@ from torch import nn
 from asterism.clustering.graph import neighbors
 from asterism.errors import InputError
 from asterism.images import ImageSource
-from asterism.methods.pretrained import Representation
-from asterism.methods.representations import Linear
+from asterism.methods.pretrained import Linear, Representation
 from asterism.networks.initialise import build
 from asterism.training import Run, Training, train_epoch
 

@@ -21,7 +21,8 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks.pixels import Pixels
-from asterism.parameters import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT, attribute, parameter
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.training import Run, Training, train_epoch
 from asterism_papers.methods.sparse_coding import SparseCoder
 

@@ -15,7 +15,8 @@ from torch import nn
 from asterism.errors import DivergenceError, InputError
 from asterism.machine import available_cores
 from asterism.networks.alexnet_vgg import seed_dropout
-from asterism.parameters import FRACTION_BELOW_1, NON_NEGATIVE, POSITIVE, POSITIVE_INT, Parameters, parameter
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, POSITIVE, POSITIVE_INT
 from asterism.runtime import derived_seed
 from asterism.training import Run
 from asterism_papers.transfer.backbone import LEARN

@@ -20,7 +20,8 @@ from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
 from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
-from asterism.parameters import POSITIVE, parameter
+from asterism.parameters import parameter
+from asterism.parameters.constraints import POSITIVE
 from asterism.training import Run
 from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
