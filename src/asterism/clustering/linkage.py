@@ -145,8 +145,7 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     """As in `merge`."""
     min_cluster_size: float = parameter(FRACTION_BELOW_1, default=1 / 3)
     """Ours: no cluster below this share of the mean size N / n_clusters is counted; its samples go to their strongest
-    neighbours. A few odd samples else hold out as a cluster, and two true ones are merged. 0 is the papers' way; so is
-    "average" always."""
+    neighbours. A few odd samples else hold out as a cluster. 0 is the papers' way; so is "average" always."""
     deduplicate: bool = parameter(bool, default=True)
     """Ours: samples that are equal are merged as one, and share its cluster; copies otherwise are all the neighbours
     that a sample has. "average" needs no such rule."""

@@ -33,9 +33,8 @@ class Clusters(NamedTuple):
     after: np.ndarray  # (N,) next member of the same cluster, or -1
     size: np.ndarray  # (n,) number of members; 0 once merged into another
     name: np.ndarray  # (n,) lowest initial cluster in it
-    number: (
-        np.ndarray
-    )  # (n,) by which ties go, and which clusters a half matrix has: the name, or the Torch code's slot
+    # By which ties go, and which clusters a half matrix has: the name, or the Torch code's slot.
+    number: np.ndarray  # (n,)
     norm: np.ndarray  # (n,) what `value` is divided by: |C|², or 2 where `value` is the affinity itself
     head: np.ndarray  # (n,) first half-edge of the cluster's list, or -1
     after_edge: np.ndarray  # (2R,) next half-edge of the same list, or -1

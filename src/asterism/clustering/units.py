@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-FAR = (
-    1e3  # times the variance: beyond this squared length of the mean, float32 products lose three digits of a distance
-)
+# Times the variance: beyond this squared length of the mean, float32 products lose three digits of a distance.
+FAR = 1e3
 UNIT_LENGTH = 1e-3  # rows of length 1 up to this
 BLOCK = 4096
 

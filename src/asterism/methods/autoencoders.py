@@ -152,9 +152,9 @@ class FCAE(AutoEncoder):
     fewer than 100 images on average."""
     max_unexplained: float = parameter(FRACTION_ABOVE_0, default=0.25)
     """Ours: the share of the pixels' variance that reconstructions may miss after ``training``. Where they miss more,
-    Adam at .001 goes on, or begins anew where they are worse than the mean image, until they miss half of this share,
-    or no longer gain, for at most five times as many epochs; 1 never goes on. MNIST, USPS and COIL-100 are below it;
-    sets of few or large images are not. Vectors (1×1 images) are left as they are."""
+    as those of few or large images do, Adam at .001 goes on, or begins anew where they are worse than the mean image,
+    until they miss half of this share, or no longer gain, for at most five times as many epochs; 1 never goes on.
+    Vectors (1×1 images) are left as they are."""
     unpooling: str = parameter(set(UNPOOLINGS), default="switches")
     """Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the paper,
     to all four places of its window, or to the first of them. The switches tell the decoder much of the image past the

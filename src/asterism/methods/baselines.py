@@ -117,8 +117,7 @@ class FCAEKMeans(CentroidClusterer):
     autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=FCAE())
     """Whose features are grouped; its own device, run_dir, random_state and verbose are not used."""
     normalise: bool = parameter(bool, default=True)
-    """Scale each feature vector to length 1 first. The paper is silent; in trials it was better on one auto-encoder of
-    MNIST's test images and worse on another (docs/methods/dbc.md)."""
+    """Scale each feature vector to length 1 first. The paper is silent; trials did not decide (docs/methods/dbc.md)."""
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
         autoencoder = self.resolved("autoencoder")

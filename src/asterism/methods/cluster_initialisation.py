@@ -41,20 +41,19 @@ class ClusterInitialisation(Parameters, kw_only=False):
     """K_s of the graph; by default 20, and 5 where a group has fewer than 100 images on average."""
     multiples: tuple[int, ...] = parameter(Each(POSITIVE_INT, empty=True), default=(2, 1, 1))
     """Ours: before the k groups are taken, the network learns groups of its own features, and these are found anew
-    after each time: first 2·k of them, then k, then k. Merged down to k at once, MNIST's images are .93 right and a
-    wrong merge is learnt; of 2·k groups most hold one class only, and once these are learnt the rest merges right
-    (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all multiples are 1: a network learns
-    any groups of a few images, and 2·k of these stay apart. Numbers that leave fewer than 10 images a group are left
-    out. () is the paper."""
+    after each time: first 2·k of them, then k, then k. Of 2·k groups most hold one class only, and once these are
+    learnt the rest merges right (docs/methods/dbc.md). Where a cluster has fewer than 100 images on average, all
+    multiples are 1: a network learns any groups of a few images. Numbers that leave fewer than 10 images a group are
+    left out. () is the paper."""
     rounds: int = parameter(NON_NEGATIVE_INT, default=5)
     """Epochs for which each of these groupings is learnt, a 1 in the target for each image's group; 0 is the paper."""
     augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none=Augmentation())
     """Of the images while groups are learnt, small shifts and rotations; `DBC` has none of its own accord where a group
     has fewer than 100 images on average."""
     smallest: float = parameter(FRACTION_BELOW_1, default=1 / 3)
-    """Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: an
-    odd way to write a digit else holds out as a group of its own while two digits are merged. For sets whose groups
-    differ more in size, a lower share."""
+    """Linkage counts no cluster below this share of the mean size N / k, and gives its images to their neighbours: a
+    few odd ones else hold out as a group while two true ones are merged. For sets whose groups differ more in size, a
+    lower share."""
 
     def learnt(self, n_images: int, n_clusters: int) -> list[int]:
         """The numbers of groups that the network learns one after the other, before the k groups are taken."""

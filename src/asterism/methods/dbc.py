@@ -68,10 +68,9 @@ class DBC(SoftClusterer):
     (``distance_scale``) and has soft resets (``reset_interval``)."""
     augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none="none")
     """Of stage II: the network would see changed images, while scores and targets come from the unchanged ones. The
-    paper has none: after groups that were learnt it costs (MNIST: ACC .976 without, .963 with it), from k-means it wins
-    (docs/methods/dbc.md). ``autoencoder`` and ``cluster_initialisation`` have their own. Where that is left to them and
-    a group has fewer than 100 images on average, it is ``"none"``: with few images of each, views of one object say, it
-    takes away by what they differ."""
+    paper has none: after groups that were learnt it costs, from k-means it wins (docs/methods/dbc.md). ``autoencoder``
+    and ``cluster_initialisation`` have their own. Where that is left to them and a group has fewer than 100 images on
+    average, it is ``"none"``: it takes away by what views of one object differ."""
     cluster_initialisation: ClusterInitialisation | None = parameter(
         ClusterInitialisation, default=None, when_none=ClusterInitialisation()
     )

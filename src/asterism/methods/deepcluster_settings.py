@@ -69,11 +69,8 @@ class Assignment(Parameters, kw_only=False):
     find the groups of the other (SwAV, the same paper's §3.1)."""
     memory: str = parameter({"pass", "crops"}, default="pass")
     """Of k-means: where the vectors that are clustered come from. ``"crops"``, the paper: what the network gave for the
-    last epoch's crops, so that no image goes through it again. That asks for a network that hardly changes in an epoch:
-    with a few hundred steps of a usual rate, vectors from its beginning and its end are so different that k-means
-    groups the images by when they were seen (CIFAR-10: NMI to the classes .08 → .02, loss back at ln k after two
-    epochs). ``"pass"``, ours: a feature pass before each clustering; .08 → .11 in six epochs. What the pass costs:
-    docs/scale.md."""
+    last epoch's crops. That asks for a network that hardly changes in an epoch: else k-means groups the images by when
+    they were seen. ``"pass"``, ours: a feature pass before each clustering (docs/methods/deepcluster.md)."""
     epsilon: float = parameter(Interval(float, 0.005, None), default=0.05)
     """Of Sinkhorn: how soft the groups are."""
     n_iterations: int = parameter(POSITIVE_INT, default=3)

@@ -114,8 +114,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         when_none=Training(n_epochs=400, batch_size=256, lr=0.06, momentum=0.9, weight_decay=1e-6, schedule="cosine"),
     )
     """The rate rises over the first fortieth of the epochs before it falls along the cosine. The paper has LARC and a
-    rate of 4.8 for batches of 4096, which it is made for (``optimizer="lars"``, with the optional timm); at batches of
-    a few hundred plain SGD does without."""
+    rate of 4.8 for batches of 4096 (``optimizer="lars"``, with the optional timm); smaller ones do without."""
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:
         """With the banks of vectors, and those of an epoch that will take their place."""

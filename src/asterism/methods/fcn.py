@@ -104,8 +104,7 @@ class FCN(RepresentationClusterer):
     has a base for each image says nothing about others."""
     l1: float = parameter(NON_NEGATIVE, default=0.02)
     """λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and bases of
-    length 1 that is too weak a ridge: with .02 and .1 ACC is .847 for .644 on COIL-20 and .580 for .567 on Flowers-102
-    (MobileNetV2, L = M/4, three seeds; chosen with classes at hand)."""
+    length 1 that is too weak a ridge (docs/methods/fcn.md; ours too is chosen with classes at hand)."""
     l2: float = parameter(NON_NEGATIVE, default=0.1)
     """λ₁, on ½ Σ h². The paper's text exchanges the names; its equations are followed."""
     l21: float = parameter(NON_NEGATIVE, default=0.0)
@@ -203,9 +202,8 @@ class FCN(RepresentationClusterer):
     ) -> torch.Tensor:
         if not self.fine_tune:
             return super()._pass(network, images, runtime, progress)
-        parts = cut(
-            network_of(network), self.fine_tune, images.shape
-        )  # below it is frozen: cached from the first run on
+        # Below it is frozen: cached from the first run on.
+        parts = cut(network_of(network), self.fine_tune, images.shape)
         activations = _below(parts, images, runtime, progress)
         return extract(network, images, runtime) if activations is None else extract(parts.top, activations, runtime)
 

@@ -20,8 +20,8 @@ class JointTraining(Training):
     distance_scale: str = parameter({"unit", "spread"}, default="unit")
     """σ² of the scores, s_ij ∝ 1 / (1 + ‖z_i − μ_j‖² / σ²). ``"unit"``: 1, as in the papers. ``"spread"``: the mean
     squared distance of an image to its own center when the stage begins, and after each soft reset. With 1 it is up to
-    the features' size whether all scores are equal or all are 0 and 1: features that are ten times larger give other
-    scores. With the spread they give the same (docs/methods/dbc.md)."""
+    the features' size whether all scores are equal or all are 0 and 1; with the spread it is not (docs/methods/dbc.md).
+    """
     reset_interval: int | None = parameter(POSITIVE_INT, default=None)
     """Epochs from one soft reset to the next; by default there is none. A soft reset (BRB: Miklautz et al., "Breaking
     the reclustering barrier in centroid-based deep clustering", ICLR 2025) moves the encoder's weights, but for those

@@ -42,7 +42,7 @@ class MergeRule(Parameters, kw_only=False):
     smallest: float = parameter(FRACTION_BELOW_1, default=0.05)
     """Ours: a cluster of less than this share of the mean size N / n_c at a period's end is not counted, and goes to
     its strongest neighbour (`merge_without_small_clusters`). Without it (0, as in the paper) three odd images can hold
-    out as one of MNIST's ten clusters while 4 and 9 are merged; shares from 0.02 to 0.2 gave the same."""
+    out while two true clusters are merged; shares from 0.02 to 0.2 gave the same."""
 
     def options(self, n_now: int, n_clusters: int) -> dict[str, Any]:
         """Arguments of `merge_without_small_clusters`: a period from ``n_now`` clusters, a fit to ``n_clusters``."""
@@ -78,7 +78,7 @@ class TripletTraining(GradientDescent, kw_only=False):
     step."""
     n_passes: int = parameter(POSITIVE_INT, default=1)
     """How often all periods are run; each further pass starts from the network of the one before and from initial
-    clusters of its features ("we can go back and retrain the model, but it improves slightly", say the slides)."""
+    clusters of its features (in the slides: "it improves slightly")."""
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step, lr·(1 + decay·t)^(−power)."""

@@ -111,12 +111,10 @@ def crop_groups(
     torch.Tensor of shape (2, B, heads, k)
     """
     both = torch.cat([cosines, queued], 1)
-    spread = [
-        torch.stack(
-            [sinkhorn(crop[:, h], settings.epsilon, settings.n_iterations, reduce) for h in range(crop.shape[1])]
-        )
+    spread = [  # of each crop and head, (B + n, k)
+        torch.stack([sinkhorn(head, settings.epsilon, settings.n_iterations, reduce) for head in crop.unbind(1)])
         for crop in both
-    ]  # (heads, B + n, k) for each crop
+    ]
     return torch.stack(spread).transpose(1, 2)[:, : cosines.shape[1]]
 
 
