@@ -267,3 +267,34 @@ def test_what_is_no_finished_run_is_told_at_once(tmp_path, monkeypatch, command)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "RUN").mkdir()
     assert loaded(*command.split(), code="1") == []
+
+
+def test_networks_and_runtime_do_without_the_compiler_of_torch():
+    code = (
+        "import sys, torch\n"
+        "from asterism.networks import Backbone\n"
+        "from asterism.runtime import Runtime\n"
+        "runtime = Runtime('cpu')\n"
+        "network = runtime.place(Backbone('squeezenet1_1', size=64).build((3, 64, 64), pretrained=False))\n"
+        "with runtime.autocast():\n"
+        "    network(torch.zeros(1, 3, 64, 64))\n"
+        "print(*sorted({'torch._dynamo', 'sympy', 'timm', 'lightning_fabric'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "from torchvision.ops.roi_align import is_compile_supported; is_compile_supported('cpu')",
+        "torch._dynamo.is_compiling()",
+        "torch._dynamo.utils.counters.clear()",
+    ],
+)
+def test_the_compiler_of_torch_is_there_when_it_is_asked_for(asked):
+    code = f"import torch; from asterism.networks.zoo import torchvision_models; torchvision_models(); {asked}"
+    told = f"{code}; import sys; print(type(sys.modules['torch._dynamo']).__name__)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["module"], done.stderr

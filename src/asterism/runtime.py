@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -51,28 +52,36 @@ class Runtime:
             raise InputError(f"device={device!r}: expected a number after the colon, as in 'cuda:0'")
         devices: Any = [int(number)] if number and name != "cpu" else 1
         processes = launch()
+        self.precision, self._plain = precision, processes.world_size == 1 and _on_processor(name)
+        self._make_fabric = partial(_fabric, name, devices, precision, processes)
+        if self._plain:
+            return
         try:
-            self.fabric = _fabric(name, devices, precision, processes)
+            self.fabric  # noqa: B018
         except (ValueError, RuntimeError) as error:
             raise InputError(f"device={device!r} cannot be used here: {error}") from error
-        self.precision = precision
         if processes.world_size > 1:
             self.fabric.launch()
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        """Lightning's; of one process on the processor it is made when something is trained."""
+        return self._make_fabric()
 
     @property
     def device(self) -> torch.device:
         """The torch device of this rank."""
-        return self.fabric.device
+        return torch.device("cpu") if self._plain else self.fabric.device
 
     @property
     def rank(self) -> int:
         """Number of this process, 0 … world_size − 1."""
-        return self.fabric.global_rank
+        return 0 if self._plain else self.fabric.global_rank
 
     @property
     def world_size(self) -> int:
         """How many processes take part."""
-        return self.fabric.world_size
+        return 1 if self._plain else self.fabric.world_size
 
     @property
     def is_main(self) -> bool:
@@ -99,7 +108,7 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager:
         """Context of the chosen precision for passes without a wrapped module."""
-        return self.fabric.autocast()
+        return nullcontext() if self.precision == "32-true" else self.fabric.autocast()
 
     def backward(self, loss: torch.Tensor) -> None:
         """Backpropagate, with loss scaling where the precision asks for it."""
@@ -135,7 +144,14 @@ class Runtime:
 
     def barrier(self) -> None:
         """Wait for every process."""
-        self.fabric.barrier()
+        if self.world_size > 1:
+            self.fabric.barrier()
+
+
+def _on_processor(name: str) -> bool:
+    """Whether Fabric would take the processor for a device of this name."""
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or find_spec("torch_xla") is not None
+    return name == "cpu" or (name == "auto" and not gpu)
 
 
 def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -> Fabric:
@@ -166,7 +182,7 @@ def _mind_forks() -> None:
 @cache
 def _fabric_class() -> type[Fabric]:
     """Fabric without callbacks, which Asterism does not use; to look for other packages' it reads what is installed,
-    whole, each time. It is imported late: a third of the start of a program that computes nothing.
+    whole, each time. It is imported late: it brings torch's compiler with it, a third of the start of a program.
     """
     from lightning_fabric import Fabric
 

@@ -7,6 +7,7 @@ from torch import nn
 from asterism.errors import InputError
 from asterism.networks.foreign import ForeignBody
 from asterism.networks.sobel import Front
+from asterism.networks.zoo import torchvision_models
 
 SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers
 
@@ -34,9 +35,8 @@ class TorchvisionBody(ForeignBody):
     FRONT, INNER = "front", "network"
 
     def __init__(self, name: str, shape: tuple[int, int, int], *, edges: bool) -> None:
-        from torchvision import models  # late: it brings torch's compiler with it, seconds of every start
-
         super().__init__()
+        models = torchvision_models()  # late: a tenth of a second of every start
         self.front: Front = Front(shape[0], edges)
         if name not in models.list_models(module=models):  # those that classify images
             raise InputError(

@@ -19,6 +19,7 @@ from asterism.images.fetch import download
 from asterism.images.locations import data_folders
 from asterism.networks.recommended import file_name, known_network, recommended, stored_weights, torch_hub
 from asterism.networks.towers import HUGGING_FACE, OPEN_CLIP, OpenClip, hub, hub_url, hugging_face_tower
+from asterism.networks.zoo import torchvision_models
 
 Needs = dict[str, Any]  # size, turned, mean, std, interpolation: what a model's weights want to see
 
@@ -70,8 +71,7 @@ def load_network(
 
 def in_torchvision(name: str) -> bool:
     """Whether torchvision has a classifier of the name."""
-    import torchvision.models as zoo
-
+    zoo = torchvision_models()
     return name in zoo.list_models(module=zoo)
 
 
@@ -85,8 +85,7 @@ def check_name(name: str) -> None:
     MissingDependencyError
         If the name asks for open_clip and that is not installed.
     """
-    import torchvision.models as zoo
-
+    zoo = torchvision_models()
     if name.startswith(OPEN_CLIP):
         OpenClip(name)
         return
@@ -137,8 +136,7 @@ def construct(
 
 
 def _of_torchvision(name: str, size: int | None, state: dict[str, torch.Tensor] | None) -> tuple[nn.Module, Needs]:
-    import torchvision.models as zoo
-
+    zoo = torchvision_models()
     preset = zoo.get_model_weights(name)["DEFAULT"].transforms()
     needs = {"size": size or preset.crop_size[0], "mean": tuple(preset.mean), "std": tuple(preset.std)}
     aside: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
@@ -207,8 +205,7 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
 
 def _torchvision_url(name: str) -> str | None:
     """Where torchvision's default weights of a model are had; None for those of others."""
-    import torchvision.models as zoo
-
+    zoo = torchvision_models()
     return zoo.get_model_weights(name)["DEFAULT"].url if name in zoo.list_models(module=zoo) else None
 
 
