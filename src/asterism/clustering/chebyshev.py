@@ -70,16 +70,16 @@ def _filtered(sparse: tuple[np.ndarray, ...], block: np.ndarray, cut: float) -> 
     half, middle = (cut + 1) / 2, (cut - 1) / 2  # eigenvalues −1 … cut become −1 … 1
     before, now = block, _product(sparse, block, block, 1 / half, -middle / half)
     for _ in range(DEGREE - 1):
-        after = _product(sparse, now, now, 2 / half, -2 * middle / half)
-        after -= before
-        before, now = now, after
+        before, now = now, _product(sparse, now, now, 2 / half, -2 * middle / half, before)
     return now / np.maximum(np.abs(now).max(0), 1e-30)
 
 
-def _product(sparse: tuple[np.ndarray, ...], X: np.ndarray, Y: np.ndarray, a: float, b: float) -> np.ndarray:
-    """a·A·X + b·Y for vectors (N, W)."""
+def _product(
+    sparse: tuple[np.ndarray, ...], X: np.ndarray, Y: np.ndarray, a: float, b: float, Z: np.ndarray | None = None
+) -> np.ndarray:
+    """a·A·X + b·Y − Z for vectors (N, W); no Z is 0."""
     out = np.empty_like(X)
-    _multiply(*sparse, X, Y, np.float32(a), np.float32(b), out)
+    _multiply(*sparse, X, Y, np.float32(a), np.float32(b), X if Z is None else Z, Z is not None, out)
     return out
 
 
@@ -87,14 +87,26 @@ def _orthonormal(block: np.ndarray) -> np.ndarray:
     return torch.linalg.qr(torch.from_numpy(block))[0].numpy()
 
 
-@compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _multiply(starts, columns, weights, X, Y, a, b, out):
-    """a·A·X + b·Y, A by rows: `starts`, `columns` and `weights` of a csr_matrix."""
+@compiled(nogil=True, fastmath={"contract", "nsz"})
+def _multiply(starts, columns, weights, X, Y, a, b, Z, has_Z, out):
+    """a·A·X + b·Y − Z, A by rows: `starts`, `columns` and `weights` of a csr_matrix. Four entries of a row at once spare
+    three of four passes over the row of the result."""
     for i in range(len(X)):
-        row = out[i]
+        row, own, p, end = out[i], Y[i], starts[i], starts[i + 1]
         for c in range(row.size):
-            row[c] = b * Y[i, c]
-        for p in range(starts[i], starts[i + 1]):
-            weight, other = a * weights[p], X[columns[p]]
+            row[c] = b * own[c]
+        while p + 4 <= end:
+            w0, w1, w2, w3 = a * weights[p], a * weights[p + 1], a * weights[p + 2], a * weights[p + 3]
+            x0, x1, x2, x3 = X[columns[p]], X[columns[p + 1]], X[columns[p + 2]], X[columns[p + 3]]
             for c in range(row.size):
-                row[c] += weight * other[c]
+                row[c] = (((row[c] + w0 * x0[c]) + w1 * x1[c]) + w2 * x2[c]) + w3 * x3[c]
+            p += 4
+        while p < end:
+            w0, x0 = a * weights[p], X[columns[p]]
+            for c in range(row.size):
+                row[c] += w0 * x0[c]
+            p += 1
+        if has_Z:
+            less = Z[i]
+            for c in range(row.size):
+                row[c] -= less[c]

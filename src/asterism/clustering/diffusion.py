@@ -60,8 +60,9 @@ class DiffusionMaps:
         indices, distances = knn(X, max(NEIGHBORS))
         widest = self._widths(most_clusters)[-1]
         block = random_state.standard_normal((self.n_samples, widest + SPARE))
+        ways: dict[bytes, tuple[int, int]] = {}
         for width in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
-            graph = symmetric_graph(indices, distances, X, width)
+            graph = symmetric_graph(indices, distances, X, width, ways)
             values, vectors, block = _leading(_normalised(graph), widest, block)
             self.spectra.append((values, vectors))
 
@@ -140,7 +141,11 @@ def local_weights(distances: np.ndarray) -> np.ndarray:
 
 
 def symmetric_graph(
-    indices: np.ndarray, distances: np.ndarray, X: np.ndarray, width: int | None = None
+    indices: np.ndarray,
+    distances: np.ndarray,
+    X: np.ndarray,
+    width: int | None = None,
+    ways: dict[bytes, tuple[int, int]] | None = None,
 ) -> scipy.sparse.csr_matrix:
     """Graph (W + Wᵀ) / 2 of `local_weights` W (N, width) to neighbours; faint links join parts that share none.
 
@@ -151,8 +156,11 @@ def symmetric_graph(
     X : ndarray of shape (N, D)
     width : int, optional
         How many of them the graph has; by default all. The others help to find the ways out of parts.
+    ways : dict, optional
+        Remembers the ways out of parts from one graph of the samples to the next: most of its parts are the same.
     """
     n, width = len(X), width or indices.shape[1]
+    ways = {} if ways is None else ways
     starts = np.arange(n + 1, dtype=np.int64) * width
     weights = local_weights(distances[:, :width]).ravel()
     graph = scipy.sparse.csr_matrix((weights, indices[:, :width].ravel(), starts), shape=(n, n))
@@ -161,14 +169,18 @@ def symmetric_graph(
         n_parts, parts = connected_components(graph, directed=False)
         if n_parts == 1:
             return graph.tocsr()
-        i, j = _ways_out(parts, indices, distances, X)
+        i, j = _ways_out(parts, indices, distances, X, ways)
         links = scipy.sparse.csr_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(n, n))
         links.data[:] = FAINTEST  # once, where two parts have the same way out
         graph = graph.maximum(links)
 
 
 def _ways_out(
-    parts: np.ndarray, indices: np.ndarray, distances: np.ndarray, X: np.ndarray
+    parts: np.ndarray,
+    indices: np.ndarray,
+    distances: np.ndarray,
+    X: np.ndarray,
+    ways: dict[bytes, tuple[int, int]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The shortest link from each part but the largest to a sample outside: its two ends, (n_parts − 1,) each."""
     outside = parts[indices] != parts[:, None]
@@ -181,7 +193,11 @@ def _ways_out(
     small = np.argsort(np.bincount(parts))[:-1]
     squares = np.einsum("ij,ij->i", X, X)
     for part in small[~known[firsts[small]]]:
-        own[part], others[part] = _way_out(X, squares, parts == part)
+        inside = parts == part
+        key = np.packbits(inside).tobytes()
+        if key not in ways:
+            ways[key] = _way_out(X, squares, inside)
+        own[part], others[part] = ways[key]
     return own[small], others[small]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.special import log_ndtr, ndtr
 
-from asterism.clustering.graph import neighbors
+from asterism.clustering.graph import knn, neighbors
 
 NEIGHBORS = 5  # the distance to the so-many-th counts
 NORMAL_QUARTILE = 0.6745  # of a normal distribution, in deviations
@@ -27,10 +27,11 @@ def neighbor_distance(rows: torch.Tensor, samples: torch.Tensor, own: np.ndarray
     Parameters
     ----------
     rows, samples : torch.Tensor
+        Where both are the same tensor, no sample counts as its own neighbour.
     own : int64 ndarray of shape (N,), optional
         The sample that each row is itself, which does not count; −1 for none.
     """
-    _, squared = neighbors(rows, samples, NEIGHBORS, exclude=own)
+    _, squared = knn(samples, NEIGHBORS) if rows is samples else neighbors(rows, samples, NEIGHBORS, exclude=own)
     return np.sqrt(np.where(np.isfinite(squared), squared, 0).max(1, initial=0))
 
 
