@@ -125,7 +125,7 @@ def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, m
     from asterism import load
     from asterism.cli.cutting import export_cut
 
-    assert set(loaded("export", merged, tmp_path / "groups", "--cut", n_clusters)) <= {"numba", "scipy"}
+    assert loaded("export", merged, tmp_path / "groups", "--cut", n_clusters) == []
     export_cut(merged, tmp_path / "whole", n_clusters, False, None, False)
     assert (tmp_path / "groups/export.csv").read_text() == (tmp_path / "whole/export.csv").read_text()
     rows = [line.split(",") for line in (tmp_path / "groups/export.csv").read_text().splitlines()[1:]]
@@ -133,6 +133,31 @@ def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, m
     assert [of[f"{i}.png"] for i in range(12)] == load(merged).cut(n_clusters)[
         [load(merged).names_.index(f"{i}.png") for i in range(12)]
     ].tolist()
+
+
+def test_groups_are_divided_without_a_network_library_where_features_are_kept(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    from asterism import Backbone, load
+    from asterism.cli.cutting import export_cut
+
+    rng, (photos, run) = np.random.default_rng(0), (tmp_path / "photos", tmp_path / "run")
+    photos.mkdir()
+    for i in range(48):
+        pixels = rng.integers(0, 60, (8, 8), dtype=np.uint8)
+        pixels[i % 4 : i % 4 + 3] += np.uint8(60 + 80 * (i % 2))
+        Image.fromarray(pixels if i else np.zeros_like(pixels)).save(photos / f"{i:02}.png")
+    (photos / "again.png").write_bytes((photos / "01.png").read_bytes())  # a copy decides nothing
+    METHODS["diffusion"](4, backbone=Backbone("pixels"), random_state=0, device="cpu", run_dir=run).fit(str(photos))
+    whole = [str(one) for one in load(run).cut(9)]
+    assert loaded("export", run, tmp_path / "nine", "--cut", "9") == []
+    rows = [line.split(",") for line in (tmp_path / "nine/export.csv").read_text().splitlines()[1:]]
+    assert sorted(path for *_, path in rows) == load(run).names_ and len(set(whole)) == 9
+    assert {path: group for _, group, path in rows} == dict(zip(load(run).names_, whole, strict=True))
+    export_cut(run, tmp_path / "first", None, False, None, False)  # levels are found once
+    assert loaded("export", run, tmp_path / "again", "--levels") == []
+    assert (tmp_path / "again/export.csv").read_text() == (tmp_path / "first/export.csv").read_text()
 
 
 def test_scores_are_told_without_opening_the_network(tmp_path, run):

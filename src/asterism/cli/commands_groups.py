@@ -27,14 +27,14 @@ def export(
     """Put the images of each group into a folder."""
     if cut is not None and levels:
         raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
-    n = None if levels else _export_recorded(run, folder, cut, copy, images, overwrite)
+    n = _export_recorded(run, folder, cut, levels, copy, images, overwrite)
     if n is None:
         n = _export_opened(run, folder, cut, levels, copy, images, overwrite)
     say(f"{counted(n, 'image')}: {folder}")
 
 
 def _export_recorded(
-    run: Path, folder: Path, cut: int | None, copy: bool, images: str | None, overwrite: bool
+    run: Path, folder: Path, cut: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
 ) -> int | None:
     """Export what stands in the tables of a run; how many, or None where the run has to be opened whole."""
     from asterism.cli.export import check_export, export_groups, files_of, within
@@ -43,7 +43,11 @@ def _export_recorded(
     recorded = read_recorded(run)
     if recorded is None:
         return None
-    groups = recorded.groups if cut is None else recorded.merged(cut)
+    groups, folders = recorded.groups if cut is None else recorded.regrouped(cut), None
+    if levels:
+        groups, folders = recorded.divided_by_levels() or (None, None)
+    elif cut is not None and groups is not None:
+        folders = within(groups, recorded.groups)
     if groups is None:
         return None
     source = recorded.source if images is None else images
@@ -53,7 +57,6 @@ def _export_recorded(
     if files is None and pictures is None:
         return None
     check_export(folder, source, overwrite)
-    folders = None if cut is None else within(groups, recorded.groups)
     return export_groups(groups, recorded.names, folder, files, pictures, copy, folders)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from asterism.cli.export import check_export, nested_folders, within
+from asterism.cli.export import check_export, level_folders, within
+from asterism.cli.recorded import known_levels
 from asterism.cli.summary import export_run
 from asterism.cli.text import aligned, counted
 from asterism.clustering.advice import Level, stable_levels
 from asterism.clustering.stability import stability_words
-from asterism.errors import InputError
+from asterism.errors import AsterismError
 from asterism.files import csv_safe, write_csv
 from asterism.report.fitted import FittedRun, open_run
 
@@ -21,13 +24,17 @@ LISTED = 20  # sizes; of more groups smallest and largest are told
 
 
 def levels_of(run: FittedRun) -> list[Level]:
-    """Levels coarser, as fine and finer than the groups of a run, where they are most stable."""
-    model, number = run.clusterer, run.content.get("number")
-    if number is not None:  # found with the number of groups
-        return [Level(**level) for level in number["levels"]]
-    return stable_levels(
-        _rows(run), len(np.unique(model.labels_[model.labels_ >= 0])), np.random.RandomState(model.seed_ % 2**32)
-    )
+    """Levels coarser, as fine and finer than the groups of a run, where they are most stable; kept with the run."""
+    known = known_levels(run.content)
+    if known is not None:
+        return [Level(**level) for level in known]
+    model = run.clusterer
+    n_groups = len(np.unique(model.labels_[model.labels_ >= 0]))
+    found = stable_levels(_rows(run), n_groups, np.random.RandomState(model.seed_ % 2**32))
+    run.content["levels"] = [asdict(one) for one in found]
+    with suppress(AsterismError):  # others' runs: found anew each time
+        run.folder.update(levels=run.content["levels"])
+    return found
 
 
 def cut_run(run: FittedRun, n_clusters: int) -> np.ndarray:
@@ -59,23 +66,6 @@ def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:
     write_csv(path, CUT, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
 
 
-def level_folders(run: FittedRun) -> tuple[np.ndarray, list[str]]:
-    """Groups of the finest level, and folders within folders for all levels that a run has, its own among them.
-
-    Raises
-    ------
-    InputError
-        If it has none.
-    """
-    numbers = {level.n_clusters for level in levels_of(run)}
-    if not numbers:
-        raise InputError("these images are too few to tell levels apart; give a number of groups with --cut")
-    own = run.clusterer.labels_
-    numbers.add(len(np.unique(own[own >= 0])))
-    levels = [cut_run(run, number) for number in sorted(numbers)]
-    return levels[-1], nested_folders(levels)
-
-
 def export_cut(
     path: Path, target: Path, n_clusters: int | None, copy: bool, images: str | None, overwrite: bool
 ) -> int:
@@ -83,7 +73,9 @@ def export_cut(
     run = open_run(path, images=images)
     check_export(target, run.origin.get("source"), overwrite)
     if n_clusters is None:
-        groups, folders = level_folders(run)
+        groups, folders = level_folders(
+            [level.n_clusters for level in levels_of(run)], run.clusterer.labels_, lambda number: cut_run(run, number)
+        )
     else:
         groups = cut_run(run, n_clusters)
         folders = within(groups, run.clusterer.labels_)

@@ -10,6 +10,7 @@ import csv
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,6 +198,29 @@ def nested_folders(levels: list[np.ndarray]) -> list[str]:
                 number = parts[folder].index(int(finer[i])) + 1
                 whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{number}"
     return whole
+
+
+def level_folders(levels: list[int], own: np.ndarray, cut: Callable[[int], np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """Groups (N,) of the finest level, and folders within folders for all levels that a run has, its own among them.
+
+    Parameters
+    ----------
+    levels : list of int
+        Their numbers of groups.
+    own : ndarray of shape (N,)
+        The run's groups.
+    cut : callable
+        Gives so many groups (N,) that nest with these.
+
+    Raises
+    ------
+    InputError
+        If there is no level.
+    """
+    if not levels:
+        raise InputError("these images are too few to tell levels apart; give a number of groups with --cut")
+    found = [cut(number) for number in sorted({*levels, len(np.unique(own[own >= 0]))})]
+    return found[-1], nested_folders(found)
 
 
 def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from asterism.cli.export import level_folders
+from asterism.clustering.linkage_tree import check_history
+from asterism.clustering.nested import nested_groups
 from asterism.errors import AsterismError
 from asterism.images.bundled import bundled_labels, bundled_pictures, shard_labels
 from asterism.images.digest import for_the_eye
 from asterism.images.labels import file_labels, folder_labels
 from asterism.images.shards import is_shards
 from asterism.runs import RunFolder
+
+FEATURES = ("attributes.embedding", "encoder.1.samples")  # of a model, where it keeps those of the images fitted
+HISTORY = "attributes.linkage_matrix"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class RecordedRun:
     fingerprint : str or None
         Of its images.
     folder : RunFolder
+    seed : int
+    levels : list of int or None
+        Numbers of groups of the levels that are known.
     """
 
     names: list[str]
@@ -42,32 +51,44 @@ class RecordedRun:
     source: str | list[str] | None
     fingerprint: str | None
     folder: RunFolder
+    seed: int
+    levels: list[int] | None
 
-    def merged(self, n_clusters: int) -> np.ndarray | None:
-        """Its groups merged into so many; None where the run has to be opened whole.
+    def regrouped(self, n_clusters: int) -> np.ndarray | None:
+        """So many groups (N,), merged or divided from its own; None where the run has to be opened whole.
 
-        That is where groups would be divided, which takes features, where copies or outliers were left out of the fit,
-        and where something is wrong.
+        That is where groups would be divided by features that were not kept, where images were left out of the fit, and
+        where something is wrong.
         """
-        if not 1 <= n_clusters <= len(np.unique(self.groups[self.groups >= 0])):
+        n, n_groups = int((self.groups >= 0).sum()), len(np.unique(self.groups[self.groups >= 0]))
+        if not 1 <= n_clusters <= n:
             return None
-        from asterism.clustering.linkage_tree import check_history  # late: they load numba
-        from asterism.clustering.nested import nested_groups
-
         with safe_open(self.folder.model_path, framework="np") as model:
-            kept = {name.removeprefix("attributes.") for name in model.keys()}  # noqa: SIM118  it is no dict
-            if kept & {"fitted_images", "duplicate_of"}:
+            kept = {name: model.get_slice(name).get_shape() for name in model.keys()}  # noqa: SIM118  it is no dict
+            found = [name for name in FEATURES if kept.get(name, [])[:1] == [len(self.groups)]]
+            if "attributes.fitted_images" in kept or (n_clusters > n_groups and not found):
                 return None
             centers = model.get_tensor("cluster_centers")
-            history = model.get_tensor("attributes.linkage_matrix") if "linkage_matrix" in kept else None
-        if centers.dtype != np.float32 or centers.ndim != 2:
+            history = model.get_tensor(HISTORY) if HISTORY in kept else None
+            rows = model.get_tensor(found[0]) if n_clusters > n_groups else np.empty((len(self.groups), 0), np.float32)
+        if any(one.dtype != np.float32 or one.ndim != 2 or not np.isfinite(one).all() for one in (centers, rows)):
             return None
         try:
             if history is not None:
                 check_history(history, len(self.groups))
         except ValueError:
             return None
-        return nested_groups(self.groups, n_clusters, centers, lambda: np.empty((len(self.groups), 0)), history)
+        return nested_groups(self.groups, n_clusters, centers, lambda: rows, history, self.seed)
+
+    def divided_by_levels(self) -> tuple[np.ndarray, list[str]] | None:
+        """Groups of its finest level, and folders for all levels; None where the run has to be opened whole."""
+        if not self.levels:
+            return None
+        own = len(np.unique(self.groups[self.groups >= 0]))
+        cuts = {number: self.regrouped(number) for number in (own, *self.levels)}
+        if any(one is None for one in cuts.values()):
+            return None
+        return level_folders(self.levels, self.groups, lambda number: np.asarray(cuts[number]))
 
     def known(self, wanted: str | None) -> np.ndarray | None:
         """Known classes (N,): ``"folders"``, from a file of labels, as told before, or as a file of arrays brings them.
@@ -106,6 +127,12 @@ class Pictures:
         return for_the_eye(self.pixels[index])
 
 
+def known_levels(content: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The levels that stand in a ``run.json``: found with the number of groups, or asked for before."""
+    number = content.get("number")
+    return content.get("levels") if number is None else number["levels"]
+
+
 def read_recorded(path: Path) -> RecordedRun | None:
     """The groups of a finished run, and the names of its images.
 
@@ -128,6 +155,9 @@ def read_recorded(path: Path) -> RecordedRun | None:
             return None
         images: dict[str, Any] = content["images"]
         source, fingerprint = images["origin"].get("source"), images.get("fingerprint")
-        return RecordedRun(folder.read_names(groups), groups, content.get("labels"), source, fingerprint, folder)
+        levels = known_levels(content)
+        numbers = None if levels is None else [one["n_clusters"] for one in levels]
+        names, classes = folder.read_names(groups), content.get("labels")
+        return RecordedRun(names, groups, classes, source, fingerprint, folder, content["seed"], numbers)
     except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
         return None

@@ -89,8 +89,10 @@ def _orthonormal(block: np.ndarray) -> np.ndarray:
 
 @compiled(nogil=True, fastmath={"contract", "nsz"})
 def _multiply(starts, columns, weights, X, Y, a, b, Z, has_Z, out):
-    """a·A·X + b·Y − Z, A by rows: `starts`, `columns` and `weights` of a csr_matrix. Four entries of a row at once spare
-    three of four passes over the row of the result."""
+    """a·A·X + b·Y − Z, A by rows: `starts`, `columns` and `weights` of a csr_matrix.
+
+    Four entries of a row at once spare three of four passes over the row of the result.
+    """
     for i in range(len(X)):
         row, own, p, end = out[i], Y[i], starts[i], starts[i + 1]
         for c in range(row.size):

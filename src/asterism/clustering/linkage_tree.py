@@ -1,4 +1,7 @@
-"""The merge history: one tree over the samples, in scipy's form, that can be cut at any number of clusters."""
+"""The merge history: one tree over the samples, in scipy's form, that can be cut at any number of clusters.
+
+Plain loops: to load compiled ones takes longer than a hundred thousand samples do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import hashlib
 
 import numpy as np
 
-from asterism.clustering.compiled import compiled
 from asterism.errors import InputError
 
 MANY_COPIES = 0.1  # of the rows: fewer equal ones decide little
@@ -30,38 +32,25 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
         1 … T. Affinities need not fall from one merge to the next, so the height is the number of the merge: it makes
         the tree monotone, and scipy's ``dendrogram`` and ``fcluster`` read it. O(N).
     """
-    n_clusters = int(labels.max()) + 1
-    history = np.zeros((len(labels) - n_clusters + len(merges), 4))
-    _write_rows(labels, merges, n_clusters, history)
-    return history
-
-
-@compiled()
-def _write_rows(labels, merges, n_clusters, history):
-    node = np.full(n_clusters, -1, np.int64)
-    size = np.zeros(n_clusters, np.int64)
-    row = 0
-    for m in range(labels.size):
-        c = labels[m]
-        size[c] += 1
-        if node[c] < 0:
-            node[c] = m
+    n_clusters, n_samples = int(labels.max()) + 1, len(labels)
+    node, size = [-1] * n_clusters, [0] * n_clusters
+    rows: list[tuple[float, ...]] = []
+    for sample, cluster in enumerate(labels.tolist()):
+        size[cluster] += 1
+        if node[cluster] < 0:
+            node[cluster] = sample
         else:
-            history[row, 0], history[row, 1] = min(node[c], m), max(node[c], m)
-            history[row, 3] = size[c]
-            node[c] = labels.size + row
-            row += 1
-    for t in range(merges.shape[0]):
-        a, b = merges[t]
-        history[row, 0], history[row, 1] = min(node[a], node[b]), max(node[a], node[b])
+            rows.append((*sorted((node[cluster], sample)), 0, size[cluster]))
+            node[cluster] = n_samples + len(rows) - 1
+    for height, (a, b) in enumerate(merges.tolist(), 1):
         size[a] += size[b]
-        history[row, 2], history[row, 3] = t + 1, size[a]
-        node[a] = labels.size + row
-        row += 1
+        rows.append((*sorted((node[a], node[b])), height, size[a]))
+        node[a] = n_samples + len(rows) - 1
+    return np.array(rows, np.float64).reshape(-1, 4)
 
 
 def check_history(history: np.ndarray, n_samples: int) -> None:
-    """See that a history from a file is one: compiled loops go where its numbers say.
+    """See that a history from a file is one.
 
     Raises
     ------
@@ -160,27 +149,17 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
     return labels_after(history, n_samples, n_samples - n_clusters)
 
 
-@compiled()
-def nodes_after(history, n_samples, n_rows):
-    """Node of each sample when the first ``n_rows`` rows of a history have been merged. O(N)."""
-    top = np.arange(n_samples + n_rows)
-    for t in range(n_rows - 1, -1, -1):
-        top[int(history[t, 0])] = top[int(history[t, 1])] = top[n_samples + t]
-    return top[:n_samples]
+def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
+    """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N)."""
+    top = list(range(n_samples + n_rows))
+    for row, (a, b) in zip(
+        range(n_rows - 1, -1, -1), history[:n_rows, :2].astype(np.int64)[::-1].tolist(), strict=True
+    ):
+        top[a] = top[b] = top[n_samples + row]
+    return np.array(top[:n_samples], np.int64)
 
 
-@compiled()
-def labels_after(history, n_samples, n_rows):
-    """Labels when the first ``n_rows`` rows of a history have been merged, numbered by first sample. O(N)."""
-    top = np.arange(n_samples + n_rows)
-    for t in range(n_rows - 1, -1, -1):
-        top[int(history[t, 0])] = top[int(history[t, 1])] = top[n_samples + t]
-    number = np.full(n_samples + n_rows, -1, np.int64)
-    labels = np.empty(n_samples, np.int64)
-    found = 0
-    for m in range(n_samples):
-        if number[top[m]] < 0:
-            number[top[m]] = found
-            found += 1
-        labels[m] = number[top[m]]
-    return labels
+def labels_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
+    """Labels (N,) when the first ``n_rows`` rows of a history have been merged, numbered by first sample."""
+    _, first, inverse = np.unique(nodes_after(history, n_samples, n_rows), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]

@@ -18,7 +18,7 @@ import numpy as np
 from asterism.clustering.linkage_tree import cut, linkage_matrix
 from asterism.errors import InputError
 
-N_INIT = 5  # restarts of the k-means that divides a group
+N_INIT, MAX_ITER = 5, 100  # of the k-means that divides a group
 
 
 def nested_groups(
@@ -161,20 +161,40 @@ def _divided(rows: np.ndarray, labels: np.ndarray, n_clusters: int, seed: int) -
 
 def _halved(rows: np.ndarray, members: np.ndarray, seed: int) -> _Division:
     """A group in two, always in the same way; no gain where its rows are all the same."""
-    import torch  # late: groups are merged without it
-
-    from asterism.clustering.kmeans import kmeans
-
-    own = torch.from_numpy(np.ascontiguousarray(rows[members], np.float32))
-    if len(members) < 2 or bool((own == own[0]).all()):
+    own = np.ascontiguousarray(rows[members], np.float64)
+    second = _second_of_two(own, np.random.RandomState(seed % 2**32)) if len(members) > 1 else None
+    if second is None:
         return _Division(0.0, int(members[0]), (members, members[:0]))
-    found = kmeans(own, 2, n_init=N_INIT, random_state=np.random.RandomState(seed % 2**32))
-    second = np.asarray(found.labels) == 1
-    if second.all() or not second.any():
-        return _Division(0.0, int(members[0]), (members, members[:0]))
-    apart = np.square(own.numpy()[second].mean(0, np.float64) - own.numpy()[~second].mean(0, np.float64)).sum()
+    apart = np.square(own[second].mean(0) - own[~second].mean(0)).sum()
     gain = second.sum() * (~second).sum() / len(members) * apart
     return _Division(-float(gain), int(members[0]), (members[~second], members[second]))
+
+
+def _second_of_two(rows: np.ndarray, random_state: np.random.RandomState) -> np.ndarray | None:
+    """Which rows (N, D) k-means with two centroids gives to the second, (N,) bool; None where all rows are the same.
+
+    k-means++, then Lloyd's iterations, `N_INIT` times. Without torch, whose import takes longer than this.
+    """
+    best, most = None, 0.0
+    rows = rows - rows.mean(0)
+    for _ in range(N_INIT):
+        centers = rows[[random_state.randint(len(rows))] * 2]
+        distances = np.square(rows - centers[0]).sum(1)
+        if not distances.any():
+            return None
+        centers[1] = rows[random_state.choice(len(rows), p=distances / distances.sum())]
+        second = np.zeros(len(rows), bool)
+        for _ in range(MAX_ITER):
+            before, second = second, (rows - centers.mean(0)) @ (centers[1] - centers[0]) > 0
+            if (before == second).all() or second.all() or not second.any():
+                break
+            centers = np.stack([rows[~second].mean(0), rows[second].mean(0)])
+        explained = sum(
+            len(part) * np.square(part.mean(0)).sum() for part in (rows[~second], rows[second]) if len(part)
+        )
+        if explained > most:
+            best, most = second, float(explained)
+    return best
 
 
 def _is_level_of(history: np.ndarray, labels: np.ndarray) -> bool:

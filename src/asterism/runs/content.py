@@ -158,16 +158,24 @@ def _is_origin(value: Any) -> bool:
 
 def _is_number_found(value: Any) -> bool:
     """How the number of groups was found, where none was given: what `asterism.clustering.advice` said, and levels."""
-    if not isinstance(value, dict) or not isinstance(levels := value.get("levels"), list) or len(levels) > 3:
+    if not isinstance(value, dict) or not _is_levels(value.get("levels")) or not _is_text(value.get("says")):
         return False
     counts: list[Any] = [value.get(name) for name in ("k", "low", "high")]
-    for level in levels:
+    return all(_is_count(one) and one > 0 for one in counts)
+
+
+def _is_levels(value: Any) -> bool:
+    """What `asterism.clustering.levels` found."""
+    if not isinstance(value, list) or len(value) > 3:
+        return False
+    for level in value:
         if not isinstance(level, dict) or set(level) != {"name", "n_clusters", "stability", "low", "high"}:
             return False
         if level["name"] not in ("coarse", "medium", "fine") or not isinstance(level["stability"], float):
             return False
-        counts += [level[name] for name in ("n_clusters", "low", "high")]
-    return _is_text(value.get("says")) and all(_is_count(one) and one > 0 for one in counts)
+        if not all(_is_count(level[name]) and level[name] > 0 for name in ("n_clusters", "low", "high")):
+            return False
+    return True
 
 
 def _is_screening(value: Any) -> bool:
@@ -197,6 +205,7 @@ _ENTRIES: dict[str, Callable[[Any], bool]] = {
     "images": _is_images,
     "labels": lambda value: value is None or (_is_text(value) and "\0" not in value),
     "number": lambda value: value is None or _is_number_found(value),
+    "levels": lambda value: value is None or _is_levels(value),
     "screening": lambda value: value is None or _is_screening(value),
     "skipped": _is_skipped,
     "versions": _is_facts,
