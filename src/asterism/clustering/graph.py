@@ -17,6 +17,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from asterism.clustering.compiled import compiled
+from asterism.clustering.linkage_tree import numbered
 from asterism.errors import InputError, MissingDependencyError
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
@@ -186,12 +187,6 @@ def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
     links = (np.ones(n_samples, bool), (np.arange(n_samples), indices[:, 0]))
     _, labels = connected_components(scipy.sparse.coo_matrix(links, shape=(n_samples, n_samples)), directed=False)
     return numbered(labels)
-
-
-def numbered(labels: np.ndarray) -> np.ndarray:
-    """Clusters 0, 1, … in the order of their first samples; (N,) int64."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
 
 
 def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:

@@ -161,5 +161,10 @@ def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
 
 def labels_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
     """Labels (N,) when the first ``n_rows`` rows of a history have been merged, numbered by first sample."""
-    _, first, inverse = np.unique(nodes_after(history, n_samples, n_rows), return_index=True, return_inverse=True)
+    return numbered(nodes_after(history, n_samples, n_rows))
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """Clusters 0, 1, … in the order of their first samples; (N,) int64."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asterism.clustering.graph import knn, numbered
+from asterism.clustering.graph import knn
+from asterism.clustering.linkage_tree import numbered
 from asterism.errors import InputError
 
 

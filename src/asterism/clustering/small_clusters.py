@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asterism.clustering.graph import neighbors, numbered
+from asterism.clustering.graph import neighbors
 from asterism.clustering.linkage_merge import Merging, merge
-from asterism.clustering.linkage_tree import labels_after, nodes_after
+from asterism.clustering.linkage_tree import labels_after, nodes_after, numbered
 
 
 def merge_without_small_clusters(
