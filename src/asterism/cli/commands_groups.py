@@ -37,7 +37,9 @@ def _export_recorded(
     run: Path, folder: Path, cut: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
 ) -> int | None:
     """Export what stands in the tables of a run; how many, or None where the run has to be opened whole."""
-    from asterism.cli.export import check_export, export_groups, files_of, within
+    import numpy as np
+
+    from asterism.cli.export import check_export, export_groups, files_of, level_folders, within
     from asterism.cli.recorded import read_recorded
 
     recorded = read_recorded(run)
@@ -45,7 +47,12 @@ def _export_recorded(
         return None
     groups, folders = recorded.groups if cut is None else recorded.regrouped(cut), None
     if levels:
-        groups, folders = recorded.divided_by_levels() or (None, None)
+        own = len(np.unique(recorded.groups[recorded.groups >= 0]))
+        cuts = {number: recorded.regrouped(number) for number in (own, *(recorded.levels or ()))}
+        known = {number: one for number, one in cuts.items() if one is not None}
+        if not recorded.levels or len(known) < len(cuts):
+            return None
+        groups, folders = level_folders(recorded.levels, recorded.groups, known.__getitem__)
     elif cut is not None and groups is not None:
         folders = within(groups, recorded.groups)
     if groups is None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from asterism.cli.export import level_folders
 from asterism.clustering.linkage_tree import check_history
 from asterism.clustering.nested import nested_groups
 from asterism.errors import AsterismError
@@ -79,16 +78,6 @@ class RecordedRun:
         except ValueError:
             return None
         return nested_groups(self.groups, n_clusters, centers, lambda: rows, history, self.seed)
-
-    def divided_by_levels(self) -> tuple[np.ndarray, list[str]] | None:
-        """Groups of its finest level, and folders for all levels; None where the run has to be opened whole."""
-        if not self.levels:
-            return None
-        own = len(np.unique(self.groups[self.groups >= 0]))
-        cuts = {number: self.regrouped(number) for number in (own, *self.levels)}
-        if any(one is None for one in cuts.values()):
-            return None
-        return level_folders(self.levels, self.groups, lambda number: np.asarray(cuts[number]))
 
     def known(self, wanted: str | None) -> np.ndarray | None:
         """Known classes (N,): ``"folders"``, from a file of labels, as told before, or as a file of arrays brings them.

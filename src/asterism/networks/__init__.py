@@ -5,8 +5,7 @@ Each is a `Body`, a chain of named steps from images to features (``body``). Tra
 ``torchvision_net``, behind the front of ``sobel``; ``initialise`` draws their weights. Pre-trained: ``backbones``, by
 name; ``weights`` finds or fetches them, ``recommended`` lists good ones, ``zoo`` has torchvision's models, ``towers``
 opens Hugging Face's and open_clip's. Without weights: ``pixels``, ``handcrafted``. ``foreign`` cuts other libraries'
-networks into steps,
-``freezing`` trains the last of them, ``fusing`` and ``channels`` help the forward pass.
+networks into steps, ``freezing`` trains the last of them, ``fusing`` and ``channels`` help the forward pass.
 """
 
 from typing import TYPE_CHECKING

@@ -165,7 +165,7 @@ def _is_number_found(value: Any) -> bool:
 
 
 def _is_levels(value: Any) -> bool:
-    """What `asterism.clustering.levels` found."""
+    """Coarse, medium and fine numbers of groups, each with its stability and range."""
     if not isinstance(value, list) or len(value) > 3:
         return False
     for level in value:
