@@ -1,11 +1,12 @@
 """The adviser of k, and the choice of a method by the images."""
 
 import json
+import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 from typer.testing import CliRunner
 
 from asterism.cli import app, choosing
@@ -240,6 +241,27 @@ def test_without_k_images_are_opened_as_they_were_asked_for(tmp_path):
     five[..., 1] = np.repeat(rng.integers(0, 200, (2, 12, 12)), 20, 0) + rng.integers(0, 20, (40, 12, 12))
     np.save(tmp_path / "five.npy", five)
     assert numbered(Request(images=str(tmp_path / "five.npy"), layout="NHWC", bands="2"))[0].n_clusters == 2
+
+
+@pytest.mark.parametrize("k", [[], ["-k", "3"]])
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_are_decoded_once(tmp_path, monkeypatch, packed, k):
+    rng, photos = np.random.default_rng(0), tmp_path / "photos"
+    photos.mkdir()
+    for i in range(24):  # in a shard they were decoded to be looked at, and once more to find their number
+        pixels = rng.integers(0, 60, (96, 80, 3)) + 60 * (i % 3)
+        Image.fromarray(pixels.astype(np.uint8)).save(photos / f"{i}.png")
+    if packed:
+        with tarfile.open(tmp_path / "photos.tar", "w") as shard:
+            shard.add(photos, "photos")
+    decoded, load = [], ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda one: (decoded.extend(one.tile[:1]), load(one))[1])
+    monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: None)
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    path = tmp_path / "photos.tar" if packed else photos
+    done = run("cluster", path, *k, "--out", tmp_path / "run", "--no-report")
+    assert done.exit_code == 0, done.stderr
+    assert 24 <= len(decoded) <= 25  # one more: a look at whether it has colours
 
 
 @pytest.mark.parametrize("resume", [False, True])

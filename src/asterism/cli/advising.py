@@ -25,7 +25,7 @@ BAR = 24  # letters of the longest bar
 
 
 def advise(request: Request, k_max: int | None = None, chosen: Choice | None = None) -> tuple[Advice, str]:
-    """The advice for a request's images, opened as its fit would, and what it was computed on.
+    """The advice for a request's images, opened as its fit would, and what it was computed on; it keeps them opened.
 
     ``chosen`` is what `first_choice` said of them, if it was asked; then the fit, which opens them too, lists what is
     skipped.
@@ -33,8 +33,10 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     images, seed, device = str(request.images), request.seed or 0, request.device or "auto"
     suitable = chosen or first_choice(request)
     opening = _as_fitted(images, suitable) if request.features is None else FOR_THE_EYE
+    how = {**opening, **request.opening}
     with decoding_bar() as progress:
-        source = open_images(images, **{**opening, **request.opening}, progress=progress)
+        source = open_images(images, **how, progress=progress)
+    request.opened = how, source
     if chosen is None:
         list_skipped(source.skipped)
     name = dict(one.split("=") for one in suitable.settings).get("backbone.name", "pixels")

@@ -95,7 +95,7 @@ def cluster_images(request: Request) -> None:
     if request.export is not None:
         check_export(request.export, plan.origin["source"], request.overwrite)
     with _resumable(plan.estimator):
-        images, labels = _opened(plan, request.quiet)
+        images, labels = _opened(plan, request)
         if request.chosen and is_main_process() and not request.quiet:
             for line in request.chosen.splitlines():
                 note(line)
@@ -136,16 +136,20 @@ def _go_on_alone() -> None:
     leave_launch()
 
 
-def _opened(plan: Plan, quiet: bool) -> tuple[ImageSource, Labels | None]:
+def _opened(plan: Plan, request: Request) -> tuple[ImageSource, Labels | None]:
     """Images and known labels, and the last checks before a run begins."""
     vectors = plan.origin.get("features") is not None
     if not vectors:
         plan.estimator._check_needs(plan.origin["source"])
     opening = FOR_THE_EYE if vectors else plan.estimator._opening
     asked = {key: value for key, value in plan.origin.items() if key != "source"}
-    with decoding_bar(is_main_process() and not quiet) as progress:
-        images = open_images(plan.origin["source"], **{**opening, **asked}, progress=progress)
-    if is_main_process() and not quiet:
+    how, seen = {**opening, **asked}, request.opened
+    if seen is not None and seen[0] == how:
+        images = seen[1]
+    else:
+        with decoding_bar(is_main_process() and not request.quiet) as progress:
+            images = open_images(plan.origin["source"], **how, progress=progress)
+    if is_main_process() and not request.quiet:
         list_skipped(images.skipped)
     labels = known_labels(plan.labels, images)
     plan.estimator._check_number(len(images))

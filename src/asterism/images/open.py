@@ -161,16 +161,12 @@ def reopen(origin: Mapping[str, Any], progress: Progress | None = None) -> Image
 def _open_path(path: str, options: Options) -> ImageSource:
     if path.startswith(PREFIX):
         return open_named(path[len(PREFIX) :], options)
-    if urls.is_url(path) and is_archive(path):
-        return _open_archive(path, options)
-    if urls.is_url(path):
-        return _open_listing(list_remote(path, options.progress), options)
-    path = os.path.expanduser(path)
-    if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
-        return _open_shards(list_shards(path), options)
-    listing = list_images(path, options.progress)
+    listing = _listing(path, options.progress)
     if listing is not None:
         return _open_listing(listing, options)
+    if urls.is_url(path):
+        return _ARRAYS[_ending(path)](str(fetch_whole(path, options.progress)), options, urls.shown(path))
+    path = os.path.expanduser(path)
     if not os.path.exists(path):
         hint = f"; did you mean {PREFIX}{path}?" if named_set(PREFIX + path) else f"; expected {_EXPECTED}"
         raise MissingDataError(f"{shown_name(path)!r} does not exist{hint}")
@@ -185,22 +181,48 @@ def _open_path(path: str, options: Options) -> ImageSource:
     raise InputError(f"{path!r} is a file ending in {ending!r}; {what}")
 
 
-def _open_archive(url: str, options: Options) -> ImageSource:
+def list_source(path: str, progress: Progress | None = None) -> Listing | None:
+    """The files that a folder, pattern, list, archive or address names, before any is decoded; None for one of arrays.
+
+    What lies in shards is listed one by one, what lies elsewhere is fetched. Raises what `open_images` raises.
+    """
+    listing = _listing(path, progress)
+    return list_members(listing) if listing is not None and _holds_shards(listing) else listing
+
+
+def _listing(path: str, progress: Progress | None) -> Listing | None:
+    """As `list_source`, but with shards as they are."""
+    if urls.is_url(path):
+        if not is_archive(path):
+            return list_remote(path, progress)
+        return None if _ending(path) in _ARRAYS else _fetched_shard(path, progress)
+    path = os.path.expanduser(path)
+    if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
+        return list_shards(path)
+    return list_images(path, progress)
+
+
+def _fetched_shard(url: str, progress: Progress | None) -> Listing:
     """One file at an address that holds all images; it is fetched once."""
-    source = urls.shown(url)
-    local, ending = str(fetch_whole(url, options.progress)), os.path.splitext(urls.split(url).path)[1].lower()
-    if ending in _ARRAYS:
-        return _ARRAYS[ending](local, options, source)
+    source, local = urls.shown(url), str(fetch_whole(url, progress))
     n_bytes, modified = os.path.getsize(local), os.stat(local).st_mtime_ns
     shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), n_bytes, modified)
-    return _open_shards(Listing(repr(source), source, [shard]), options)
+    return Listing(repr(source), source, [shard])
+
+
+def _ending(url: str) -> str:
+    return os.path.splitext(urls.split(url).path)[1].lower()
+
+
+def _holds_shards(listing: Listing) -> bool:
+    return bool(listing.files) and all(is_shard(one.name) for one in listing.files)
 
 
 def _open_listing(listing: Listing, options: Options) -> ImageSource:
+    if _holds_shards(listing):
+        return _open_shards(listing, options)
     if options.layout is not None and not any(one.name.lower().endswith(".npy") for one in listing.files):
         raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
-    if listing.files and all(is_shard(one.name) for one in listing.files):
-        return _open_shards(listing, options)
     return open_listed(listing, options)[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,18 +203,17 @@ def about(seconds: float) -> str:
 
 
 def _look(images: str, reading: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Channels, longer side and number of images; of a folder, from some of its files. Colours may all be grey."""
+    """Channels, longer side and number of images; of files, from some of them. Colours may all be grey."""
     from asterism.images import open_images
     from asterism.images.catalogue import PREFIX, named_set
     from asterism.images.convert import has_color
-    from asterism.images.paths import list_images
-    from asterism.images.shards import is_shards
+    from asterism.images.open import list_source
 
-    folder = os.path.expanduser(images)
+    path = images
     if images.startswith(PREFIX):
         named = named_set(images)
-        folder = str(named.path or "") if named is not None else ""
-    listing = None if not folder or is_shards(folder) else list_images(folder)
+        path = str(named.path or "") if named is not None else ""
+    listing = list_source(path) if path else None
     if listing is None:
         source: ImageSource = open_images(images, **reading)  # raises here what the fit would raise
         channels, height, width = source.shape
@@ -233,13 +231,14 @@ def _look_into(files: list[Listed]) -> tuple[int, int, int]:
     sides, grey, channels = [0], True, [0]
     for file in files[::step]:
         try:
-            header = read_header(file.path)
+            content = file.content
+            header = read_header(content)
             sides.append(max(header.size))
             channels.append(header.n_channels)
             if grey and header.n_channels > 1:  # photographs end this at the first
                 pixels = None
                 if sides[-1] <= SMALL_SIDE:
-                    pixels = read_sample(file.path, SMALL_SIDE**2) if header.is_deep else decode(file.path)
+                    pixels = read_sample(content, SMALL_SIDE**2) if header.is_deep else decode(content)
                 grey = pixels is not None and not has_color(pixels)
         except Unreadable:
             continue
