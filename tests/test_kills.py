@@ -22,9 +22,17 @@ METHODS = {
     "deepcluster": ["training.n_epochs=6"],
     "deepcluster-v2": ["training.n_epochs=12"],
     "temi": ["training.n_epochs=20"],
-    "fcn": [],
+    "fcn": ["fine_tune=1", "training.n_epochs=8"],
     "kmeans": ["n_init=400"],
 }
+KEEPING = (
+    "dbc",
+    "dec",
+    "jule",
+    "deepcluster",
+    "deepcluster-v2",
+    "fcn",
+)  # long enough for some kills to meet checkpoints
 # Each attempt is a process forked off one that has loaded all: else most kills would meet imports. Checkpoints are
 # written every fifth of a second, else most would meet none.
 PROGRAM = """
@@ -114,3 +122,5 @@ def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_groups(tmp_path, 
         assert int(killed) in (0, -signal.SIGKILL) and again == "0", line + (tmp_path / f"m{number}.log").read_text()
         assert (tmp_path / f"m{number}" / "labels.csv").read_bytes() == whole, line
     assert len(lines) == MOMENTS and sum(f" {-signal.SIGKILL} 0 " in f" {line} " for line in lines) >= MOMENTS - 2
+    if method in KEEPING:
+        assert any(".safetensors" in line for line in lines), done.stdout
