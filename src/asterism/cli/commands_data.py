@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from asterism.cli.arguments import (
-    Arg,
-    Bands,
-    Color,
-    Device,
-    Features,
-    Json,
-    Layout,
-    NewImages,
-    NoCrop,
-    Opt,
-    OwnScale,
-    Pages,
-    Size,
-    Strict,
-)
+from asterism.cli import arguments
+from asterism.cli.arguments import Arg, Opt
 from asterism.cli.text import aligned, say
 
 
@@ -30,7 +16,7 @@ def methods(name: Annotated[str | None, Arg(metavar="NAME", help="A method: list
     say(method_lines() if name is None else parameter_lines(name))
 
 
-def backbones(json: Json = False) -> None:
+def backbones(json: arguments.Json = False) -> None:
     """List the recommended pre-trained networks: cost, licence, and whether their weights are here."""
     from json import dumps
 
@@ -66,20 +52,20 @@ def data() -> None:
 
 
 def suggest_k(
-    images: NewImages,
+    images: arguments.NewImages,
     k_max: Annotated[int | None, Opt("--k-max", help="Largest number of groups to try.")] = None,
     seed: Annotated[int, Opt(min=0, max=2**32 - 1, help="Same seed, same answer.")] = 0,
-    size: Size = None,
-    color: Color = None,
-    no_crop: NoCrop = False,
-    layout: Layout = None,
-    scale: OwnScale = None,
-    pages: Pages = None,
-    bands: Bands = None,
-    features: Features = None,
-    strict: Strict = False,
-    device: Device = "auto",
-    json: Json = False,
+    size: arguments.Size = None,
+    color: arguments.Color = None,
+    no_crop: arguments.NoCrop = False,
+    layout: arguments.Layout = None,
+    scale: arguments.OwnScale = None,
+    pages: arguments.Pages = None,
+    bands: arguments.Bands = None,
+    features: arguments.Features = None,
+    strict: arguments.Strict = False,
+    device: arguments.Device = "auto",
+    json: arguments.Json = False,
 ) -> None:
     """Guess how many groups there are, and show how sure that is.
 

@@ -5,39 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from asterism.cli.arguments import (
-    Arg,
-    Device,
-    Images,
-    Json,
-    Labels,
-    Layout,
-    NewImages,
-    Opt,
-    Overwrite,
-    Run,
-    Scale,
-    Strict,
-    parse_scale,
-)
+from asterism.cli import arguments
+from asterism.cli.arguments import Arg, Opt, Run, parse_scale
 from asterism.cli.text import counted, say
 
 
 def predict(
     run: Run,
-    images: NewImages,
+    images: arguments.NewImages,
     out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
     features: Annotated[
         str | None, Opt(metavar="FILE", help="Vectors of the images, where the run was made from such.")
     ] = None,
-    layout: Layout = None,
-    scale: Scale = None,
-    strict: Strict = False,
+    layout: arguments.Layout = None,
+    scale: arguments.Scale = None,
+    strict: arguments.Strict = False,
     outliers: Annotated[
         bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).  [default: as in the run]")
     ] = False,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
+    device: arguments.Device = "auto",
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
     from asterism.cli.new_images import open_new_images
@@ -64,12 +51,12 @@ def embed(
     run: Run,
     out: Annotated[Path, Opt(help="FILE.npz (features, names), FILE.npy and FILE.names.csv, or FILE.csv.")],
     images: Annotated[str | None, Arg(metavar="IMAGES", help="Images.  [default: the run's own]")] = None,
-    moved: Images = None,
-    layout: Layout = None,
-    scale: Scale = None,
-    strict: Strict = False,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
+    moved: arguments.Images = None,
+    layout: arguments.Layout = None,
+    scale: arguments.Scale = None,
+    strict: arguments.Strict = False,
+    device: arguments.Device = "auto",
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Compute the learned features of images."""
     from asterism.cli.feature_files import check_ending, is_features, names_path, write_features
@@ -92,7 +79,9 @@ def embed(
     say(f"{counted(len(features), 'image')}, {counted(features.shape[1], 'feature')}: {out}")
 
 
-def evaluate(run: Run, labels: Labels = None, images: Images = None, json: Json = False) -> None:
+def evaluate(
+    run: Run, labels: arguments.Labels = None, images: arguments.Images = None, json: arguments.Json = False
+) -> None:
     """Score the groups of a run against known classes."""
     from json import dumps
 
@@ -124,8 +113,8 @@ def evaluate(run: Run, labels: Labels = None, images: Images = None, json: Json 
 
 def report(
     run: Run,
-    labels: Labels = None,
-    images: Images = None,
+    labels: arguments.Labels = None,
+    images: arguments.Images = None,
     out: Annotated[Path | None, Opt(help="The page, FILE.html.  [default: RUN/report.html]")] = None,
 ) -> None:
     """Write the page of a run anew."""
@@ -147,7 +136,7 @@ def filters(
     layers: Annotated[str | None, Opt(help="conv1,conv3,conv5.  [default: the first, a middle and the last]")] = None,
     n: Annotated[int, Opt("--n", min=1, help="Filters shown of each layer.")] = 8,
     steps: Annotated[int, Opt(min=0, help="Of gradient ascent; 0 leaves it out.")] = 300,
-    device: Device = "auto",
+    device: arguments.Device = "auto",
 ) -> None:
     """Draw first-layer filters, images made for a filter, and the images that please it most.
 

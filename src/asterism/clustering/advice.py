@@ -238,9 +238,7 @@ def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
     1 − λ_k: only where that is near 1 are there k groups with few links between them.
     """
     n = len(points)
-    nearest, squared = (
-        np.asarray(one) for one in neighbors(points, points, min(N_NEIGHBORS, n - 1), exclude=np.arange(n))
-    )
+    nearest, squared = neighbors(points, points, min(N_NEIGHBORS, n - 1), exclude=np.arange(n))
     scale = max(float(squared.mean()), 1e-12)
     rows = np.repeat(np.arange(n), nearest.shape[1])
     A = scipy.sparse.csr_matrix((np.exp(-squared.ravel() / scale), (rows, nearest.ravel())), (n, n))

@@ -7,17 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from asterism.clustering import linkage_setup
 from asterism.clustering.linkage_engine import agglomerate, isolated_clusters, start_walks
 from asterism.clustering.linkage_pairs import Criterion
-from asterism.clustering.linkage_setup import (
-    attach_isolated,
-    check_graph,
-    feature_sums,
-    make_links,
-    make_tables,
-    make_walks,
-    transitions,
-)
 from asterism.clustering.linkage_tree import cut, linkage_matrix
 from asterism.errors import InputError
 
@@ -121,19 +113,19 @@ def merge(
     With E ≤ N·K_s edges: O(E) memory; for "gdl" and "jule" O(E log N) for the samples' degrees and, a merge, one pass
     over the pairs of the new cluster and of the neighbours whose nearest clusters it changes.
     """
-    W, initial = check_graph(W, labels)
+    W, initial = linkage_setup.check_graph(W, labels)
     n_initial = int(initial.max()) + 1
     _check_choices(criterion, update, isolated, n_clusters, n_initial, n_local, z)
     slots = bool(half_matrix) and update == "fast"
     local = Criterion(float(local_weight), int(n_local) if criterion == "jule" else 1, bool(half_matrix), slots)
     walking = criterion in ("pic", "zeta")
-    links = make_links(transitions(W) if walking else W)
-    s, degrees = make_tables(links, initial, n_initial, local.n_local)
-    walks = make_walks(links, n_initial, float(z), criterion == "zeta") if walking else None
+    links = linkage_setup.make_links(linkage_setup.transitions(W) if walking else W)
+    s, degrees = linkage_setup.make_tables(links, initial, n_initial, local.n_local)
+    walks = linkage_setup.make_walks(links, n_initial, float(z), criterion == "zeta") if walking else None
     if walking:
         s.norm[:] = 2.0  # `value` holds the affinity itself, in both directions
         start_walks(s, walks, links)
-    sums = feature_sums(features, initial, n_initial)
+    sums = linkage_setup.feature_sums(features, initial, n_initial)
     alone = np.zeros(n_initial, bool)
     if sums.shape[1] and (isolated == "always" or (isolated == "many" and n_initial > 20 * n_clusters)):
         alone = isolated_clusters(s)
@@ -143,7 +135,7 @@ def merge(
         walks,
         links,
         sums,
-        attach_isolated(alone, sums, s.size),
+        linkage_setup.attach_isolated(alone, sums, s.size),
         update == "paper",
         local,
         int(min_clusters_for_local),

@@ -8,16 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from asterism.clustering.nmf import (
-    INITS,
-    OnlineBases,
-    Penalty,
-    check_non_negative,
-    coefficients,
-    factorise,
-    initialise,
-    unit_samples,
-)
+from asterism.clustering import nmf
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -56,7 +47,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     """λ₁, on ½ Σ h²."""
     l21: float = parameter(NON_NEGATIVE, default=0.0)
     """On Σ_l ‖h_l‖, the alternative of the paper's Table 4."""
-    init: str = parameter(set(INITS), default="nndsvda")
+    init: str = parameter(set(nmf.INITS), default="nndsvda")
     """How the bases begin."""
     normalise: bool = parameter(bool, default=True)
     """Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length."""
@@ -84,8 +75,8 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     def _open(self, X: Any, reset: bool) -> torch.Tensor:
         checked = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
         rows = torch.tensor(checked, device=Runtime(self.device).device)
-        check_non_negative(rows, type(self).__name__)
-        return unit_samples(rows) if self.normalise else rows
+        nmf.check_non_negative(rows, type(self).__name__)
+        return nmf.unit_samples(rows) if self.normalise else rows
 
     def fit(self, X: Any, y: Any = None) -> GSNMF:
         """Learn the bases of samples X (N, M), all of them non-negative.
@@ -107,18 +98,18 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         """
         self.check()
         rows = self._open(X, reset=True)
-        penalty = Penalty(self.l1, self.l2, self.l21)
+        penalty = nmf.Penalty(self.l1, self.l2, self.l21)
         if self.batch_size is not None:
             return self._fit_online(rows, penalty)
-        W, H = initialise(rows, self.n_components, self.init, self.random_state)
-        found = factorise(rows, W, H, penalty, n_iter=self.max_iter, tol=self.tol, unit=self.normalise)
+        W, H = nmf.initialise(rows, self.n_components, self.init, self.random_state)
+        found = nmf.factorise(rows, W, H, penalty, n_iter=self.max_iter, tol=self.tol, unit=self.normalise)
         self._keep(found.W, penalty.ridge(found.H), found.objective, found.n_iter)
         return self._coded(rows)
 
-    def _fit_online(self, rows: torch.Tensor, penalty: Penalty) -> np.ndarray:
+    def _fit_online(self, rows: torch.Tensor, penalty: nmf.Penalty) -> np.ndarray:
         size = self.batch_size or len(rows)
-        W, _ = initialise(rows[: max(size, self.n_components)], self.n_components, self.init, self.random_state)
-        online = OnlineBases(W, penalty)
+        W, _ = nmf.initialise(rows[: max(size, self.n_components)], self.n_components, self.init, self.random_state)
+        online = nmf.OnlineBases(W, penalty)
         n_passes = max(1, min(ONLINE_PASSES, self.max_iter // 10))
         for _ in range(n_passes):
             online.pass_over(rows.split(size), len(rows))
@@ -144,7 +135,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         W, ridge = (
             torch.as_tensor(one, dtype=rows.dtype, device=rows.device) for one in (self.components_, self.ridge_)
         )
-        return coefficients(rows, W, l1=self.l1, ridge=ridge, n_iter=self.max_iter).cpu().numpy()
+        return nmf.coefficients(rows, W, l1=self.l1, ridge=ridge, n_iter=self.max_iter).cpu().numpy()
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """HW (N, M) of coefficients H (N, L)."""

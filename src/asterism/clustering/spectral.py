@@ -20,18 +20,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_random_state
 
-from asterism.clustering.affinities import (
-    count_parts,
-    distance_blocks,
-    leading_eigenvectors,
-    mean,
-    mean_distance,
-    normalise,
-    positive,
-    row_blocks,
-    squared_distances,
-    warn_of_parts,
-)
+from asterism.clustering import affinities
 from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.units import near_one, squared_unit
@@ -78,13 +67,13 @@ def njw(
     O(N²·D + N³) time and 12·N² bytes.
     """
     rng = check_random_state(random_state)
-    A = squared_distances(near_one(X), "NJW spectral clustering")
-    scale *= mean(A)
-    for rows in row_blocks(A):
-        np.exp(rows / -positive(scale), out=rows)
-    A, _ = normalise(A)
-    warn_of_parts(count_parts(A), n_clusters)
-    vectors = leading_eigenvectors(A, n_clusters, rng)
+    A = affinities.squared_distances(near_one(X), "NJW spectral clustering")
+    scale *= affinities.mean(A)
+    for rows in affinities.row_blocks(A):
+        np.exp(rows / -affinities.positive(scale), out=rows)
+    A, _ = affinities.normalise(A)
+    affinities.warn_of_parts(affinities.count_parts(A), n_clusters)
+    vectors = affinities.leading_eigenvectors(A, n_clusters, rng)
     return _kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
 
 
@@ -133,18 +122,18 @@ def self_tuning(
     """
     rng = check_random_state(random_state)
     X = near_one(X)
-    A = squared_distances(X, "self-tuning spectral clustering")
+    A = affinities.squared_distances(X, "self-tuning spectral clustering")
     floor *= squared_unit(X)
     place = min(neighbor, len(A) - 1)
     # The sample itself stands at place 0.
-    sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in row_blocks(A)]))
-    for rows, own in zip(row_blocks(A), row_blocks(sigma), strict=True):
+    sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in affinities.row_blocks(A)]))
+    for rows, own in zip(affinities.row_blocks(A), affinities.row_blocks(sigma), strict=True):
         np.exp(-rows / np.maximum(own[:, None] * sigma, floor), out=rows)
     np.fill_diagonal(A, 0.0)
     # The authors take singular vectors: of a symmetric matrix, the eigenvectors of largest absolute eigenvalue.
-    A, _ = normalise(A)
-    warn_of_parts(count_parts(A), n_clusters)
-    vectors = leading_eigenvectors(A, n_clusters, rng, which="LM")
+    A, _ = affinities.normalise(A)
+    affinities.warn_of_parts(affinities.count_parts(A), n_clusters)
+    vectors = affinities.leading_eigenvectors(A, n_clusters, rng, which="LM")
     if rotation:
         return np.square(align(vectors)).argmax(1)
     return _compact_kmeans(_unit_rows(vectors), n_clusters, n_init, rng)
@@ -202,7 +191,7 @@ def landmark_spectral(
     landmarks = kmeans(X, p, init="random", max_iter=5, empty="farthest", random_state=rng).centers
     nearest, distances = neighbors(X, landmarks, n_nearest)  # (N, r)
     unit = squared_unit(X)
-    sigma = positive(mean_distance(X, landmarks)) / unit
+    sigma = affinities.positive(affinities.mean_distance(X, landmarks)) / unit
     # A row's own factor, of its nearest landmark, falls out of the next line.
     weights = np.exp(-(distances - distances[:, :1]) / unit / (2 * sigma**2))
     weights /= weights.sum(1, keepdims=True)
@@ -211,7 +200,7 @@ def landmark_spectral(
     Z = Z @ scipy.sparse.diags(np.maximum(np.asarray(Z.sum(0)).ravel(), 1e-12) ** -0.5)
     values, right = np.linalg.eigh((Z.T @ Z).toarray())  # increasing
     n_parts = int((values > 1 - APART).sum())
-    warn_of_parts(n_parts, n_clusters)
+    affinities.warn_of_parts(n_parts, n_clusters)
     last = -1 - (n_parts < 2 if drop_first is None else drop_first)
     chosen = slice(last, last - n_clusters, -1) if p > 1 else slice(None)
     left = Z @ (right[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-12)))
@@ -249,19 +238,19 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     """
     rng = check_random_state(random_state)
     W = _near_affinities(near_one(X), scale)
-    warn_of_parts(connected_components(W, directed=False)[0], n_clusters)
+    affinities.warn_of_parts(connected_components(W, directed=False)[0], n_clusters)
     offset = 0.5
     root = scipy.sparse.diags((np.asarray(W.sum(1)).ravel() + 2 * offset) ** -0.5)
     P = root @ (W + offset * scipy.sparse.eye(len(X))) @ root
-    vectors = root @ leading_eigenvectors(P.tocsr(), n_clusters, rng)
+    vectors = root @ affinities.leading_eigenvectors(P.tocsr(), n_clusters, rng)
     return discretise(vectors / np.linalg.norm(vectors, axis=0), rng)  # all as long, which D^-1/2 had changed
 
 
 def _near_affinities(X: np.ndarray, scale: float) -> scipy.sparse.csr_matrix:
     """W of `normalized_cuts`, block by block: (N, N), float64."""
-    s = positive(scale * max(float(block.max()) for block in distance_blocks(X)))
+    s = affinities.positive(scale * max(float(block.max()) for block in affinities.distance_blocks(X)))
     rows, n_kept = [], 0
-    for block in distance_blocks(X):
+    for block in affinities.distance_blocks(X):
         np.exp(-np.square(block / s), out=block)
         block[block < 1e-6] = 0.0
         rows.append(scipy.sparse.csr_matrix(block, dtype=np.float64))
@@ -372,7 +361,7 @@ def _compact_kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.rand
             aligned = np.maximum(aligned, np.abs(rows @ rows[chosen[-1]]))
             chosen.append(int(aligned.argmin()))
         found = kmeans(rows, n_clusters, init=rows[chosen], max_iter=10, empty="farthest", random_state=rng)
-        apart = len(rows) * n_clusters * mean_distance(rows, found.centers) - found.inertia
+        apart = len(rows) * n_clusters * affinities.mean_distance(rows, found.centers) - found.inertia
         ratio = found.inertia / max(apart, 1e-12)
         if ratio < least:
             best, least = found.labels, ratio

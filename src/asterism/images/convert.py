@@ -9,17 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from asterism.images.depth import (
-    STRIP,
-    Scale,
-    White,
-    deep_values,
-    is_deep_mode,
-    strips,
-    to_eight_bits,
-    value_range,
-    white_for,
-)
+from asterism.images import depth
+from asterism.images.depth import Scale, White
 from asterism.images.io_errors import Unreadable
 from asterism.images.resample import fit_image
 
@@ -82,7 +73,7 @@ def has_color(pixels: np.ndarray) -> bool:
 
 def is_grey_mode(mode: str) -> bool:
     """Whether images in a mode of Pillow's hold no colour."""
-    return mode in ("1", "L", "LA", "La") or is_deep_mode(mode)
+    return mode in ("1", "L", "LA", "La") or depth.is_deep_mode(mode)
 
 
 def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.ndarray:
@@ -131,15 +122,15 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
     Unreadable
         If deep pixels lie outside the scale: any other would be a guess.
     """
-    deep = is_deep_mode(image.mode) or lower is not None
+    deep = depth.is_deep_mode(image.mode) or lower is not None
     scaled = _scaling(image, lower, white or White()) if deep else None
     mode = "L" if is_grey_mode(image.mode) else "RGB"
-    if image.width * image.height <= STRIP:
+    if image.width * image.height <= depth.STRIP:
         return _converted(image, lower, mode, scaled)
     if image.mode == mode and not deep and not image.has_transparency_data:
         return image
     whole = Image.new(mode, image.size)
-    for box in strips(image.size):  # else there would be three of them in memory
+    for box in depth.strips(image.size):  # else there would be three of them in memory
         part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, scaled)
         whole.paste(part, box[:2])
     return whole
@@ -148,15 +139,15 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
 def _scaling(image: Image.Image, lower: Image.Image | None, white: White | Scale) -> Callable[[np.ndarray], np.ndarray]:
     if isinstance(white, Scale):
         return white.apply
-    top = white_for(value_range(image, lower), white)
-    return lambda values: to_eight_bits(values, top)
+    top = depth.white_for(depth.value_range(image, lower), white)
+    return lambda values: depth.to_eight_bits(values, top)
 
 
 def _converted(
     image: Image.Image, lower: Image.Image | None, mode: str, scaled: Callable[[np.ndarray], np.ndarray] | None
 ) -> Image.Image:
     if scaled is not None:
-        shown = Image.fromarray(scaled(deep_values(image, lower)))
+        shown = Image.fromarray(scaled(depth.deep_values(image, lower)))
         if image.mode == "RGBA":
             shown.putalpha(image.getchannel("A"))
         image = shown

@@ -14,19 +14,11 @@ import torch
 from PIL import Image
 
 from asterism.errors import AsterismError, InputError
+from asterism.images import depth
 from asterism.images.arrays import as_numpy, channels_last, find_layout, open_array, to_pixels
 from asterism.images.convert import image_pixels, is_grey_mode
 from asterism.images.decode import MAX_BYTES, read_image, read_range
-from asterism.images.depth import (
-    Range,
-    Scale,
-    SetWhite,
-    is_deep_color,
-    is_deep_mode,
-    to_eight_bits,
-    value_range,
-    white_for,
-)
+from asterism.images.depth import Range, Scale, SetWhite
 from asterism.images.folder import DEFAULT_SIDE
 from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
@@ -257,8 +249,8 @@ def _ranges(read: Callable[[int], Item], n: int) -> Iterator[Range]:
             if (content := _deep_file(image)) is not None:
                 yield read_range(content)  # type: ignore[misc]  # it is deep
             elif isinstance(image, Image.Image):
-                if is_deep_mode(image.mode):
-                    yield value_range(image)
+                if depth.is_deep_mode(image.mode):
+                    yield depth.value_range(image)
             elif _is_short(array := as_numpy(image)):
                 yield Range(False, float(array.min()), float(array.max()))
 
@@ -266,7 +258,7 @@ def _ranges(read: Callable[[int], Item], n: int) -> Iterator[Range]:
 def _deep_file(image: Any) -> bytes | None:
     """The file behind an image that Pillow opened and did not load, if Pillow would drop half of its 16 bits."""
     file = getattr(image, "fp", None)
-    if not isinstance(image, Image.Image) or file is None or not is_deep_color(image):
+    if not isinstance(image, Image.Image) or file is None or not depth.is_deep_color(image):
         return None
     place = file.tell()
     file.seek(0)
@@ -295,7 +287,7 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
             if (content := _deep_file(image)) is not None:
                 array = read_image(content, white=white)[1]
             else:
-                array = image_pixels(image, white() if is_deep_mode(image.mode) else None)
+                array = image_pixels(image, white() if depth.is_deep_mode(image.mode) else None)
             layout = "NHWC"
         except Unreadable as error:
             raise InputError(f"{name} cannot be used: {error.reason}") from error
@@ -327,7 +319,7 @@ def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
         found = white()
         if isinstance(found, Scale):
             return found.apply(array)
-        return to_eight_bits(array, white_for(Range(False, float(array.min()), float(array.max())), found))
+        return depth.to_eight_bits(array, depth.white_for(Range(False, float(array.min()), float(array.max())), found))
     except Unreadable as error:
         raise InputError(f"{name} cannot be used: {error.reason}") from error
 

@@ -18,20 +18,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from asterism.errors import InputError, MissingDataError, StorageError, reason_of
+from asterism.images import listing
 from asterism.images.io_errors import Unreadable, retry
 from asterism.images.labels import encode_labels
-from asterism.images.listing import (
-    COMPRESSED,
-    IMAGE_ENDINGS,
-    Listed,
-    Skipped,
-    archive_reason,
-    is_hidden,
-    list_files,
-    looks_like_image,
-    shown_name,
-    uniquely_named,
-)
+from asterism.images.listing import Listed, Skipped, shown_name
 from asterism.images.paths import Listing
 
 ENDING = ".tar"
@@ -67,7 +57,7 @@ def is_shards(path: str) -> bool:
         for name in names:
             ending = os.path.splitext(name)[1].lower()
             found = found or (ending == ENDING and not name.startswith("."))
-            if not name.startswith(".") and ending not in (ENDING, *COMPRESSED, *_BESIDE):
+            if not name.startswith(".") and ending not in (ENDING, *listing.COMPRESSED, *_BESIDE):
                 return False
     return found
 
@@ -145,9 +135,9 @@ def list_shards(path: str) -> Listing:
     root = os.path.abspath(path)
     called = f"shards {shown_name(root)!r}"
     if os.path.isdir(path):
-        files, skipped = list_files(root)
+        files, skipped = listing.list_files(root)
         shards = [one for one in files if is_shard(one.name)]
-        reasons = ((one.name, archive_reason(one.name)) for one in files if not is_shard(one.name))
+        reasons = ((one.name, listing.archive_reason(one.name)) for one in files if not is_shard(one.name))
         skipped += [Skipped(name, reason) for name, reason in reasons if reason is not None]
         return Listing(called, root, shards, skipped)
     paths = [root] if os.path.exists(root) else [os.path.abspath(one) for one in expand(path)]
@@ -175,7 +165,7 @@ def list_members(shards: Listing, strict: bool = False) -> Listing:
     members: list[Listed] = []
     for shard in shards.files:
         members += _Shard(shard.path, shard.name, skipped, strict).members()
-    return Listing(shards.called, shards.source, uniquely_named(members), skipped)
+    return Listing(shards.called, shards.source, listing.uniquely_named(members), skipped)
 
 
 def member_labels(members: Sequence[Listed]) -> tuple[np.ndarray, list[str] | None] | None:
@@ -269,7 +259,7 @@ class _Shard:
                 raise tarfile.ReadError("a header leads backwards")
             before = archive.offset
             name = header.name.removeprefix("./")
-            if header.isdir() or any(is_hidden(one) for one in name.split("/")):
+            if header.isdir() or any(listing.is_hidden(one) for one in name.split("/")):
                 continue
             if not header.isreg() or header.issparse():
                 kind = "a sparse member" if header.issparse() else "a link or a device, not a file"
@@ -280,11 +270,11 @@ class _Shard:
     def _add(self, sample: Sequence[_Part], file: BinaryIO, modified: int) -> None:
         """The picture of a sample; all of its pictures where none has nothing but an ending behind the first dot."""
         latest = {one.name: one for one in sample}
-        replaced = [one.name for one in sample if latest[one.name] is not one and one.ending in IMAGE_ENDINGS]
+        replaced = [one.name for one in sample if latest[one.name] is not one and one.ending in listing.IMAGE_ENDINGS]
         self.passed += [Skipped(self._called(name), _REPLACED) for name in replaced]
         sample = list(latest.values())
-        pictures = [one for one in sample if one.ending in IMAGE_ENDINGS]
-        plain = [one for one in pictures if one.key[1] in IMAGE_ENDINGS]
+        pictures = [one for one in sample if one.ending in listing.IMAGE_ENDINGS]
+        plain = [one for one in pictures if one.key[1] in listing.IMAGE_ENDINGS]
         chosen = plain[:1] or pictures
         for one in pictures if plain else ():
             if one is not chosen[0]:
@@ -307,7 +297,7 @@ class _Shard:
 
     def _pass_over(self, member: str, reason: str) -> None:
         name = self._called(member)
-        if self.strict and looks_like_image(member):
+        if self.strict and listing.looks_like_image(member):
             raise InputError(f"strict=True and image {name!r} is not read: {reason}")
         self.passed.append(Skipped(name, reason))
 

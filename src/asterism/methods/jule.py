@@ -18,17 +18,9 @@ from asterism.clustering.neighbor_voting import vote
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.images import ImageSource
+from asterism.methods import jule_steps
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
-from asterism.methods.jule_steps import (
-    MAP_DIMENSIONS,
-    Merger,
-    batch_statistics_features,
-    by_group_size,
-    from_main,
-    mean_image,
-    neighbors_for,
-    principal_map,
-)
+from asterism.methods.jule_steps import Merger, from_main
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
 from asterism.parameters import attribute, parameter
@@ -111,7 +103,7 @@ class JULE(ImageClusterer):
         network = run.runtime.place(self._network(images.shape, run.generator("weights")))
         resident = images.to(run.runtime.device)
         if self.center:
-            network.mean.copy_(mean_image(resident))
+            network.mean.copy_(jule_steps.mean_image(resident))
         else:
             network.mean.fill_(resident.ground)  # 0 for the paper's sets: black is no ink on white paper
         for n in range(self.resolved("training").n_passes):
@@ -139,12 +131,12 @@ class JULE(ImageClusterer):
             empty = {"labels": torch.zeros(n, dtype=torch.int64), "sigma2": torch.zeros(1, dtype=torch.float64)}
             seed = int(torch.randint(2**31, (), generator=run.generator("first clusters")))
             found = from_main(run, lambda: merger.initial(features, seed), empty)
-            return {**found, "map": principal_map(features)}
+            return {**found, "map": jule_steps.principal_map(features)}
 
         found = run.cached(_numbered("initial", n_before), compute)
         targets = merge_schedule(int(found["labels"].max()) + 1, self.n_clusters, self.unroll_rate) or [self.n_clusters]
         labels = torch.zeros((len(targets) + 1, n), dtype=torch.int64)
-        maps = torch.zeros((len(targets) + 1, n, MAP_DIMENSIONS))
+        maps = torch.zeros((len(targets) + 1, n, jule_steps.MAP_DIMENSIONS))
         labels[0], maps[0] = found["labels"], found["map"]
         return {"targets": torch.tensor(targets), "labels": labels, "maps": maps, "sigma2": found["sigma2"]}
 
@@ -156,11 +148,8 @@ class JULE(ImageClusterer):
         Changes the network and fills ``stages`` in place; a round is an epoch, of which a period's last, or with
         ``merge_first`` its first, merges.
         """
-        training, loss, merge_first = (
-            self.resolved("training"),
-            self.resolved("loss"),
-            self.resolved("merging").merge_first,
-        )
+        training, loss = self.resolved("training"), self.resolved("loss")
+        merge_first = self.resolved("merging").merge_first
         network.train()
         wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
         targets, labels, sigma2 = stages["targets"].tolist(), stages["labels"], stages["sigma2"]
@@ -204,7 +193,7 @@ class JULE(ImageClusterer):
         if in_pixels:
             features = extract(Pixels(normalise=True, mean=network.mean), images, run.runtime)
         elif self.resolved("network").batch_statistics:
-            features = batch_statistics_features(network, images, run, period)
+            features = jule_steps.batch_statistics_features(network, images, run, period)
         else:
             features = extract(network, images, run.runtime)
         labels, sigma2 = stages["labels"], stages["sigma2"]
@@ -213,7 +202,7 @@ class JULE(ImageClusterer):
         found = from_main(run, lambda: self._merger(run, len(images)).merge(features, labels[period], target), empty)
         labels[period + 1] = found["labels"]
         sigma2.copy_(found["sigma2"])
-        stages["maps"][period + 1] = principal_map(features)
+        stages["maps"][period + 1] = jule_steps.principal_map(features)
 
     # ---------------------------------------------------------------- what is left when it is done
 
@@ -259,15 +248,15 @@ class JULE(ImageClusterer):
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Share (N, k) of each cluster in eq. 4's affinity of features (N, D) to their K_s nearest fitted images."""
         n_clusters, sigma2 = len(self.cluster_centers_), float(self.sigma2_[0])
-        n_neighbors = neighbors_for(self.n_neighbors, len(self.embedding_), self.n_clusters)
+        n_neighbors = jule_steps.neighbors_for(self.n_neighbors, len(self.embedding_), self.n_clusters)
         return vote(features, *self._members(self.embedding_), n_neighbors, sigma2, n_clusters)
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
-        found = {"n_neighbors": neighbors_for(None, len(images), self.n_clusters)}
-        return by_group_size(len(images), self.n_clusters, {} if self.n_neighbors else found)
+        found = {"n_neighbors": jule_steps.neighbors_for(None, len(images), self.n_clusters)}
+        return jule_steps.by_group_size(len(images), self.n_clusters, {} if self.n_neighbors else found)
 
     def _merger(self, run: Run, n_images: int) -> Merger:
-        n_neighbors = neighbors_for(self.n_neighbors, n_images, self.n_clusters)
+        n_neighbors = jule_steps.neighbors_for(self.n_neighbors, n_images, self.n_clusters)
         return Merger(self.n_clusters, n_neighbors, self.resolved("merging"), run.runtime.device)
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> ConvNetwork:
