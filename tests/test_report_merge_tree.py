@@ -11,18 +11,19 @@ from typer.testing import CliRunner
 from asterism import JULE, load
 from asterism.cli.app import app
 from asterism.clustering.linkage import cut
+from asterism.clustering.linkage_tree import nodes_after
 from asterism.methods.jule_settings import TripletTraining
 from asterism.report import write_report
 from asterism.report.material import gather
-from asterism.report.merge_tree import branches, dots, leaf_of_sample, merge_tree
+from asterism.report.merge_tree import branches, dots, merge_tree
 
 # Two initial pairs (rows of height 0), then three merges of the five clusters {0, 1}, {2, 3}, {4}, {5}.
 HISTORY = np.array([[0, 1, 0, 2], [2, 3, 0, 2], [4, 6, 1, 3], [5, 7, 2, 3], [8, 9, 3, 6]], dtype=float)
 
 
 def test_leaves_by_hand():
-    np.testing.assert_array_equal(leaf_of_sample(HISTORY, 3), [8, 8, 7, 7, 8, 5])
-    np.testing.assert_array_equal(leaf_of_sample(HISTORY, 6), range(6))
+    np.testing.assert_array_equal(nodes_after(HISTORY, 6, 3), [8, 8, 7, 7, 8, 5])
+    np.testing.assert_array_equal(nodes_after(HISTORY, 6, 0), range(6))
 
 
 def test_branches_by_hand():
@@ -62,7 +63,7 @@ def jule_run(tmp_path_factory):
 def test_the_section_of_a_run(jule_run):
     material = gather(jule_run)
     section = merge_tree(material)
-    leaves = leaf_of_sample(material.estimator.linkage_matrix_, 3)
+    leaves = nodes_after(material.estimator.linkage_matrix_, material.n, material.n - 3)
     assert len(np.unique(leaves)) == len(np.unique(leaves * 10 + cut(material.estimator.linkage_matrix_, 3))) == 3
     assert [one["name"] for one in section.values["stages"]] == ["Initial stage", "Middle stage", "Final stage"][::2]
     assert section.values["stages"][-1]["clusters"] == "3 groups"

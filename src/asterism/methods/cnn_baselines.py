@@ -9,13 +9,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from asterism.images import ImageSource
-from asterism.methods.pretrained import (
-    Linear,
-    Representation,
-    RepresentationClusterer,
-    principal,
-    width_for,
-)
+from asterism.methods.pretrained import Linear, Representation, RepresentationClusterer, principal, width_for
 from asterism.parameters import parameter
 from asterism.parameters.constraints import POSITIVE_INT
 from asterism.training import Run

@@ -7,7 +7,7 @@ second, the small residual network more than a thousand (docs/scale.md).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,7 +19,6 @@ from asterism.parameters.constraints import NON_NEGATIVE_INT, POSITIVE, POSITIVE
 from asterism.runtime import Runtime
 from asterism.training import Training
 
-N_LARGE = 2  # large crops of an image
 SMALL_SIDE = 64  # grey images up to this side are digits, letters, faces: never mirrored, and hardly cut
 IMAGES_SHOWN = 2**20  # over all epochs, each in two crops: about ten minutes of a core at 32²
 MOST_EPOCHS = 100
@@ -30,6 +29,7 @@ _COLOURS: dict[str, Any] = {"jitter": 0.8, "grey": 0.2, "blur": 0.5}
 class MultiCrop(Parameters, kw_only=False):
     """Which crops of an image are shown in one step: two large ones and some small ones."""
 
+    N_LARGE: ClassVar[int] = 2
     large: Crops | None = parameter(Crops, default=None, when_none=Crops(**_COLOURS))
     """8 to 100 % of the area, changed colours, blur."""
     small: Crops | None = parameter(Crops, default=None, when_none=Crops(0.05, 0.14, **_COLOURS))
@@ -48,7 +48,7 @@ class MultiCrop(Parameters, kw_only=False):
     def cut_large(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The two large crops of a batch (B, C, H, W), as one tensor (2B, …)."""
         large = self.resolved("large")
-        return torch.cat([large(images, generator) for _ in range(N_LARGE)])
+        return torch.cat([large(images, generator) for _ in range(self.N_LARGE)])
 
 
 class Projection(Parameters, kw_only=False):

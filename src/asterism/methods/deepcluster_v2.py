@@ -23,14 +23,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.features import extract
 from asterism.features.store import gathered
 from asterism.images import ImageSource
-from asterism.methods.deepcluster_settings import (
-    N_LARGE,
-    Assignment,
-    ContrastiveStart,
-    MultiCrop,
-    Projection,
-    SizedDefaults,
-)
+from asterism.methods.deepcluster_settings import Assignment, ContrastiveStart, MultiCrop, Projection, SizedDefaults
 from asterism.methods.swav import Prototypes, Queue, WithPrototypes, contrastive_loss, crop_groups, swapped_loss
 from asterism.networks.alexnet_vgg import seed_dropout
 from asterism.networks.body import Body
@@ -118,7 +111,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:
         """With the banks of vectors, and those of an epoch that will take their place."""
-        vectors = 1 if self.resolved("assignment").kind == "sinkhorn" else 2 * N_LARGE
+        vectors = 1 if self.resolved("assignment").kind == "sinkhorn" else 2 * MultiCrop.N_LARGE
         return super()._memory_needed(n, n_numbers) + vectors * 4 * n * self.resolved("projection").n_dims
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
@@ -136,14 +129,14 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         """DeepCluster-v2: k-means of all images, then an epoch in which their crops find its centroids."""
         optimizer = training.make_optimizer(model.parameters())
         wrapped, stepping = run.runtime.setup(model, optimizer)
-        bank = torch.zeros(N_LARGE, len(images), self.resolved("projection").n_dims)
+        bank = torch.zeros(MultiCrop.N_LARGE, len(images), self.resolved("projection").n_dims)
         previous = torch.full((len(images),), -1)
         detector = CollapseDetector(run, self.n_clusters, "deepcluster-v2")
         state: dict[str, Any] = {"model": model, "optimizer": optimizer, "bank": bank, "previous": previous}
         for t in run.rounds("deepcluster-v2", training.n_epochs, **state):
             if t == 0 or self.resolved("assignment").memory == "pass":
                 bank[:] = extract(model, images, run.runtime)
-            found = [self._cluster(bank[h % N_LARGE], run, t, h) for h in range(self.n_heads)]
+            found = [self._cluster(bank[h % MultiCrop.N_LARGE], run, t, h) for h in range(self.n_heads)]
             run.callback(found[0].labels)
             self._begin_epoch(model, run, t)
             loss = self._train(wrapped, stepping, images, bank, found, training, run, t)
@@ -207,8 +200,8 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
             with torch.no_grad():
                 earlier = queue.full
                 queued = prototypes(earlier.flatten(0, 1)).unflatten(0, earlier.shape[:2])
-                groups = crop_groups(cosines[:N_LARGE], queued, settings, run.runtime.sum_over_ranks)
-            queue.push(parts[0][0].detach().unflatten(0, (N_LARGE, len(batch))))
+                groups = crop_groups(cosines[: MultiCrop.N_LARGE], queued, settings, run.runtime.sum_over_ranks)
+            queue.push(parts[0][0].detach().unflatten(0, (MultiCrop.N_LARGE, len(batch))))
             found[indices] = 1 + groups[0, :, 0].argmax(1).cpu()
             return swapped_loss(cosines, groups, self.temperature)
 
@@ -257,8 +250,8 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             vectors = torch.cat([model(one) for one in crops.cut(batch, noise)])  # (crops·B, d)
             if memory == "crops":
-                large = vectors[: N_LARGE * len(batch)].detach().cpu()
-                fresh[:, indices], seen[indices] = large.view(N_LARGE, len(batch), -1), 1
+                large = vectors[: MultiCrop.N_LARGE * len(batch)].detach().cpu()
+                fresh[:, indices], seen[indices] = large.view(MultiCrop.N_LARGE, len(batch), -1), 1
             wanted = labels[:, indices].to(batch.device)  # (heads, B)
             return multi_head_loss(vectors, centroids, wanted, self.temperature)
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from asterism.methods.deepcluster_settings import N_LARGE, Assignment
+from asterism.methods.deepcluster_settings import Assignment, MultiCrop
 
 
 class Prototypes(nn.Module):
@@ -171,7 +171,7 @@ class Queue:
     """
 
     def __init__(self, length: int, n_dims: int, device: torch.device) -> None:
-        self.vectors = torch.zeros(N_LARGE, length, n_dims, device=device)
+        self.vectors = torch.zeros(MultiCrop.N_LARGE, length, n_dims, device=device)
         self.filled = torch.zeros((), dtype=torch.int64)
 
     @property

@@ -89,7 +89,8 @@ def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[
     """
     if (height, width) in TABLE_2:
         blocks, default = TABLE_2[height, width]
-        blocks = list(blocks)
+        for block in blocks:
+            height, width = block.after(height, 0), block.after(width, 1)
     else:
         blocks, default = [], 160 if max(height, width) <= 24 else 320
         if height == width == 1:
@@ -100,9 +101,6 @@ def fcae_blocks(height: int, width: int, n_features: int | None = None) -> list[
             kernel, padding = (9, 0) if side >= 96 else (5, 0) if side >= 28 else (3, 1)
             blocks.append(_pooled(kernel, padding, 20 if len(blocks) < 3 else 40))
             height, width = blocks[-1].after(height, 0), blocks[-1].after(width, 1)
-        return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
-    for block in blocks:
-        height, width = block.after(height, 0), block.after(width, 1)
     return [*blocks, Block((height, width), 0, n_features or default, pool=False)]
 
 

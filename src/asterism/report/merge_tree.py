@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from asterism.clustering.linkage_tree import nodes_after
 from asterism.report.material import Material
 from asterism.report.palette import palette
 from asterism.report.section import Section, counted, grouped
@@ -24,7 +25,8 @@ def merge_tree(material: Material) -> Section | None:
     n_leaves = min(n_merged + 1, MOST_LEAVES, max(FEWEST_LEAVES, 2 * n_groups))
     if n_leaves < 3:
         return None
-    leaves, clusters = leaf_of_sample(history, n_leaves), material.clusters[images]
+    n_samples = len(images)
+    leaves, clusters = nodes_after(history, n_samples, n_samples - n_leaves), material.clusters[images]
     commonest = {int(leaf): int(np.bincount(clusters[leaves == leaf]).argmax()) for leaf in np.unique(leaves)}
     is_cut = n_groups < n_merged + 1 and n_groups <= n_leaves
     number = material.content.get("number")
@@ -46,17 +48,6 @@ def merge_tree(material: Material) -> Section | None:
 def levels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The levels of a run for which no number of groups was given."""
     return [{**one, "n_clusters": grouped(one["n_clusters"]), "stability": f"{one['stability']:.2f}"} for one in found]
-
-
-def leaf_of_sample(history: np.ndarray, n_leaves: int) -> np.ndarray:
-    """Node (N,) that each sample belongs to when ``n_leaves`` are left. O(N)."""
-    n_samples = len(history) + 1
-    n_rows = n_samples - n_leaves
-    top = np.arange(n_samples + n_rows)
-    children = history[:n_rows, :2].astype(np.int64)
-    for t in range(n_rows - 1, -1, -1):
-        top[children[t]] = top[n_samples + t]
-    return top[:n_samples]
 
 
 def branches(history: np.ndarray, n_leaves: int, cluster_of: dict[int, int], colors: list[str]) -> list[dict[str, Any]]:
