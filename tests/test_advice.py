@@ -243,6 +243,14 @@ def test_without_k_images_are_opened_as_they_were_asked_for(tmp_path):
     assert numbered(Request(images=str(tmp_path / "five.npy"), layout="NHWC", bands="2"))[0].n_clusters == 2
 
 
+def test_vectors_of_few_numbers_have_a_length_where_their_number_is_looked_for(tmp_path):
+    rng = np.random.default_rng(0)  # five, one behind the other: seen from nought two directions, and none
+    X = np.concatenate([rng.normal(6 * i, 1, (40, 8)) for i in range(5)]).astype(np.float32)
+    np.save(tmp_path / "x.npy", X)
+    assert numbered(Request(images=str(tmp_path / "x.npy")))[0].n_clusters == 5
+    assert "On vectors: k = 5" in run("suggest-k", tmp_path / "x.npy").stdout
+
+
 @pytest.mark.parametrize("k", [[], ["-k", "3"]])
 @pytest.mark.parametrize("packed", [False, True])
 def test_pictures_are_decoded_once(tmp_path, monkeypatch, packed, k):

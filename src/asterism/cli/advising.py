@@ -15,6 +15,7 @@ from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, levels
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import Diffusion
+from asterism.methods.pretrained import FEW_NUMBERS
 from asterism.networks import Backbone
 from asterism.runs import RunFolder
 from asterism.runtime import Runtime
@@ -43,7 +44,7 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))
     found = suggest_k(features_of(source, name, device), k_max, seed)
-    return found, f"features of {name}" if name != "pixels" else name
+    return found, f"features of {name}" if name != "pixels" else "vectors" if source.is_table else name
 
 
 def _as_fitted(images: str, chosen: Choice) -> dict[str, Any]:
@@ -76,10 +77,12 @@ def numbered(request: Request) -> tuple[Request, Choice | None]:
 
 
 def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:
-    """Features (N, D) of length 1 of a pre-trained network, or pixels."""
+    """Features (N, D) of a pre-trained network, pixels or vectors, compared as `Diffusion` compares them: of length 1,
+    but for vectors of few numbers."""
     runtime = Runtime(device)
     built = runtime.place(Backbone(network).build(images.shape))
-    return normalize(cached_extract(built, images, runtime)).numpy()
+    found = cached_extract(built, images, runtime)
+    return (found if images.is_table and found.shape[1] < FEW_NUMBERS else normalize(found)).numpy()
 
 
 def shown_advice(found: Advice, on: str) -> str:

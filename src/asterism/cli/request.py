@@ -44,7 +44,8 @@ class Request:
     command: str = "asterism cluster"
     number: dict[str, Any] | None = None  # how the number of groups was found; see `asterism.cli.advising`
     chosen: str = ""  # what `asterism.cli.choosing` has to say
-    opened: tuple[dict[str, Any], Any] | None = None  # the images, where they were looked at before, and how
+    # The images, where they were looked at before the fit, and how they were opened.
+    opened: tuple[dict[str, Any], Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def opening(self) -> dict[str, Any]:
