@@ -310,7 +310,8 @@ def test_killed_with_two_processes_it_goes_on_with_one(tmp_path):
     done, out = launch(tmp_path, "killed", 2, 4, "die")
     assert done.returncode != 0 and not (out / "found.npz").exists()
     content = json.loads((out / "run" / "run.json").read_text())
-    assert content["status"] == "running" and (out / "run" / "checkpoint" / "deepcluster.safetensors").is_file()
+    assert content["status"] in ("running", "failed")  # the other one may see its peer go before it is ended too
+    assert (out / "run" / "checkpoint" / "deepcluster.safetensors").is_file()
     done, out = launch(tmp_path, "killed", 1, 4)
     assert done.returncode == 0, done.stderr[-2000:]
     history = [json.loads(line) for line in (out / "run" / "history.jsonl").read_text().splitlines()]
