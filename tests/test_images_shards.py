@@ -61,6 +61,12 @@ def test_shards_are_read_in_natural_order_with_their_labels(folder):
     assert again.fingerprint == source.fingerprint and again.names == source.names
 
 
+def test_a_layout_is_for_arrays(folder):
+    for given in (folder, sorted(folder.glob("*.tar")), folder / "train-8.tar"):
+        with pytest.raises(InputError, match="layout='NHWC' is for arrays"):
+            open_images(given, layout="NHWC")
+
+
 def test_a_pattern_and_a_single_shard(folder):
     assert reds(open_images(str(folder / "train-{8..9}.tar"))) == list(range(8))
     assert reds(open_images(str(folder / "train-{10,8}.tar"))) == [8, 9, 10, 11, 0, 1, 2, 3]

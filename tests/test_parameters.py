@@ -34,6 +34,7 @@ from asterism.parameters import (
     to_json,
 )
 from asterism.parameters.constraints import FRACTION, POSITIVE_INT
+from asterism.parameters.stated import _texts
 from asterism.training import Training
 
 DEEP: list = []
@@ -171,6 +172,17 @@ def test_what_a_parameter_means_is_said_below_it_or_in_the_statement_and_is_empt
     sys.modules["made_here"] = type(sys)("made_here")
     exec('class Made(Parameters):\n    a: int = parameter(int, default=1)\n    """Not seen."""', made)
     assert text_of(made["Made"], "a") == "" and "a : int, default=1" in made["Made"].__doc__
+    del sys.modules["made_here"]  # as of a file that was run and never entered there
+    _texts.cache_clear()
+    assert text_of(made["Made"], "a") == "" and "a : int, default=1" in made["Made"].__doc__
+
+
+def test_of_two_classes_of_a_name_the_one_of_the_module_says_what_its_parameters_mean():
+    class Toy(Parameters):
+        noise: float = parameter(FRACTION, default=0.5)
+        """Another's."""
+
+    assert text_of(globals()["Toy"], "noise") == "Share of noise."
 
 
 def test_a_class_that_writes_its_own_constructor_keeps_it():

@@ -82,6 +82,19 @@ def test_a_class_that_cannot_be_read_is_imported(tmp_path, monkeypatch):
     assert any(line.split() == ["n_rounds", "3"] for line in parameter_lines("own").splitlines())
 
 
+def test_a_parameter_of_which_nothing_is_said_is_read_from_the_source_too(tmp_path, monkeypatch):
+    package = tmp_path / "added_silently"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    stated = "from asterism import KMeans\nfrom asterism.parameters import parameter\n\n"
+    stated += "class Own(KMeans):\n    n_rounds: int = parameter(int, default=3)\n"
+    (package / "own.py").write_text(stated, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(METHODS.places, "own", "added_silently.own:Own")
+    assert any(line.split() == ["n_rounds", "3"] for line in parameter_lines("own").splitlines())
+    assert "added_silently" not in sys.modules
+
+
 @pytest.fixture
 def run(tmp_path):
     """A run on twelve images in two class folders, which lie beside it."""

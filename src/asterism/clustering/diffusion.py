@@ -194,7 +194,7 @@ def _ways_out(
     squares = np.einsum("ij,ij->i", X, X)
     for part in small[~known[firsts[small]]]:
         inside = parts == part
-        key = np.packbits(inside).tobytes()
+        key = np.flatnonzero(inside).tobytes()  # of all parts together no longer than 8 N
         if key not in ways:
             ways[key] = _way_out(X, squares, inside)
         own[part], others[part] = ways[key]

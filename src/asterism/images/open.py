@@ -219,10 +219,10 @@ def _holds_shards(listing: Listing) -> bool:
 
 
 def _open_listing(listing: Listing, options: Options) -> ImageSource:
-    if _holds_shards(listing):
-        return _open_shards(listing, options)
     if options.layout is not None and not any(one.name.lower().endswith(".npy") for one in listing.files):
         raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
+    if _holds_shards(listing):
+        return _open_shards(listing, options)
     return open_listed(listing, options)[0]
 
 

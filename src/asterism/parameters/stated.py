@@ -66,17 +66,20 @@ def text_of(owner: Stated | type[Stated], name: str) -> str:
 def meaning_of(field: dataclasses.Field) -> str:
     """What a parameter means: its own text, or the string below it in the class that states it."""
     about = field.metadata
-    return about["text"] or _texts(about["home"].__module__).get(about["home"].__name__, {}).get(field.name, "")
+    if about["text"] or "home" not in about:  # an outline, whose text was read with it
+        return about["text"]
+    return _texts(about["home"].__module__).get(about["home"].__name__, {}).get(field.name, "")
 
 
 @cache
 def _texts(module: str) -> dict[str, dict[str, str]]:
-    """`texts_below` the fields of each class of a module; nothing where its source is not there."""
+    """`texts_below` the fields of each class of a module; nothing where its source is not there, or is being edited."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
-    except (OSError, TypeError):
+    except (OSError, TypeError, KeyError, SyntaxError):
         return {}
-    return {one.name: texts_below(one.body) for one in ast.walk(tree) if isinstance(one, ast.ClassDef)}
+    inmost_first = [*ast.walk(tree)][::-1]  # of two classes of a name, the module's own counts
+    return {one.name: texts_below(one.body) for one in inmost_first if isinstance(one, ast.ClassDef)}
 
 
 def texts_below(body: list[ast.stmt]) -> dict[str, str]:
