@@ -40,10 +40,16 @@ def _write_methods(app):
 
 def _skip_parameters(app, what, name, value, skip, options):
     """Parameters have a section of their own in the docstring of their class."""
-    from asterism.methods import KNOWN_CLASSES
+    from asterism.parameters import Parameters
 
-    stated = {field for cls in KNOWN_CLASSES.values() for field in cls.__dataclass_fields__}
+    stated = {field for cls in _below(Parameters) for field in cls.__dataclass_fields__}
     return True if name in stated and not callable(value) and not isinstance(value, property) else None
+
+
+def _below(cls):
+    for one in cls.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 def setup(app):

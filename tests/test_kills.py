@@ -25,14 +25,8 @@ METHODS = {
     "fcn": ["fine_tune=1", "training.n_epochs=8"],
     "kmeans": ["n_init=400"],
 }
-KEEPING = (
-    "dbc",
-    "dec",
-    "jule",
-    "deepcluster",
-    "deepcluster-v2",
-    "fcn",
-)  # long enough for some kills to meet checkpoints
+# Long enough for some kills to meet checkpoints.
+KEEPING = ("dbc", "dec", "jule", "deepcluster", "deepcluster-v2", "fcn")
 # Each attempt is a process forked off one that has loaded all: else most kills would meet imports. Checkpoints are
 # written every fifth of a second, else most would meet none.
 PROGRAM = """

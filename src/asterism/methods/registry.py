@@ -94,7 +94,7 @@ _PARTS = {  # what methods are made of, by module
     "asterism.methods.deepcluster": ("Whitening",),
     "asterism.methods.deepcluster_settings": ("MultiCrop", "Projection", "Assignment", "ContrastiveStart"),
 }
-_PLACES = (f"{module}:{name}" for module, names in _PARTS.items() for name in names)
+_PLACES = [f"{module}:{name}" for module, names in _PARTS.items() for name in names]
 # The only classes that a run.json may name.
 KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(
     _named_by_class((*METHODS.own.values(), *_PLACES)), lambda: _named_by_class(METHODS.places.values())
