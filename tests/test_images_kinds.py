@@ -374,7 +374,6 @@ def test_large_images_are_converted_in_parts_and_come_out_the_same(monkeypatch):
     clear.putalpha(Image.fromarray(NOISE[..., 0].copy()))
     images = [clear, clear.convert("P"), Image.fromarray(NOISE[..., 0] * np.uint16(200)), clear.convert("CMYK")]
     whole = [np.array(convert.eight_bit(image)) for image in images]
-    monkeypatch.setattr(convert, "STRIP", 100)
     monkeypatch.setattr(depth, "STRIP", 100)
     for image, expected in zip(images, whole, strict=True):
         assert (np.array(convert.eight_bit(image)) == expected).all()
