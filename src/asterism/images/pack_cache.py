@@ -25,7 +25,7 @@ from asterism.images.locations import cache_root
 from asterism.machine import launch
 
 KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
-KEEP_SECONDS = 5.0  # what took no longer to decode is not kept, as long as it fits into memory
+KEEP_SECONDS = 1.0  # what took no longer to decode is not kept, as long as it fits into memory
 SAVE_SECONDS = 2.0  # so much of the work a kill may cost
 Shape = tuple[int, int, int]
 State = dict[str, Any]  # plain JSON
