@@ -77,8 +77,8 @@ def numbered(request: Request) -> tuple[Request, Choice | None]:
 
 
 def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:
-    """Features (N, D) of a pre-trained network, pixels or vectors, compared as `Diffusion` compares them: of length 1,
-    but for vectors of few numbers."""
+    """Features (N, D) of length 1 of a pre-trained network, or pixels; vectors of few numbers keep their length, as
+    `Diffusion` groups them."""
     runtime = Runtime(device)
     built = runtime.place(Backbone(network).build(images.shape))
     found = cached_extract(built, images, runtime)
