@@ -24,7 +24,9 @@ def without_papers(*words):
     return subprocess.run([sys.executable, "-c", WITHOUT, *map(str, words)], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("words", [["bench", "dbc-4", "--show"], ["transfer", "voc-classify", "RUN", "VOC"]])
+@pytest.mark.parametrize(
+    "words",
+    [["bench", "dbc-4", "--show"], ["transfer", "probe", "RUN", "images"], ["transfer", "voc-classify", "RUN", "VOC"]])
 def test_a_command_of_the_papers_says_in_one_line_what_to_install(words):
     done = without_papers(*words)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 
 from asterism.images import ImageSource
-from asterism.inspection.probe import LinearProbe
 from asterism_papers.evaluation import protocol
 from asterism_papers.evaluation.probing import SCORES, STAGE_SCORES, STAGES, ProbedRuns
 from asterism_papers.evaluation.protocol import Setting, Task
 from asterism_papers.evaluation.table import Entry, Table
+from asterism_papers.transfer.probe import LinearProbe
 
 TINY = {"network.width": 0.03, "whitening.n_components": 8, "training.n_epochs": 1}
 

@@ -8,8 +8,8 @@ parameter's name; ``added`` are those of other distributions. What a command doe
     ``summary`` tells what came out; ``demo`` is a whole run.
 on a run
     ``new_images`` opens other images, ``cutting`` and ``export`` make folders and tables of groups, ``feature_files``
-    writes features, ``feature_visualisation`` draws filters, ``probing`` measures; ``recorded`` answers without the
-    network, ``scoring`` scores.
+    writes features, ``feature_visualisation`` draws filters; ``recorded`` answers without the network, ``scoring``
+    scores.
 ``methods``
     ``describe`` prints what ``outline`` reads of the sources.
 

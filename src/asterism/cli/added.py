@@ -14,7 +14,7 @@ from asterism.errors import MissingDependencyError
 
 OF_PAPERS = (
     "bench",
-    *(f"transfer.{one}" for one in ("retrieval", "verify", "voc-classify", "voc-detect", "voc-segment")),
+    *(f"transfer.{one}" for one in ("probe", "retrieval", "verify", "voc-classify", "voc-detect", "voc-segment")),
 )
 
 

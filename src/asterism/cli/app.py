@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import commands_data, commands_fit, commands_groups, commands_run, commands_transfer
+from asterism.cli import commands_data, commands_fit, commands_groups, commands_run
 from asterism.cli.added import Commands
 from asterism.cli.errors import USER_ERROR, debugging, described, flushed, guarded, terminate_softly
 from asterism.cli.text import note, say
 from asterism.errors import StorageError
 from asterism.images.locations import OFFLINE
+from asterism.plugins import without_papers
 
 YOUNG = 10_000  # new objects after which Python looks for cycles: with its 700, a fifth of the seconds of all imports
 
@@ -46,8 +47,14 @@ for command in (
     commands_fit.demo,
 ):
     app.command()(guarded(command))
-commands_transfer.transfer.command()(guarded(commands_transfer.probe))
-app.add_typer(commands_transfer.transfer)
+
+transfer = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)  # its commands are added ones
+app.add_typer(transfer, name="transfer", hidden=bool(without_papers()))
+
+
+@transfer.callback()
+def _transfer() -> None:
+    """Measure what the features of a run are good for."""
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from asterism.cli.arguments import Arg, Device, Json, Opt, Run
+from asterism.cli.arguments import Arg, Device, Json, Labels, Opt, Run
 from asterism.cli.text import aligned, say
 
 Quiet = Annotated[bool, Opt("--quiet", "-q", help="Show no progress.")]
@@ -13,6 +13,34 @@ VocDir = Annotated[Path, Arg(metavar="VOCDIR", help="VOCdevkit, or the folder VO
 Learn = Annotated[str, Opt(help="fc6-8: the layers behind the convolutions; fc6-8+norm: and batch norm; all.")]
 Train = Annotated[str, Opt(help="List of images to learn from.")]
 Test = Annotated[str, Opt(help="List of images to be scored on.")]
+
+
+def probe(
+    run: Run,
+    images: Annotated[str, Arg(metavar="IMAGES", help="Images with classes: data:NAME, a folder or .npz file.")],
+    labels: Labels = None,
+    layers: Annotated[str | None, Opt(help="conv3,conv5: of these only.  [default: all]")] = None,
+    settings: Annotated[
+        list[str] | None, Opt("--set", metavar="NAME=VALUE", help="n_epochs=90, ten_crops=true ...")
+    ] = None,
+    seed: Annotated[int, Opt(min=0, help="Of the split and of the training.")] = 0,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Train a linear classifier on each frozen layer; of other methods than DeepCluster's on the features alone.
+
+    data:NAME that has parts NAME-train and NAME-test is split so, other images at random, four to one.
+    """
+    from json import dumps
+
+    from asterism_papers.cli.probing import probe_run
+
+    rows = probe_run(run, images, labels, layers, settings or [], seed, device)
+    if json:
+        say(dumps(rows))
+        return
+    cells = ([row["layer"], f"{row['accuracy']:.4f}", row["n_features"], row["weight_decay"]] for row in rows)
+    say(aligned([["LAYER", "ACCURACY", "FEATURES", "DECAY"], *cells]))
 
 
 def retrieval(

@@ -11,7 +11,6 @@ import numpy as np
 
 from asterism.cli.arguments import parse_size
 from asterism.cli.outputs import check_writable
-from asterism.cli.probing import with_classes
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
@@ -21,6 +20,7 @@ from asterism.report.fitted import known_labels, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars, decoding_bar
+from asterism_papers.cli.probing import with_classes
 from asterism_papers.transfer.backbone import searchable
 from asterism_papers.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
 from asterism_papers.transfer.retrieval import fit_whitening, retrieval, rmac

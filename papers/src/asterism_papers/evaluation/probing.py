@@ -12,7 +12,6 @@ from sklearn.base import clone
 from torch import nn
 
 from asterism.images import ImageSource
-from asterism.inspection.probe import ALL, POOLED, LinearProbe, knn_probe, linear_probe
 from asterism.methods import load
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.runtime import Runtime
@@ -20,6 +19,7 @@ from asterism.training import Run, train_epoch
 from asterism_papers.evaluation import protocol, runs
 from asterism_papers.evaluation.protocol import Row, Setting, Task
 from asterism_papers.evaluation.verification import SUPERVISED
+from asterism_papers.transfer.probe import ALL, POOLED, LinearProbe, knn_probe, linear_probe
 
 LAYERS = (*(f"conv{i}" for i in range(1, 6)), ALL)
 SCORES = (*LAYERS, "knn")
@@ -48,7 +48,7 @@ class ProbedRuns:
         Images, of these first ones, whose labels the linear classifiers learn from.
     settings : LinearProbe
     layers : tuple of str
-        Those that are probed (`asterism.inspection.probe.layers_of`).
+        Those that are probed (`asterism_papers.transfer.probe.layers_of`).
     space : str
         The layer in which nearest neighbours are looked for, and an MLP is trained.
     hidden : int

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from asterism.inspection.probe import LinearProbe
 from asterism_papers.evaluation.probing import IMAGENET, PLACES, SCORES, STAGE_SCORES, STAGES, ProbedRuns
 from asterism_papers.evaluation.retrieval_runs import OBJECTS, SEARCHED, RetrievedRuns
 from asterism_papers.evaluation.table import Claim, Entry, Panel, Rise, Table
 from asterism_papers.evaluation.voc_runs import COLUMNS, TransferredRuns
+from asterism_papers.transfer.probe import LinearProbe
 
 CIFAR = "cifar10-train"
 ALSO = ("fashion-mnist-train", "mnist-train")  # any set with parts NAME-train and NAME-test

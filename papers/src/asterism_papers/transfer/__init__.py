@@ -1,1 +1,1 @@
-"""What learned features are good for: retrieval, PASCAL VOC, faces, a codebook of patches."""
+"""What learned features are good for: linear probe, retrieval, PASCAL VOC, faces, a codebook of patches."""

@@ -17,10 +17,10 @@ from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import ImageSource
 from asterism.images.catalogue import named_set
-from asterism.inspection.probe import LinearProbe, knn_probe, linear_probe
 from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
+from asterism_papers.transfer.probe import LinearProbe, knn_probe, linear_probe
 
 TEST_SHARE = 5  # one image in five
 
