@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
-from asterism import CNN, FCN, PCACNN, Backbone, ImageSource, Training, load
+from asterism import FCN, Backbone, Training, load
 from asterism.errors import InputError
 from asterism.methods.fcn import n_bases
 from asterism.networks.backbones import PretrainedNetwork, without_classifier
@@ -189,24 +189,6 @@ def test_examples_of_components(small_backbone, photos):
     torch.testing.assert_close(examples["component_weights"][0], codes[chosen, first])
 
 
-def test_pca_is_scikit_learns_on_unit_vectors():
-    X = np.random.default_rng(0).random((40, 8)).astype(np.float32)
-    found = PCACNN(2, n_components=3, random_state=0).fit(X).transform(X)
-    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
-    U, S, _ = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
-    wanted = U[:, :3] * S[:3]
-    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-    np.testing.assert_allclose(np.abs((found * wanted).sum(0)), (wanted**2).sum(0), rtol=1e-3)
-
-
-def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
-    model = CNN(3, random_state=0).fit(photos[0])
-    network = model.encoder_[0]
-    images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
-    wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
-    np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)
-
-
 def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp_path):
     from asterism.report import write_report
 
@@ -216,7 +198,7 @@ def test_the_page_shows_the_images_of_each_component(small_backbone, photos, tmp
     assert "a sum of 6 learned components" in page and page.count('class="pictures component"') == 6
 
 
-@pytest.mark.parametrize(("name", "told"), [("cnn", True), ("diffusion", False)])
+@pytest.mark.parametrize(("name", "told"), [("fcn", True), ("diffusion", False)])
 def test_vectors_of_one_direction_are_told_where_directions_count(name, told):
     from asterism import METHODS
 

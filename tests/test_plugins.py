@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from asterism import plugins
+from asterism.cli import added as added_commands
 from asterism.errors import MissingDependencyError
-from asterism.methods.registry import LazyClasses
+from asterism.methods.registry import OF_PAPERS, LazyClasses
 
 WITHOUT = """
 import sys
@@ -26,19 +27,48 @@ def without_papers(*words):
 
 @pytest.mark.parametrize(
     "words",
-    [["bench", "dbc-4", "--show"], ["transfer", "probe", "RUN", "images"], ["transfer", "voc-classify", "RUN", "VOC"]])
+    [["bench", "dbc-4", "--show"], ["transfer", "probe", "RUN", "images"], ["transfer", "voc-classify", "RUN", "VOC"]],
+)
 def test_a_command_of_the_papers_says_in_one_line_what_to_install(words):
     done = without_papers(*words)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr
 
 
 def test_a_method_of_the_papers_and_a_run_that_names_one_say_what_to_install(tmp_path):
-    done = without_papers("methods", "iec")
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr
+    for name in ("iec", "dae-kmeans"):
+        done = without_papers("methods", name)
+        assert done.returncode == 1 and done.stderr.splitlines() == [f"asterism: error: {name} comes with {LINE}"]
     about = {"format": 1, "status": "finished", "method": "InfiniteEnsemble", "params": {}}
     (tmp_path / "run.json").write_text(json.dumps(about))
     done = without_papers("report", tmp_path)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+
+
+def test_classes_of_the_papers_are_found_where_the_librarys_are():
+    import asterism_papers.methods
+    from asterism import CNN, methods
+
+    assert CNN is methods.CNN is asterism_papers.methods.CNN
+    assert not hasattr(methods, "Cnn") and not hasattr(methods, "Training")
+
+
+def test_where_the_papers_are_absent_their_classes_say_what_to_install(monkeypatch):
+    import asterism
+    from asterism.methods import KNOWN_CLASSES
+
+    monkeypatch.setitem(sys.modules, "asterism_papers", None)
+    monkeypatch.setattr(KNOWN_CLASSES, "added", {})
+    with pytest.raises(MissingDependencyError, match=f"PCACNN comes with {LINE}"):
+        asterism.PCACNN  # noqa: B018
+
+
+def test_the_names_that_the_library_knows_of_the_papers_are_theirs():
+    """So that each is told where they are absent."""
+    added = plugins.added(plugins.METHODS).items()
+    papers = {name: place.partition(":")[2] for name, place in added if place.startswith("asterism_papers.")}
+    assert papers == OF_PAPERS
+    commands = plugins.added(plugins.COMMANDS).items()
+    assert {name for name, place in commands if place.startswith("asterism_papers.")} == set(added_commands.OF_PAPERS)
 
 
 def test_an_added_method_takes_no_name_of_ours_and_is_loaded_when_asked_for():

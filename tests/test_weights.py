@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from asterism import CNN, FCN, TEMI, load
+from asterism import FCN, TEMI, Diffusion, load
 from asterism.cli import app, choosing
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import fetch
@@ -81,14 +81,14 @@ def test_the_table_says_what_libraries_say():
 def test_methods_and_auto_agree_on_it(machine, photos, tmp_path):
     give(machine, *SMALL)
     assert choosing.choose(str(photos)).settings == ("backbone.name=squeezenet1_0",)
-    for method in (FCN, CNN, TEMI):
+    for method in (FCN, Diffusion, TEMI):
         assert method().resolved("backbone").network == "squeezenet1_0"
 
 
 def test_a_run_knows_its_network_on_a_machine_that_has_others(machine, photos, tmp_path):
     give(machine, "squeezenet1_1")
     small = Backbone(size=64)
-    model = CNN(2, backbone=small, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(str(photos))
+    model = FCN(2, backbone=small, random_state=0, device="cpu", run_dir=tmp_path / "run").fit(str(photos))
     give(machine, "squeezenet1_0")  # now preferred
     assert default_network() == "squeezenet1_0"
     again = load(tmp_path / "run")
@@ -132,7 +132,7 @@ def test_the_command_line_tells_it_first_too(photos, monkeypatch, tmp_path, mach
 
 def test_vectors_need_no_weights():
     X = np.random.default_rng(0).random((20, 6)).astype(np.float32)
-    assert set(CNN(2, random_state=0, device="cpu").fit(X).labels_) == {0, 1}
+    assert set(FCN(2, random_state=0, device="cpu").fit(X).labels_) == {0, 1}
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])

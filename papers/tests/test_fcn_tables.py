@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from sklearn.manifold import LocallyLinearEmbedding
 
-from asterism import Training
+from asterism import ImageSource, Training
 from asterism.images import open_images
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.evaluation.splitting import linear_svm
-from asterism_papers.methods import AECNN, NNAECNN
+from asterism_papers.methods import AECNN, CNN, NNAECNN, PCACNN
 from asterism_papers.methods.representations import barycenters, ensemble_projection, locally_linear
 from test_fcn import photos, small_backbone  # noqa: F401  (fixtures)
 
@@ -104,3 +104,21 @@ def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos,
     assert [one["params"]["assign"] for one in rows] == [assign for _, assign in asked]
     assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2
     assert rows[4]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[4]["command"]
+
+
+def test_pca_is_scikit_learns_on_unit_vectors():
+    X = np.random.default_rng(0).random((40, 8)).astype(np.float32)
+    found = PCACNN(2, n_components=3, random_state=0).fit(X).transform(X)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    U, S, _ = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
+    wanted = U[:, :3] * S[:3]
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs((found * wanted).sum(0)), (wanted**2).sum(0), rtol=1e-3)
+
+
+def test_cnn_is_kmeans_on_unit_features(small_backbone, photos):
+    model = CNN(3, random_state=0).fit(photos[0])
+    network = model.encoder_[0]
+    images = ImageSource(torch.from_numpy(photos[0]), [""] * 60)
+    wanted = torch.nn.functional.normalize(network(images.batch(slice(None))))
+    np.testing.assert_allclose(model.transform(photos[0]), wanted.numpy(), atol=1e-5)

@@ -4,17 +4,23 @@ import pytest
 
 from asterism_papers.methods import (
     AECNN,
+    CNN,
     EPCNN,
     LLECNN,
     NNAECNN,
+    PCACNN,
+    DAEKMeans,
     DeepSemiNMF,
     GraphNMF,
     InfiniteEnsemble,
     TaskSpecificClustering,
 )
-from test_estimators import SHORT, named_checks
+from test_estimators import SAE_SHORT, SHORT, named_checks
 
 CHECKED = [
+    CNN(3),
+    PCACNN(3),
+    DAEKMeans(3, autoencoder=SAE_SHORT),
     AECNN(3, training=SHORT),
     EPCNN(3, n_sets=2),
     LLECNN(3),

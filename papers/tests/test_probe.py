@@ -6,45 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from asterism import ConvNet, DeepCluster, ImageSource, KMeans, Training
-from asterism.cli.app import app
+from asterism import ImageSource, KMeans
 from asterism.errors import InputError
-from asterism.methods.deepcluster import Whitening
-from asterism.runtime import Runtime
-from asterism.training import Run
 from asterism_papers.transfer.probe import LinearProbe, cut, knn_probe, layer_features, layers_of, linear_probe, pooled
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def stripes(n, seed=0):
-    """Images of 16² with a stripe, upright (class 0) or lying (1), at any place, in noise."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, n)
-    pixels = rng.integers(0, 60, (n, 16, 16, 1))
-    for image, label in zip(pixels, labels, strict=True):
-        at = rng.integers(2, 13)
-        part = image[:, at : at + 2] if label == 0 else image[at : at + 2]
-        part += 150
-    return ImageSource(torch.from_numpy(pixels.astype(np.uint8)), [str(i) for i in range(n)], labels)
-
-
-@pytest.fixture(scope="module")
-def body():
-    return ConvNet(width=0.1, sobel=True).drawn_for(stripes(64), torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def run():
-    return Run(Runtime("cpu"), 0)
+from test_filters import body, fitted, invoke, one_thread, run, stripes  # noqa: F401  (fixtures)
 
 
 def test_the_grids_of_the_paper():
@@ -138,23 +104,6 @@ def test_what_cannot_be_probed_is_one_line(body, run):
 
 
 # ---------------------------------------------------------------- the command
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("probe")
-    images = stripes(120)
-    np.savez(folder / "stripes.npz", images=images.pixels[..., 0].numpy(), labels=images.labels)
-    DeepCluster(
-        6, network=ConvNet(width=0.05), whitening=Whitening(8), training=Training(n_epochs=1), random_state=0,
-        device="cpu", run_dir=folder / "run",
-    ).fit(str(folder / "stripes.npz"))  # fmt: skip
-    return folder
-
-
-def invoke(*arguments):
-    done = CliRunner().invoke(app, [str(one) for one in arguments])
-    return done.exit_code, done.output
 
 
 def test_probe_command(fitted):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asterism import DBC, DEC, FCAE, Augmentation, DAEKMeans, KMeans, Training
+from asterism import DBC, DEC, FCAE, Augmentation, KMeans, Training
 from asterism.clustering import affinities
 from asterism.errors import InputError
 from asterism.images import named_sets
@@ -18,6 +18,7 @@ from asterism_papers.evaluation.protocol import Task
 from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
 from asterism_papers.evaluation.tables import TABLES, find_tables
 from asterism_papers.evaluation.tables_dbc import AUGMENTED_LINKED, LINKED
+from asterism_papers.methods import DAEKMeans
 
 PAPER = Path(__file__).parents[3] / "shared" / "papers" / "dbc-fcae.txt"
 

@@ -12,18 +12,15 @@ if TYPE_CHECKING:
     from asterism.errors import AsterismError
     from asterism.images import Augmentation, Crops, ImageSource, open_images
     from asterism.methods import (
-        CNN,
         DBC,
         DEC,
         FCAE,
         FCN,
         JULE,
         METHODS,
-        PCACNN,
         SAE,
         TEMI,
         AverageLinkage,
-        DAEKMeans,
         DeepCluster,
         DeepClusterV2,
         Diffusion,
@@ -47,14 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TEMI",
-    "CNN",
     "DBC",
     "DEC",
     "FCAE",
     "FCN",
     "JULE",
     "METHODS",
-    "PCACNN",
     "SAE",
     "AsterismError",
     "Augmentation",
@@ -62,7 +57,6 @@ __all__ = [
     "Backbone",
     "ConvNet",
     "Crops",
-    "DAEKMeans",
     "DeepCluster",
     "DeepClusterV2",
     "Diffusion",
@@ -121,7 +115,11 @@ _find, _others = lazy_names(__name__, _HOMES | {"methods": set(__all__).differen
 
 
 def __getattr__(name: str) -> Any:
-    return _version() if name == "__version__" else _find(name)
+    if name == "__version__":
+        return _version()
+    if name not in __all__ and name[:1].isupper():  # perhaps a class that another distribution adds
+        return getattr(import_module("asterism.methods"), name)
+    return _find(name)
 
 
 def __dir__() -> list[str]:

@@ -111,7 +111,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     Parameters
     ----------
     X : ndarray of shape (N, D)
-        Features, such as `asterism.methods.CNN` gives; 50 principal components of at most 2 000 rows are used. Of
+        Features, such as a pre-trained network gives; 50 principal components of at most 2 000 rows are used. Of
         equal rows one counts.
     k_max : int, optional
         Largest k; by default a quarter of the rows, 500 at most.

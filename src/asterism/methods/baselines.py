@@ -14,7 +14,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.features.extract import extract, extract_store
 from asterism.features.store import IN_MEMORY, gathered
 from asterism.images import ImageSource
-from asterism.methods.autoencoders import FCAE, SAE, AutoEncoder, reconstruction_examples
+from asterism.methods.autoencoders import FCAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.body import Apply
@@ -132,13 +132,3 @@ class FCAEKMeans(CentroidClusterer):
         fitted = self._cluster(self._features_of(network), images, run)
         fitted.examples = reconstruction_examples(network, images, run)
         return fitted
-
-
-class DAEKMeans(FCAEKMeans):
-    """A stacked denoising auto-encoder, then k-means on its features: "DAE-KMS" (DEC's own baseline).
-
-    ``normalise=False`` groups the features as they are, which is what DEC's text reads like.
-    """
-
-    autoencoder: AutoEncoder | None = parameter(AutoEncoder, default=None, when_none=SAE())
-    """Whose features are grouped, see `FCAEKMeans`."""

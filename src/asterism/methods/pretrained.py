@@ -326,14 +326,3 @@ def group(codes: torch.Tensor, n_clusters: int, assign: str, random_state: np.ra
         return np.asarray(kmeans(codes, n_clusters, n_init=N_INIT, random_state=random_state).labels, dtype=np.int64)
     found = njw(codes.numpy(), n_clusters, scale=KERNEL_SCALE, n_init=N_INIT, random_state=random_state)
     return np.asarray(found, dtype=np.int64)
-
-
-def width_for(n_components: int | None, n_samples: int, n_features: int) -> int:
-    """L: as asked for, else M/4 (the paper's 1 024 of 4 096), but at least 256 and at most N/2 and M.
-
-    The paper has 1 024 for all sets, more than Flowers' 1 020 training images; on the 512 and 1 280 features of smaller
-    networks 256 to 320 were best (docs/papers/fcn.md).
-    """
-    if n_components is not None:
-        return n_components
-    return max(1, min(max(256, n_features // 4), n_samples // 2, n_features))

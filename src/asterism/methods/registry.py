@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asterism import plugins
-from asterism.errors import InputError
+from asterism.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from asterism.estimator import ImageClusterer
@@ -32,9 +32,14 @@ class LazyClasses(Mapping[str, type[T]], Generic[T]):
         self.own, self._more = dict(own), more
 
     @cached_property
+    def added(self) -> dict[str, str]:
+        """``module:Class`` of the names that other distributions add."""
+        return {name: place for name, place in self._more().items() if name not in self.own}
+
+    @cached_property
     def places(self) -> dict[str, str]:
         """``module:Class`` of every name, our own first; no other takes the name of one of ours."""
-        return self.own | {name: place for name, place in self._more().items() if name not in self.own}
+        return self.own | self.added
 
     def __getitem__(self, name: str) -> type[T]:
         return plugins.load(self.places[name])
@@ -58,7 +63,6 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
         "dbc": "asterism.methods.dbc:DBC",
         "dec": "asterism.methods.dec:DEC",
         "fcae-kmeans": "asterism.methods.baselines:FCAEKMeans",
-        "dae-kmeans": "asterism.methods.baselines:DAEKMeans",
         "kmeans": "asterism.methods.baselines:KMeans",
         "jule": "asterism.methods.jule:JULE",
         "sc-njw": "asterism.methods.spectral:SpectralNJW",
@@ -73,8 +77,6 @@ METHODS: LazyClasses[ImageClusterer] = LazyClasses(
         "discriminant-diffusion": "asterism.methods.discriminant_diffusion:DiscriminantDiffusion",
         "fcn": "asterism.methods.fcn:FCN",
         "temi": "asterism.methods.temi:TEMI",
-        "cnn": "asterism.methods.cnn_baselines:CNN",
-        "pca-cnn": "asterism.methods.cnn_baselines:PCACNN",
         "deepcluster": "asterism.methods.deepcluster:DeepCluster",
         "deepcluster-v2": "asterism.methods.deepcluster_v2:DeepClusterV2",
     },
@@ -100,6 +102,32 @@ KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(
     _named_by_class((*METHODS.own.values(), *_PLACES)), lambda: _named_by_class(METHODS.places.values())
 )
 
+OF_PAPERS = {  # what asterism-papers adds: said where it is not installed
+    "ae-cnn": "AECNN",
+    "cnn": "CNN",
+    "dae-kmeans": "DAEKMeans",
+    "ep-cnn": "EPCNN",
+    "iec": "InfiniteEnsemble",
+    "lle-cnn": "LLECNN",
+    "nmf-d": "DeepSemiNMF",
+    "nmf-lp": "GraphNMF",
+    "nnae-cnn": "NNAECNN",
+    "pca-cnn": "PCACNN",
+    "tsc-d": "TaskSpecificClustering",
+}
+
+
+def check_installed(name: str) -> None:
+    """See that a method, by its own name or that of its class, is not one of a distribution that is not here.
+
+    Raises
+    ------
+    MissingDependencyError
+        If it is one of asterism-papers'.
+    """
+    if (name in OF_PAPERS or name in OF_PAPERS.values()) and (lacking := plugins.without_papers()):
+        raise MissingDependencyError(f"{name} comes with {lacking}")
+
 
 def method_name(content: Mapping[str, Any]) -> str:
     """What the command line calls the method of a ``run.json``."""
@@ -114,11 +142,12 @@ def find_method(name: str) -> type[ImageClusterer]:
     ------
     InputError
         If there is none; lists them.
+    MissingDependencyError
+        If it comes with asterism-papers, which is not installed.
     """
     if name in METHODS:
         return METHODS[name]
+    check_installed(name)
     close = difflib.get_close_matches(name, METHODS, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    lacking = plugins.without_papers()
-    more = f"; more come with {lacking}" if lacking else ""
-    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}{more}")
+    raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}")

@@ -28,6 +28,17 @@ AE_TRAINING = Training(n_epochs=200, batch_size=128, optimizer="adam", lr=0.001)
 EP_PROTOTYPES, EP_NEIGHBORS, EP_HYPOTHESES = 30, 6, 50
 
 
+def width_for(n_components: int | None, n_samples: int, n_features: int) -> int:
+    """L: as asked for, else M/4 (the paper's 1 024 of 4 096), but at least 256 and at most N/2 and M.
+
+    The paper has 1 024 for all sets, more than Flowers' 1 020 training images; on the 512 and 1 280 features of smaller
+    networks 256 to 320 were best (docs/papers/fcn.md).
+    """
+    if n_components is not None:
+        return n_components
+    return max(1, min(max(256, n_features // 4), n_samples // 2, n_features))
+
+
 def linear_autoencoder(X: torch.Tensor, n_components: int, run: Run, training: Training, positive: bool) -> Linear:
     """A linear encoder and decoder trained to reconstruct; with ``positive``, all weights are set to 0 where negative
     after each step (NNAE).
