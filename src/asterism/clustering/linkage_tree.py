@@ -1,6 +1,6 @@
 """The merge history: one tree over the samples, in scipy's form, that can be cut at any number of clusters.
 
-Plain loops: to load compiled ones takes longer than a hundred thousand samples do.
+Without compiled loops: to load these takes longer than a hundred thousand samples do.
 """
 
 from __future__ import annotations
@@ -30,23 +30,28 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
         Row t joins the nodes Z[t, 0] < Z[t, 1] into node N + t with Z[t, 3] samples. The first N − n rows put the
         initial clusters together, one sample after another, at height 0; the rows of the merges follow at heights
         1 … T. Affinities need not fall from one merge to the next, so the height is the number of the merge: it makes
-        the tree monotone, and scipy's ``dendrogram`` and ``fcluster`` read it. O(N).
+        the tree monotone, and scipy's ``dendrogram`` and ``fcluster`` read it. O(N log N).
     """
-    n_clusters, n_samples = int(labels.max()) + 1, len(labels)
-    node, size = [-1] * n_clusters, [0] * n_clusters
-    rows: list[tuple[float, ...]] = []
-    for sample, cluster in enumerate(labels.tolist()):
-        size[cluster] += 1
-        if node[cluster] < 0:
-            node[cluster] = sample
-        else:
-            rows.append((*sorted((node[cluster], sample)), 0, size[cluster]))
-            node[cluster] = n_samples + len(rows) - 1
-    for height, (a, b) in enumerate(merges.tolist(), 1):
-        size[a] += size[b]
-        rows.append((*sorted((node[a], node[b])), height, size[a]))
-        node[a] = n_samples + len(rows) - 1
-    return np.array(rows, np.float64).reshape(-1, 4)
+    n_samples, first = len(labels), np.unique(labels, return_index=True)[1]
+    later = np.delete(np.arange(n_samples), first)
+    # Which joins which, clusters by their first samples: a sample its cluster, and then a cluster another.
+    stays, joins = np.concatenate([np.stack([first[labels[later]], later]), first[merges].T], 1)
+    made = n_samples + np.arange(len(stays))
+    last = np.arange(n_samples)
+    last[stays] = made  # node of each in the end; what has joined another makes none any more
+    nodes = np.stack([stays, last[joins]], 1)
+    order = np.argsort(stays, kind="stable")
+    again = stays[order[1:]] == stays[order[:-1]]
+    nodes[order[1:][again], 0] = made[order[:-1][again]]
+    beyond = n_samples + len(stays)  # above the roots
+    above = np.full(beyond + 1, beyond)
+    above[nodes] = made[:, None]
+    sizes = np.concatenate([np.ones(n_samples), np.zeros(len(stays) + 1)])
+    while (above < beyond).any():  # each time twice as many levels below a node have been counted
+        sizes += np.bincount(above, sizes)
+        above = above[above]
+    heights = np.concatenate([np.zeros(len(later)), np.arange(1, len(merges) + 1)])
+    return np.column_stack([np.sort(nodes, 1), heights, sizes[n_samples:beyond]])
 
 
 def check_history(history: np.ndarray, n_samples: int) -> None:
@@ -150,13 +155,12 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
 
 
 def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
-    """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N)."""
-    top = list(range(n_samples + n_rows))
-    for row, (a, b) in zip(
-        range(n_rows - 1, -1, -1), history[:n_rows, :2].astype(np.int64)[::-1].tolist(), strict=True
-    ):
-        top[a] = top[b] = top[n_samples + row]
-    return np.array(top[:n_samples], np.int64)
+    """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N log N)."""
+    top = np.arange(n_samples + n_rows)
+    top[history[:n_rows, :2].astype(np.int64)] = top[n_samples:, None]
+    for _ in range(int(n_rows).bit_length()):  # each time twice as high
+        top = top[top]
+    return top[:n_samples]
 
 
 def labels_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
