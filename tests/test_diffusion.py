@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from asterism import Diffusion, KMeans, load
 from asterism.cli.app import app
-from asterism.clustering.diffusion import FAINTEST, diffusion_embedding, local_weights, symmetric_graph
+from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
 from asterism.clustering.stability import UNSTABLE, stability_words
 
@@ -43,9 +43,34 @@ def test_parts_of_a_graph_are_joined_at_their_nearest_ends_by_faint_links():
 
 def test_rows_of_a_map_have_length_1_and_the_map_depends_on_the_seed_alone(digits):
     X = digits[0][:300]
-    first, again = (diffusion_embedding(X, 10, np.random.RandomState(0)) for _ in range(2))
+    first, again = (DiffusionMaps(X, 10, np.random.RandomState(0)).embedding(10) for _ in range(2))
     assert first.shape == (300, 10) and np.allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
     assert (first == again).all()
+
+
+def test_the_first_axes_are_those_of_all_maps_side_by_side(digits):
+    maps = DiffusionMaps(digits[0], 10, np.random.RandomState(0))
+    rows = maps.side_by_side(10)
+    left, scale, _ = np.linalg.svd(rows, full_matrices=False)
+    exact, found = (left * scale)[:, :10], maps.average(10, 20)[:, :10]
+    products, true = (one @ one.T for one in (found, exact))
+    assert np.abs(products - true).max() < 0.02 * true.max()
+    start = np.random.RandomState(0).standard_normal((900, 30)).astype("f4")
+    assert leading_axes(rows, 4, start).shape == (900, 4)
+
+
+def test_eigenvectors_are_found_from_those_in_another_space(digits):
+    X = digits[0]
+    alone, maps = DiffusionMaps(X, 10, np.random.RandomState(0)), DiffusionMaps(X[:, ::2], 10, np.random.RandomState(0))
+    after = DiffusionMaps(X, 10, np.random.RandomState(0), maps)
+    for (ours, _), (theirs, _) in zip(after.spectra, alone.spectra, strict=True):
+        np.testing.assert_allclose(ours[:20], theirs[:20], atol=0.01)
+
+
+def test_copies_are_predicted_into_their_group(digits):
+    X = np.concatenate([digits[0][:300], digits[0][:20], digits[0][20:25] + 1e-6])
+    model = Diffusion(10, random_state=0).fit(X)
+    assert (model.predict(X) == model.labels_).all()
 
 
 def test_digits_come_out_better_than_by_k_means(digits):

@@ -164,6 +164,13 @@ def test_features_are_written_in_pieces(tmp_path, monkeypatch):
     assert torch.equal(first.flip(0), again)
 
 
+def test_vectors_are_features_already_and_are_not_kept_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    X = np.random.default_rng(0).normal(size=(1500, 40)).astype("f4")
+    assert np.array_equal(cached_extract(Pixels(False), open_images(X), Runtime("cpu")).numpy(), X)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_what_cannot_fit_is_refused_before_the_fit(name, monkeypatch, tmp_path):
     monkeypatch.setattr(base, "available_memory", lambda: 10_000)

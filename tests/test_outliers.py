@@ -78,6 +78,19 @@ def test_new_images_are_refused_where_that_is_asked_for(strange):
     assert (Diffusion(3, random_state=0, outliers=0.01).fit(X).predict(noise) < 0).mean() > 0.95
 
 
+def test_a_new_fit_keeps_nothing_of_the_one_before():
+    X, other = vectors()[0], vectors(seed=1)[0]
+    model = Diffusion(3, random_state=0).fit(X, outliers=0.01)
+    model.fit(other)
+    assert not hasattr(model, "significance_") and not hasattr(model, "reference_distances_")
+    asked = model.predict_with_confidence(X, outliers=0.01)[1]
+    known = model.reference_distances_  # found when they were asked for
+    assert np.array_equal(known, Diffusion(3, random_state=0).fit(other, outliers=1e-9).reference_distances_)
+    model.fit(X)
+    model.fit(other)
+    assert np.array_equal(model.predict_with_confidence(X, outliers=0.01)[1], asked)
+
+
 def test_a_run_keeps_what_tells_them_and_says_nothing_of_what_is_off(strange, tmp_path):
     X, _ = strange
     model = Diffusion(3, outliers=0.01, random_state=0, run_dir=tmp_path / "run").fit(X)

@@ -24,7 +24,7 @@ ROUNDS = 10
 
 
 def leading_eigenvectors(
-    matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray
+    matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray, rounds: int = ROUNDS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The largest eigenvalues of a symmetric matrix, and their vectors.
 
@@ -37,11 +37,13 @@ def leading_eigenvectors(
     start : ndarray of shape (N, at least M)
         Vectors to start from: random ones, or those that were found for a matrix that is like this one. More than M of
         them, by `SPARE`, are wise.
+    rounds : int, default=10
+        So many at most.
 
     Returns
     -------
     values : ndarray of shape (M,)
-        In decreasing order, right to about 1e−3.
+        In decreasing order, right to about 1e−3 where the rounds were enough.
     vectors : ndarray of shape (N, M), float32
         Orthonormal.
     block : ndarray of shape (N, W), float32
@@ -53,7 +55,7 @@ def leading_eigenvectors(
     """
     sparse = matrix.indptr, matrix.indices, matrix.data.astype(np.float32)
     block, cut, known = np.ascontiguousarray(start, dtype=np.float32), FIRST_CUT, np.full(width, np.inf)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         block = _orthonormal(_filtered(sparse, block, cut))
         image = _product(sparse, block, block, 1, 0)
         values, turn = np.linalg.eigh((block.T @ image).astype(float))

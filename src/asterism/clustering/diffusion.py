@@ -19,7 +19,6 @@ import numpy as np
 import scipy.sparse
 import torch
 from scipy.sparse.csgraph import connected_components
-from sklearn.utils.extmath import randomized_svd
 from torch.nn.functional import normalize
 
 from asterism.clustering.chebyshev import SPARE, leading_eigenvectors
@@ -28,11 +27,12 @@ from asterism.clustering.neighbor_voting import SAME
 
 # Chosen by the classes of many parts of Flowers-102, Scene-15, CIFAR-10, COIL-100, CMU-PIE and UKBench, with features
 # of MobileNetV2 and SqueezeNet. Little hangs on them: of 40 other choices none was better by .01 in ACC.
-NEIGHBORS = (5, 8, 12, 20)  # of the graphs
+NEIGHBORS = (5, 10, 20)  # of the graphs
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # eigenvectors for each group that is looked for
 WIDEST = 128  # eigenvectors, where there are fewer groups than that
 STEPS = 2  # t
-POWERS = 3  # steps of the randomised decomposition
+FIRST_ROUNDS, LATER_ROUNDS = 2, 1  # of the search for eigenvectors: from random vectors, from those of a graph before
+EXTRA = 10  # vectors beside the axes that are wanted
 STAND_INS = 5  # neighbours that place a row which was not there
 DENSE = 600  # samples up to which, and a third of them the eigenvectors from which, all eigenvectors are computed
 OWN_ROWS = 1024  # of a part, whose distances to all samples are taken at once
@@ -50,21 +50,40 @@ class DiffusionMaps:
         The largest number of groups that will be looked for.
     random_state : RandomState
         Draws the vectors from which the search for eigenvectors starts.
+    like : DiffusionMaps, optional
+        Of the same samples and number, in another space: its eigenvectors are what the search starts from.
+
+    Attributes
+    ----------
+    apart : bool
+        Whether no two samples are the same but for rounding.
     """
 
-    def __init__(self, X: np.ndarray, most_clusters: int, random_state: np.random.RandomState) -> None:
+    def __init__(
+        self,
+        X: np.ndarray,
+        most_clusters: int,
+        random_state: np.random.RandomState,
+        like: DiffusionMaps | None = None,
+    ) -> None:
         self.n_samples, self.random_state = len(X), random_state
         self.spectra: list[tuple[np.ndarray, np.ndarray]] = []  # eigenvalues (M,) and eigenvectors (N, M) of each graph
+        self.apart = False
         if self.n_samples <= 2:
             return
         indices, distances = knn(X, max(NEIGHBORS))
+        self.apart = bool(distances[:, 0].min() > SAME)
         widest = self._widths(most_clusters)[-1]
-        block = random_state.standard_normal((self.n_samples, widest + SPARE))
+        if like is None:
+            self._block, rounds = random_state.standard_normal((self.n_samples, widest + SPARE)), FIRST_ROUNDS
+        else:
+            self._block, rounds = like._block, LATER_ROUNDS
         ways: dict[bytes, tuple[int, int]] = {}
         for width in sorted({min(n_neighbors, indices.shape[1]) for n_neighbors in NEIGHBORS}):
             graph = symmetric_graph(indices, distances, X, width, ways)
-            values, vectors, block = _leading(_normalised(graph), widest, block)
+            values, vectors, self._block = _leading(_normalised(graph), widest, self._block, rounds)
             self.spectra.append((values, vectors))
+            rounds = LATER_ROUNDS
 
     def _widths(self, n_clusters: int) -> list[int]:
         widest = max(n_clusters, WIDEST)
@@ -78,35 +97,55 @@ class DiffusionMaps:
         walked = [vectors * np.maximum(values, 0.0) ** STEPS for values, vectors in self.spectra]
         return np.concatenate([unit(one[:, :width]) for one in walked for width in widths], 1, dtype=np.float32)
 
+    def average(self, n_clusters: int, n_axes: int, other: np.ndarray | None = None) -> np.ndarray:
+        """The average of all maps for k groups: ndarray of shape (N, at most n_axes), float32.
+
+        Parameters
+        ----------
+        n_clusters : int
+            k.
+        n_axes : int
+            The leading ones are kept.
+        other : ndarray of shape (N, A), optional
+            The average of other maps, to be averaged over too.
+        """
+        rows, start = self.side_by_side(n_clusters), np.zeros((self.n_samples, 0), np.float32)
+        if other is not None:
+            rows, start = np.concatenate([other, rows], 1), other
+        if not self.spectra:
+            return rows[:, :n_axes]
+        values, vectors = self.spectra[len(self.spectra) // 2]
+        near = unit(vectors * np.maximum(values, 0.0) ** STEPS)
+        width = min(n_axes + EXTRA, *rows.shape)
+        some = self.random_state.standard_normal((self.n_samples, max(0, width - start.shape[1] - near.shape[1])))
+        start = np.concatenate([start, near, some], 1, dtype=np.float32)[:, :width]
+        return leading_axes(rows, n_axes, start)
+
     def embedding(self, n_clusters: int) -> np.ndarray:
         """The averaged map for k groups: ndarray of shape (N, min(k, N)), float32, rows of length 1."""
-        together = self.side_by_side(n_clusters)
-        return together if not self.spectra else unit(leading_axes(together, n_clusters, self.random_state))
+        return unit(self.average(n_clusters, n_clusters))
 
 
-def diffusion_embedding(X: np.ndarray, n_clusters: int, random_state: np.random.RandomState) -> np.ndarray:
-    """The averaged diffusion map of samples.
+def leading_axes(rows: np.ndarray, n_axes: int, start: np.ndarray) -> np.ndarray:
+    """Rows along the axes that keep most of their inner products, nearly.
 
     Parameters
     ----------
-    X : ndarray of shape (N, D)
-        Euclidean distances are taken.
-    n_clusters : int
-        k, the number of groups that will be looked for.
-    random_state : RandomState
+    rows : ndarray of shape (N, M), float32
+    n_axes : int
+    start : ndarray of shape (N, W), float32
+        What spans nearly the same as the first axes, and a few columns more. One step of subspace iteration follows.
 
     Returns
     -------
-    ndarray of shape (N, min(k, N)), float32
-        Rows of length 1. O(N²·D) time for the neighbours, O(N·k) memory.
+    ndarray of shape (N, min(n_axes, W)), float32
     """
-    return DiffusionMaps(X, n_clusters, random_state).embedding(n_clusters)
-
-
-def leading_axes(rows: np.ndarray, n_axes: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Rows (N, M) along the at most so many axes that keep most of their inner products: (N, n_axes), float32."""
-    left, scale, _ = randomized_svd(rows, min(n_axes, *rows.shape), n_iter=POWERS, random_state=random_state)
-    return (left * scale).astype(np.float32)
+    R = torch.from_numpy(rows)
+    basis = torch.linalg.qr(R @ (R.T @ torch.from_numpy(start)))[0]
+    within = basis.T @ R
+    squares, turn = torch.linalg.eigh((within @ within.T).double())
+    scaled = turn * squares.clamp_min(0).sqrt()
+    return (basis @ scaled.flip(1)[:, :n_axes].float()).numpy()
 
 
 def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -115,11 +154,15 @@ def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -
     A sample of the map has its own place; another row is placed by its nearest samples, weighted by `local_weights`
     (the extension of Nyström, for a walk that starts with one step to a neighbour).
     """
-    indices, distances = neighbors(rows, samples, STAND_INS)
+    return placed_by(*neighbors(rows, samples, STAND_INS), positions)
+
+
+def placed_by(indices: np.ndarray, distances: np.ndarray, positions: torch.Tensor) -> torch.Tensor:
+    """`placed` where the nearest samples (B, K) are known, and their squared distances."""
     weights = local_weights(distances)
     weights[distances[:, 0] <= SAME, 1:] = 0
-    near = positions[torch.as_tensor(indices, device=rows.device)]
-    return normalize((torch.as_tensor(weights, dtype=near.dtype, device=rows.device)[..., None] * near).sum(1))
+    near = positions[torch.as_tensor(indices, device=positions.device)]
+    return normalize((torch.as_tensor(weights, dtype=near.dtype, device=positions.device)[..., None] * near).sum(1))
 
 
 def local_weights(distances: np.ndarray) -> np.ndarray:
@@ -217,17 +260,18 @@ def _way_out(X: np.ndarray, squares: np.ndarray, inside: np.ndarray) -> tuple[in
 
 def _normalised(graph: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     """D^(−½) A D^(−½)."""
-    root = scipy.sparse.diags(np.asarray(graph.sum(1)).ravel() ** -0.5)
-    return (root @ graph @ root).tocsr()
+    root = np.asarray(graph.sum(1)).ravel() ** -0.5
+    weights = graph.data * root[graph.indices] * np.repeat(root, np.diff(graph.indptr))
+    return scipy.sparse.csr_matrix((weights, graph.indices, graph.indptr), shape=graph.shape)
 
 
 def _leading(
-    matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray
+    matrix: scipy.sparse.csr_matrix, width: int, start: np.ndarray, rounds: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `leading_eigenvectors`, where all are computed too if there are few."""
     n = len(start)
     if n > DENSE and 3 * width < n:
-        return leading_eigenvectors(matrix, width, start)
+        return leading_eigenvectors(matrix, width, start, rounds)
     values, vectors = np.linalg.eigh(matrix.toarray())
     order = np.argsort(-values, kind="stable")[:width]
     return values[order], vectors[:, order], start

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from asterism.clustering.diffusion import DiffusionMaps, placed
+from asterism.clustering.diffusion import STAND_INS, DiffusionMaps, placed_by
+from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
 from asterism.metrics import accuracy
 
@@ -77,7 +78,7 @@ def _agreements(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.R
     agreements = np.zeros((DIVISIONS, len(possible), 2))
     for division in agreements:
         order = torch.from_numpy(random_state.permutation(len(rows)))
-        first, second = (_groups_by(rows[part], rows, possible, random_state) for part in (order[:half], order[half:]))
+        first, second = (_groups_by(part, rows, possible, random_state) for part in (order[:half], order[half:]))
         division[:] = [(adjusted_rand_score(*pair), accuracy(*pair)) for pair in zip(first, second, strict=True)]
     found[[k in possible for k in ks]] = agreements.mean(0)
     return found
@@ -86,12 +87,16 @@ def _agreements(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.R
 def _groups_by(
     part: torch.Tensor, rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState
 ) -> list[np.ndarray]:
-    """Groups (N,) of all rows for each k, by the maps and the centers of a part of them."""
-    maps = DiffusionMaps(part.numpy(), max(ks), random_state)
+    """Groups (N,) of all rows (N, D) for each k, by the maps and the centers of a part (P,) of them."""
+    own = rows[part]
+    others = torch.ones(len(rows), dtype=torch.bool).index_fill_(0, part, False)
+    maps = DiffusionMaps(own.numpy(), max(ks), random_state)
+    stand_ins = neighbors(rows[others], own, STAND_INS)
     found = []
     for k in ks:
         positions = torch.from_numpy(maps.embedding(k))
         centers = kmeans(positions, k, n_init=N_INIT, random_state=random_state).centers
-        nearest = torch.cdist(placed(rows, part, positions), torch.as_tensor(centers, dtype=torch.float32)).argmin(1)
-        found.append(nearest.numpy())
+        everywhere = torch.empty(len(rows), k)
+        everywhere[part], everywhere[others] = positions, placed_by(*stand_ins, positions)
+        found.append(torch.cdist(everywhere, torch.as_tensor(centers)).argmin(1).numpy())
     return found

@@ -18,7 +18,7 @@ from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
 from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
-from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened
+from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened, own_distances
 from asterism.images import ImageSource
 from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import POSITIVE_INT
@@ -101,7 +101,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         ``outliers`` of the fit.
     reference_, reference_distances_ : ndarrays of shape (R, D) and (R,)
         Features of some of the images, and how far each lies from its fifth-nearest other: what tells that a new image
-        belongs nowhere.
+        belongs nowhere. The distances, where the fit did not ask, from the first prediction on that does.
     on_round : callable, optional
         Not a parameter; set it before ``fit`` to watch the learning: it is called in each round that has labels, with
         those labels (N,), and the numbers that it returns are written into ``history_``, which nothing reads back. So
@@ -115,6 +115,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
     _attributes: tuple[str, ...] = attribute(())  # names of what `Fitted.attributes` brought
     _screening = Screening()
     reference_: np.ndarray = attribute()
+    reference_distances_: np.ndarray = attribute()
     _screen: Screen = attribute()  # of the fit that goes on
     _screens_features = False  # whether `_fit` takes features first, and leaves out itself what does not count
 
@@ -238,6 +239,8 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
             warnings.warn(f"n_clusters={wanted}, and {found} came out: {left}", stacklevel=2)
 
     def _set_attributes(self, found: dict[str, np.ndarray]) -> None:
+        for name in {*self._attributes, "reference_distances"} - found.keys():
+            vars(self).pop(name + "_", None)  # of the fit before
         self._attributes = tuple(found)
         for name, value in found.items():
             setattr(self, name + "_", np.asarray(value))
@@ -336,7 +339,9 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
             return found.numpy(), certain.numpy()
         features, rows = self._features_and_rows(images)
         found, certain = self._best(features)
-        p = chance_to_belong(rows, self.reference_, getattr(self, "reference_distances_", None))
+        if not hasattr(self, "reference_distances_"):
+            self.reference_distances_ = own_distances(torch.from_numpy(self.reference_))
+        p = chance_to_belong(rows, self.reference_, self.reference_distances_)
         outside = p < alpha
         confidence = np.where(outside, 1 - p, certain.numpy()).astype(np.float32)
         return np.where(outside, -1, found.numpy()), confidence

@@ -141,13 +141,18 @@ class Screen:
         return inside
 
     def keep(self, features: torch.Tensor, compared: Rows = _as_they_are) -> None:
-        """Keep what tells of new images whether they belong; see `judge` for the parameters."""
+        """Keep what tells of new images whether they belong; see `judge` for the parameters.
+
+        The distances where this fit has asked; else they are found when a prediction asks.
+        """
         chosen = torch.from_numpy(self._chosen(*features.shape))
 
         def compute() -> dict[str, torch.Tensor]:
             reference = compared(features[chosen])
-            own = neighbor_distance(reference, reference, np.arange(len(reference)))
-            return {"reference": reference, "reference_distances": torch.from_numpy(np.sort(own))}
+            found = {"reference": reference}
+            if self.asked.outliers is not None:
+                found["reference_distances"] = torch.from_numpy(own_distances(reference))
+            return found
 
         self._reference = {name: value.numpy() for name, value in self.run.cached("belonging", compute).items()}
 
@@ -181,12 +186,14 @@ class Screen:
         return found
 
 
-def chance_to_belong(rows: torch.Tensor, reference: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-    """p-value (B,) of new images' rows (B, D), by what a fit has kept."""
-    samples = torch.from_numpy(reference)
-    if known is None:  # of runs that kept no distances
-        known = neighbor_distance(samples, samples, np.arange(len(samples)))
-    return conformal_p_values(neighbor_distance(rows, samples), known)
+def own_distances(reference: torch.Tensor) -> np.ndarray:
+    """How far each of the rows (R, D) lies from its fifth-nearest other, in increasing order."""
+    return np.sort(neighbor_distance(reference, reference))
+
+
+def chance_to_belong(rows: torch.Tensor, reference: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """p-value (B,) of new images' rows (B, D), by the rows (R, D) that a fit has kept and their `own_distances`."""
+    return conformal_p_values(neighbor_distance(rows, torch.from_numpy(reference)), known)
 
 
 def check_screened(found: dict[str, Any], n: int) -> None:

@@ -41,7 +41,8 @@ def cached_extract(
         Frozen; on the runtime's device.
     images : ImageSource
     runtime : Runtime
-        Under several processes the cache is left alone: all must compute the same images.
+        Under several processes the cache is left alone: all must compute the same images. So it is for vectors, which
+        are features already.
     progress : Progress, optional
         Shows how many images are done.
 
@@ -55,7 +56,7 @@ def cached_extract(
     computed is written as it comes, so that a pass that was killed goes on where it was (`SHARD_SECONDS` at most are
     lost) with the features of an unbroken one, byte for byte. A cache that cannot be written costs time and no run.
     """
-    if runtime.world_size > 1:
+    if runtime.world_size > 1 or images.is_table:
         return extract(network, images, runtime)
     folder = cache_root() / "features" / network_digest(network, images, runtime)
     digests = images.digests

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from asterism.clustering.diffusion import diffusion_embedding, placed
+from asterism.clustering.diffusion import DiffusionMaps, placed, unit
 from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
@@ -26,6 +26,7 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 
 COMPONENTS = 256  # principal components in which neighbours are looked for
+KEPT = 2  # axes of the average of maps for each group: the inner products are nearly kept, in a tenth of the room
 CALIBRATED = 4000  # images by which confidences are brought to their mean
 USUAL = 0.3  # of the scale of confidences, where there are too few images for halves: what most sets have
 FAR = 100  # times the variance: a mean whose square is above that lies far from the features
@@ -43,6 +44,11 @@ class DiffusionMap(Representation):
     angles: torch.Tensor  # (), whether only directions count
     samples: torch.Tensor  # (R, D)
     positions: torch.Tensor  # (R, k)
+
+    @classmethod
+    def of(cls, tensors: dict[str, torch.Tensor]) -> DiffusionMap:
+        """The map that is made of these, among which there may be others."""
+        return cls(**{name: tensors[name] for name in DiffusionMap.__annotations__})
 
     def components(self, features: torch.Tensor) -> torch.Tensor:
         """Features along the axes, (B, D)."""
@@ -84,7 +90,7 @@ class Diffusion(PretrainedClusterer):
     Notes
     -----
     Cost beside the feature pass: R² · 256 operations for the neighbours of the R ≤ ``max_samples`` images of the map,
-    and the largest 4·k eigenvectors of four sparse graphs; 4·R·(256 + k) bytes are kept with the model.
+    and the largest 4·k eigenvectors of three sparse graphs; 4·R·(256 + k) bytes are kept with the model.
 
     Examples
     --------
@@ -107,6 +113,7 @@ class Diffusion(PretrainedClusterer):
     """What `fit` takes where it is told nothing else."""
 
     _scales_to_unit_length = False
+    _has_all: bool = attribute()  # whether the map is made of all images of the fit, all different
 
     def _plain_params(self) -> dict[str, Any]:
         """Without what is off: so runs of versions that had it not go on."""
@@ -126,20 +133,22 @@ class Diffusion(PretrainedClusterer):
         kept, _ = without_many_copies(drawn.numpy(), self.n_clusters)
         drawn = drawn if len(kept) == len(drawn) else drawn[torch.from_numpy(kept)]
 
-        frozen = DiffusionMap(**run.cached("map", lambda: self._map(drawn, run)))
+        frozen = run.cached("maps", lambda: self._map(drawn, run))
 
         def measure() -> dict[str, torch.Tensor]:
-            index, share = stability(frozen.samples, self.n_clusters, run.random_state("halves"))
+            index, share = stability(frozen["samples"], self.n_clusters, run.random_state("halves"))
             return {"stability": torch.tensor(index), "agreement": torch.tensor(share)}
 
         found = run.cached(
             "agreement", measure
         )  # of frozen features: a head that all images taught is no judge of halves
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
-        return self._refined(frozen, drawn, run)
+        learnt = self._refined(frozen, drawn, run)
+        self._has_all = len(drawn) == len(features) and bool(learnt["apart"])
+        return DiffusionMap.of(learnt)
 
     def _map(self, drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
-        """The tensors of the map of features (R, M)."""
+        """The tensors of the map of features (R, M), and those of `_placed_in`."""
         angles = self._by_angles(drawn.shape[1])
         origin = origin_of(drawn)
         seen = normalize(drawn - origin) if angles else drawn - origin
@@ -148,10 +157,22 @@ class Diffusion(PretrainedClusterer):
         axes = found.A / scale if scale > 0 else found.A
         made = DiffusionMap(origin=origin, mean=found.mean, axes=axes, angles=torch.tensor(angles))
         samples = made.rows(drawn)
-        positions = diffusion_embedding(samples.numpy(), self.n_clusters, run.random_state("map"))
-        return {**dict(made.named_buffers()), "samples": samples, "positions": torch.from_numpy(positions)}
+        maps = DiffusionMaps(samples.numpy(), self.n_clusters, run.random_state("map"))
+        return {**dict(made.named_buffers()), "samples": samples, **self._placed_in(maps)}
 
-    def _refined(self, frozen: DiffusionMap, drawn: torch.Tensor, run: Run) -> DiffusionMap:
+    def _placed_in(self, maps: DiffusionMaps, average: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+        """Where samples lie in maps, and in the average (R, A) of others: positions (R, k), of the new average's axes
+        (R, KEPT·k) the first; and whether they lie apart."""
+        axes = maps.average(self.n_clusters, KEPT * self.n_clusters, average)
+        found = {"average": axes, "positions": unit(axes[:, : self.n_clusters]), "apart": np.array(maps.apart)}
+        return {name: torch.from_numpy(one) for name, one in found.items()}
+
+    def _codes(self, representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+        if self._has_all:  # each is its own nearest sample
+            return normalize(cast(DiffusionMap, representation).positions)
+        return super()._codes(representation, features, runtime)
+
+    def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         """What is learnt from the groups of the map of the frozen features (R, M): here nothing."""
         return frozen
 

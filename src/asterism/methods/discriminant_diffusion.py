@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from asterism.clustering.diffusion import DiffusionMaps, leading_axes, unit
+from asterism.clustering.diffusion import DiffusionMaps
 from asterism.images import ImageSource
 from asterism.methods.diffusion import Diffusion, DiffusionMap
 from asterism.methods.pretrained import group
@@ -24,7 +24,6 @@ from asterism.training import Run
 # Chosen by the classes of a third of the tasks of docs/photographs.md; .1 to .7 and two to four rounds differ little.
 ROUNDS = 3
 SHRINKAGE = 0.3  # of the spread within groups towards a ball: groups are not classes, and are small
-KEPT = 2  # axes of the average for each group: the products are nearly kept, in a tenth of the room
 FEWEST_GROUPS = 6  # of fewer the head has too few axes, and loses (docs/photographs.md)
 
 
@@ -43,7 +42,7 @@ class DiscriminantDiffusion(Diffusion):
 
     Notes
     -----
-    Cost beside that of `Diffusion`: four more maps. What the head gains, and where it loses, stands in
+    Cost beside that of `Diffusion`: three more maps. What the head gains, and where it loses, stands in
     docs/photographs.md.
 
     Examples
@@ -56,33 +55,26 @@ class DiscriminantDiffusion(Diffusion):
         few = [f"the groups of Diffusion, as {self.n_clusters} are too few to learn from"]
         return [*super()._choices(images, runtime), *(few if self.n_clusters < FEWEST_GROUPS else [])]
 
-    def _refined(self, frozen: DiffusionMap, drawn: torch.Tensor, run: Run) -> DiffusionMap:
+    def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         if self.n_clusters < FEWEST_GROUPS:
             return frozen
-        return DiffusionMap(**run.cached("discriminant map", lambda: self._alternate(frozen, drawn, run)))
+        return run.cached("discriminant maps", lambda: self._alternate(frozen, drawn, run))
 
-    def _alternate(self, frozen: DiffusionMap, drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
+    def _alternate(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         """Groups and axes in turns, from the map of the frozen features (R, M)."""
-        components, found = frozen.components(drawn).double().numpy(), dict(frozen.named_buffers())
-        random_state = run.random_state("round", 0)
-        average = self._beside(np.zeros((len(drawn), 0), np.float32), frozen.samples, random_state)
+        components, found = DiffusionMap.of(frozen).components(drawn).double().numpy(), dict(frozen)
+        maps, random_state = None, run.random_state("round", 0)
         for number in range(1, ROUNDS + 1):
             labels = group(found["positions"], self.n_clusters, "kmeans", random_state)
             axes = discriminant_axes(components, labels)
             if not axes.shape[1]:
                 break
-            found["axes"] = frozen.axes @ torch.from_numpy(axes).float()
-            found["samples"] = DiffusionMap(**found).rows(drawn)
+            found["axes"] = frozen["axes"] @ torch.from_numpy(axes).float()
+            found["samples"] = DiffusionMap.of(found).rows(drawn)
             random_state = run.random_state("round", number)
-            average = self._beside(average, found["samples"], random_state)
-            found["positions"] = torch.from_numpy(unit(average[:, : self.n_clusters]))
+            maps = DiffusionMaps(found["samples"].numpy(), self.n_clusters, random_state, maps)
+            found |= self._placed_in(maps, found["average"].numpy())
         return found
-
-    def _beside(self, average: np.ndarray, rows: torch.Tensor, random_state: np.random.RandomState) -> np.ndarray:
-        """The average (N, A) over maps, and over those of rows (N, D) too."""
-        maps = DiffusionMaps(rows.numpy(), self.n_clusters, random_state)
-        together = np.concatenate([average, maps.side_by_side(self.n_clusters)], 1)
-        return leading_axes(together, KEPT * self.n_clusters, random_state)
 
 
 def discriminant_axes(X: np.ndarray, labels: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarray:

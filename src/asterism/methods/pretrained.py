@@ -156,7 +156,7 @@ class PretrainedClusterer(ImageClusterer):
         if self._tunes:
             features = self._pass(network, counted, run.runtime, run.progress)
         self._screen.keep(features, self._compared)
-        codes = represent(representation, features, run.runtime)  # (F, D)
+        codes = self._codes(representation, features, run.runtime)  # (F, D)
         found = run.cached("groups", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
@@ -204,6 +204,10 @@ class PretrainedClusterer(ImageClusterer):
     ) -> torch.Tensor:
         """Features (N, M) of the network as it is now."""
         return cached_extract(network, images, runtime, progress)
+
+    def _codes(self, representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+        """Vectors (F, D) of the features (F, M) of the fit."""
+        return represent(representation, features, runtime)
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         return {}
