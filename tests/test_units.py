@@ -15,9 +15,10 @@ from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering
 from asterism.clustering.neighbor_voting import vote
 from asterism.clustering.soft import soft_scores
-from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
+from asterism.clustering.spectral import landmark_spectral, njw, self_tuning
 from asterism.clustering.units import near_one, squared_unit
 from asterism.networks.pixels import unit_length
+from asterism_papers.clustering.normalized_cuts import normalized_cuts
 
 
 def blobs(seed=0, sizes=(20, 15, 25), spread=0.3):

@@ -13,6 +13,7 @@ from asterism_papers.methods import (
     DeepSemiNMF,
     GraphNMF,
     InfiniteEnsemble,
+    NormalizedCuts,
     TaskSpecificClustering,
 )
 from test_estimators import SAE_SHORT, SHORT, named_checks
@@ -27,6 +28,7 @@ CHECKED = [
     NNAECNN(3, training=SHORT, assign="spectral"),
     DeepSemiNMF(3, widths=(8, 4), max_updates=20),
     GraphNMF(3, n_factors=2),
+    NormalizedCuts(3),
     InfiniteEnsemble(3, n_partitions=5),
     TaskSpecificClustering(3, n_atoms=8, training=SHORT),
 ]

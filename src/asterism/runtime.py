@@ -142,11 +142,6 @@ class Runtime:
         gathered = self.fabric.all_gather(padded)  # (ranks, longest, …)
         return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n]  # type: ignore[union-attr]
 
-    def barrier(self) -> None:
-        """Wait for every process."""
-        if self.world_size > 1:
-            self.fabric.barrier()
-
 
 def _on_processor(name: str) -> bool:
     """Whether Fabric would take the processor for a device of this name."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism.methods.fcn import FCN
     from asterism.methods.jule import JULE
     from asterism.methods.loading import estimator_of, load, load_with_content
-    from asterism.methods.spectral import LandmarkSpectral, NormalizedCuts, SelfTuningSpectral, SpectralNJW
+    from asterism.methods.spectral import LandmarkSpectral, SelfTuningSpectral, SpectralNJW
     from asterism.methods.temi import TEMI
 
 _homes = {"loading": ["estimator_of", "load", "load_with_content"]}

@@ -1,8 +1,8 @@
-"""JULE's spectral baselines (Tables 3 and 4): SC-NJW, SC-ST, SC-LS and N-Cuts as classes."""
+"""JULE's spectral baselines (Tables 3 and 4): SC-NJW, SC-ST and SC-LS as classes."""
 
 from __future__ import annotations
 
-from asterism.clustering.spectral import landmark_spectral, njw, normalized_cuts, self_tuning
+from asterism.clustering.spectral import landmark_spectral, njw, self_tuning
 from asterism.methods.pixel_baselines import VectorClusterer
 from asterism.parameters import parameter
 from asterism.parameters.constraints import POSITIVE, POSITIVE_INT
@@ -67,17 +67,3 @@ class LandmarkSpectral(VectorClusterer):
     drop_first: bool | None = parameter(bool, default=None)
     """Leave out the first eigenvector, as the authors' code does. By default only where it tells nothing: where the
     graph of landmarks is connected."""
-
-
-class NormalizedCuts(VectorClusterer):
-    """Normalised cuts ("N-Cuts"), see `asterism.clustering.spectral.normalized_cuts`.
-
-    Attributes
-    ----------
-    labels_, confidence_, cluster_centers_, embedding_, image_shape_, n_features_in_
-        See `ImageClusterer` and `VectorClusterer`, which also says how new images are given a cluster.
-    """
-
-    ALGORITHM = staticmethod(normalized_cuts)
-    scale: float = parameter(POSITIVE, default=0.05)
-    """Of the affinities: exp(−(d² / s)²) with s this share of the largest d²."""

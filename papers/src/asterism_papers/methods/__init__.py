@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # `__getattr__` below finds the classes; this is for type che
     from asterism_papers.methods.denoising import DAEKMeans
     from asterism_papers.methods.ensemble import InfiniteEnsemble
     from asterism_papers.methods.factorisation import DeepSemiNMF, GraphNMF
+    from asterism_papers.methods.normalized_cuts import NormalizedCuts
     from asterism_papers.methods.task_specific import TaskSpecificClustering
 
 __getattr__, __all__ = lazy_names(
@@ -20,6 +21,7 @@ __getattr__, __all__ = lazy_names(
         "denoising": ("DAEKMeans",),
         "ensemble": ("InfiniteEnsemble",),
         "factorisation": ("DeepSemiNMF", "GraphNMF"),
+        "normalized_cuts": ("NormalizedCuts",),
         "task_specific": ("TaskSpecificClustering",),
     },
 )
