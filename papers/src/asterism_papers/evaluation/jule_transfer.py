@@ -73,22 +73,28 @@ class CrossDataset:
         The run of JULE.
     learned_on : mapping of str to str
         Of each set that is clustered, the set that the network is learned on.
+    by_variant : mapping of str to Entry
+        Other runs, for the entries of these variants.
     """
 
-    def __init__(self, source: Entry, learned_on: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: Entry, learned_on: Mapping[str, str], by_variant: Mapping[str, Entry] | None = None
+    ) -> None:
         self.source = source
+        self.by_variant = dict(by_variant or {})
         self.learned_on = learned_on
 
     def __call__(self, task: Task, images: ImageSource, folder: Path, setting: Setting) -> Row:
         """Learn where that is not done yet, cluster, and give the row of ``papers/results``."""
         other = self.learned_on[task.dataset]
         learning = replace(task, dataset=other)
-        row, kept = kept_run(learning, self.source, protocol.open_dataset(other), folder, setting)
+        source = self.by_variant.get(task.entry.variant, self.source)
+        row, kept = kept_run(learning, source, protocol.open_dataset(other), folder, setting)
         began = time.monotonic()
         model = cast(JULE, load(kept))
         layer = task.entry.method.removeprefix("jule-")
         seen_by = task.dataset if layer == "data" else other
-        centered = bool(self.source.params_on(seen_by).get("center"))
+        centered = bool(source.params_on(seen_by).get("center"))
         features = self._features(model, layer, task, images, centered, Runtime(setting.device))
         labels = np.asarray(protocol.shuffled(images, task.seed).labels)
         n_classes = len(np.unique(labels))

@@ -65,7 +65,7 @@ _AS_TORCH: dict[str, Any] = {
     "network.batch_statistics": True,
 }
 _OF_TORCH = {name: {key: value for key, value in one.items() if key != "n_neighbors"} for name, one in OF_JULE.items()}
-_ALL_GRADIENTS: dict[str, Any] = {"loss.gradient": "all", "training.dampening": 0.0}
+ALL_GRADIENTS: dict[str, Any] = {"loss.gradient": "all", "training.dampening": 0.0}
 
 
 def _both(
@@ -81,12 +81,12 @@ def _both(
 
 
 _SF, _RC = _both(NO_DUST, {}, OF_JULE)
-_RC_UNDAMPED = _both(UNDAMPED, _ALL_GRADIENTS, OF_JULE)[1]
+_RC_UNDAMPED = _both(UNDAMPED, ALL_GRADIENTS, OF_JULE)[1]
 _OURS = (
     *_both(AS_PAPER, _IN_THE_PAPERS_WORDS, _OF_PAPER),
     *_both(TORCH, _AS_TORCH, _OF_TORCH, datasets=_TRIED),
     *_both(TORCH_TRAINING, {"merging.smallest": 0.0}, OF_JULE),
-    *_both(UNDAMPED, _ALL_GRADIENTS, OF_JULE, datasets=_TRIED),
+    *_both(UNDAMPED, ALL_GRADIENTS, OF_JULE, datasets=(*_TRIED, "mnist-test")),
     _SF,
     _RC,
 )

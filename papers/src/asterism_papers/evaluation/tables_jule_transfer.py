@@ -8,12 +8,16 @@ from dataclasses import replace
 from asterism_papers.evaluation.embedding import LABELLED, NARROWED, Embedded
 from asterism_papers.evaluation.jule_transfer import LAYERS, CrossDataset, PatchCodebook
 from asterism_papers.evaluation.table import AS_PAPER, Claim, Entry, Table
-from asterism_papers.evaluation.tables_jule import NO_DUST, OF_JULE
+from asterism_papers.evaluation.tables_jule import ALL_GRADIENTS, NO_DUST, OF_JULE, UNDAMPED
 from asterism_papers.evaluation.verification import SUPERVISED, Verified
 
 _SOURCE = Entry("jule", "OURS", AS_PAPER, {"result": "rc"}, by_dataset=OF_JULE)
 _BY_LAYER = tuple(replace(_SOURCE, method=f"jule-{layer}", paper_row=layer, variant=layer, estimator="jule")
                   for layer in LAYERS)  # fmt: skip
+_SOURCE_UNDAMPED = replace(_SOURCE, params={**_SOURCE.params, **ALL_GRADIENTS})
+_UNDAMPED = tuple(
+    replace(one, variant=f"{one.variant} {UNDAMPED}", params=_SOURCE_UNDAMPED.params) for one in _BY_LAYER[1:]
+)
 _N_LABELLED = (5000, 10_000, 25_000, 50_000)
 _N_CODES = 1600
 _K_S = 20  # Table 2's number of neighbours, where OF_JULE's is another
@@ -22,15 +26,21 @@ _CROSS_NOTES = (
     f"is scaled to length 1; then JULE's merging alone, {NO_DUST}. 'data' is that merging on pixels.",
     f"'K_s {_K_S}': merged with Table 2's number of neighbours instead of the learned network's.",
 )
+_UNDAMPED_NOTE = f"'{UNDAMPED}': learned so, by the row of that name in jule-3."
 
 
 def _cross(
-    name: str, title: str, learned_on: dict[str, str], also: tuple[str, ...] = (), one_block: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    learned_on: dict[str, str],
+    also: tuple[str, ...] = (),
+    one_block: tuple[str, ...] = (),
+    more: tuple[Entry, ...] = (),
 ) -> Table:
     """Table 5 or 6; ``one_block``: sets that a network with a single convolution is learned for, which has no top-2."""
     deep = tuple(one for one in learned_on if one not in one_block)
     others = {one: {**OF_JULE[one], "n_neighbors": _K_S} for one in learned_on if OF_JULE[one]["n_neighbors"] != _K_S}
-    more = (
+    by_neighbors = (
         replace(entry, variant=f"{entry.variant} K_s {_K_S}", by_dataset=others, datasets=tuple(others))
         for entry in (_BY_LAYER if others else ())
     )
@@ -38,12 +48,15 @@ def _cross(
         name,
         title,
         tuple(one for one in learned_on if one not in also),
-        (*_BY_LAYER[:-1], replace(_BY_LAYER[-1], datasets=deep), *more),
+        tuple(
+            replace(entry, datasets=deep) if entry.paper_row == LAYERS[-1] and not entry.datasets else entry
+            for entry in (*_BY_LAYER, *more, *by_neighbors)
+        ),
         metrics=("nmi_sqrt", "acc"),
         also=also,
         preprocessing="uint8 pixels / 255, minus the set's mean image where 'center' is set",
-        notes=_CROSS_NOTES,
-        perform=CrossDataset(_SOURCE, learned_on),
+        notes=(*_CROSS_NOTES, *([_UNDAMPED_NOTE] if more else [])),
+        perform=CrossDataset(_SOURCE, learned_on, {one.variant: _SOURCE_UNDAMPED for one in more}),
     )
 
 
@@ -121,6 +134,7 @@ JULE_TRANSFER_TABLES = (
         "Clustering across MNIST-test and USPS (NMI)",
         {"usps": "mnist-test", "mnist-test": "usps"},
         one_block=("mnist-test",),
+        more=_UNDAMPED,
     ),
     Table(
         "jule-7",
