@@ -112,6 +112,7 @@ def test_a_run_killed_while_it_goes_on_ends_as_the_unbroken_one(digits, tmp_path
     np.testing.assert_array_equal(again.transform(digits), whole.transform(digits))
 
 
+@pytest.mark.slow
 def test_two_processes_end_together(digits, tmp_path):
     """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""
     np.savez(tmp_path / "digits.npz", images=(digits * 255).astype(np.uint8))

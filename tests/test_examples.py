@@ -19,7 +19,7 @@ SAYS = {
     "sklearn_search": "best by silhouette:",
     "fcn_photos": "group 1 has",
 }
-LONG = {"dbc_digits", "jule_digits"}
+LONG = {"dbc_digits", "jule_digits", "deepcluster_images"}
 
 
 def test_each_example_is_tested():

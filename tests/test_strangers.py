@@ -227,7 +227,7 @@ def _place_for_all() -> str:
 @pytest.mark.skipif(
     not shutil.which("setpriv") or os.geteuid() != 0, reason="only root, with util-linux, may become another user"
 )
-@pytest.mark.parametrize("home", [None, "/nonexistent"])
+@pytest.mark.parametrize("home", [pytest.param(None, marks=pytest.mark.slow), "/nonexistent"])
 def test_a_user_of_no_name_with_a_cache_that_he_may_only_read(home):
     """As ``docker run --user 12345`` on a machine whose cache belongs to root."""
     folder = Path(tempfile.mkdtemp(prefix="asterism test ", dir=_place_for_all()))
@@ -335,12 +335,12 @@ def test_under_nohup_a_command_goes_on(tmp_path):
 @pytest.mark.parametrize(
     "variable",
     [
-        "PYTORCH_CUDA_ALLOC_CONF=junk",
+        pytest.param("PYTORCH_CUDA_ALLOC_CONF=junk", marks=pytest.mark.slow),
         "PYTORCH_ALLOC_CONF=max_split_size_mb:64,junk",
         "GOMP_CPU_AFFINITY=junk",
         "TORCH_LOGS=junk",
         "SKLEARN_WORKING_MEMORY=x",
-        "JOBLIB_START_METHOD=junk",
+        pytest.param("JOBLIB_START_METHOD=junk", marks=pytest.mark.slow),
     ],
 )
 def test_a_variable_that_a_library_cannot_use_is_named(tmp_path, variable):

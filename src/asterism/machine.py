@@ -35,6 +35,7 @@ class Launch(NamedTuple):
     local_world_size: int
 
 
+NO_LIMIT = 2**62  # bytes; control groups of version 1 write a number of this size where version 2 has "max"
 ALONE = Launch(0, 1, 0, 1)
 
 
@@ -126,8 +127,10 @@ def _free_of_groups() -> list[int]:
     found = []
     for folder, most, used in dict.fromkeys(places):
         with suppress(OSError, ValueError):  # "max", or not of this kind
-            cached = _number_in(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
-            found.append(int((folder / most).read_text()) - int((folder / used).read_text()) + cached)
+            limit = int((folder / most).read_text())
+            if limit < NO_LIMIT:  # most groups have none, and the rest takes long to read
+                cached = _number_in(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
+                found.append(limit - int((folder / used).read_text()) + cached)
     return found
 
 
