@@ -132,7 +132,7 @@ _TABLED = [
 ]
 _ON_FEATURES = (
     *(entry for entry in _TABLED if entry.variant != SCRIPT),
-    *(replace(entry, datasets=_TRIED, too_large=()) for entry in _TABLED if entry.variant == SCRIPT),
+    *(replace(entry, datasets=_SETS, too_large=()) for entry in _TABLED if entry.variant == SCRIPT),
     Entry("nmf-lp", "NMF-LP", "negative features clipped", {"negatives": "clip"}, datasets=_TRIED),
     *(
         replace(one, variant=UNDAMPED, datasets=(*_TRIED, "mnist-test"), too_large=())
