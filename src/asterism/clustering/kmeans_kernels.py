@@ -10,6 +10,7 @@ from asterism.clustering.compiled import compiled
 
 FEW = 64  # below this many centers, distances of single rows are taken one by one
 ROW_COST = 25.0  # picking a row out for a product of its own, in units of a distance inside a product
+WORTH = 0.7  # of the cost of all products: a plan that saves less is not worth its second product
 UP, DOWN = np.float32(1 + 2.0**-22), np.float32(1 - 2.0**-22)  # the rounding of two operations on a bound
 
 
@@ -122,7 +123,7 @@ def _screen_many(x, model, a, label, upper, lower, rows):
         if lower[i] - rest[0] < upper[i]:
             loose += 1
             upper[i] = np.sqrt(_distance(x[i], centers[label[i]]))
-    size, moved, least = k, rest[0], float(n * k)
+    size, moved, least = k, rest[0], WORTH * n * k
     for g in range(len(rest) - 1):
         failing = 0
         for i in range(n):
