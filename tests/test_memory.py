@@ -59,6 +59,17 @@ def test_what_is_fitted_looks_at_blocks_of_images(name, monkeypatch):
     assert isinstance(blocks[0], np.memmap) and isinstance(blocks[3], np.memmap)
 
 
+def test_blocks_of_a_few_bytes_do_not_ask_each_what_memory_is_free(monkeypatch):
+    X = images()
+    model = fitted("kmeans", X)
+    expected, asked = model.predict(X), []
+    monkeypatch.setattr(store_module, "memory_budget", lambda: asked.append(1) or 2**30)
+    monkeypatch.setattr(base, "BLOCK_NUMBERS", 17 * X[0].size)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert len(asked) <= 1
+    assert isinstance(store_module.feature_array((2**20, 16)), np.ndarray) and asked  # of more it is asked
+
+
 def test_no_image_gives_no_row():
     model = fitted("kmeans", images())
     assert model._by_blocks(open_images(images()).part(0, 0), lambda rows: rows).shape[0] == 0

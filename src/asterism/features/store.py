@@ -25,6 +25,7 @@ BLOCK = 65536  # rows that are read at once
 SMALL_BLOCK_BYTES = 2**27  # of rows on disk that are read at once where no result depends on it
 ALIGNED = 8192  # the largest tile of k-means: its products are then those of rows in memory
 IN_MEMORY = 2**30  # bytes: more rows lie on disk
+FEW_BYTES = 2**24  # that are always there: to ask what is free reads a dozen files of the system's
 
 
 def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndarray:
@@ -43,7 +44,7 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
         If the disk has no room for all of them. This is checked at once: a disk that fills up later kills the process.
     """
     n_bytes = 4 * math.prod(shape)
-    if n_bytes <= min(IN_MEMORY, memory_budget()):
+    if n_bytes <= min(IN_MEMORY, FEW_BYTES) or n_bytes <= min(IN_MEMORY, memory_budget()):
         return np.empty(shape, np.float32)
     folder = cache_root() / "features" if folder is None else folder
     try:
