@@ -30,6 +30,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check src papers tests benchmarks
 	$(BIN)/ruff check src papers tests benchmarks
 	$(BIN)/mypy
+	MYPYPATH=src:papers/src:benchmarks $(BIN)/mypy --explicit-package-bases benchmarks
 	$(BIN)/python -m pytest tests/test_house_rules.py
 
 $(VENV)/.documented: $(VENV)/.installed

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def measure(method: str, path: str, n_fit: int, k: int) -> None:
     for name, value in SMALL.get(method, {}).items():
         set_parameter(model, name, value)
     rows["start"] = {"anon": status("RssAnon"), "peak": status("VmHWM"), "seconds": 0.0}
-    images = None
+    images: Any = None
     for step in STEPS:
         began = time.monotonic()
         with Peak() as peak:
@@ -121,7 +122,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        measure(*options.one, options.n_fit, options.k)
+        method, path = options.one
+        measure(method, path, options.n_fit, options.k)
         return
     print(f"{'METHOD':16}{'N':>9}  {'STEP':10}{'OWN GiB':>9}{'PEAK GiB':>10}{'SECONDS':>9}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

@@ -69,7 +69,7 @@ def real(name: str):
     from asterism.images import open_images
 
     images = open_images(f"data:{name}")
-    X = images.batch(range(len(images))).flatten(1)
+    X = images.batch(slice(None)).flatten(1)
     return (X / X.norm(dim=1, keepdim=True)).numpy()
 
 

@@ -78,7 +78,8 @@ def main() -> None:
         "nmf": lambda n: ours(n, Penalty()),
         f"nmf, {SKLEARN}": theirs,
     }
-    product, whole = [], {name: {1: [], 1 + ITERATIONS: []} for name in programs}
+    product = list[float]()
+    whole: dict[str, dict[int, list[float]]] = {name: {1: [], 1 + ITERATIONS: []} for name in programs}
     for _ in range(options.repeats):
         product.append(seconds(lambda: rows @ bases.T))
         for name, program in programs.items():

@@ -145,7 +145,10 @@ def part(X: np.ndarray, y: np.ndarray, n_classes: int, seed: int, per_class: int
     return X[index].astype("f4"), np.unique(y[index], return_inverse=True)[1]
 
 
-def peers(with_temi: bool) -> dict[str, Callable[[np.ndarray, int, int], np.ndarray]]:
+Method = Callable[[np.ndarray, int, int], np.ndarray]  # samples, number of groups, seed → labels
+
+
+def peers(with_temi: bool) -> dict[str, Method]:
     """What groups features (N, M) into k groups with a seed."""
     from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
     from sklearn.preprocessing import normalize
@@ -159,7 +162,7 @@ def peers(with_temi: bool) -> dict[str, Callable[[np.ndarray, int, int], np.ndar
         found = SpectralClustering(k, affinity="nearest_neighbors", n_neighbors=15, random_state=seed)
         return found.fit_predict(normalize(X - X.mean(0)))
 
-    every = {
+    every: dict[str, Method] = {
         "diffusion": lambda X, k, seed: Diffusion(k, metric="cosine", random_state=seed).fit_predict(X),
         "discriminant-diffusion": lambda X, k, seed: DiscriminantDiffusion(
             k, metric="cosine", random_state=seed
@@ -270,7 +273,8 @@ def show(path: Path) -> None:
 def show_fresh(path: Path) -> None:
     """A Markdown table of means over the fresh draws, of few and of more classes."""
     rows = [json.loads(one) for one in path.open()]
-    methods, cells = list(dict.fromkeys(row["method"] for row in rows)), {}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    cells: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         cells.setdefault((row["set"], row["network"]), {})[row["method"]] = row
     print("| classes | tasks | method | ACC | NMI | ARI | processor seconds | worst ACC against the last two |")

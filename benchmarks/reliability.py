@@ -161,8 +161,8 @@ def show(path: Path) -> None:
     print("| set | fitted | of the fit | of the other half | of noise images | of another set |\n" + "|---" * 6 + "|")
     for row in of_kind["refused"]:
         how = "with `outliers=.01`" if row["outliers"] else "without"
-        cells = " | ".join(f"{100 * row[key]:.1f} %" for key in ("in_fit", "members", "noise", "others"))
-        print(f"| {row['set']}, {row['network']} | {how} | {cells} |")
+        shares = " | ".join(f"{100 * row[key]:.1f} %" for key in ("in_fit", "members", "noise", "others"))
+        print(f"| {row['set']}, {row['network']} | {how} | {shares} |")
     print("\n| nothing to be found | k | stability | mean confidence |\n|---|---|---|---|")
     for name in dict.fromkeys(row["set"] for row in of_kind["nothing"]):
         own = [row for row in of_kind["nothing"] if row["set"] == name]

@@ -80,13 +80,14 @@ def main() -> None:
                 file.write(json.dumps(line) + "\n")
         return
     from asterism.cli.advising import advise
+    from asterism.cli.request import Request
     from asterism.images import open_images
 
     for name in options.sets:
         began = time.monotonic()
-        found, on = advise(f"data:{name}", None, options.seed, None, "cpu")
+        found, on = advise(Request(f"data:{name}", seed=options.seed, device="cpu"))
         seconds = time.monotonic() - began
-        truth = len(np.unique(open_images(f"data:{name}").labels))
+        truth = len(np.unique(np.asarray(open_images(f"data:{name}").labels)))
         line = {"set": name, "network": on.removeprefix("features of "), "classes": truth}
         line |= {"k": found.k, "low": found.low, "high": found.high, "agreed": found.agreed}
         line |= {"answers": {str(size): k for size, k in found.answers.items()}}
