@@ -1,5 +1,7 @@
 """Diffusion maps: the graph, the map, and the method on vectors."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -13,6 +15,7 @@ from asterism.cli.app import app
 from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
 from asterism.clustering.stability import UNSTABLE, stability_words
+from asterism.training.checkpoint import load_state, save_state
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,28 @@ def test_the_first_axes_are_those_of_all_maps_side_by_side(digits):
     assert np.abs(products - true).max() < 0.02 * true.max()
     start = np.random.RandomState(0).standard_normal((900, 30)).astype("f4")
     assert leading_axes(rows, 4, start).shape == (900, 4)
+
+
+def test_axes_that_are_rounding_alone_tell_nothing_apart():
+    """All maps of three samples are one point: their eigenvalues but the first are negative."""
+    X = np.random.RandomState(0).standard_normal((3, 40)).astype("f4")
+    for k in (2, 3):
+        model = Diffusion(k, random_state=0).fit(X)
+        assert (model.predict(X) == model.labels_).all() and (model.labels_ == 0).all()
+
+
+def test_an_older_run_that_goes_on_takes_no_groups_of_other_maps(digits, tmp_path):
+    X = digits[0][:200]
+    Diffusion(10, random_state=0, run_dir=tmp_path).fit(X)
+    (groups,) = (tmp_path / "checkpoint").glob("group*")
+    saved = load_state(groups)
+    saved["result"]["centers"] = -saved["result"]["centers"]
+    groups.unlink()
+    save_state(tmp_path / "checkpoint" / "groups.safetensors", saved)
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(about | {"status": "interrupted"}))
+    model = Diffusion(10, random_state=0, run_dir=tmp_path).fit(X)
+    assert (model.predict(X) == model.labels_).all()
 
 
 def test_eigenvectors_are_found_from_those_in_another_space(digits):

@@ -34,6 +34,11 @@ def test_a_command_of_the_papers_says_in_one_line_what_to_install(words):
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and LINE in done.stderr
 
 
+def test_a_group_of_commands_that_are_all_the_papers_says_so():
+    done = without_papers("transfer", "--help")
+    assert done.returncode == 0 and LINE in " ".join(done.stdout.split())
+
+
 def test_a_method_of_the_papers_and_a_run_that_names_one_say_what_to_install(tmp_path):
     for name in ("iec", "dae-kmeans"):
         done = without_papers("methods", name)
@@ -45,11 +50,14 @@ def test_a_method_of_the_papers_and_a_run_that_names_one_say_what_to_install(tmp
 
 
 def test_classes_of_the_papers_are_found_where_the_librarys_are():
+    import asterism
     import asterism_papers.methods
     from asterism import CNN, methods
 
     assert CNN is methods.CNN is asterism_papers.methods.CNN
     assert not hasattr(methods, "Cnn") and not hasattr(methods, "Training")
+    with pytest.raises(AttributeError, match="module 'asterism' has no attribute 'Cnn'"):
+        asterism.Cnn  # noqa: B018
 
 
 def test_where_the_papers_are_absent_their_classes_say_what_to_install(monkeypatch):

@@ -116,7 +116,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
     if name not in __all__ and name[:1].isupper():  # perhaps a class that another distribution adds
-        return getattr(import_module("asterism.methods"), name)
+        return getattr(import_module("asterism.methods"), name, None) or _find(name)
     return _find(name)
 
 

@@ -48,8 +48,14 @@ for command in (
 ):
     app.command()(guarded(command))
 
-transfer = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)  # its commands are added ones
-app.add_typer(transfer, name="transfer", hidden=bool(without_papers()))
+lacking = without_papers()
+transfer = typer.Typer(  # its commands are added ones
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=f"Its commands come with {lacking}" if lacking else None,
+)
+app.add_typer(transfer, name="transfer", hidden=bool(lacking))
 
 
 @transfer.callback()

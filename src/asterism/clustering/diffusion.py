@@ -139,12 +139,14 @@ def leading_axes(rows: np.ndarray, n_axes: int, start: np.ndarray) -> np.ndarray
     Returns
     -------
     ndarray of shape (N, min(n_axes, W)), float32
+        0 along axes that are rounding alone.
     """
     R = torch.from_numpy(rows)
     basis = torch.linalg.qr(R @ (R.T @ torch.from_numpy(start)))[0]
     within = basis.T @ R
     squares, turn = torch.linalg.eigh((within @ within.T).double())
-    scaled = turn * squares.clamp_min(0).sqrt()
+    rounding = torch.finfo(torch.float32).eps ** 2 * squares[-1]
+    scaled = turn * torch.where(squares > rounding, squares, 0.0).sqrt()
     return (basis @ scaled.flip(1)[:, :n_axes].float()).numpy()
 
 

@@ -157,7 +157,8 @@ class PretrainedClusterer(ImageClusterer):
             features = self._pass(network, counted, run.runtime, run.progress)
         self._screen.keep(features, self._compared)
         codes = self._codes(representation, features, run.runtime)  # (F, D)
-        found = run.cached("groups", lambda: self._grouped(codes, run.random_state("groups")))
+        # Not "groups": a run that an earlier version began may hold those of another map.
+        found = run.cached("grouping", lambda: self._grouped(codes, run.random_state("groups")))
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
         run.callback(found["labels"])
