@@ -123,7 +123,7 @@ class Diffusion(PretrainedClusterer):
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of the images of the map, centred and of length 1, their neighbours and eigenvectors."""
         n_map = min(n, self.max_samples)
-        return 4 * 4 * n_map * n_numbers + n_map * (12 * COMPONENTS + 2000 + 64 * self.n_clusters)
+        return 4 * 4 * n_map * n_numbers + n_map * (12 * COMPONENTS + 2000 + 200 * self.n_clusters)
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> DiffusionMap:
         drawn = features
