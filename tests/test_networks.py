@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from asterism.errors import InputError
 from asterism.networks.backbones import Backbone, PretrainedNetwork
 from asterism.networks.body import Body, network_of
 from asterism.networks.convnet import ConvNet
 from asterism.networks.fcae import FullyConvolutionalAutoEncoder
 from asterism.networks.freezing import cut
 from asterism.networks.handcrafted import HandCrafted
+from asterism.networks.initialise import build
 from asterism.networks.jule_net import build_conv
 from asterism.networks.pixels import Pixels
 from asterism.networks.stacked import StackedAutoEncoderNetwork
@@ -68,6 +70,43 @@ NETWORKS = {
     "timm's convnext": (pretrained("convnext_atto"), PHOTO, {"stem": (40, 16), "stages": (320, 2)}),
     "timm's transformer": (pretrained("vit_tiny_patch16_224", 224), PHOTO, {}),
 }
+
+
+BUILT = {
+    "fcae": lambda: FullyConvolutionalAutoEncoder(DIGIT),
+    "stacked auto-encoder": lambda: StackedAutoEncoderNetwork(DIGIT, (20, 5)),
+}
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *(f"built {name}" for name in BUILT)])
+def test_no_part_of_a_network_is_left_as_the_memory_was(name, monkeypatch):
+    """The memory of networks that are made anew is full of NaN here."""
+    empty = torch.nn.Module.to_empty
+
+    def full_of_nan(module, **options):
+        made = empty(module, **options)
+        for values in (*made.parameters(), *made.buffers()):
+            values.data.fill_(float("nan") if values.is_floating_point() else 99)
+        return made
+
+    monkeypatch.setattr(torch.nn.Module, "to_empty", full_of_nan)
+    if name in NETWORKS:
+        make, shape, _ = NETWORKS[name]
+        network = make()
+    else:
+        network = build(BUILT[name.removeprefix("built ")], torch.Generator().manual_seed(0)).encoder
+        shape = DIGIT
+    assert network.eval()(torch.rand(2, *shape)).isfinite().all()
+
+
+def test_buffers_that_nothing_sets_are_refused():
+    class Shifted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", torch.ones(1))
+
+    with pytest.raises(InputError, match="nothing sets the buffers of a Shifted"):
+        build(Shifted, torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(params=NETWORKS, scope="module")

@@ -67,7 +67,7 @@ def build(
     Raises
     ------
     InputError
-        If a layer has weights that none of these rules speaks of.
+        If a layer has weights or buffers that none of these rules speaks of.
     """
     with torch.device("meta"):
         module = construct()
@@ -87,4 +87,6 @@ def build(
             layer.reset_parameters()
         elif list(layer.parameters(recurse=False)) and type(layer).__module__.startswith(("torch.", "torchvision.")):
             raise InputError(f"no rule draws the weights of a {type(layer).__name__}: choose another network")
+        elif list(layer.buffers(recurse=False)) and not callable(reset):
+            raise InputError(f"nothing sets the buffers of a {type(layer).__name__}: give it `reset_buffers()`")
     return module

@@ -102,6 +102,10 @@ class ConvNetwork(Body):
         self.n_features = n_features
         self.linear = nn.Linear(channels * height * width, n_features)
 
+    def reset_buffers(self) -> None:
+        """Pixels as they are."""
+        self.mean.zero_()
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of images (B, C, H, W), each row of length 1."""
         maps = images - self.mean
@@ -167,7 +171,6 @@ def build_conv(
     """
     network = build(lambda: ConvNetwork(shape, n_features), generator)
     with torch.no_grad():
-        network.mean.zero_()
         for layer in (*network.convolutions, network.linear):
             layer.weight.normal_(0, 0.01, generator=generator)
             layer.bias.zero_()

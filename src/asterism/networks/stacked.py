@@ -87,6 +87,10 @@ class PerceptronEncoder(FeatureEncoder):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         self.register_buffer("input_scale", torch.ones(()))
 
+    def reset_buffers(self) -> None:
+        """Pixels as they are."""
+        self.input_scale.fill_(1)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, D)."""
         return self.hidden(images, len(self.layers))
