@@ -139,9 +139,8 @@ class Diffusion(PretrainedClusterer):
             index, share = stability(frozen["samples"], self.n_clusters, run.random_state("halves"))
             return {"stability": torch.tensor(index), "agreement": torch.tensor(share)}
 
-        found = run.cached(
-            "agreement", measure
-        )  # of frozen features: a head that all images taught is no judge of halves
+        # Of frozen features: a head that all images taught is no judge of halves.
+        found = run.cached("agreement", measure)
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
         learnt = self._refined(frozen, drawn, run)
         self._has_all = len(drawn) == len(features) and bool(learnt["apart"])

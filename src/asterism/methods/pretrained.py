@@ -20,6 +20,7 @@ from torch.nn.functional import normalize, pad
 
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.spectral import njw
+from asterism.errors import RunError
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
@@ -159,11 +160,12 @@ class PretrainedClusterer(ImageClusterer):
         codes = self._codes(representation, features, run.runtime)  # (F, D)
         # Not "groups": a run that an earlier version began may hold those of another map.
         found = run.cached("grouping", lambda: self._grouped(codes, run.random_state("groups")))
+        if len(found["labels"]) != len(codes):
+            raise RunError("the checkpoint holds groups of other images: start anew in another folder")
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
         run.callback(found["labels"])
-        labels = found["labels"].split(SCORE_ROWS)
-        scored = zip(codes.split(SCORE_ROWS), labels, strict=True)
+        scored = zip(codes.split(SCORE_ROWS), found["labels"].split(SCORE_ROWS), strict=True)
         confidence = gathered((self._scores(part).gather(1, own[:, None])[:, 0] for part, own in scored), len(codes))
         return Fitted(
             nn.Sequential(network, representation),
