@@ -13,6 +13,8 @@ Landmarks have few: they take tens of thousands of images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse
 import torch
@@ -20,16 +22,17 @@ from sklearn.utils import check_random_state
 
 from asterism.clustering import affinities
 from asterism.clustering.graph import neighbors
-from asterism.clustering.kmeans import kmeans
+from asterism.clustering.kmeans import KMeansResult, kmeans
 from asterism.clustering.units import near_one, squared_unit
 
+SCALES = (0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # that `njw` looks through, as shares of the mean d²
 APART = 1e-4  # eigenvalues so near to 1 belong to parts of the graph that next to nothing joins
 
 Random = int | np.random.RandomState | None
 
 
 def njw(
-    X: np.ndarray, n_clusters: int, *, scale: float = 0.05, n_init: int = 1, random_state: Random = None
+    X: np.ndarray, n_clusters: int, *, scale: float | None = 0.05, n_init: int = 1, random_state: Random = None
 ) -> np.ndarray:
     """Spectral clustering of Ng, Jordan and Weiss, as run in JULE's tables ("SC-NJW").
 
@@ -40,10 +43,11 @@ def njw(
     ----------
     X : (N, D) array
     n_clusters : int
-    scale : float
-        0.05 in the authors' script. The diagonal of A is 1 there, not 0 as in the paper: with so small a scale images
-        far from all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows
-        follow.
+    scale : float, optional
+        None looks for it as the paper does: of `SCALES`, the one whose scaled rows lie closest to their centers (least
+        inertia of k-means), those left out at which the graph falls into more parts than groups. 0.05 in the script
+        behind JULE's tables. The diagonal of A is 1 there, not 0 as in the paper: with so small a scale images far from
+        all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows follow.
     n_init : int
         Restarts of k-means; the script has one. It starts from random rows: CMU-PIE then comes out as printed (.545 for
         .543, from k-means++ .53).
@@ -60,17 +64,26 @@ def njw(
 
     Notes
     -----
-    O(N²·D + N³) time and 12·N² bytes.
+    O(N²·D + N³) time and 12·N² bytes, 16·N² and that time for each scale to look for one.
     """
     rng = check_random_state(random_state)
-    A = affinities.squared_distances(near_one(X), "NJW spectral clustering")
-    scale *= affinities.mean(A)
-    for rows in affinities.row_blocks(A):
-        np.exp(rows / -affinities.positive(scale), out=rows)
-    A, _ = affinities.normalise(A)
-    affinities.warn_of_parts(affinities.count_parts(A), n_clusters)
-    vectors = affinities.leading_eigenvectors(A, n_clusters, rng)
-    return _kmeans(unit_rows(vectors), n_clusters, n_init, rng)
+    distances = affinities.squared_distances(near_one(X), "NJW spectral clustering")
+    mean = affinities.mean(distances)
+    scales = SCALES if scale is None else (scale,)
+
+    def tried() -> Iterator[KMeansResult]:
+        for one in scales:
+            A = distances if one == scales[-1] else distances.copy()
+            for rows in affinities.row_blocks(A):
+                np.exp(rows / -affinities.positive(one * mean), out=rows)
+            A, _ = affinities.normalise(A)
+            n_parts = affinities.count_parts(A)
+            if n_parts <= n_clusters or one == scales[-1]:
+                affinities.warn_of_parts(n_parts, n_clusters)
+                vectors = affinities.leading_eigenvectors(A, n_clusters, rng)
+                yield _kmeans(unit_rows(vectors), n_clusters, n_init, rng)
+
+    return min(tried(), key=lambda found: found.inertia).labels
 
 
 def self_tuning(
@@ -200,7 +213,7 @@ def landmark_spectral(
     last = -1 - (n_parts < 2 if drop_first is None else drop_first)
     chosen = slice(last, last - n_clusters, -1) if p > 1 else slice(None)
     left = Z @ (right[:, chosen] / np.sqrt(np.maximum(values[chosen], 1e-12)))
-    return _kmeans(unit_rows(left), n_clusters, n_init, rng)
+    return _kmeans(unit_rows(left), n_clusters, n_init, rng).labels
 
 
 # ---------------------------------------------------------------- from eigenvectors to labels
@@ -239,16 +252,14 @@ def align(vectors: np.ndarray, max_iter: int = 100) -> np.ndarray:
         return (V @ torch.linalg.matrix_exp(S - S.T)).numpy()
 
 
-def _kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:
+def _kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> KMeansResult:
     """k-means of the tables: random rows to start from, an emptied cluster goes to the farthest row
     (docs/papers/jule.md).
 
     The best restart is the one of least inertia; the authors' litekmeans sums distances that are not squared.
     """
     rows = rows.astype(np.float32)
-    return kmeans(
-        rows, n_clusters, init="random", n_init=n_init, max_iter=100, empty="farthest", random_state=rng
-    ).labels
+    return kmeans(rows, n_clusters, init="random", n_init=n_init, max_iter=100, empty="farthest", random_state=rng)
 
 
 def _compact_kmeans(rows: np.ndarray, n_clusters: int, n_init: int, rng: np.random.RandomState) -> np.ndarray:

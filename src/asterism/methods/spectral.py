@@ -18,13 +18,14 @@ class SpectralNJW(VectorClusterer):
     """
 
     ALGORITHM = staticmethod(njw)
-    scale: float = parameter(POSITIVE, default=0.05)
-    """Of the affinities: exp(−d² / s) with s this share of the mean d²."""
+    scale: float | None = parameter([POSITIVE, None], default=0.05)
+    """Of the affinities: exp(−d² / s) with s this share of the mean d²; none looks for it, as the paper does."""
     n_init: int = parameter(POSITIVE_INT, default=1)
     """Restarts of k-means; one, as the table was run."""
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
-        return 12 * n**2  # all affinities, and twice that for their eigenvectors
+        # All affinities, and twice that for their eigenvectors; the distances beside them where more scales are tried.
+        return (16 if self.scale is None else 12) * n**2
 
 
 class SelfTuningSpectral(VectorClusterer):
