@@ -361,3 +361,11 @@ def test_what_a_file_says_is_checked_where_it_enters(damaged):
     with pytest.raises(InputError) as error:
         from_json(damaged, KNOWN_CLASSES)
     one_line(error)
+
+
+@pytest.mark.parametrize("value", ["TripletTraining", "nonsense", "5"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_wrong_value_is_refused_where_something_in_it_is_set_too(value, order):
+    settings = [f"training={value}", "training.n_epochs=1"][::order]
+    with pytest.raises(InputError, match=r"^training=.*must be a Training or None"):
+        apply_settings(DBC(), settings, "dbc")

@@ -70,14 +70,18 @@ class Parameters(BaseEstimator, Stated):
             Names the parameter as the user spells it, what it got and what it needs.
         """
         for name, value in self.get_params(deep=False).items():
-            allowed = allowed_values(self, name)
-            if allowed and not any(_accepts(one, value) for one in allowed):
-                wanted = " or ".join(in_words(one) for one in allowed)
-                if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
-                    wanted += f", and at most {LARGEST}"
-                raise InputError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
+            self.check_value(name, path)
             if isinstance(value, Parameters):
                 value.check(f"{path}{name}.")
+
+    def check_value(self, name: str, path: str = "") -> None:
+        """Check one parameter, not what is nested in it; raises as `check` does."""
+        allowed, value = allowed_values(self, name), getattr(self, name)
+        if allowed and not any(_accepts(one, value) for one in allowed):
+            wanted = " or ".join(in_words(one) for one in allowed)
+            if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
+                wanted += f", and at most {LARGEST}"
+            raise InputError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``training__lr=0.1`` of one that is None changes a copy of the class's default.

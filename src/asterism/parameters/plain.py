@@ -112,6 +112,7 @@ def holder_of(
     *parents, last = path.split(".")
     for parent in parents:
         check(owner, parent, prefix + parent)
+        owner.check_value(parent, prefix)
         nested = _nested(owner, parent, path)
         setattr(owner, parent, nested)
         owner, prefix = nested, f"{prefix}{parent}."
