@@ -105,9 +105,7 @@ _ON_PIXELS = (
     Entry("sc-njw", "SC-NJW", by_dataset=_centered(*_CENTRED_CUTS), too_large=_N_BY_N),
     Entry("sc-njw", "SC-NJW", OWN_PAPER, _TIGHTEST, by_dataset=_centered(*_CENTRED_CUTS), too_large=_N_BY_N),
     Entry("sc-st", "SC-ST", by_dataset=_centered(*_CENTRED), too_large=_N_BY_N),
-    Entry(
-        "sc-st", "SC-ST", OWN_PAPER, {"rotation": True}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N
-    ),
+    Entry("sc-st", "SC-ST", OWN_PAPER, {"rotation": True}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N),
     Entry("sc-st", "SC-ST", "not centred", datasets=("mnist-test",)),
     Entry("sc-st", "SC-ST", SCRIPT, {"neighbor": 75}, by_dataset=_centered(*_CENTRED), too_large=_N_BY_N),
     Entry("sc-ls", "SC-LS", AS_PAPER, {"drop_first": True}, by_dataset=_centered(*_CENTRED)),
