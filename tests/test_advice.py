@@ -344,3 +344,39 @@ def test_durations_are_rough(seconds, said):
 def test_noise_has_no_number_of_groups_that_is_told_as_if_it_had():
     said = suggest_k(np.random.default_rng(0).normal(size=(300, 8))).sentence
     assert said.startswith("unsure") and "two halves agree on no number" in said
+
+
+# ---------------------------------------------------------------- auto, and parameters that are set
+
+
+def test_a_network_that_is_set_by_name_is_taken_by_auto(tmp_path, monkeypatch):
+    """Was an error of DBC's: "no such parameter", where the list of networks said so."""
+    monkeypatch.setattr(
+        "asterism.methods.choosing.known_network", lambda: pytest.fail("another network was looked for")
+    )
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (12, 80, 96, 3))):
+        Image.fromarray(pixels.astype(np.uint8)).save(photos / f"{i}.png")
+    out = ("--out", tmp_path / "run", "--no-report")
+    done = run("cluster", photos, "-k", 3, "--set", "backbone.name=hog-color", *out)
+    assert done.exit_code == 0 and "auto: diffusion, because backbone.name is set" in done.stderr
+    chosen = settled(*numbered(Request(images=str(photos), settings=["backbone.name=pixels", "metric=cosine"])))
+    assert chosen.method == "discriminant-diffusion" and chosen.n_clusters
+    for wrong, words in (("a=b", "backbone.name='a=b' is a model of neither"), ("mobilnet_v2", "mean 'mobilenet_v2'")):
+        with pytest.raises(InputError, match=words):
+            numbered(Request(images=str(photos), settings=[f"backbone.name={wrong}"]))
+
+
+def test_parameters_that_are_set_belong_to_the_method_that_auto_takes(monkeypatch):
+    for looked, settings, method in (
+        ((3, 500, 100), ["max_samples=50"], "discriminant-diffusion"),
+        ((1, 28, 200), ["unroll_rate=0.5"], "jule"),
+        ((1, 28, 200), ["autoencoder.training.n_epochs=1"], "dbc"),  # jule has none
+    ):
+        monkeypatch.setattr("asterism.methods.choosing._look", lambda *_, looked=looked: looked)
+        monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: "mobilenet_v2")
+        assert settled(Request(images="photos", n_clusters=4, settings=settings)).method == method
+    monkeypatch.setattr("asterism.methods.choosing._look", lambda *_: (3, 500, 100))
+    with pytest.raises(InputError, match="discriminant-diffusion, which auto takes for these images, has no such"):
+        settled(Request(images="photos", n_clusters=4, settings=["training.lr=0.1"]))

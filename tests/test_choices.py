@@ -85,7 +85,7 @@ def test_how_vectors_are_compared_is_said_as_it_is_done(n_numbers, metric):
     assert line.startswith(f"metric={metric}, as vectors have") and line.endswith("32 numbers")
     assert model._by_angles(n_numbers) == (metric == "cosine")
     assert Diffusion(2, metric=metric)._choices(vectors, Runtime("cpu")) == []
-    few = "the groups of Diffusion, as 5 are too few to learn from"
+    few = "no head is trained, as groups are fewer than 6: these are the groups of Diffusion"
     assert DiscriminantDiffusion(5)._choices(vectors, Runtime("cpu")) == [line, few]
     assert DiscriminantDiffusion(6)._choices(vectors, Runtime("cpu")) == [line]
 

@@ -205,6 +205,8 @@ def test_a_page_that_fails_does_not_take_the_run_with_it(arrays, tmp_path, monke
         (["--precision", "8"], ["--precision 8 cannot be used"]),
         (["--size", "big"], ["--size big", "HEIGHTxWIDTH"]),
         (["--size", "0"], ["--size 0 cannot be used"]),
+        (["--scale", "3000,0"], ["--scale 3000,0 cannot be used", "below HIGH"]),
+        (["--bands", "1,-2"], ["--bands 1,-2 "]),
         (["--color", "blue"], ["--color blue cannot be used"]),
         (["--layout", "WHN"], ["--layout WHN cannot be used"]),
         (["--labels", "nothing.csv"], ["nothing.csv", "does not exist"]),

@@ -65,6 +65,20 @@ def test_npz_labels(tmp_path):
     assert open_images(saved(tmp_path, X=X, y=np.array(["b", "a", "b", "a"]))).label_names == ["a", "b"]
 
 
+def test_features_that_embed_wrote_are_vectors_with_names(tmp_path):
+    """Were refused: no key 'images'."""
+    features = np.random.default_rng(0).normal(size=(3, 5)).astype("f4")
+    np.savez(tmp_path / "f.npz", features=features, names=np.array(["a.jpg", "b.jpg", "c/d.jpg"]))
+    found = open_images(tmp_path / "f.npz")
+    assert found.is_table and found.names == ["a.jpg", "b.jpg", "c/d.jpg"] and found.shape == (5, 1, 1)
+    assert np.array_equal(found.pixels.numpy().reshape(3, 5), features)
+    np.savez(tmp_path / "x.npz", X=np.zeros((3, 2)), features=features)
+    assert open_images(tmp_path / "x.npz").shape == (2, 1, 1)  # as before
+    np.savez(tmp_path / "few.npz", embeddings=features, paths=np.array(["a.jpg"]))
+    with pytest.raises(InputError, match="'paths' of shape"):
+        open_images(tmp_path / "few.npz")
+
+
 def test_npz_that_cannot_be_used(tmp_path):
     assert "needs a key 'images'" in refused(saved(tmp_path, x=X, data=X))
     assert "it holds 'pictures'" in refused(saved(tmp_path, pictures=X))

@@ -123,6 +123,24 @@ def test_every_command_takes_images_in_no_group(tmp_path, strange):
     assert [row["outlier"] for row in csv.DictReader((tmp_path / "p.csv").open(newline=""))][-3:] == ["1"] * 3
 
 
+def test_predict_says_that_images_are_like_none_of_the_runs(tmp_path):
+    """Noise got a group at confidence .99, and no word."""
+    X, _ = vectors()
+    np.savez(tmp_path / "x.npz", images=X)
+    np.savez(tmp_path / "new.npz", images=np.concatenate([vectors(seed=1)[0][:40], -9 * np.eye(5, 40, dtype="f4")]))
+    run, call = str(tmp_path / "run"), CliRunner().invoke
+    made = call(
+        app, ["cluster", str(tmp_path / "x.npz"), "-k", "3", "--method", "diffusion", "--out", run, "--no-report"]
+    )
+    assert made.exit_code == 0, made.output
+    done = call(app, ["predict", run, str(tmp_path / "new.npz"), "--out", str(tmp_path / "p.csv")])
+    assert done.exit_code == 0 and "5 of 45 images are like none of the run's" in done.stderr, done.output
+    found = [int(row["cluster"]) for row in csv.DictReader((tmp_path / "p.csv").open(newline=""))]
+    assert np.array_equal(found, load(run).predict(np.load(tmp_path / "new.npz")["images"]))
+    same = call(app, ["predict", run, str(tmp_path / "x.npz"), "--out", str(tmp_path / "q.csv")])
+    assert same.exit_code == 0 and "like none" not in same.stderr
+
+
 TRAINED = Training(n_epochs=1)
 EVERY_KIND = [  # of methods: k-means and voting on pixels, a tree, frozen features, a network that is learnt
     KMeans(3),

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 import json
 import re
@@ -569,6 +570,21 @@ def test_code_makes_the_same_estimator():
     assert code.startswith("DBC(\n    n_clusters=7,") and "n_init" not in code
     again = eval(code, vars(asterism))
     assert repr(again) == repr(estimator)
+
+
+def test_code_opens_the_same_images_and_fits_as_the_run_was_fitted(tmp_path):
+    """The page left out how the images were opened, and what was asked of outliers and copies."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (12, 20, 24, 3))):
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    images = asterism.open_images(folder, size=(16, 18), color="grey", crop=False)
+    model = KMeans(2, random_state=3, run_dir=tmp_path / "run").fit(images, outliers=0.001, drop_duplicates=True)
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    told, found = html.unescape(re.search("<code>(from asterism.*?)</code>", page, re.S)[1]), {}
+    assert "size=(16, 18), color='grey', crop=False)" in told and "outliers=0.001, drop_duplicates=True" in told
+    exec(told, found)
+    assert (found["labels"] == model.labels_).all()
 
 
 def test_parameters_are_spelled_as_set_takes_them():

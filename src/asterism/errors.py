@@ -42,7 +42,10 @@ class MissingDependencyError(AsterismError, ImportError):
 
 def reason_of(error: BaseException, longest: int = 1000) -> str:
     """What an error says, on one line of at most so many letters; its name where it says nothing."""
-    return " ".join(str(error).split())[:longest] or type(error).__name__
+    says = " ".join(str(error).split())
+    if says.startswith("<urlopen error ") and says.endswith(">"):  # urllib's wrapping says nothing to a user
+        says = says[len("<urlopen error ") : -1]
+    return says[:longest] or type(error).__name__
 
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     request.opened = how, source
     if chosen is None:
         list_skipped(source.skipped)
-    name = dict(one.split("=") for one in suitable.settings).get("backbone.name", "pixels")
+    name = suitable.network or "pixels"
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))
     found = suggest_k(features_of(source, name, device), k_max, seed)
@@ -51,9 +51,8 @@ def _as_fitted(images: str, chosen: Choice) -> dict[str, Any]:
     """How `Diffusion` opens images, where that is chosen; so nothing is decoded or computed twice."""
     if not chosen.method.endswith("diffusion"):
         return {}
-    name = dict(one.split("=") for one in chosen.settings).get("backbone.name")
-    estimator = Diffusion(backbone=Backbone(name))
-    if name is not None:
+    estimator = Diffusion(backbone=Backbone(chosen.network))
+    if chosen.network is not None:
         estimator._check_needs(images)
     return estimator._opening
 

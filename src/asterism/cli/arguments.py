@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated
@@ -82,4 +83,6 @@ def parse_scale(text: str | None) -> str | tuple[float, float] | None:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--scale {text} is neither LOW,HIGH, as in 0,4095, nor percentile") from None
+    if not low < high < math.inf or low == -math.inf:
+        raise InputError(f"--scale {text} cannot be used: LOW, which becomes black, must be below HIGH, as in 0,4095")
     return low, high

@@ -18,7 +18,7 @@ from asterism.cli.choosing import settled
 from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.outputs import check_writable
-from asterism.cli.request import Request
+from asterism.cli.request import DEFAULT_METHOD, Request
 from asterism.cli.settings import apply_settings
 from asterism.cli.summary import finish
 from asterism.cli.text import list_skipped, note
@@ -36,7 +36,6 @@ from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
 
 NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
-DEFAULT_METHOD = "dbc"  # where none is named and nothing is chosen by the images (`asterism.cli.choosing`)
 DEFAULT_SEED = 0  # a fixed one: the same command gives the same groups
 
 

@@ -27,7 +27,7 @@ def predict(
     overwrite: arguments.Overwrite = False,
 ) -> None:
     """Put new images into the groups of a run."""
-    from asterism.cli.new_images import open_new_images
+    from asterism.cli.new_images import open_new_images, placed
     from asterism.cli.outputs import check_writable
     from asterism.clustering.outliers import ALPHA
     from asterism.report.fitted import open_run
@@ -39,7 +39,7 @@ def predict(
     alpha = clusterer.significance or (ALPHA if outliers else None)
     clusterer.check_refusing(alpha)
     source = open_new_images(fitted, images, layout, strict, features, parse_scale(scale))
-    labels, confidence = clusterer.predict_with_confidence(source, outliers=alpha)
+    labels, confidence = placed(clusterer, source, alpha)
     more = alpha is not None
     write_labels(out, source.names, labels, confidence, more=more)
     refused = f", {counted(int((labels < 0).sum()), 'image')} in none" if more else ""

@@ -238,7 +238,7 @@ def as_typed(message: str) -> str:
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()
         if value.startswith("("):
-            value = "x".join(part.strip() for part in value[1:-1].split(","))
+            value = ("x" if name == "size" else ",").join(part.strip() for part in value[1:-1].split(","))
         return f"{OPTION_OF[name]} {value.strip(chr(39) + chr(34))}"
 
     return _NAMED.sub(lambda match: OPTION_OF[match.group(1)], _ASSIGNED.sub(option, message))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 
-from asterism.cli.text import list_skipped
+import numpy as np
+
+from asterism.cli.text import counted, list_skipped
+from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError
+from asterism.estimator import ImageClusterer
 from asterism.images import ImageSource, open_images
 from asterism.images.options import color_of, reading_of
 from asterism.images.paths import is_list_file
@@ -60,6 +65,25 @@ def open_new_images(
         raise InputError(f"{images} holds {found}; {run.folder.path} was made from {needed}: give such")
     list_skipped(opened.skipped)
     return opened
+
+
+def placed(clusterer: ImageClusterer, images: ImageSource, alpha: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and confidences (N,) of new images; says so where nothing is to be refused and more are unlike the fit's
+    than chance makes so."""
+    if alpha is not None or not hasattr(clusterer, "reference_"):
+        return clusterer.predict_with_confidence(images, outliers=alpha)
+    labels, confidence = clusterer.predict_with_confidence(images, outliers=ALPHA)
+    strange = np.flatnonzero(labels < 0)
+    if len(strange):
+        labels[strange], confidence[strange] = clusterer.predict_with_confidence(images.subset(strange))
+    expected = ALPHA * len(images)
+    if len(strange) > expected + 3 * expected**0.5:
+        warnings.warn(
+            f"{len(strange)} of {counted(len(images), 'image')} are like none of the run's: their groups mean nothing, "
+            "and --outliers gives them none",
+            stacklevel=2,
+        )
+    return labels, confidence
 
 
 def _described(channels: int, height: int, width: int) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from asterism.cli.arguments import parse_bands, parse_scale, parse_size
 
+DEFAULT_METHOD = "dbc"  # where none is named and nothing is chosen by the images (`asterism.cli.choosing`)
+
 
 @dataclass
 class Request:

@@ -16,7 +16,7 @@ from asterism.errors import AsterismError, InputError, StorageError, reason_of
 from asterism.images.arrays import open_array
 from asterism.images.decode import Unreadable, decode, quiet
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.npz import check_archive, check_header, image_key, npz_labels
+from asterism.images.npz import FEATURE_KEYS, check_archive, check_header, image_key, npz_labels, npz_names
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, map_blocks, memory_budget, pack
 from asterism.images.source import ImageSource
@@ -81,9 +81,9 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
     ----------
     path : str
         Holds ``images``, an array as in `open_array` (or one of `asterism.images.npz.IMAGE_KEYS`, if there is only one
-        of them), and perhaps ``labels`` or ``y``, ``label_names``, ``split``. Instead of ``images`` it may hold
-        ``jpeg``, uint8, all files one after the other, and ``offsets``: image i is
-        ``jpeg[offsets[i]:offsets[i + 1]]``.
+        of them; else one of ``FEATURE_KEYS``, vectors, and perhaps their ``names``), and perhaps ``labels`` or ``y``,
+        ``label_names``, ``split``. Instead of ``images`` it may hold ``jpeg``, uint8, all files one after the other,
+        and ``offsets``: image i is ``jpeg[offsets[i]:offsets[i + 1]]``.
     options : Options
     source : str, optional
         What ``origin`` calls the file; its absolute path by default.
@@ -108,9 +108,11 @@ def open_npz(path: str, options: Options, source: str | None = None, split: int 
             if "jpeg" in archive and "offsets" in archive:
                 opened = _open_jpegs(archive["jpeg"], archive["offsets"], chosen, options, source)
             else:
-                images = _array(archive, image_key(archive.files, path))
+                images = _array(archive, key := image_key(archive.files, path))
                 images = images if chosen is None else images[chosen]
                 opened = open_array(images, options, source, name=f"{os.path.basename(path)!r}")
+                if key in FEATURE_KEYS:
+                    opened = replace(opened, names=npz_names(archive, chosen, len(opened), path))
             labels, label_names = npz_labels(archive, chosen, len(opened), path)
     return replace(opened, labels=labels, label_names=label_names)
 

@@ -41,7 +41,8 @@ def check_online() -> None:
     """
     for name in OFFLINE:
         if os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off"):
-            raise OSError(f"{name} is set: nothing is fetched")
+            by = ", as by --offline" if name == OFFLINE[0] else ""
+            raise OSError(f"{name} is set{by}: nothing is fetched")
 
 
 def download(url: str, path: Path, digest: str = "", token: str | None = None) -> None:

@@ -9,11 +9,13 @@ from typing import IO, Any
 import numpy as np
 
 from asterism.errors import InputError
+from asterism.images.label_files import PATH_WORDS
 from asterism.images.labels import encode_labels
 from asterism.machine import available_memory
 
-# Where an .npz may hold its images, if it has no `images`, and its labels.
+# Where an .npz may hold its images, if it has no `images`; else vectors, as `asterism embed` writes them; its labels.
 IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
+FEATURE_KEYS = ("features", "embeddings", "vectors")
 LABEL_KEYS = ("labels", "y", "y_train")
 NAME_KEYS = ("label_names", "class_names")
 
@@ -23,7 +25,9 @@ def check_archive(path: str) -> None:
     if not zipfile.is_zipfile(path):  # np.load says what it is
         return
     with zipfile.ZipFile(path) as archive:
-        images = {f"{key}.npy" for key in ("images", *IMAGE_KEYS)}  # these are mapped where they are large
+        images = {
+            f"{key}.npy" for key in ("images", *IMAGE_KEYS, *FEATURE_KEYS)
+        }  # these are mapped where they are large
         n_bytes = sum(member.file_size for member in archive.infolist() if member.filename not in images)
         free = available_memory()
         if n_bytes > free:
@@ -56,11 +60,23 @@ def image_key(keys: list[str], path: str) -> str:
     """The key of the images; an InputError where none is plain."""
     if "images" in keys:
         return "images"
-    found = [key for key in IMAGE_KEYS if key in keys]
+    found = [key for key in IMAGE_KEYS if key in keys] or [key for key in FEATURE_KEYS if key in keys]
     if len(found) == 1:
         return found[0]
     among = f"it holds {', '.join(map(repr, keys)) or 'nothing'}"
-    raise InputError(f"{path!r} needs a key 'images' (or a single one of {', '.join(IMAGE_KEYS)}); {among}")
+    others = ", ".join((*IMAGE_KEYS, *FEATURE_KEYS))
+    raise InputError(f"{path!r} needs a key 'images' (or a single one of {others}); {among}")
+
+
+def npz_names(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> list[str]:
+    """What the images are called, of the chosen rows; an InputError where these are not one an image."""
+    key = next((key for key in archive.files if key.casefold() in PATH_WORDS), None)
+    if key is None:
+        return [str(row) for row in range(n)]
+    values = archive[key] if chosen is None else archive[key][chosen]
+    if values.shape != (n,):
+        raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} vectors; expected shape ({n},)")
+    return [str(one) for one in values.tolist()]
 
 
 def npz_labels(

@@ -16,11 +16,12 @@ from asterism.files import csv_plain
 from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
 from asterism.images.label_files import PATH_WORDS, match_paths
+from asterism.images.npz import FEATURE_KEYS
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
 
 ENDINGS = (".npz", ".npy", ".csv", ".parquet")
-VECTOR_KEYS = ("features", "embeddings", "vectors", "X", "x", "data", "arr_0")
+VECTOR_KEYS = (*FEATURE_KEYS, "X", "x", "data", "arr_0")
 
 Table = tuple[np.ndarray, list[str] | None]  # (M, D), and the name of each row
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asterism.errors import MissingDataError
+from asterism.errors import MissingDataError, reason_of
 from asterism.images.fetch import check_online
 from asterism.networks.recommended import TO_FETCH, known_network, recommended, seconds_for
 
@@ -60,6 +60,11 @@ class Choice:
         return self if self.small is None else _for_small(*self.small, n_clusters)
 
     @property
+    def network(self) -> str | None:
+        """The network whose features are taken, as ``--set backbone.name`` spells it; None for the method's own."""
+        return network_of(self.settings)
+
+    @property
     def line(self) -> str:
         """The choice in one line."""
         takes = f"; this takes {about(self.seconds)} without a GPU" if self.seconds and self.seconds >= 10 else ""
@@ -77,6 +82,7 @@ def choose(
     *,
     say: Callable[[str], None] | None = None,
     reading: Mapping[str, Any] | None = None,
+    network: str | None = None,
 ) -> Choice:
     """What suits images.
 
@@ -95,6 +101,8 @@ def choose(
         Is told, in a line, that weights are about to be fetched.
     reading : mapping, optional
         Scale, pages and bands, as `asterism.images.open_images` takes them, where an array needs them.
+    network : str, optional
+        The network that was asked for by name: images of any kind are then grouped on its features.
 
     Returns
     -------
@@ -114,9 +122,18 @@ def choose(
     channels = {"rgb": 3, "grey": 1, "gray": 1}.get(color or "", channels)
     if side == 1:
         return VECTORS
+    if network is not None:
+        method = "diffusion" if network == WEIGHTLESS else "discriminant-diffusion"
+        return Choice(method, (f"backbone.name={network}",), "backbone.name is set", seconds_for(network, n))
     if channels == 1 and side <= SMALL_SIDE:
         return _for_small(n, side, n_clusters)
     return _for_photographs(n, say)
+
+
+def network_of(settings: Sequence[str]) -> str | None:
+    """The network that ``backbone.name=NAME`` asks for, the last of several; None where no setting does."""
+    named = {path.strip(): text.strip() for path, _, text in (one.partition("=") for one in settings)}
+    return named.get("backbone.name") or None
 
 
 def _for_small(n: int, side: int, n_clusters: int | None) -> Choice:
@@ -171,7 +188,7 @@ def fetch_network(name: str, say: Callable[[str], None] | None = None) -> Path:
     try:
         return weights.fetched(name)
     except MissingDataError as error:
-        raise MissingDataError(f"{name} cannot be fetched ({error.__cause__})") from error
+        raise MissingDataError(f"{name} cannot be fetched ({reason_of(error.__cause__ or error)})") from error
 
 
 def has_fast_bfloat16() -> bool:
@@ -189,8 +206,7 @@ def suitable_precision(choice: Choice) -> str | None:
 
     Features then have rounding errors of about a hundredth of their size.
     """
-    network = dict(one.split("=") for one in choice.settings).get("backbone.name")
-    known = network is not None and recommended(network) is not None
+    known = choice.network is not None and recommended(choice.network) is not None
     worth = choice.seconds is not None and choice.seconds >= WORTH_HALVING
     return HALF_PRECISION if known and worth and has_fast_bfloat16() else None
 

@@ -52,7 +52,7 @@ class DiscriminantDiffusion(Diffusion):
     """
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
-        few = [f"the groups of Diffusion, as {self.n_clusters} are too few to learn from"]
+        few = [f"no head is trained, as groups are fewer than {FEWEST_GROUPS}: these are the groups of Diffusion"]
         return [*super()._choices(images, runtime), *(few if self.n_clusters < FEWEST_GROUPS else [])]
 
     def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:

@@ -67,11 +67,28 @@ def _code(material: Material) -> str:
     """A few lines of Python that fit the same estimator to the same images."""
     estimator = estimator_of(material.content)
     estimator.random_state = material.seed
-    names = ", ".join(sorted({type(one).__name__ for one in _objects(estimator)}))
-    source = (material.content["images"].get("origin") or {}).get("source")
-    images = repr(without_home(source)) if source and isinstance(source, str) else "images"
-    made = f"estimator = {spelled(estimator, broken=True)}\nlabels = estimator.fit({images}).labels_"
-    return f"from asterism import {names}\n\n{made}"
+    names = sorted({type(one).__name__ for one in _objects(estimator)})
+    source, how = _opened(material.content["images"].get("origin") or {})
+    lines = [f"estimator = {spelled(estimator, broken=True)}"]
+    if how and source != "images":
+        names.append("open_images")
+        lines.insert(0, f"images = open_images({', '.join([source, *how])})")
+        source = "images"
+    told = [f"{name}={value}" for name, value in material.content.get("screening", {}).items()]
+    lines.append(f"labels = estimator.fit({', '.join([source, *told])}).labels_")
+    return f"from asterism import {', '.join(names)}\n\n" + "\n".join(lines)
+
+
+def _opened(origin: dict[str, Any]) -> tuple[str, list[str]]:
+    """What the images are called, and the options that open them as they were, both as Python spells them."""
+    source = origin.get("source")
+    how = {name: value for name, value in origin.items() if value is not None and name not in ("source", "white")}
+    if how.get("crop") is True or "size" not in how:  # the default, and of vectors
+        how.pop("crop", None)
+    for name, value in how.items():
+        how[name] = tuple(value) if isinstance(value, list) else without_home(value) if name == "features" else value
+    called = repr(without_home(source)) if source and isinstance(source, str) else "images"
+    return called, [f"{name}={value!r}" for name, value in how.items()]
 
 
 def _objects(one: Parameters) -> list[Parameters]:
