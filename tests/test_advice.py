@@ -25,7 +25,7 @@ def blobs(k, n=30, d=8, noise=0.25, seed=0):
     return (rng.normal(size=(k, 1, d)) * 2 + noise * rng.normal(size=(k, n, d))).reshape(-1, d)
 
 
-@pytest.mark.parametrize("k", [7, 12])
+@pytest.mark.parametrize("k", [7, pytest.param(12, marks=pytest.mark.slow)])
 def test_clear_groups_are_counted(k):
     found = suggest_k(blobs(k, 60))
     assert found.k == found.low == found.high == k and len(found.answers) >= 2
@@ -76,7 +76,7 @@ def test_what_cannot_be_swept_is_one_line():
 
 
 @pytest.mark.parametrize(("n", "copies"), [(12, 30), (20, 20), (60, 3), (150, 10)])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_copies_are_no_groups(n, copies, seed):
     X = np.random.default_rng(seed).random((n, 20))
     found = suggest_k(np.repeat(X, copies, axis=0))
@@ -85,13 +85,13 @@ def test_copies_are_no_groups(n, copies, seed):
 
 
 def test_copies_of_some_images_change_no_count():
-    X = blobs(6, 50)
+    X = blobs(6, 30)
     more = np.concatenate([X, np.repeat(X[:40], 15, axis=0)])
     assert suggest_k(more).k == suggest_k(X).k == 6
 
 
 def test_copies_take_no_places_of_the_images_that_are_looked_at():
-    X = blobs(6, 60)
+    X = blobs(4, 30)
     more = np.concatenate([X, np.repeat(X[:1], 20_000, axis=0)])
     assert suggest_k(more).answers == suggest_k(X).answers
 
@@ -108,7 +108,7 @@ def test_near_copies_are_no_groups_but_where_there_are_no_others(noise):
 
 
 def test_the_number_of_groups_knows_no_unit():
-    X = blobs(6, 50)
+    X = blobs(4, 30)
     one, small, large = (suggest_k((X * scale).astype(np.float32)).answers for scale in (1, 1e-20, 1e6))
     assert small == one and large == one
 

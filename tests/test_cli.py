@@ -23,6 +23,7 @@ from asterism.methods.registry import METHODS, find_method
 TINY = [
     *("--set", "training.n_epochs=2", "--set", "training.lr=0.01", "--set", "cluster_initialisation.n_init=2"),
     *("--set", "autoencoder.training.n_epochs=1", "--set", "autoencoder.training.lr=0.001"),
+    *("--set", "autoencoder.max_unexplained=1"),
 ]
 
 
@@ -250,7 +251,7 @@ def test_the_demo_is_good(tmp_path):
     assert json.loads(run("evaluate", tmp_path / "demo", "--json").stdout)["acc"] > 0.85
 
 
-@pytest.mark.parametrize("columns", [None, 40, 80, 200])
+@pytest.mark.parametrize("columns", [None, 40, 200])
 def test_texts_of_methods_are_whole_in_every_terminal(monkeypatch, columns):
     if columns is not None:
         monkeypatch.setattr("asterism.cli.describe.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))

@@ -35,6 +35,7 @@ def test_the_commands_of_the_guide(tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, 0)
     write_photos(tmp_path / "new_photos", 4, 1)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("asterism.methods.autoencoders.FCAE_MORE_EPOCHS", 1)  # five times the patience else
     typed = [line for page in COMMAND_PAGES for block in blocks(DOCS / "guide" / f"{page}.md", "bash")
              for line in block.splitlines()]  # fmt: skip
     assert len(typed) >= 10

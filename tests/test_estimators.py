@@ -47,21 +47,20 @@ from asterism.methods.deepcluster_settings import Projection
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import Parameters
 
-SHORT = Training(n_epochs=3, max_grad_norm=1.0)
-FCAE_SHORT = FCAE(training=Training(n_epochs=6, lr=0.1, max_grad_norm=1.0))
-SAE_SHORT = SAE((16, 8), training=Training(n_epochs=6, optimizer="adam"), layer_training=SHORT)
+SHORT = Training(n_epochs=1, max_grad_norm=1.0)
+FCAE_SHORT = FCAE(training=SHORT, max_unexplained=1.0)
+SAE_SHORT = SAE((16, 8), training=Training(n_epochs=2, optimizer="adam"), layer_training=SHORT)
 
 CHECKED = [
-    FCAE(training=SHORT),
+    FCAE_SHORT,
     SAE((16, 8), training=SHORT, layer_training=SHORT),
     DBC(
-        3, autoencoder=FCAE_SHORT, cluster_initialisation=ClusterInitialisation(rounds=2), training=SHORT, device="cpu"
+        3, autoencoder=FCAE_SHORT, cluster_initialisation=ClusterInitialisation(rounds=1), training=SHORT, device="cpu"
     ),
-    DEC(3, autoencoder=SAE_SHORT, training=SHORT, n_init=5, device="cpu"),
-    FCAEKMeans(3, autoencoder=FCAE_SHORT),
-    KMeans(3),
-    KMeans(3, center=True, normalise=True),
-    SpectralNJW(3),
+    DEC(3, autoencoder=SAE_SHORT, training=SHORT, n_init=2, device="cpu"),
+    FCAEKMeans(3, autoencoder=FCAE_SHORT, n_init=2),
+    KMeans(3, center=True, normalise=True, n_init=2),
+    SpectralNJW(3, n_init=3),
     SelfTuningSpectral(3, n_init=3),
     LandmarkSpectral(3),
     AverageLinkage(3),
@@ -69,10 +68,12 @@ CHECKED = [
     PathIntegral(3),
     ZetaFunction(3),
     FCN(3, n_components=3),
-    TEMI(3, n_heads=2, hidden=8, training=Training(n_epochs=4, optimizer="adamw", lr=0.03)),
-    JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=2)),
-    DeepCluster(3, network=ConvNet(n_features=16), whitening=Whitening(2), training=SHORT),
-    DeepClusterV2(3, network=ConvNet(n_features=16), projection=Projection(16, 8), n_heads=2, training=SHORT),
+    TEMI(3, n_heads=2, hidden=8, training=Training(n_epochs=2, optimizer="adamw", lr=0.03)),
+    JULE(3, n_neighbors=5, training=TripletTraining(n_epochs=1)),
+    DeepCluster(3, network=ConvNet(width=0.05, n_features=16), whitening=Whitening(2), training=SHORT),
+    DeepClusterV2(
+        3, network=ConvNet(width=0.05, n_features=16), projection=Projection(16, 8), n_heads=2, training=SHORT
+    ),
 ]
 
 
@@ -108,6 +109,8 @@ def small(method, k=10, **params):
         autoencoder.set_params(training=Training(n_epochs=2))
         if isinstance(autoencoder, SAE):
             autoencoder.set_params(widths=(32, 10), layer_training=Training(n_epochs=1))
+        else:
+            autoencoder.set_params(max_unexplained=1.0)
         made.set_params(autoencoder=autoencoder)
     if "network" in names and isinstance(made.resolved("network"), ConvNet):
         made.set_params(network=ConvNet(width=0.05))
@@ -190,15 +193,15 @@ def test_dbc_groups_digits_better_than_kmeans_on_pixels_when_trained(digits):
 
 def test_pipeline(digits):
     X = digits[0][:200].reshape(200, -1)
-    pipeline = make_pipeline(FCAE(training=SHORT, random_state=0), SklearnKMeans(10, n_init=1, random_state=0))
+    pipeline = make_pipeline(clone(FCAE_SHORT), SklearnKMeans(10, n_init=1, random_state=0))
     assert pipeline.fit_predict(X).shape == (200,)
     images = digits[0][:200]
-    assert make_pipeline(FCAE(training=SHORT), SklearnKMeans(10, n_init=1)).fit(images).predict(images).shape == (200,)
+    assert make_pipeline(clone(FCAE_SHORT), SklearnKMeans(10, n_init=1)).fit(images).predict(images).shape == (200,)
 
 
 def test_reconstructions_have_the_images_shape(digits):
     X = digits[0][:100]
-    model = FCAE(training=Training(n_epochs=8), random_state=0).fit(X)
+    model = clone(FCAE_SHORT).fit(X)
     assert model.reconstruct(X).shape == (100, 1, 8, 8)
     assert model.transform(X).shape == (100, 160)
     assert list(model.get_feature_names_out()[:2]) == ["fcae0", "fcae1"]

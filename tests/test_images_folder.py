@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -425,6 +425,7 @@ def test_natural_order_is_that_of_the_numbers(numbers):
     assert sorted(names, key=natural_key) == [f"Cam{n}/img {n}.png" for n in sorted(numbers)]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(min_size=1)), st.randoms())
 def test_natural_order_is_total(names, random):
     ordered = sorted(names, key=natural_key)

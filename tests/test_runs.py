@@ -365,9 +365,12 @@ def test_a_kill_inside_overwrite_leaves_the_old_run_or_the_new(tmp_path, monkeyp
     wanted = ("--method", "kmeans", "--out", out, "-q", "--no-report", "-k", 4)
     run("cluster", tmp_path / "y.npz", *wanted)
     expected = (out / "labels.csv").read_bytes()
+    run("cluster", tmp_path / "x.npz", *wanted, "--overwrite")
+    shutil.copytree(out, tmp_path / "old")
     calls = {"n": 0}
     for moment in range(60):
-        run("cluster", tmp_path / "x.npz", *wanted, "--overwrite")
+        shutil.rmtree(out)
+        shutil.copytree(tmp_path / "old", out)
         calls["n"] = 0
         with monkeypatch.context() as patch:
             for name in ("replace", "unlink", "mkdir", "rmdir"):

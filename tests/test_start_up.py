@@ -16,33 +16,41 @@ from asterism.methods import METHODS
 
 HEAVY = {"torch", "timm", "torchvision", "sklearn", "scipy", "numba", "pandas", "safetensors.torch"}
 PROGRAM = """
-import sys
-sys.argv[0] = "asterism"
-try:
-    from asterism.cli import main
-    main()
-except SystemExit as end:
-    print("ended", end.code, *sorted({heavy} & set(sys.modules)))
+import json, sys
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[:] = ["asterism", *arguments]
+    try:
+        from asterism.cli import main
+        main()
+    except SystemExit as end:
+        print("ended", end.code, *sorted({heavy} & set(sys.modules)))
 """
 
 
-def loaded(*arguments, said=None, code="0"):
-    """Heavy packages in memory after a command, which must end as told; what it printed is added to ``said``."""
-    command = [sys.executable, "-c", PROGRAM.format(heavy=HEAVY), *map(str, arguments)]
+def loaded_after(commands, said=None, code="0"):
+    """Heavy packages in memory after each of some commands of one process, which must end as told.
+
+    What they printed is added to ``said``.
+    """
+    told = json.dumps([[str(one) for one in arguments] for arguments in commands])
+    command = [sys.executable, "-c", PROGRAM.format(heavy=HEAVY), told]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
-    *lines, last = done.stdout.splitlines() or [""]
-    ended, left_with, *found = last.split() or ["", ""]
+    lines = done.stdout.splitlines()
+    ends = [line.split()[1:] for line in lines if line.startswith("ended ")]
     if said is not None:
-        said += lines
-    assert (ended, left_with) == ("ended", code), done.stderr
-    return found
+        said += [line for line in lines if not line.startswith("ended ")]
+    assert [left_with for left_with, *_ in ends] == [code] * len(commands), done.stderr
+    return [found for _, *found in ends]
 
 
-@pytest.mark.parametrize(
-    "command", ["--help", "--version", "cluster --help", "transfer --help", "methods", "data", "backbones"]
-)
-def test_listing_names_loads_no_network_library(command):
-    assert loaded(*command.split()) == []
+def loaded(*arguments, said=None, code="0"):
+    """The same after one command."""
+    return loaded_after([arguments], said, code)[0]
+
+
+def test_listing_names_loads_no_network_library():
+    commands = ["--help", "--version", "cluster --help", "transfer --help", "methods", "data", "backbones"]
+    assert not any(loaded_after([one.split() for one in commands]))
 
 
 def test_the_parameters_of_a_method_are_listed_without_a_network_library(tmp_path, monkeypatch):
@@ -133,19 +141,18 @@ def merged(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("n_clusters", [1, 2, 4])
-def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, merged, n_clusters):
+def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, merged):
     from asterism import load
     from asterism.cli.cutting import export_cut
 
-    assert loaded("export", merged, tmp_path / "groups", "--cut", n_clusters) == []
-    export_cut(merged, tmp_path / "whole", n_clusters, False, None, False)
-    assert (tmp_path / "groups/export.csv").read_text() == (tmp_path / "whole/export.csv").read_text()
-    rows = [line.split(",") for line in (tmp_path / "groups/export.csv").read_text().splitlines()[1:]]
-    of = {path: int(group) for _, group, path in rows}
-    assert [of[f"{i}.png"] for i in range(12)] == load(merged).cut(n_clusters)[
-        [load(merged).names_.index(f"{i}.png") for i in range(12)]
-    ].tolist()
+    numbers, model = (1, 2, 4), load(merged)
+    assert not any(loaded_after([("export", merged, tmp_path / f"groups{k}", "--cut", k) for k in numbers]))
+    for k in numbers:
+        export_cut(merged, tmp_path / f"whole{k}", k, False, None, False)
+        table = (tmp_path / f"groups{k}/export.csv").read_text()
+        assert table == (tmp_path / f"whole{k}/export.csv").read_text()
+        of = {path: int(group) for _, group, path in (line.split(",") for line in table.splitlines()[1:])}
+        assert [of[name] for name in model.names_] == model.cut(k).tolist()
 
 
 def test_groups_are_divided_without_a_network_library_where_features_are_kept(tmp_path):
@@ -228,22 +235,23 @@ def test_scores_by_the_classes_that_shards_bring_are_told_without_opening_the_ne
     assert set(loaded("evaluate", shards[0], "--json", said=said)) <= {"scipy"} and json.loads(said[0])["acc"] == 1
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (3, 8, 8), (8, 8, 2)])
-def test_arrays_are_exported_without_a_network_library(tmp_path, shape):
+def test_arrays_are_exported_without_a_network_library(tmp_path):
     import numpy as np
     from PIL import Image
 
     from asterism import open_images
 
-    images = np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8)
-    np.savez(tmp_path / "arrays.npz", images=images)
-    run = tmp_path / "run"
-    METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=run).fit(str(tmp_path / "arrays.npz"))
-    assert loaded("export", run, tmp_path / "groups") == []
-    opened = open_images(tmp_path / "arrays.npz")
-    for i in range(12):
-        (written,) = (tmp_path / "groups").glob(f"*/{i}.png")
-        np.testing.assert_array_equal(np.asarray(Image.open(written)), opened.thumbnail(i))
+    places = {shape: tmp_path / str(number) for number, shape in enumerate([(8, 8), (8, 8, 3), (3, 8, 8), (8, 8, 2)])}
+    for shape, place in places.items():
+        place.mkdir()
+        np.savez(place / "x.npz", images=np.random.default_rng(0).integers(0, 256, (12, *shape), dtype=np.uint8))
+        METHODS["kmeans"](2, random_state=0, device="cpu", run_dir=place / "run").fit(str(place / "x.npz"))
+    assert not any(loaded_after([("export", place / "run", place / "groups") for place in places.values()]))
+    for place in places.values():
+        opened = open_images(place / "x.npz")
+        for i in range(12):
+            (written,) = (place / "groups").glob(f"*/{i}.png")
+            np.testing.assert_array_equal(np.asarray(Image.open(written)), opened.thumbnail(i))
 
 
 def test_importing_the_package_loads_nothing():
@@ -285,9 +293,10 @@ def test_the_error_of_an_unfitted_estimator_is_scikit_learns_too():
     assert type(pickle.loads(pickle.dumps(NotFittedError("not yet")))) is NotFittedError
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_what_is_no_finished_run_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").mkdir()
+    commands = [
         "predict RUN images --out table.csv",
         "embed RUN --out features.npz",
         "evaluate RUN",
@@ -299,12 +308,8 @@ def test_the_error_of_an_unfitted_estimator_is_scikit_learns_too():
         "cut RUN -k 3",
         "pick RUN -n 3 --out table.csv",
         "transfer probe RUN images",
-    ],
-)
-def test_what_is_no_finished_run_is_told_at_once(tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "RUN").mkdir()
-    assert loaded(*command.split(), code="1") == []
+    ]
+    assert not any(loaded_after([one.split() for one in commands], code="1"))
 
 
 def test_networks_and_runtime_do_without_the_compiler_of_torch():

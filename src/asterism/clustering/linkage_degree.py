@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asterism.clustering.linkage_pairs import kernel
+from asterism.clustering.linkage_pairs import entry, kernel
 
 
 class Links(NamedTuple):
@@ -38,7 +38,7 @@ class Slots(NamedTuple):
     seen: np.ndarray  # (N,) scratch: the last merge that looked at the sample
 
 
-@kernel
+@entry
 def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
     """Merge each sorted row of W with that of Wᵀ into ``links``. Returns the number of links. O(E)."""
     used = 0
@@ -59,7 +59,7 @@ def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
     return used
 
 
-@kernel
+@entry
 def count_slots(links, label):
     """For each sample the number of links that leave its cluster, room enough for its slots. O(L)."""
     counts = np.zeros(label.size, np.int64)
@@ -69,7 +69,7 @@ def count_slots(links, label):
     return counts
 
 
-@kernel
+@entry
 def fill_slots(links, label, slots, slot_of):
     """Sum the links of every sample into its slots; ``slot_of`` is scratch of -1, one per cluster. O(L)."""
     for m in range(label.size):
@@ -89,7 +89,7 @@ def fill_slots(links, label, slots, slot_of):
             slot_of[slots.cluster[k]] = -1
 
 
-@kernel
+@entry
 def fill_pairs(s, slots):
     """Lay out the table of pairs and sum U from the slots. Returns the number of half-edges. O(S)."""
     used = 0

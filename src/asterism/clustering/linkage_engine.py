@@ -3,11 +3,11 @@
 import numpy as np
 
 from asterism.clustering.linkage_degree import cross_terms
-from asterism.clustering.linkage_pairs import Criterion, grade_all, join, kernel, refresh, take_slot
+from asterism.clustering.linkage_pairs import Criterion, entry, grade_all, join, kernel, refresh, take_slot
 from asterism.clustering.linkage_walks import gain_pairs, walk_inside
 
 
-@kernel
+@entry
 def start_walks(s, walks, links):
     """Affinities of all pairs of initial clusters, for the path integral or zeta. O(N·K_s²) or O(N·K_s³)."""
     for c in range(s.size.size):
@@ -23,7 +23,7 @@ def start_walks(s, walks, links):
             h = s.after_edge[h]
 
 
-@kernel
+@entry
 def isolated_clusters(s):
     """Whether each cluster has zero affinity with every other, both ways. O(R)."""
     isolated = np.ones(s.size.size, np.bool_)
@@ -90,7 +90,7 @@ def merge_pair(s, slots, walks, links, a, b, turn, approximate, criterion):
     refresh(s, a, b, walks is not None, criterion)
 
 
-@kernel
+@entry
 def agglomerate(s, slots, walks, links, sums, forced, approximate, criterion, local_above, stop):
     """Merge until ``stop`` clusters are left.
 
