@@ -89,6 +89,7 @@ def test_directions_without_variance_stay_zero():
 @pytest.mark.parametrize("limit", [2**31, 0])
 def test_a_store_gives_back_what_was_put_in(rows, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(store_module, "IN_MEMORY", limit)
+    monkeypatch.setattr(store_module, "FEW_BYTES", limit)
     monkeypatch.setattr(store_module, "BLOCK", 90)
     store = FeatureStore(500, 12, torch.device("cpu"), tmp_path / "deep")
     for part in rows.split(130):

@@ -12,13 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from asterism import METHODS, Backbone
 from asterism.cli import app
-from asterism.errors import AsterismError
+from asterism.errors import AsterismError, RunError
+from asterism.estimator.base import ImageEstimator
 from asterism.methods import load
 from asterism.runs import RunFolder
+from asterism.training.checkpoint import load_state, save_state
 from test_cli import run
 from test_cli_resume import Killed, after_writing, kill
-from test_runs import blobs
+from test_runs import blobs, status
 
 SECONDS = 5.0  # of the processor that a command may take
 NAMES = ("run.json", "labels.csv", "model.safetensors", "history.jsonl", "report.html", "pictures.safetensors")
@@ -341,6 +344,28 @@ def test_many_strangers_checkpoints(method, tmp_path, quiet):
         wrong += try_one(seed, tmp_path, root, ("resume",))
         shutil.rmtree(root)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "name"), [("ac-gdl", "clusters", "linkage_matrix"), ("temi", "grouping", "centers")]
+)
+def test_no_run_ends_as_finished_that_no_load_takes(method, stage, name, tmp_path, monkeypatch):
+    """By a checkpoint that is not what the run wrote."""
+
+    def made():
+        settings = {"backbone": Backbone("pixels"), "n_heads": 2} if method == "temi" else {}
+        return METHODS[method](4, **settings, random_state=0, device="cpu", run_dir=tmp_path)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ImageEstimator, "_write_results", lambda *_: kill())
+        made().fit(blobs())
+    path = tmp_path / "checkpoint" / f"{stage}.safetensors"
+    state = load_state(path)
+    state["result"][name] = state["result"][name][:1]
+    save_state(path, state)
+    with pytest.raises(RunError, match=r"cannot go on from its checkpoints \(.*start anew in another folder$"):
+        made().fit(blobs())
+    assert status(tmp_path) == "failed"
 
 
 @pytest.mark.slow

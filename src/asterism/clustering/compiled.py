@@ -64,7 +64,7 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
     """
 
     def decorate(function: Callable) -> Any:
-        kernel = numba.njit(no_cfunc_wrapper=True, **options)(function)  # none is called from C
+        kernel = numba.njit(**options | {"no_cfunc_wrapper": True})(function)  # none is called from C
         cache = _cache_of(function)
         if cache is not None:
             kernel._cache = cache

@@ -32,7 +32,7 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
         1 … T. Affinities need not fall from one merge to the next, so the height is the number of the merge: it makes
         the tree monotone, and scipy's ``dendrogram`` and ``fcluster`` read it. O(N log N).
     """
-    n_samples, first = len(labels), np.unique(labels, return_index=True)[1]
+    n_samples, first = len(labels), _first_of(labels)
     later = np.delete(np.arange(n_samples), first)
     # Which joins which, clusters by their first samples: a sample its cluster, and then a cluster another.
     stays, joins = np.concatenate([np.stack([first[labels[later]], later]), first[merges].T], 1)
@@ -51,7 +51,7 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
         sizes += np.bincount(above, sizes)
         above = above[above]
     heights = np.concatenate([np.zeros(len(later)), np.arange(1, len(merges) + 1)])
-    return np.column_stack([np.sort(nodes, 1), heights, sizes[n_samples:beyond]])
+    return np.column_stack([np.minimum(*nodes.T), np.maximum(*nodes.T), heights, sizes[n_samples:beyond]])
 
 
 def check_history(history: np.ndarray, n_samples: int) -> None:
@@ -114,7 +114,7 @@ def with_copies(history: np.ndarray, copies: np.ndarray) -> np.ndarray:
     if n_distinct == n_samples:
         return history
     first = linkage_matrix(copies, np.empty((0, 2), np.int64))
-    leaves = nodes_after(first, n_samples, len(first))[np.unique(copies, return_index=True)[1]]
+    leaves = nodes_after(first, n_samples, len(first))[_first_of(copies)]
     renamed = np.concatenate([leaves, n_samples + len(first) + np.arange(len(history))])
     sizes = np.concatenate([np.bincount(copies), np.zeros(len(history))])
     rows = history.copy()
@@ -158,8 +158,8 @@ def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
     """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N log N)."""
     top = np.arange(n_samples + n_rows)
     top[history[:n_rows, :2].astype(np.int64)] = top[n_samples:, None]
-    for _ in range(int(n_rows).bit_length()):  # each time twice as high
-        top = top[top]
+    while not np.array_equal(top, higher := top[top]):  # each time twice as high
+        top = higher
     return top[:n_samples]
 
 
@@ -170,5 +170,12 @@ def labels_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray
 
 def numbered(labels: np.ndarray) -> np.ndarray:
     """Clusters 0, 1, … in the order of their first samples; (N,) int64."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    own = _first_of(labels)[labels]
+    return (np.cumsum(own == np.arange(len(labels))) - 1)[own]
+
+
+def _first_of(labels: np.ndarray) -> np.ndarray:
+    """The first sample of each label 0, 1, …; of a label that none has, anything."""
+    first = np.zeros(labels.max(initial=-1) + 1, np.int64)
+    first[labels[::-1]] = np.arange(len(labels))[::-1]  # what is set last stays
+    return first

@@ -152,8 +152,13 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 progress.tell(f"auto: {line}")
             folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
             run = Run(runtime, self.seed_, folder, progress, identity)
+            if record is not None:
+                self._about = record.about["images"]
             try:
                 self._fit_images(images, run)
+                self.encoder_.to("cpu").eval()
+                if run.restored:  # by checkpoints that may be damaged, or of another run
+                    self._check_restored()
             except _OF_A_FIT as error:
                 if (asked := memory_wanted(error)) is not None:
                     raise MemoryError(
@@ -167,10 +172,10 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 ) from error
         self.history_ = run.history
         self.fit_seconds_ = time.monotonic() - began
-        self.encoder_.to("cpu").eval()
-        hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
-        self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
-        if record is not None and runtime.is_main:
+        if record is None:
+            hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
+            self._about = self._images_in_words(images, hashed)
+        elif runtime.is_main:
             run.write_history()
             self._write_results(record.folder, images.names)
             self._keep_pictures(record.folder, images, runtime.world_size == 1)

@@ -413,7 +413,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         n_groups = max(self.n_clusters, len(centers))
         if centers.dtype != np.float32 or centers.ndim != 2 or labels.max(initial=0) >= n_groups:
             raise ValueError("its labels and centres do not belong together")
-        if confidence.dtype != np.float32 or confidence.shape != labels.shape:
+        if confidence.dtype != np.float32 or confidence.shape != labels.shape or not np.isfinite(confidence).all():
             raise ValueError("its confidence is not one number an image")
         check_screened({name: getattr(self, f"{name}_") for name in self._attributes}, len(labels))
         if (history := getattr(self, "linkage_matrix_", None)) is not None:

@@ -20,7 +20,6 @@ from torch.nn.functional import normalize, pad
 
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.spectral import njw
-from asterism.errors import RunError
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
@@ -160,8 +159,6 @@ class PretrainedClusterer(ImageClusterer):
         codes = self._codes(representation, features, run.runtime)  # (F, D)
         # Not "groups": a run that an earlier version began may hold those of another map.
         found = run.cached("grouping", lambda: self._grouped(codes, run.random_state("groups")))
-        if len(found["labels"]) != len(codes):
-            raise RunError("the checkpoint holds groups of other images: start anew in another folder")
         self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
         run.callback(found["labels"])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,21 +119,26 @@ def _keep(run: Path, material: Material, sections: list[Section]) -> None:
     keep(run, Kept(fingerprint, shown, material.points, None, pixel_hashes(material.images), stacks))
 
 
-def render(material: Material, sections: list[Section]) -> str:
-    """The page as text. Everything that came from the user is escaped by the templates."""
-    environment = jinja2.Environment(
+@cache
+def _templates() -> jinja2.Environment:
+    """Each is compiled once a process, which takes longer than all else of a page."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render(material: Material, sections: list[Section]) -> str:
+    """The page as text. Everything that came from the user is escaped by the templates."""
     drawn = (path for one in sections if one.data is not None for path in sorted(HERE.glob(f"{one.id}*.js")))
     scripts = [HERE / "base.js", *drawn, HERE / "start.js"]
     script = "\n" + "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     # Only this very script may run: even markup that slipped through the escaping could not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    return _templates().get_template("page.html").render(
         head=headline(material),
         sections=sections,
         shared=_shared(material),
