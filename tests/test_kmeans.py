@@ -509,3 +509,35 @@ def test_workers_give_torch_its_threads_back_after_an_error():
     thread.start()
     thread.join()
     assert seen == [2]
+
+
+def test_torch_takes_no_threads_while_workers_compute(monkeypatch):
+    """They waited awake for this thread's next small sum, on the workers' cores: two threads were slower than one."""
+    seen, step, rows = [], TileStep.step, module._Rows.__init__
+    monkeypatch.setattr(TileStep, "step", lambda *each: seen.append(torch.get_num_threads()) or step(*each))
+    monkeypatch.setattr(module._Rows, "__init__", lambda *each: seen.append(torch.get_num_threads()) or rows(*each))
+    X, before = np.random.default_rng(0).normal(size=(900, 8)).astype(np.float32), torch.get_num_threads()
+    found = []
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        try:
+            found.append(kmeans(X, 4, random_state=0).labels)
+            assert torch.get_num_threads() == n_threads
+        finally:
+            torch.set_num_threads(before)
+    assert set(seen) == {1} and np.array_equal(*found)
+
+
+def test_workers_do_every_job_once_and_hand_on_what_fails():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        done = []
+        with Workers() as workers:
+            workers.run(done.append, range(500))
+            assert sorted(done) == list(range(500))
+            with pytest.raises(ZeroDivisionError):
+                workers.run(lambda job: 1 // (job - 30), range(60))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

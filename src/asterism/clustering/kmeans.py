@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 from torch.nn.functional import normalize
 
-from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers
+from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers, one_thread
 from asterism.errors import InputError
 from asterism.networks.pixels import unit_length
 from asterism.parameters import Interval
@@ -105,7 +105,8 @@ def kmeans(
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty)
-    rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)
+    with one_thread():
+        rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)
     if rows.n < n_clusters:
         raise InputError(f"n_samples={rows.n} should be >= n_clusters={n_clusters}: ask for fewer clusters")
     seed = rows.mean.new_tensor([check_random_state(random_state).randint(2**31 - 1)])
@@ -115,9 +116,9 @@ def kmeans(
         runs = _lloyd(_step(rows, len(centers), n_clusters, workers), centers, max_iter, tol, empty, rng)
         _, n_iter, n_refilled, best = min(runs, key=lambda run: run[0])
         labels, distances = _assign(rows, best, workers)
-    counts = torch.bincount(labels, minlength=n_clusters).double()
-    total = rows.reduce(torch.cat([counts, distances.sum(dtype=torch.float64)[None]]))
-    n_empty = int((total[:-1] == 0).sum())
+        counts = torch.bincount(labels, minlength=n_clusters).double()
+        total = rows.reduce(torch.cat([counts, distances.sum(dtype=torch.float64)[None]]))
+        n_empty = int((total[:-1] == 0).sum())
     found = rows.as_input(labels), rows.as_input((best / rows.scale).float())
     return KMeansResult(*found, float(total[-1]) / rows.scale**2, n_iter, n_empty, n_refilled)
 

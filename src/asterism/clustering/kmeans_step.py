@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -30,10 +31,23 @@ OWN_COST, THIN_OWN_COST = 10.0, 5.0
 ONE_COST, THIN_ONE_COST = 4.5, 2.0
 FAST_PARTS = (0, 1, 2, 4, 6, 8, 12, 16, 24, 32)  # `Model.sizes`, in 32nds of k
 SLACK = 2.0**-19  # bound on the rounding of a float32 product, relative to the norms of its factors
+SHARED = 2**22  # numbers of a block whose sums several threads share: less is done before they wake
 MAX_REACH = 2.0  # rows are centred where their mean is farther from 0 than this many times the centers from it
 GPU_NUMBERS = 2**26  # distances, or features of rows, held at once on a GPU: 256 MiB
 
 Job = tuple[int, int, int]  # centers ``lo`` to ``hi`` of the a-th restart
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch take no threads of its own: they wait for the next sum of this thread awake, for milliseconds, on cores
+    that others need, and of small sums each takes longer by them."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
 
 class Workers:
@@ -45,20 +59,27 @@ class Workers:
 
     def __enter__(self) -> Workers:
         # torch's number of threads belongs to the thread that sets it, but also becomes that of new threads.
-        self._pool = ThreadPoolExecutor(self.n, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(max(1, self.n - 1), initializer=torch.set_num_threads, initargs=(1,))
+        self._alone = one_thread()
+        self._alone.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(self.n)
+        self._alone.__exit__(None, None, None)
 
     def run(self, function: Callable[[Any], None], jobs: Sequence[Any]) -> None:
-        """Call the function with each job."""
-        if self.n == 1 or len(jobs) == 1:
-            for job in jobs:
+        """Call the function with each job; this thread takes its share, as others take a while to wake."""
+        left = iter(jobs)
+
+        def work() -> None:
+            for job in left:  # of one list: no job comes twice
                 function(job)
-        else:
-            list(self._pool.map(function, jobs))
+
+        others = [self._pool.submit(work) for _ in range(min(self.n, len(jobs)) - 1)]
+        work()
+        for other in others:
+            other.result()
 
     def scratch(self, name: str, n_rows: int, n_columns: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Uninitialised memory of this thread, until it asks for that name again: fresh pages are slow."""
@@ -211,7 +232,7 @@ class TileStep:
         """First row and end of each tile of a block of n rows."""
         tile = self.tile
         if self.even:
-            n_rounds = max(1, -(-n // (tile * self.workers.n)))
+            n_rounds = max(1, round(n / (tile * self.workers.n)))
             tile = max(1, -(-n // (n_rounds * self.workers.n)))
         return [(start, min(start + tile, n)) for start in range(0, n, tile)]
 
@@ -262,7 +283,8 @@ class TileStep:
     def _add(self, x: torch.Tensor, old: np.ndarray, new: np.ndarray, runs: np.ndarray, changed: np.ndarray) -> None:
         """Threads share features, never rows: each sum is taken in the order of the rows."""
         rows, dim = x.numpy(), x.shape[1]
-        width = -(-dim // min(self.workers.n, -(-dim // 16)))
+        n_parts = min(self.workers.n, -(-dim // 16)) if x.numel() >= SHARED else 1
+        width = -(-dim // n_parts)
 
         def features(lo: int) -> None:
             follow(rows, old, new, self.sums, self.counts, changed, runs, lo, min(lo + width, dim))
