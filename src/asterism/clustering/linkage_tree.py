@@ -40,7 +40,7 @@ def linkage_matrix(labels: np.ndarray, merges: np.ndarray) -> np.ndarray:
     last = np.arange(n_samples)
     last[stays] = made  # node of each in the end; what has joined another makes none any more
     nodes = np.stack([stays, last[joins]], 1)
-    order = np.argsort(stays, kind="stable")
+    order = np.argsort(stays.astype(np.min_scalar_type(n_samples)), kind="stable")  # short integers: by their digits
     again = stays[order[1:]] == stays[order[:-1]]
     nodes[order[1:][again], 0] = made[order[:-1][again]]
     beyond = n_samples + len(stays)  # above the roots
