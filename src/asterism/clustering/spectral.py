@@ -32,7 +32,13 @@ Random = int | np.random.RandomState | None
 
 
 def njw(
-    X: np.ndarray, n_clusters: int, *, scale: float | None = 0.05, n_init: int = 1, random_state: Random = None
+    X: np.ndarray,
+    n_clusters: int,
+    *,
+    scale: float | None = 0.05,
+    diagonal: bool = True,
+    n_init: int = 1,
+    random_state: Random = None,
 ) -> np.ndarray:
     """Spectral clustering of Ng, Jordan and Weiss, as run in JULE's tables ("SC-NJW").
 
@@ -46,8 +52,10 @@ def njw(
     scale : float, optional
         None looks for it as the paper does: of `SCALES`, the one whose scaled rows lie closest to their centers (least
         inertia of k-means), those left out at which the graph falls into more parts than groups. 0.05 in the script
-        behind JULE's tables. The diagonal of A is 1 there, not 0 as in the paper: with so small a scale images far from
-        all others keep an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows follow.
+        behind JULE's tables.
+    diagonal : bool
+        Keep A_ii = 1, as the script does; 0 in the paper. With 1 and so small a scale images far from all others keep an
+        eigenvector near 1 to themselves, and the groups of few images that Table 3 shows follow.
     n_init : int
         Restarts of k-means; the script has one. It starts from random rows: CMU-PIE then comes out as printed (.545 for
         .543, from k-means++ .53).
@@ -76,6 +84,8 @@ def njw(
             A = distances if one == scales[-1] else distances.copy()
             for rows in affinities.row_blocks(A):
                 np.exp(rows / -affinities.positive(one * mean), out=rows)
+            if not diagonal:
+                np.fill_diagonal(A, 0.0)
             A, _ = affinities.normalise(A)
             n_parts = affinities.count_parts(A)
             if n_parts <= n_clusters or one == scales[-1]:

@@ -20,6 +20,8 @@ class SpectralNJW(VectorClusterer):
     ALGORITHM = staticmethod(njw)
     scale: float | None = parameter([POSITIVE, None], default=0.05)
     """Of the affinities: exp(−d² / s) with s this share of the mean d²; none looks for it, as the paper does."""
+    diagonal: bool = parameter(bool, default=True)
+    """Each image has affinity 1 with itself, as the table was run; 0 in the paper."""
     n_init: int = parameter(POSITIVE_INT, default=1)
     """Restarts of k-means; one, as the table was run."""
 
