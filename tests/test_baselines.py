@@ -31,12 +31,13 @@ def test_spectral_clustering_finds_groups(find, groups):
     assert adjusted_rand_score(y, find(X, 4, random_state=0)) == 1
 
 
-def test_the_scale_that_ng_jordan_and_weiss_look_for_tells_rings_apart():
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_the_scale_that_ng_jordan_and_weiss_look_for_tells_rings_apart(diagonal):
     rng = np.random.RandomState(0)
     y, angle = np.repeat([0, 1, 2], 150), 2 * np.pi * rng.rand(450)
     rings = np.c_[np.cos(angle), np.sin(angle)] * (1 + 2 * y)[:, None] + 0.12 * rng.randn(450, 2)
     assert adjusted_rand_score(y, spectral.njw(rings, 3, n_init=10, random_state=0)) < 0.5
-    assert adjusted_rand_score(y, spectral.njw(rings, 3, scale=None, n_init=10, random_state=0)) == 1
+    assert adjusted_rand_score(y, spectral.njw(rings, 3, scale=None, diagonal=diagonal, n_init=10, random_state=0)) == 1
 
 
 def test_landmarks_group_digits_better_than_kmeans():

@@ -16,11 +16,12 @@ def test_normalised_cuts_find_groups(groups):
     assert adjusted_rand_score(y, normalized_cuts.normalized_cuts(X, 4, random_state=0)) == 1
 
 
-def test_normalised_cuts_as_their_definition_says(monkeypatch):
+@pytest.mark.parametrize("squared, scale", [(True, 0.05), (False, 0.2)])
+def test_normalised_cuts_as_their_definition_says(squared, scale, monkeypatch):
     """A dense transcription: half a unit on the diagonal, a whole one on the degrees, eigenvectors of equal length."""
     X = np.random.RandomState(0).randn(150, 2) * [1, 3]  # no groups: what is left out is seen in the labels
-    squared = np.square(X[:, None] - X[None]).sum(2)
-    W = np.exp(-np.square(squared / (0.05 * squared.max())))
+    delta = np.linalg.norm(X[:, None] - X[None], axis=2) ** (2 if squared else 1)
+    W = np.exp(-np.square(delta / (scale * delta.max())))
     W[W < 1e-6] = 0
     degrees = W.sum(1) + 1
     P = (W + 0.5 * np.eye(len(W))) / np.sqrt(degrees[:, None] * degrees)
@@ -30,7 +31,8 @@ def test_normalised_cuts_as_their_definition_says(monkeypatch):
     assert adjusted_rand_score(expected, normalized_cuts.discretise(uneven, np.random.RandomState(1))) < 0.99
     for block in (1024, 16):
         monkeypatch.setattr(affinities, "BLOCK", block)
-        assert adjusted_rand_score(expected, normalized_cuts.normalized_cuts(X, 5, random_state=1)) > 0.995
+        found = normalized_cuts.normalized_cuts(X, 5, squared=squared, scale=scale, random_state=1)
+        assert adjusted_rand_score(expected, found) > 0.995
 
 
 def test_too_many_affinities_is_one_line(monkeypatch, groups):

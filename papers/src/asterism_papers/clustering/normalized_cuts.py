@@ -18,7 +18,9 @@ from asterism.errors import InputError
 MAX_AFFINITIES = 400_000_000  # that are held: 4.8 GB
 
 
-def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, random_state: Random = None) -> np.ndarray:
+def normalized_cuts(
+    X: np.ndarray, n_clusters: int, *, scale: float = 0.05, squared: bool = True, random_state: Random = None
+) -> np.ndarray:
     """Normalised cuts, as run in JULE's tables ("N-Cuts").
 
     W_ij = exp(−(δ_ij / s)²), δ *squared* distances and s = ``scale`` · max δ: the code's exponent 2, meant for
@@ -29,6 +31,8 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     X : (N, D) array
     n_clusters : int
     scale : float
+    squared : bool
+        False takes δ for plain distances, as Shi and Malik do, whose ``scale`` is 0.1 to 0.2.
     random_state : int, RandomState or None
         Draws the first row of the discretisation.
 
@@ -48,7 +52,7 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     eigenvector.
     """
     rng = check_random_state(random_state)
-    W = _near_affinities(near_one(X), scale)
+    W = _near_affinities(near_one(X), scale, squared)
     affinities.warn_of_parts(connected_components(W, directed=False)[0], n_clusters)
     offset = 0.5
     root = scipy.sparse.diags((np.asarray(W.sum(1)).ravel() + 2 * offset) ** -0.5)
@@ -57,12 +61,13 @@ def normalized_cuts(X: np.ndarray, n_clusters: int, *, scale: float = 0.05, rand
     return discretise(vectors / np.linalg.norm(vectors, axis=0), rng)  # all as long, which D^-1/2 had changed
 
 
-def _near_affinities(X: np.ndarray, scale: float) -> scipy.sparse.csr_matrix:
+def _near_affinities(X: np.ndarray, scale: float, squared: bool) -> scipy.sparse.csr_matrix:
     """W of `normalized_cuts`, block by block: (N, N), float64."""
-    s = affinities.positive(scale * max(float(block.max()) for block in affinities.distance_blocks(X)))
+    largest = max(float(block.max()) for block in affinities.distance_blocks(X))
+    s = affinities.positive(scale * (largest if squared else largest**0.5))
     rows, n_kept = [], 0
     for block in affinities.distance_blocks(X):
-        np.exp(-np.square(block / s), out=block)
+        np.exp(-np.square(block / s) if squared else block / -(s**2), out=block)
         block[block < 1e-6] = 0.0
         rows.append(scipy.sparse.csr_matrix(block, dtype=np.float64))
         n_kept += rows[-1].nnz

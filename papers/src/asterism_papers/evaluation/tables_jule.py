@@ -111,6 +111,7 @@ _ON_PIXELS = (
     Entry("sc-ls", "SC-LS", AS_PAPER, {"drop_first": True}, by_dataset=_centered(*_CENTRED)),
     Entry("sc-ls", "SC-LS", SCRIPT, {"drop_first": True, "n_landmarks": 500}, by_dataset=_centered(*_CENTRED)),
     Entry("ncuts", "N-Cuts", by_dataset=_centered(*_CENTRED_CUTS)),
+    Entry("ncuts", "N-Cuts", OWN_PAPER, {"squared": False, "scale": 0.15}, by_dataset=_centered(*_CENTRED_CUTS)),
     Entry(
         "ac-link",
         "AC-Link",

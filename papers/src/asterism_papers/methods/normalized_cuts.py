@@ -19,4 +19,6 @@ class NormalizedCuts(VectorClusterer):
 
     ALGORITHM = staticmethod(normalized_cuts)
     scale: float = parameter(POSITIVE, default=0.05)
-    """Of the affinities: exp(−(d² / s)²) with s this share of the largest d²."""
+    """Of the affinities: exp(−(d² / s)²) with s this share of the largest d²; 0.1 to 0.2 for distances not squared."""
+    squared: bool = parameter(bool, default=True)
+    """d² in that exponent, as the table was run; d itself, as in the paper, where false."""
