@@ -62,6 +62,13 @@ def test_large_sets_keep_their_batch_size(run):
     assert len(seen) == 40 and {len(batch) for batch in seen} == {250}
 
 
+def test_the_rate_falls_to_a_tenth_every_so_many_epochs():
+    training = Training(n_epochs=10, lr=1.0, drop_interval=3)
+    assert [round(training.rate(t), 4) for t in (0, 2, 3, 5, 6, 9)] == [1.0, 1.0, 0.1, 0.1, 0.01, 0.001]
+    training = Training(n_epochs=10, lr=1.0, drop_interval=5, schedule="cosine")
+    assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.05, 0.0]
+
+
 def test_no_image_is_alone_in_a_batch(run):
     seen, _, _ = epoch(run, 65, Training(batch_size=64))
     assert sorted(map(len, seen)) == [21, 22, 22]  # ⌈65 / 32⌉ batches
@@ -88,6 +95,13 @@ def test_gradients_are_shortened(run):
 def test_cosine_schedule():
     training = Training(n_epochs=10, lr=1.0, schedule="cosine")
     assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.5, 0.0]
+
+
+def test_the_rate_falls_to_a_tenth_every_so_many_epochs():
+    training = Training(n_epochs=10, lr=1.0, drop_interval=3)
+    assert [round(training.rate(t), 4) for t in (0, 2, 3, 5, 6, 9)] == [1.0, 1.0, 0.1, 0.1, 0.01, 0.001]
+    training = Training(n_epochs=10, lr=1.0, drop_interval=5, schedule="cosine")
+    assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.05, 0.0]
 
 
 def test_no_image_is_alone_in_a_processs_share_of_a_batch():

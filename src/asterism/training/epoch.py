@@ -67,6 +67,8 @@ class Training(GradientDescent, kw_only=False):
     max_grad_norm: float | None = parameter(POSITIVE, default=None)
     """Longer gradients are shortened to this length: images in unusual units then slow the training instead of breaking
     it."""
+    drop_interval: int | None = parameter(POSITIVE_INT, default=None)
+    """Epochs after which the rate falls to a tenth, again and again (DEC's own schedule)."""
 
     def batch_size_for(self, n: int) -> int:
         """Images a step for a set of n: ``batch_size``, or a 32nd of the set if that is less, but at least 32."""
@@ -98,9 +100,10 @@ class Training(GradientDescent, kw_only=False):
 
     def rate(self, epoch: float) -> float:
         """Learning rate of an epoch; 1.5 is the middle of the second."""
+        lr = self.lr if self.drop_interval is None else self.lr * 0.1 ** (epoch // self.drop_interval)
         if self.schedule == "constant":
-            return self.lr
-        return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
+            return lr
+        return lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
