@@ -96,7 +96,7 @@ def test_copies_take_no_places_of_the_images_that_are_looked_at():
     assert suggest_k(more).answers == suggest_k(X).answers
 
 
-@pytest.mark.parametrize("noise", [1e-6, 2e-3])
+@pytest.mark.parametrize("noise", [pytest.param(1e-6, marks=pytest.mark.slow), 2e-3])
 def test_near_copies_are_no_groups_but_where_there_are_no_others(noise):
     rng = np.random.default_rng(1)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import typeof
 from sklearn.cluster import KMeans
 
 from asterism.clustering import kmeans_step
@@ -541,3 +542,13 @@ def test_workers_do_every_job_once_and_hand_on_what_fails():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_kernels_are_compiled_for_one_kind_of_model():
+    """Numbers in another order are another type to them, which takes seconds."""
+    centers = np.random.default_rng(0).normal(size=(3, 2 * kmeans_step.FEW, 4))
+    models = [
+        kmeans_step._model(*one, np.zeros(4))
+        for one in ((centers, None), (centers[:1], None), (centers, centers + 0.1))
+    ]
+    assert len({str(typeof(model)) for model in models}) == 1

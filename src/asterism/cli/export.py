@@ -27,6 +27,7 @@ from asterism.images.label_files import match_paths
 from asterism.images.listing import Listed
 from asterism.images.paths import Listing, list_images
 from asterism.images.shards import Member, is_shards, list_members, list_shards
+from asterism.runs.folder import has_header
 
 if TYPE_CHECKING:
     from asterism.cli.recorded import Pictures
@@ -55,16 +56,11 @@ def check_export(target: Path, source: str | list[str] | None, overwrite: bool) 
             raise StorageError(f"{target} is not a folder; choose another")
         return
     manifest = target / MANIFEST
-    ours = manifest.is_file() and not manifest.is_symlink() and _starts_with(manifest, ",".join(HEADER))
+    ours = manifest.is_file() and not manifest.is_symlink() and has_header(manifest, HEADER)
     if not ours and any(target.iterdir()):
         raise RunError(f"{target} holds other things; groups need a folder that is new or empty: choose another")
     if ours and not overwrite:
         raise RunError(f"{target} holds groups already; choose another folder, or --overwrite")
-
-
-def _starts_with(path: Path, line: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(line) + 1) == line.encode() + b"\n"
 
 
 def export_groups(

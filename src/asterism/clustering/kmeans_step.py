@@ -123,8 +123,8 @@ def _model(centers: np.ndarray, previous: np.ndarray | None, mean: np.ndarray) -
         mean=mean.astype(np.float32),
         weights=(-2 * e).reshape(-1, dim),
         bias=bias.astype(np.float32),
-        order=order.astype(np.int32),
-        place=place.astype(np.int32),
+        order=order.astype(np.int32, order="C"),  # in another order the kernels would be compiled once more
+        place=place.astype(np.int32, order="C"),
         drift=drift,
         sizes=sizes,
         rest=np.ascontiguousarray(rest),

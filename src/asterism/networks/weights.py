@@ -205,8 +205,7 @@ def find_weights(name: str, weights: str | None = None) -> Path | None:
 
 def _torchvision_url(name: str) -> str | None:
     """Where torchvision's default weights of a model are had; None for those of others."""
-    zoo = torchvision_models()
-    return zoo.get_model_weights(name)["DEFAULT"].url if name in zoo.list_models(module=zoo) else None
+    return torchvision_models().get_model_weights(name)["DEFAULT"].url if in_torchvision(name) else None
 
 
 def address(name: str) -> str | None:
