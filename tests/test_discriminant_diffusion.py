@@ -7,7 +7,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import Diffusion, DiscriminantDiffusion, load
+from asterism.cli.cutting import levels_of
 from asterism.methods.discriminant_diffusion import discriminant_axes
+from asterism.report.fitted import open_run
 
 
 def blobs(n_groups: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +63,14 @@ def test_the_stability_is_of_the_frozen_features():
     noise = np.random.default_rng(0).normal(size=(300, 20))
     frozen, learnt = (cls(7, random_state=0).fit(noise).stability_ for cls in (Diffusion, DiscriminantDiffusion))
     assert float(learnt) == float(frozen) < 0.15
+
+
+def test_the_levels_are_judged_by_the_frozen_features(tmp_path):
+    """By those of the head, that all images taught, noise had nine groups as sure as can be."""
+    noise = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    DiscriminantDiffusion(9, random_state=0, run_dir=tmp_path / "run").fit(noise)
+    levels = levels_of(open_run(tmp_path / "run"))
+    assert levels and max(level.stability for level in levels) < 0.3
 
 
 @pytest.mark.parametrize(("n", "k"), [(2, 2), (3, 1), (7, 6), (9, 7), (12, 2)])

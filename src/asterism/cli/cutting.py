@@ -30,7 +30,8 @@ def levels_of(run: FittedRun) -> list[Level]:
         return [Level(**level) for level in known]
     model = run.clusterer
     n_groups = len(np.unique(model.labels_[model.labels_ >= 0]))
-    found = stable_levels(_rows(run), n_groups, np.random.RandomState(model.seed_ % 2**32))
+    rows = model._untaught_rows()
+    found = stable_levels(_rows(run) if rows is None else rows, n_groups, np.random.RandomState(model.seed_ % 2**32))
     run.content["levels"] = [asdict(one) for one in found]
     with suppress(AsterismError):  # others' runs: found anew each time
         run.folder.update(levels=run.content["levels"])
@@ -56,7 +57,9 @@ def shown_levels(run: FittedRun, levels: list[Level]) -> str:
     if not levels:
         return "These images are too few to tell levels apart; give a number of groups with -k."
     again = f"Regroup with: asterism cut {run.folder.path} --level {levels[-1].name} --out cut.csv, or any -k"
-    return f"{aligned(rows)}\n\nEach is the most stable number of groups in its range.\n{again}"
+    learnt = run.clusterer._untaught_rows() is None and "training" in run.clusterer.get_params(deep=False)
+    taught = "The features were learnt from all images, so halves agree more than each alone would.\n" if learnt else ""
+    return f"{aligned(rows)}\n\nEach is the most stable number of groups in its range.\n{taught}{again}"
 
 
 def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:

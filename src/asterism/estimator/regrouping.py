@@ -152,6 +152,11 @@ class Regroups:
             raise InputError(f"X holds {len(rows)} images, and {n} were fitted: pass those, in their order")
         return rows[self.fitted_images_] if hasattr(self, "fitted_images_") else rows
 
+    def _untaught_rows(self) -> np.ndarray | None:
+        """Features (R, D) of images fitted, or of some of them, that were not learnt from all of them, where such are
+        kept: by them it can be told what halves of the images would find, each without the other."""
+        return None
+
     def _kept_rows(self) -> np.ndarray | None:
         """Features (F, D) of the images fitted, where they are kept with the model."""
         return getattr(self, "embedding_", None)

@@ -190,6 +190,12 @@ class PretrainedClusterer(ImageClusterer):
         """
         return normalize(features) if self._by_angles(features.shape[1]) else features
 
+    def _untaught_rows(self) -> np.ndarray | None:
+        if self._tunes or not hasattr(self, "reference_"):
+            return None
+        rows = self.reference_ - self.reference_.mean(0)
+        return normalize(torch.from_numpy(rows)).numpy() if self._by_angles(rows.shape[1]) else rows
+
     def _as_seen(self, images: ImageSource, tell: bool = False) -> ImageSource:
         """The images from 0 to 1, as the network was trained on."""
         units = getattr(self, "units_", None)
