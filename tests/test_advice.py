@@ -13,7 +13,7 @@ from asterism.cli import app, choosing
 from asterism.cli.advising import numbered
 from asterism.cli.choosing import settled
 from asterism.cli.request import Request
-from asterism.clustering.advice import suggest_k
+from asterism.clustering.advice import Advice, suggest_k
 from asterism.errors import InputError
 from asterism.methods import choosing as auto
 from asterism.methods.choosing import about, suitable_precision
@@ -64,9 +64,20 @@ def test_the_same_answer_for_the_same_seed():
     assert one.answers == other.answers
 
 
+def test_a_single_number_has_no_middle():
+    curve = np.zeros(2)
+    one = Advice([2, 3], curve, curve, curve, curve, {5: 2}, None, 2, 2, 2)
+    assert (
+        one.sentence == "unsure: k = 2, or no groups at all, for two halves agree on no number (2 with 5 neighbours)."
+    )
+    assert "between 2 and 3, or" in (wide := replace(one, high=3).sentence) and "; k = 2 is the middle (" in wide
+
+
 def test_what_cannot_be_swept_is_one_line():
-    with pytest.raises(InputError, match="5 images are too few"):
+    with pytest.raises(InputError, match="5 images are too few .* choose the number yourself"):
         suggest_k(blobs(1, 5))
+    with pytest.raises(InputError, match="1 image is too few"):
+        suggest_k(blobs(1, 1))
     with pytest.raises(InputError, match="k_max=2"):
         suggest_k(blobs(3), k_max=2)
     with pytest.raises(InputError, match="all images are the same"):

@@ -41,6 +41,7 @@ DIM = 50  # principal components
 N_NEIGHBORS = 15  # of the graph whose eigenvalues are taken, and of the halves' graphs
 PER_CLUSTER = 4  # images a cluster at least
 NEAR_COPY = 0.005  # of the points' root mean square distance: nearer ones are copies but for noise
+GIVEN = "choose the number yourself (-k, n_clusters)"
 AGREED = 0.3  # stability from which two halves agree on a number of groups
 SURE = 1.5  # answers of the neighbourhoods that differ by a smaller factor agree
 LEVELS = ("coarse", "medium", "fine")
@@ -89,10 +90,10 @@ class Advice:
         seen = ", ".join(f"{k} with {size} neighbours" for size, k in self.answers.items())
         seen += "" if self.agreed is None else f"; two halves agree best on {self.agreed}"
         if self.agreed is None:
-            return (
-                f"unsure: between {self.low} and {self.high}, or no groups at all, for two halves agree on no number; "
-                f"k = {self.k} is the middle ({seen})."
-            )
+            reach, middle = f"k = {self.k}", ""
+            if self.low < self.high:
+                reach, middle = f"between {self.low} and {self.high}", f"; k = {self.k} is the middle"
+            return f"unsure: {reach}, or no groups at all, for two halves agree on no number{middle} ({seen})."
         if len(self.answers) == 1:
             return f"unsure: k = {self.k} from a single view ({seen}); groups so small show in no larger one."
         if self.low == self.high:
@@ -135,10 +136,11 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     rows = rows[distinct_rows(rows)[0]]  # copies of an image are no group
     rows = near_one(rows[chosen_rows(len(rows), random_state)])
     if len(rows) == 1 < n_seen:
-        raise InputError("all images are the same: there is no number of groups to be found")
+        raise InputError(f"all images are the same: there is no number of groups to be found; {GIVEN}")
     if len(rows) < 3 * PER_CLUSTER:
-        different = f"{len(rows)} different images (of {n_seen})" if len(rows) < n_seen else f"{n_seen} images"
-        raise InputError(f"{different} are too few to compare numbers of groups; {3 * PER_CLUSTER} are the least")
+        different = f"{len(rows)} different images (of {n_seen}) are" if len(rows) < n_seen else f"{n_seen} images are"
+        few = different if n_seen > 1 else "1 image is"
+        raise InputError(f"{few} too few to compare numbers of groups, for which {3 * PER_CLUSTER} are needed; {GIVEN}")
     limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)
     if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")
