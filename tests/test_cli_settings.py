@@ -6,7 +6,7 @@ from sklearn.base import clone
 from asterism.cli.arguments import parse_size
 from asterism.cli.settings import apply_settings, parse_value, settings_of
 from asterism.errors import InputError
-from asterism.methods import DBC, DEC, FCAE, METHODS, SAE
+from asterism.methods import DBC, DEC, FCAE, METHODS, SAE, Diffusion, SpectralNJW
 
 
 def applied(estimator, *settings):
@@ -89,6 +89,15 @@ def test_settings_keep_the_contract_of_clone(name):
 def test_names_that_are_none(name):
     with pytest.raises(InputError):
         applied(DBC(), f"{name}=1")
+
+
+def test_words_that_are_said_of_images_may_be_a_parameter_too():
+    """Was: give --size instead, which says how images are opened."""
+    assert applied(Diffusion(), "backbone.size=112").backbone.size == 112
+    assert "backbone.size" in {one.path for one in settings_of(Diffusion())}
+    assert applied(SpectralNJW(3), "scale=0.5").scale == 0.5
+    with pytest.raises(InputError, match="give --device instead"):
+        applied(DBC(), "autoencoder.device=cpu")
 
 
 def test_sizes():

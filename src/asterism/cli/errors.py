@@ -28,8 +28,9 @@ INTERRUPTED = 130
 
 # What the library calls a parameter and how it is spelled here.
 OPTION_OF = {"n_clusters": "-k", "random_state": "--seed", "run_dir": "--out", "verbose": "--quiet"}
-_ALIKE = ("device", "precision", "size", "color", "layout", "scale", "pages", "bands")
-OPTION_OF |= {name: f"--{name}" for name in _ALIKE}
+OPTION_OF |= {name: f"--{name}" for name in ("device", "precision")}
+OF_ESTIMATORS = frozenset(OPTION_OF)  # the others are said of images: a network's size is its own
+OPTION_OF |= {name: f"--{name}" for name in ("size", "color", "layout", "scale", "pages", "bands")}
 _NAMES = "|".join(OPTION_OF)
 # Not after a dot or a letter: training.size is spelled as it was typed.
 _ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\s,;)]+)")

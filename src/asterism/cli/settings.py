@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asterism.cli.errors import OPTION_OF
+from asterism.cli.errors import OF_ESTIMATORS, OPTION_OF
 from asterism.cli.outline import Outline, known_outlines
 from asterism.errors import InputError
 from asterism.methods.registry import KNOWN_CLASSES
@@ -103,13 +103,13 @@ def settings_of(holder: Stated, prefix: str = "") -> Iterator[Setting]:
 
 def _names(holder: Stated) -> list[str]:
     """Parameters of an object without those that have an option of their own."""
-    return [name for name in holder.get_params(deep=False) if name not in OPTION_OF]
+    return [name for name in holder.get_params(deep=False) if name not in OF_ESTIMATORS]
 
 
 def _check_known(holder: Parameters, name: str, _path: str, *, whole: str, estimator: Parameters, method: str) -> None:
     if name in _names(holder):
         return
-    if name in OPTION_OF and name in holder.get_params(deep=False):
+    if name in OF_ESTIMATORS and name in holder.get_params(deep=False):
         raise InputError(f"--set {whole}: give {OPTION_OF[name]} instead")
     known = [setting.path for setting in settings_of(estimator)]
     close = difflib.get_close_matches(whole, known, 1)
