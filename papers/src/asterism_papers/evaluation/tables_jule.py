@@ -54,6 +54,7 @@ _IN_THE_PAPERS_WORDS: dict[str, Any] = {
     "merging.isolated": "never",
     "merging.smallest": 0.0,
 }
+_WORDS_BUT_NO_DUST = {name: value for name, value in _IN_THE_PAPERS_WORDS.items() if name != "merging.smallest"}
 _FACES = ("cmu-pie", "frgc", "ytf", "umist", "umist-380")
 _OF_PAPER: dict[str, dict[str, Any]] = {name: {"unroll_rate": 0.2} for name in _FACES}
 # The Torch code as it merges, too; its batches of consecutive images are drawn at random here (docs/methods/jule.md).
@@ -86,6 +87,7 @@ _SF, _RC = _both(NO_DUST, {}, OF_JULE)
 _RC_UNDAMPED = _both(UNDAMPED, ALL_GRADIENTS, OF_JULE)[1]
 _OURS = (
     *_both(AS_PAPER, _IN_THE_PAPERS_WORDS, _OF_PAPER),
+    *_both(f"{AS_PAPER} but {NO_DUST}", _WORDS_BUT_NO_DUST, _OF_PAPER, datasets=(*_TRIED, "mnist-test")),
     *_both(TORCH, _AS_TORCH, _OF_TORCH, datasets=_TRIED),
     *_both(TORCH_TRAINING, {"merging.smallest": 0.0}, OF_JULE),
     *_both(UNDAMPED, ALL_GRADIENTS, OF_JULE, datasets=(*_TRIED, "mnist-test")),
