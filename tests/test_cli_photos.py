@@ -52,7 +52,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    result = run("cluster", photos, "-k", 3, "--out", out, "--size", "16", *TINY)
+    result = run("cluster", photos, "-k", 3, "--method", "dbc", "--out", out, "--size", "16", *TINY)
     assert "10 images in 3 groups" in result.stdout and "skipped 4 files" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr and "broken.jpg: " in result.stderr
     assert "bad\\x1b[2Jname.png: " in result.stderr
