@@ -384,10 +384,11 @@ def test_parameters_that_are_set_belong_to_the_method_that_auto_takes(monkeypatc
         ((3, 500, 100), ["max_samples=50"], "discriminant-diffusion"),
         ((1, 28, 200), ["unroll_rate=0.5"], "jule"),
         ((1, 28, 200), ["autoencoder.training.n_epochs=1"], "dbc"),  # jule has none
+        ((3, 500, 100), ["training.lr=0.1"], "dbc"),
     ):
         monkeypatch.setattr("asterism.methods.choosing._look", lambda *_, looked=looked: looked)
         monkeypatch.setattr("asterism.methods.choosing.known_network", lambda: "mobilenet_v2")
         assert settled(Request(images="photos", n_clusters=4, settings=settings)).method == method
     monkeypatch.setattr("asterism.methods.choosing._look", lambda *_: (3, 500, 100))
     with pytest.raises(InputError, match="discriminant-diffusion, which auto takes for these images, has no such"):
-        settled(Request(images="photos", n_clusters=4, settings=["training.lr=0.1"]))
+        settled(Request(images="photos", n_clusters=4, settings=["lr=0.1"]))

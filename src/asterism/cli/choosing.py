@@ -66,11 +66,17 @@ def settled(request: Request, first: Choice | None = None) -> Request:
 
 
 def _with_parameters(chosen: Choice, settings: Sequence[str]) -> Choice:
-    """The choice, if its method has what ``--set`` names; else DBC for the images that it is made for."""
+    """The choice, if its method has what ``--set`` names; else DBC, if that has."""
     try:
-        apply_settings(find_method(chosen.method)(), settings, f"{chosen.method}, which auto takes for these images,")
-    except InputError:
-        if chosen.small is None:
-            raise
+        _check_settings(chosen.method, f"{chosen.method}, which auto takes for these images,", settings)
+    except InputError as error:
+        try:
+            _check_settings(DEFAULT_METHOD, DEFAULT_METHOD, settings)
+        except InputError as of_default:  # small images are what DBC is for
+            raise (error if chosen.small is None else of_default) from None
         return replace(chosen, method=DEFAULT_METHOD, settings=(), reason="--set names parameters of it", seconds=None)
     return chosen
+
+
+def _check_settings(method: str, called: str, settings: Sequence[str]) -> None:
+    apply_settings(find_method(method)(), settings, called)
