@@ -42,12 +42,6 @@ def fitted(name, X):
     return made[name]().fit(X)
 
 
-def on_disk(monkeypatch):
-    """What takes room for each image lies on disk, however little it is."""
-    monkeypatch.setattr(store_module, "IN_MEMORY", 0)
-    monkeypatch.setattr(store_module, "FEW_BYTES", 0)
-
-
 @pytest.mark.parametrize("name", ["kmeans", "linkage", "dbc", "fcn"])
 def test_what_is_fitted_looks_at_blocks_of_images(name, monkeypatch):
     X = images()
@@ -57,7 +51,7 @@ def test_what_is_fitted_looks_at_blocks_of_images(name, monkeypatch):
     features = type(model)._features
     monkeypatch.setattr(type(model), "_features", lambda self, part: seen.append(len(part)) or features(self, part))
     monkeypatch.setattr(base, "BLOCK_NUMBERS", 17 * X[0].size)
-    on_disk(monkeypatch)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
     blocks = model.transform(X), *model.predict_with_confidence(X), model.predict_proba(X)
     assert seen == [17, 17, 17, 9] * 3
     assert np.array_equal(whole[0], blocks[0]) and np.array_equal(whole[1], blocks[1])
@@ -86,7 +80,7 @@ def test_no_image_gives_no_row():
 def test_k_means_on_rows_that_lie_on_disk_finds_the_same(monkeypatch):
     X = images(200)
     whole = KMeans(5, n_init=3, random_state=0).fit(X)
-    on_disk(monkeypatch)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
     monkeypatch.setattr(store_module, "SMALL_BLOCK_BYTES", 4 * X[0].size * 30)
     blocks = KMeans(5, n_init=3, random_state=0).fit(X)
     assert np.array_equal(whole.labels_, blocks.labels_)
@@ -104,7 +98,7 @@ def test_a_full_disk_is_told_before_anything_is_mapped(monkeypatch, tmp_path):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    on_disk(monkeypatch)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(StorageError, match=r"no room for .* GiB of features in .*: No space left on device"):
         store_module.FeatureStore(1000, 1024, torch.device("cpu"), tmp_path)
@@ -177,7 +171,7 @@ def test_features_are_written_in_pieces(tmp_path, monkeypatch):
     X = np.concatenate([images(1500), images(700)])  # some twice
     first = cached_extract(Pixels(True), open_images(X), Runtime("cpu"))
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
-    on_disk(monkeypatch)
+    monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
     again = cached_extract(Pixels(True), open_images(X[::-1].copy()), Runtime("cpu"))
     assert torch.equal(first.flip(0), again)
 

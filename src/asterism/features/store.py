@@ -44,7 +44,7 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
         If the disk has no room for all of them. This is checked at once: a disk that fills up later kills the process.
     """
     n_bytes = 4 * math.prod(shape)
-    if n_bytes <= FEW_BYTES or n_bytes <= min(IN_MEMORY, memory_budget()):
+    if n_bytes <= min(IN_MEMORY, FEW_BYTES) or n_bytes <= min(IN_MEMORY, memory_budget()):
         return np.empty(shape, np.float32)
     folder = cache_root() / "features" if folder is None else folder
     try:
