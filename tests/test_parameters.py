@@ -15,7 +15,8 @@ from sklearn.base import clone
 from asterism.cli.settings import apply_settings, settings_of
 from asterism.errors import InputError
 from asterism.estimator import COMPUTING, ImageEstimator
-from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE
+from asterism.methods import DBC, FCAE, KNOWN_CLASSES, SAE, Diffusion, SpectralNJW
+from asterism.methods.joint_training import JointTraining
 from asterism.methods.jule_settings import TripletTraining
 from asterism.parameters import (
     DEEPEST,
@@ -34,6 +35,7 @@ from asterism.parameters import (
     to_json,
 )
 from asterism.parameters.constraints import FRACTION, POSITIVE_INT
+from asterism.parameters.plain import LATER
 from asterism.parameters.stated import _texts
 from asterism.training import Training
 
@@ -369,3 +371,15 @@ def test_a_wrong_value_is_refused_where_something_in_it_is_set_too(value, order)
     settings = [f"training={value}", "training.n_epochs=1"][::order]
     with pytest.raises(InputError, match=r"^training=.*must be a Training or None"):
         apply_settings(DBC(), settings, "dbc")
+
+
+def test_what_came_later_is_not_written_where_it_is_as_before():
+    """An earlier version's run, whose run.json lacks it, was refused as one of other parameters."""
+    for made in (Training(), SpectralNJW(3), Diffusion(3), DBC(training=JointTraining(lr=0.5))):
+        written = to_json(made)
+        assert not any(f'"{name}"' in json.dumps(written) for name in LATER)
+        assert to_json(from_json(written, KNOWN_CLASSES)) == written
+    assert to_json(Training(drop_interval=3))["params"]["drop_interval"] == 3
+    for name in KNOWN_CLASSES:
+        made = KNOWN_CLASSES[name]()
+        assert all(getattr(made, one) == LATER[one] for one in set(LATER) & set(made.get_params(deep=False))), name

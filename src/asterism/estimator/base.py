@@ -27,7 +27,7 @@ from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.options import reading_of
 from asterism.images.units import Units
 from asterism.machine import available_memory, memory_wanted
-from asterism.parameters import Interval, Parameters, attribute, parameter, to_json
+from asterism.parameters import Interval, Parameters, attribute, parameter, plain_params
 from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
@@ -307,8 +307,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _plain_params(self) -> dict[str, Any]:
         """Parameters as plain JSON; where and how loudly it ran, and its seed, are no part of them."""
-        params = self.get_params(deep=False) | {"run_dir": None, "verbose": 0, "random_state": None}
-        return {name: to_json(value) for name, value in params.items()}
+        return plain_params(self.get_params(deep=False) | {"run_dir": None, "verbose": 0, "random_state": None})
 
     def _description(self, images: ImageSource) -> dict[str, Any]:
         """What `run.json` says of the fit before it begins."""

@@ -115,11 +115,6 @@ class Diffusion(PretrainedClusterer):
     _scales_to_unit_length = False
     _has_all: bool = attribute()  # whether the map is made of all images of the fit, all different
 
-    def _plain_params(self) -> dict[str, Any]:
-        """Without what is off: so runs of versions that had it not go on."""
-        off = {name for name in ("outliers", "drop_duplicates") if not getattr(self, name)}
-        return {name: value for name, value in super()._plain_params().items() if name not in off}
-
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of the images of the map, centred and of length 1, their neighbours and eigenvectors."""
         n_map = min(n, self.max_samples)

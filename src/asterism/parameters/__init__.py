@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asterism.parameters.base import Parameters
     from asterism.parameters.constraints import Constraint, Each, HasMethod, Interval
     from asterism.parameters.fields import attribute, parameter, spelled
-    from asterism.parameters.plain import DEEPEST, EARLIER_NAMES, MOVED, from_json, holder_of, set_dotted, to_json
+    from asterism.parameters.plain import DEEPEST, from_json, holder_of, plain_params, set_dotted, to_json
     from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
 
 # Names alone: the command line reads of parameters without scikit-learn.
@@ -23,7 +23,7 @@ __getattr__, __all__ = lazy_names(
         "base": ("Parameters",),
         "constraints": ("Constraint", "Each", "HasMethod", "Interval"),
         "fields": ("attribute", "parameter", "spelled"),
-        "plain": ("DEEPEST", "EARLIER_NAMES", "MOVED", "from_json", "holder_of", "set_dotted", "to_json"),
+        "plain": ("DEEPEST", "from_json", "holder_of", "plain_params", "set_dotted", "to_json"),
         "stated": ("Stated", "allowed_values", "honours", "shown", "text_of"),
     },
 )

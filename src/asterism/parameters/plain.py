@@ -22,6 +22,8 @@ MOVED = {
     "DeepCluster": {"clustering": "clusterer"},
     "DeepClusterV2": {"hidden": "projection.hidden", "n_dims": "projection.n_dims", "memory": "assignment.memory"},
 }
+# What came later, and what was done before: not written where it is the same, so that earlier versions' runs go on.
+LATER = {"drop_interval": None, "diagonal": True, "squared": True, "outliers": None, "drop_duplicates": False}
 DEEPEST = 20  # levels of a parameter that is read from a file; ours have four
 
 
@@ -34,8 +36,7 @@ def to_json(value: Any) -> Any:
         If the value has no plain form (a network that the user passed in, say).
     """
     if isinstance(value, Parameters):
-        params = {name: to_json(one) for name, one in value.get_params(deep=False).items()}
-        return {"class": type(value).__name__, "params": params}
+        return {"class": type(value).__name__, "params": plain_params(value.get_params(deep=False))}
     if isinstance(value, (list, tuple)):
         return [to_json(one) for one in value]
     if isinstance(value, np.generic):
@@ -45,6 +46,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, BaseEstimator):  # another library's, which is never built from a file
         return f"{type(value).__module__}.{' '.join(repr(value).split())}"
     raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
+
+
+def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain JSON of parameters by their names, without those of `LATER` that are as before."""
+    return {name: to_json(one) for name, one in params.items() if name not in LATER or one != LATER[name]}
 
 
 def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0) -> Any:
