@@ -22,8 +22,10 @@ from asterism import (
     LandmarkSpectral,
     Training,
     load,
+    open_images,
 )
 from asterism.cli.app import app
+from asterism.cli.new_images import placed
 from asterism.clustering.outliers import conformal_p_values, p_values, typical
 from asterism.errors import InputError, RunError
 from asterism.methods.jule_settings import TripletTraining
@@ -134,11 +136,26 @@ def test_predict_says_that_images_are_like_none_of_the_runs(tmp_path):
     )
     assert made.exit_code == 0, made.output
     done = call(app, ["predict", run, str(tmp_path / "new.npz"), "--out", str(tmp_path / "p.csv")])
-    assert done.exit_code == 0 and "5 of 45 images are like none of the run's" in done.stderr, done.output
+    assert done.exit_code == 0 and "like none of the run's images: 5 of 45;" in done.stderr, done.output
     found = [int(row["cluster"]) for row in csv.DictReader((tmp_path / "p.csv").open(newline=""))]
     assert np.array_equal(found, load(run).predict(np.load(tmp_path / "new.npz")["images"]))
     same = call(app, ["predict", run, str(tmp_path / "x.npz"), "--out", str(tmp_path / "q.csv")])
     assert same.exit_code == 0 and "like none" not in same.stderr
+
+
+@pytest.mark.parametrize(("n", "n_strange", "told"), [(500, 12, False), (500, 30, True), (1, 1, True), (1, 0, False)])
+def test_predict_says_nothing_of_as_many_as_chance_makes_strange(n, n_strange, told, recwarn):
+    """Was told of 12 of the 500 images of UKBench's other half (docs/reliability.md), which belong."""
+
+    class Fitted:
+        reference_ = np.zeros((500, 2))
+
+        def predict_with_confidence(self, images, outliers=None):
+            strange = outliers is not None and np.arange(len(images)) < n_strange
+            return np.where(strange, -1, np.zeros(len(images), int)), np.ones(len(images))
+
+    labels, _ = placed(Fitted(), open_images(np.zeros((n, 4, 4), np.uint8)), None)
+    assert not labels.any() and [str(one.message)[:4] for one in recwarn] == ["like"] * told
 
 
 TRAINED = Training(n_epochs=1)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from asterism.cli.text import counted, list_skipped
+from asterism.cli.text import list_skipped
 from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError
 from asterism.estimator import ImageClusterer
@@ -68,19 +68,21 @@ def open_new_images(
 
 
 def placed(clusterer: ImageClusterer, images: ImageSource, alpha: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and confidences (N,) of new images; says so where nothing is to be refused and more are unlike the fit's
-    than chance makes so."""
+    """Labels and confidences (N,) of new images.
+
+    Where none is to be refused, says how many are like none of the fit's, if they are more than chance makes so.
+    """
     if alpha is not None or not hasattr(clusterer, "reference_"):
         return clusterer.predict_with_confidence(images, outliers=alpha)
     labels, confidence = clusterer.predict_with_confidence(images, outliers=ALPHA)
     strange = np.flatnonzero(labels < 0)
     if len(strange):
         labels[strange], confidence[strange] = clusterer.predict_with_confidence(images.subset(strange))
-    expected = ALPHA * len(images)
-    if len(strange) > expected + 3 * expected**0.5:
+    expected = ALPHA * len(images)  # three deviations above it: of chance in them, and in those of the fit
+    if len(strange) > expected + 3 * (expected * (1 + len(images) / len(clusterer.reference_))) ** 0.5:
         warnings.warn(
-            f"{len(strange)} of {counted(len(images), 'image')} are like none of the run's: their groups mean nothing, "
-            "and --outliers gives them none",
+            f"like none of the run's images: {len(strange)} of {len(images)}; groups of these mean nothing, and "
+            "--outliers gives them none",
             stacklevel=2,
         )
     return labels, confidence
