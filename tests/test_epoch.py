@@ -97,13 +97,6 @@ def test_cosine_schedule():
     assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.5, 0.0]
 
 
-def test_the_rate_falls_to_a_tenth_every_so_many_epochs():
-    training = Training(n_epochs=10, lr=1.0, drop_interval=3)
-    assert [round(training.rate(t), 4) for t in (0, 2, 3, 5, 6, 9)] == [1.0, 1.0, 0.1, 0.1, 0.01, 0.001]
-    training = Training(n_epochs=10, lr=1.0, drop_interval=5, schedule="cosine")
-    assert [round(training.rate(t), 4) for t in (0, 5, 10)] == [1.0, 0.05, 0.0]
-
-
 def test_no_image_is_alone_in_a_processs_share_of_a_batch():
     images = ImageSource(torch.zeros(9, 2, 2, 1, dtype=torch.uint8), [""] * 9)
 
