@@ -15,6 +15,7 @@ from PIL import Image
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import ImageSource, array_files, file_labels, folder_labels, named_sets, open_images, reopen
 from asterism.images.labels import encode_labels
+from asterism.images.vectors import read_vectors
 
 X = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
 
@@ -72,6 +73,8 @@ def test_features_that_embed_wrote_are_vectors_with_names(tmp_path):
     found = open_images(tmp_path / "f.npz")
     assert found.is_table and found.names == ["a.jpg", "b.jpg", "c/d.jpg"] and found.shape == (5, 1, 1)
     assert np.array_equal(found.pixels.numpy().reshape(3, 5), features)
+    np.savez(tmp_path / "bytes.npz", features=features, names=np.array([b"a.jpg", b"b.jpg", b"c/d.jpg"]))
+    assert open_images(tmp_path / "bytes.npz").names == read_vectors(str(tmp_path / "bytes.npz"))[1] == found.names
     np.savez(tmp_path / "x.npz", X=np.zeros((3, 2)), features=features)
     assert open_images(tmp_path / "x.npz").shape == (2, 1, 1)  # as before
     np.savez(tmp_path / "few.npz", embeddings=features, paths=np.array(["a.jpg"]))

@@ -24,7 +24,7 @@ from asterism.clustering.kmeans_kernels import FEW, Bounds, Model, fold, follow,
 
 PANEL = 1024  # centers in one matrix product
 TILE = 2**21  # distances in one tile: 8 MiB, as a product of more rows is faster; and
-MAX_ROWS = 4096  # rows at most: these and their products then stay in a cache of 2 MiB
+MAX_ROWS = 4096  # rows, up to half more where threads share evenly: they and their products stay in a cache of 2 MiB
 ALIGNED = 16  # rows of a product begin at multiples of so many numbers: with others it takes up to 1.6 times as long
 # In units of a distance inside a product (each takes longer in a product with few columns), see `Model`:
 OWN_COST, THIN_OWN_COST = 10.0, 5.0

@@ -153,8 +153,10 @@ class Regroups:
         return rows[self.fitted_images_] if hasattr(self, "fitted_images_") else rows
 
     def _untaught_rows(self) -> np.ndarray | None:
-        """Features (R, D) of images fitted, or of some of them, that were not learnt from all of them, where such are
-        kept: by them it can be told what halves of the images would find, each without the other."""
+        """Features (R, D) of some images of the fit that nothing was learnt for, where such are kept.
+
+        By them two halves of the images can be compared: neither has taught the other.
+        """
         return None
 
     def _kept_rows(self) -> np.ndarray | None:

@@ -25,9 +25,7 @@ def check_archive(path: str) -> None:
     if not zipfile.is_zipfile(path):  # np.load says what it is
         return
     with zipfile.ZipFile(path) as archive:
-        images = {
-            f"{key}.npy" for key in ("images", *IMAGE_KEYS, *FEATURE_KEYS)
-        }  # these are mapped where they are large
+        images = {f"{key}.npy" for key in ("images", *IMAGE_KEYS, *FEATURE_KEYS)}  # mapped where they are large
         n_bytes = sum(member.file_size for member in archive.infolist() if member.filename not in images)
         free = available_memory()
         if n_bytes > free:
@@ -76,7 +74,7 @@ def npz_names(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> lis
     values = archive[key] if chosen is None else archive[key][chosen]
     if values.shape != (n,):
         raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} vectors; expected shape ({n},)")
-    return [str(one) for one in values.tolist()]
+    return values.astype(str).tolist()  # bytes too
 
 
 def npz_labels(

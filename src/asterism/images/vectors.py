@@ -110,7 +110,7 @@ def _read_npz(path: str) -> Table:
     if key is None:
         raise InputError(f"features {path!r} needs a key 'features' of shape (N, D); it holds {', '.join(arrays)}")
     names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS), None)
-    return arrays[key], None if names is None else _texts(names.tolist(), len(arrays[key]), path)
+    return arrays[key], None if names is None else _texts(names.astype(str).tolist(), len(arrays[key]), path)
 
 
 def _read_npy(path: str) -> Table:

@@ -68,7 +68,7 @@ class Training(GradientDescent, kw_only=False):
     """Longer gradients are shortened to this length: images in unusual units then slow the training instead of breaking
     it."""
     drop_interval: int | None = parameter(POSITIVE_INT, default=None)
-    """Epochs after which the rate falls to a tenth, again and again (DEC's own schedule)."""
+    """The rate falls to a tenth each time so many epochs are over, as in DEC; never by default."""
 
     def batch_size_for(self, n: int) -> int:
         """Images a step for a set of n: ``batch_size``, or a 32nd of the set if that is less, but at least 32."""
