@@ -368,6 +368,17 @@ def test_no_run_ends_as_finished_that_no_load_takes(method, stage, name, tmp_pat
     assert status(tmp_path) == "failed"
 
 
+def test_an_entry_that_is_null_is_as_one_that_is_not_there(originals, tmp_path):
+    """`screening` broke the page, and --resume."""
+    for name in ("finished", "unfinished"):
+        folder = shutil.copytree(originals / name, tmp_path / name)
+        content = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**content, "screening": None}))
+    run("report", tmp_path / "finished", "--out", tmp_path / "page.html")
+    run("cluster", "--resume", "--out", tmp_path / "unfinished", "-q", "--no-report")
+    assert status(tmp_path / "unfinished") == "finished"
+
+
 @pytest.mark.slow
 def test_mutated_models_load_or_are_one_line(originals, tmp_path):
     """A model, a history and a checkpoint each, with flipped, lost and added bytes."""
