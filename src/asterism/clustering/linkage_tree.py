@@ -158,7 +158,9 @@ def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
     """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N log N)."""
     top = np.arange(n_samples + n_rows)
     top[history[:n_rows, :2].astype(np.int64)] = top[n_samples:, None]
-    while not np.array_equal(top, higher := top[top]):  # each time twice as high
+    for _ in range(int(n_rows).bit_length()):  # each time twice as high
+        if np.array_equal(top, higher := top[top]):
+            break
         top = higher
     return top[:n_samples]
 
