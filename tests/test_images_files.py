@@ -64,6 +64,9 @@ def test_npz_labels(tmp_path):
     assert source.label_names == ["a", "b", "c"]
     assert source.shape == (1, 3, 3)
     assert open_images(saved(tmp_path, X=X, y=np.array(["b", "a", "b", "a"]))).label_names == ["a", "b"]
+    of_bytes = np.array(["é".encode(), b"a"])
+    assert open_images(saved(tmp_path, X=X, y=of_bytes[[0, 1, 0, 1]])).label_names == ["a", "é"]
+    assert open_images(saved(tmp_path, X=X, y=np.arange(4) % 2, label_names=of_bytes)).label_names == ["é", "a"]
 
 
 def test_features_that_embed_wrote_are_vectors_with_names(tmp_path):
@@ -73,8 +76,9 @@ def test_features_that_embed_wrote_are_vectors_with_names(tmp_path):
     found = open_images(tmp_path / "f.npz")
     assert found.is_table and found.names == ["a.jpg", "b.jpg", "c/d.jpg"] and found.shape == (5, 1, 1)
     assert np.array_equal(found.pixels.numpy().reshape(3, 5), features)
-    np.savez(tmp_path / "bytes.npz", features=features, names=np.array([b"a.jpg", b"b.jpg", b"c/d.jpg"]))
-    assert open_images(tmp_path / "bytes.npz").names == read_vectors(str(tmp_path / "bytes.npz"))[1] == found.names
+    np.savez(tmp_path / "bytes.npz", features=features, names=np.array([b"a.jpg", b"b.jpg", "c/é.jpg".encode()]))
+    names = ["a.jpg", "b.jpg", "c/é.jpg"]
+    assert open_images(tmp_path / "bytes.npz").names == read_vectors(str(tmp_path / "bytes.npz"))[1] == names
     np.savez(tmp_path / "x.npz", X=np.zeros((3, 2)), features=features)
     assert open_images(tmp_path / "x.npz").shape == (2, 1, 1)  # as before
     np.savez(tmp_path / "few.npz", embeddings=features, paths=np.array(["a.jpg"]))

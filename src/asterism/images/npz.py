@@ -74,7 +74,12 @@ def npz_names(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> lis
     values = archive[key] if chosen is None else archive[key][chosen]
     if values.shape != (n,):
         raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} vectors; expected shape ({n},)")
-    return values.astype(str).tolist()  # bytes too
+    return as_texts(values)
+
+
+def as_texts(values: np.ndarray) -> list[str]:
+    """Values as text; bytes are UTF-8."""
+    return (np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values.astype(str)).tolist()
 
 
 def npz_labels(
@@ -90,4 +95,5 @@ def npz_labels(
     if values.shape != (n,):
         raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} images; expected shape ({n},)")
     names_key = next((key for key in NAME_KEYS if key in archive), None)
-    return encode_labels(values.tolist(), None if names_key is None else [str(one) for one in archive[names_key]])
+    labels = as_texts(values) if values.dtype.kind == "S" else values.tolist()
+    return encode_labels(labels, None if names_key is None else as_texts(archive[names_key]))

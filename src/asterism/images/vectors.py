@@ -16,7 +16,7 @@ from asterism.files import csv_plain
 from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
 from asterism.images.label_files import PATH_WORDS, match_paths
-from asterism.images.npz import FEATURE_KEYS
+from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
 
@@ -110,7 +110,7 @@ def _read_npz(path: str) -> Table:
     if key is None:
         raise InputError(f"features {path!r} needs a key 'features' of shape (N, D); it holds {', '.join(arrays)}")
     names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS), None)
-    return arrays[key], None if names is None else _texts(names.astype(str).tolist(), len(arrays[key]), path)
+    return arrays[key], None if names is None else _texts(as_texts(names), len(arrays[key]), path)
 
 
 def _read_npy(path: str) -> Table:
