@@ -51,14 +51,14 @@ def njw(
     n_clusters : int
     scale : float, optional
         None looks for it as the paper does: of `SCALES`, the one whose scaled rows lie closest to their centers (least
-        inertia of k-means), those left out at which the graph falls into more parts than groups. 0.05 in the script
-        behind JULE's tables.
+        inertia of k-means). Ours: the scales, and that those are left out at which the graph falls into more parts than
+        groups. 0.05 in the script behind JULE's tables.
     diagonal : bool
         Keep A_ii = 1, as the script does; 0 in the paper. With 1 and so small a scale images far from all others keep
         an eigenvector near 1 to themselves, and the groups of few images that Table 3 shows follow.
     n_init : int
         Restarts of k-means; the script has one. It starts from random rows: CMU-PIE then comes out as printed (.545 for
-        .543, from k-means++ .53).
+        .543, from k-means++ .53). The paper starts it from rows that are far from parallel.
     random_state : int, RandomState or None
 
     Returns

@@ -22,7 +22,7 @@ def _centered(*sets: str) -> dict[str, dict[str, Any]]:
 
 
 _TRIED = ("umist", "cmu-pie", "usps")  # where a run takes minutes: what further variants are run on
-NO_DUST = "clusters of outliers not counted"  # our default; docs/methods/jule.md
+NO_TINY = "clusters of outliers not counted"  # our default; docs/methods/jule.md
 SCRIPT = "the released script"
 OWN_PAPER = "as in its own paper"
 TORCH = "the released Torch code"
@@ -54,7 +54,7 @@ _IN_THE_PAPERS_WORDS: dict[str, Any] = {
     "merging.isolated": "never",
     "merging.smallest": 0.0,
 }
-_WORDS_BUT_NO_DUST = {name: value for name, value in _IN_THE_PAPERS_WORDS.items() if name != "merging.smallest"}
+_WORDS_BUT_NO_TINY = {name: value for name, value in _IN_THE_PAPERS_WORDS.items() if name != "merging.smallest"}
 _FACES = ("cmu-pie", "frgc", "ytf", "umist", "umist-380")
 _OF_PAPER: dict[str, dict[str, Any]] = {name: {"unroll_rate": 0.2} for name in _FACES}
 # The Torch code as it merges, too; its batches of consecutive images are drawn at random here (docs/methods/jule.md).
@@ -83,11 +83,11 @@ def _both(
     )
 
 
-_SF, _RC = _both(NO_DUST, {}, OF_JULE)
+_SF, _RC = _both(NO_TINY, {}, OF_JULE)
 _RC_UNDAMPED = _both(UNDAMPED, ALL_GRADIENTS, OF_JULE)[1]
 _OURS = (
     *_both(AS_PAPER, _IN_THE_PAPERS_WORDS, _OF_PAPER),
-    *_both(f"{AS_PAPER} but {NO_DUST}", _WORDS_BUT_NO_DUST, _OF_PAPER, datasets=(*_TRIED, "mnist-test")),
+    *_both(f"{AS_PAPER} but {NO_TINY}", _WORDS_BUT_NO_TINY, _OF_PAPER, datasets=(*_TRIED, "mnist-test")),
     *_both(TORCH, _AS_TORCH, _OF_TORCH, datasets=_TRIED),
     *_both(TORCH_TRAINING, {"merging.smallest": 0.0}, OF_JULE),
     *_both(UNDAMPED, ALL_GRADIENTS, OF_JULE, datasets=(*_TRIED, "mnist-test")),
@@ -129,7 +129,7 @@ _ON_PIXELS = (
     Entry("nmf-d", "NMF-D", "start fit for images of length 1", {"fill": 0.0016}),
     Entry("tsc-d", "TSC-D", "from its description"),
 )
-_COUNTED = tuple(replace(one, variant=NO_DUST, params={}) for one in _ON_PIXELS if one.params == _AC_AS_PAPER)
+_COUNTED = tuple(replace(one, variant=NO_TINY, params={}) for one in _ON_PIXELS if one.params == _AC_AS_PAPER)
 _TABLED = [
     replace(entry, by_dataset={})
     for entry in _ON_PIXELS
@@ -156,8 +156,8 @@ _NOTES = (
     "training, K_s 20, nothing centred.",
     f"OURS, '{TORCH_TRAINING}': hinge on anchors alone, random negatives, dampened momentum, training before merging; "
     f"exact affinities, K_s 10 on COIL and UMist. '{TORCH}': its merging, batch norm and K_s 20 too.",
-    f"AC-Zell, AC-GDL, AC-PIC, '{NO_DUST}': our default; '{AS_PAPER}': small clusters count.",
-    f"OURS, '{NO_DUST}': our default, that training and no small clusters. '{UNDAMPED}': the same with the hinge's own "
+    f"AC-Zell, AC-GDL, AC-PIC, '{NO_TINY}': our default; '{AS_PAPER}': small clusters count.",
+    f"OURS, '{NO_TINY}': our default, that training and no small clusters. '{UNDAMPED}': the same with the hinge's own "
     "gradient and plain momentum.",
     "Variants and what is known of differences: docs/methods/baselines.md.",
 )
@@ -186,7 +186,7 @@ _CLAIMS = tuple(
 
 def _leads(said: float) -> tuple[Average, ...]:
     """How far OURS-RC is above the best other method, "averaged over all datasets" (slides)."""
-    rows = (one for one in _OURS if one.method == "jule" and one.variant in (AS_PAPER, TORCH_TRAINING, NO_DUST))
+    rows = (one for one in _OURS if one.method == "jule" and one.variant in (AS_PAPER, TORCH_TRAINING, NO_TINY))
     own = ("OURS-SF", "OURS-RC")
     return tuple(Average(f"OURS-RC, {row.variant}, above the best other", said, row, own) for row in rows)
 

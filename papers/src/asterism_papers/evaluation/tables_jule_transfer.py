@@ -8,7 +8,7 @@ from dataclasses import replace
 from asterism_papers.evaluation.embedding import LABELLED, NARROWED, Embedded
 from asterism_papers.evaluation.jule_transfer import LAYERS, CrossDataset, PatchCodebook
 from asterism_papers.evaluation.table import AS_PAPER, Claim, Entry, Table
-from asterism_papers.evaluation.tables_jule import ALL_GRADIENTS, NO_DUST, OF_JULE, UNDAMPED
+from asterism_papers.evaluation.tables_jule import ALL_GRADIENTS, NO_TINY, OF_JULE, UNDAMPED
 from asterism_papers.evaluation.verification import SUPERVISED, Verified
 
 _SOURCE = Entry("jule", "OURS", AS_PAPER, {"result": "rc"}, by_dataset=OF_JULE)
@@ -23,7 +23,7 @@ _N_CODES = 1600
 _K_S = 20  # Table 2's number of neighbours, where OF_JULE's is another
 _CROSS_NOTES = (
     "Set: what is clustered. Images are resized and their channels matched to the learned network; each layer's output "
-    f"is scaled to length 1; then JULE's merging alone, {NO_DUST}. 'data' is that merging on pixels.",
+    f"is scaled to length 1; then JULE's merging alone, {NO_TINY}. 'data' is that merging on pixels.",
     f"'K_s {_K_S}': merged with Table 2's number of neighbours instead of the learned network's.",
 )
 _UNDAMPED_NOTE = f"'{UNDAMPED}': learned so, by the row of that name in jule-3."
@@ -100,7 +100,7 @@ def _embedding_table(name: str, title: str, metric: str, runs_of: str = "") -> T
 _EMBEDDING_NOTES = (
     "Learnt from the 60 000 training images; the 10 000 test images are placed, their nearest training image and their "
     "own neighbours are what is scored (the protocol of parametric t-SNE; the slides do not say).",
-    f"OURS: {NO_DUST}. It is narrow from the start, the natural reading, and lies on a sphere: 2D is a circle. 'from "
+    f"OURS: {NO_TINY}. It is narrow from the start, the natural reading, and lies on a sphere: 2D is a circle. 'from "
     "the clusters of 160' is JULE as in Table 3, and then a narrow last layer without that scaling, trained with a "
     "softmax on its clusters.",
     "An error is better the lower it is. NCA learns from labels, here of 5 000 images; the auto-encoder is DEC's with "
@@ -161,7 +161,7 @@ JULE_TRANSFER_TABLES = (
         preprocessing="6x6 patches of 0 … 255, contrast-normalised, ZCA-whitened",
         notes=(
             "Accuracy on the 10 000 test images of an SVM that saw so many training images.",
-            f"JULE's merging of the patches: {NO_DUST}.",
+            f"JULE's merging of the patches: {NO_TINY}.",
             "ip: the linear layer's output, of which the paper only says that it 'performs poorly'.",
         ),
         perform=PatchCodebook(40_000, _N_CODES, _N_LABELLED),
