@@ -19,8 +19,10 @@ from PIL import Image
 
 import asterism
 from asterism.cli.errors import as_typed, described
+from asterism.cli.settings import settings_of
 from asterism.cli.text import safe
 from asterism.errors import InputError, MissingDataError
+from asterism.methods.registry import METHODS, find_method
 from test_cli import TINY, run
 
 KMEANS = ["--method", "kmeans", "--no-report"]
@@ -201,6 +203,8 @@ def test_a_page_that_fails_does_not_take_the_run_with_it(arrays, tmp_path, monke
         (["--set", "training.optimizer=sdg"], ["training.optimizer='sdg'", "'adam'"]),
         (["--set", "n_clusters=4"], ["give -k instead"]),
         (["--set", "autoencoder.device=cpu"], ["--set autoencoder.device", "--device"]),
+        (["--method", "sc-njw", "--set", "scale=-1"], ["scale=-1 cannot be used: scale must be a number > 0"]),
+        (["--set", "size=64"], ["--set size: dbc has no such", "did you mean --size? "]),
         (["--device", "gpu9"], ["--device gpu9 cannot be used"]),
         (["--precision", "8"], ["--precision 8 cannot be used"]),
         (["--size", "big"], ["--size big", "HEIGHTxWIDTH"]),
@@ -286,6 +290,31 @@ def test_library_messages_are_put_in_the_words_of_the_command_line():
     assert as_typed("training.size=3, page_size=4") == "training.size=3, page_size=4"
     assert described(InputError("two\nlines")) == "two lines"
     assert described(OSError(errno.ENOSPC, "No space left on device", "/x/y")) == "/x/y: No space left on device"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "'size=64 and color=red' does not exist",
+        "runs/scale=3 holds no run",
+        "photos with size=64/a.png is damaged",
+        "'my bands must go/x.csv' is empty",
+    ],
+)
+def test_names_of_the_users_own_stay_as_they_are(message):
+    assert as_typed(message) == message
+
+
+def test_a_parameter_of_an_estimator_is_no_option_of_the_same_name():
+    """Of all methods: what ``--set`` reaches is named as it is typed, whatever options there are."""
+    told = {}
+    for method in METHODS:
+        for name in (setting.path for setting in settings_of(find_method(method)()) if "." not in setting.path):
+            with pytest.raises(InputError) as failed:
+                find_method(method)().set_params(**{name: 1j}).check()
+            told[method, name] = described(failed.value)
+    assert ("sc-njw", "scale") in told
+    assert all(line.startswith(f"{name}=1j cannot be used: {name} ") for (_, name), line in told.items())
 
 
 def test_nothing_that_moves_the_cursor_reaches_the_terminal():

@@ -20,6 +20,10 @@ class InputError(AsterismError, ValueError):
     """Images or parameters that cannot be used as they are; the message says what to change."""
 
 
+class ParameterError(InputError):
+    """A parameter of an estimator that cannot be used; ``size`` here is its own, not the images'."""
+
+
 class RunError(AsterismError, RuntimeError):
     """A run folder that is unfinished, damaged, of another version, or belongs to other images."""
 

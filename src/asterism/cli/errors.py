@@ -32,9 +32,11 @@ OPTION_OF |= {name: f"--{name}" for name in ("device", "precision")}
 OF_ESTIMATORS = frozenset(OPTION_OF)  # the others are said of images: a network's size is its own
 OPTION_OF |= {name: f"--{name}" for name in ("size", "color", "layout", "scale", "pages", "bands")}
 _NAMES = "|".join(OPTION_OF)
-# Not after a dot or a letter: training.size is spelled as it was typed.
-_ASSIGNED = re.compile(rf"(?<![\w.])({_NAMES})=('[^']*'|\"[^\"]*\"|\([^)]*\)|[^\s,;)]+)")
-_NAMED = re.compile(rf"(?<![\w.-])({_NAMES})(?= must )")
+# A name's value, or a name that must be something. training.size stays as it was typed, and so does what stands in
+# quotes or is part of a path: the user's own names (photos/size=64).
+_QUOTED = r"(?<![\w=])'[^']*'"
+_ASSIGNED = rf"(?<![\w./\\-])({_NAMES})(?:=('[^']*'|\"[^\"]*\"|\([^)]*\)|(?![^\s,;)]*[/\\])[^\s,;)]+)|(?= must ))"
+_PARAMETERS = re.compile(f"{_QUOTED}|{_ASSIGNED}")
 
 # What the library advises a programmer to do, and what the user of a command can do instead.
 _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
@@ -207,10 +209,10 @@ def flushed(code: int) -> int:
 
 def described(error: Exception) -> str:
     """What went wrong, in one line."""
-    from asterism.errors import AsterismError
+    from asterism.errors import AsterismError, ParameterError
 
     if isinstance(error, AsterismError):
-        return as_typed(one_line(str(error)))
+        return as_typed(one_line(str(error)), of_estimator=isinstance(error, ParameterError))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return one_line(where + (error.strerror or str(error)))
@@ -228,18 +230,23 @@ def described(error: Exception) -> str:
     return f"internal error, please report it: {text} (--debug shows where)"
 
 
-def as_typed(message: str) -> str:
+def as_typed(message: str, of_estimator: bool = False) -> str:
     """A message of the library in the spelling of the command line: ``n_clusters=3`` becomes ``-k 3``.
 
-    The library speaks Python; here alone its advice is put in the words of the command line.
+    The library speaks Python; here alone its advice is put in the words of the command line. A message of an
+    estimator's parameters says ``size`` of one that ``--set`` reaches, not of ``--size``.
     """
     for pattern, words in _ADVICE:
         message = re.sub(pattern, words, message)
 
     def option(match: re.Match[str]) -> str:
         name, value = match.groups()
+        if name is None or (of_estimator and name not in OF_ESTIMATORS):
+            return match[0]
+        if value is None:
+            return OPTION_OF[name]
         if value.startswith("("):
             value = ("x" if name == "size" else ",").join(part.strip() for part in value[1:-1].split(","))
         return f"{OPTION_OF[name]} {value.strip(chr(39) + chr(34))}"
 
-    return _NAMED.sub(lambda match: OPTION_OF[match.group(1)], _ASSIGNED.sub(option, message))
+    return _PARAMETERS.sub(option, message)

@@ -112,7 +112,7 @@ def _check_known(holder: Parameters, name: str, _path: str, *, whole: str, estim
     if name in OF_ESTIMATORS and name in holder.get_params(deep=False):
         raise InputError(f"--set {whole}: give {OPTION_OF[name]} instead")
     known = [setting.path for setting in settings_of(estimator)]
-    close = difflib.get_close_matches(whole, known, 1)
+    close = [OPTION_OF[whole]] if whole in OPTION_OF else difflib.get_close_matches(whole, known, 1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"--set {whole}: {method} has no such parameter; {hint}it has {', '.join(known)}")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from asterism.errors import InputError
+from asterism.errors import ParameterError
 from asterism.parameters.constraints import LARGEST, Constraint, Each, HasMethod, Interval, in_words
 from asterism.parameters.contract import BaseEstimator
 from asterism.parameters.fields import Documented, attribute, make_constructor, parameter
@@ -66,7 +66,7 @@ class Parameters(BaseEstimator, Stated):
 
         Raises
         ------
-        InputError
+        ParameterError
             Names the parameter as the user spells it, what it got and what it needs.
         """
         for name, value in self.get_params(deep=False).items():
@@ -81,7 +81,7 @@ class Parameters(BaseEstimator, Stated):
             wanted = " or ".join(in_words(one) for one in allowed)
             if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
                 wanted += f", and at most {LARGEST}"
-            raise InputError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
+            raise ParameterError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``training__lr=0.1`` of one that is None changes a copy of the class's default.
