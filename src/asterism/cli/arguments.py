@@ -19,7 +19,8 @@ NewImages = Annotated[
     str,
     Arg(
         metavar="IMAGES",
-        help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, or data:NAME.",
+        help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, vectors.csv, "
+        "or data:NAME.",
     ),
 ]
 Images = Annotated[

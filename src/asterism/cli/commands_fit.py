@@ -15,7 +15,7 @@ def cluster(
         str | None,
         Arg(
             metavar="IMAGES",
-            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, "
+            help="Folder of images or .tar shards, 'pattern/*.jpg', list.txt, .npz or .npy file, vectors.csv, "
             "s3://, gs://, hf:// or https:// address, or data:NAME (see: asterism data).",
         ),
     ] = None,

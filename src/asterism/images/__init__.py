@@ -3,7 +3,7 @@
 The way of the images, and the modules along it::
 
     open_images(X)                      open; its options are checked by options
-      arrays and tables                 arrays; .npy, .npz: array_files (npz); features of images: vectors
+      arrays and tables                 arrays; .npy, .npz: array_files (npz); vectors (text_tables)
       one image after the other         items: lists in memory, data sets of torch and Hugging Face
       data:NAME                         named; which names there are: catalogue (sets.csv, stored.csv)
       files

@@ -6,7 +6,7 @@ import numbers
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def folder_labels(source: Named, level: int = 0) -> tuple[np.ndarray, list[str]]
             UserWarning,
             stacklevel=2,
         )
-    return _encode_known(classes)
+    return encode_known(classes)
 
 
 def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, list[str]]:
@@ -177,11 +177,11 @@ def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, lis
             UserWarning,
             stacklevel=2,
         )
-    return _encode_known(found.labels)
+    return encode_known(found.labels)
 
 
-def _encode_known(values: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
-    """Labels from 0 of texts, −1 for None, and the classes in natural order."""
+def encode_known(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
+    """Labels from 0, −1 for None, and the names of the classes in natural order, none where they are their numbers."""
     encoded, label_names = encode_labels([value for value in values if value is not None])
     labels = np.full(len(values), -1, dtype=np.int64)
     labels[[value is not None for value in values]] = encoded

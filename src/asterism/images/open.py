@@ -20,14 +20,17 @@ from asterism.images.items import as_list, is_hugging_face, open_dataset, open_h
 from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
 from asterism.images.named import open_named
 from asterism.images.options import REOPENED, Options, Progress
-from asterism.images.paths import Listing, as_paths, is_archive, list_images, list_paths, list_remote
+from asterism.images.paths import TABLE_ENDINGS, Listing, as_paths, is_archive, list_images, list_paths, list_remote
 from asterism.images.remote import fetch_whole
 from asterism.images.shards import is_pattern, is_shard, is_shards, list_members, list_shards, member_labels
 from asterism.images.source import ImageSource
-from asterism.images.vectors import with_features
+from asterism.images.vectors import open_table, with_features
 
 _ARRAYS: dict[str, Callable[..., ImageSource]] = {".npz": open_npz, ".npy": open_npy}
-_EXPECTED = "a folder of images, a list or pattern of files, an .npz or .npy file, .tar shards, or data:NAME"
+_ARRAYS |= dict.fromkeys(TABLE_ENDINGS, open_table)
+_EXPECTED = (
+    "a folder of images, a list or pattern of files, an .npz or .npy file, vectors as .csv, .tar shards, or data:NAME"
+)
 
 
 def open_images(
@@ -55,7 +58,8 @@ def open_images(
         subfolders; a list of paths; a pattern of them, ``"photos/**/*.jpg"``; a file that lists them, ``.txt`` (one a
         line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an address of an
         object store (``s3://``, ``gs://``, ``hf://datasets/…``), or of a list or an archive on the web; an ``.npz`` or
-        ``.npy`` file; WebDataset shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
+        ``.npy`` file; vectors as a table of numbers (``.csv``, ``.tsv``, ``.txt``, ``.parquet``); WebDataset
+        shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
         ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset; a list of PIL images,
         arrays or tensors. An `ImageSource` is returned as it is.
     size : int or (int, int), optional

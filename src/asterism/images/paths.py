@@ -18,8 +18,10 @@ from asterism.errors import InputError, MissingDataError
 from asterism.images import remote, urls
 from asterism.images.label_files import PATH_WORDS, marked_encoding
 from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
+from asterism.images.text_tables import columns_of, holds_vectors
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
+TABLE_ENDINGS = (*LIST_ENDINGS, ".parquet")  # which may hold vectors instead
 ABSENT = "does not exist"
 Place = tuple[str, str]  # what a file or folder is called, and its path
 _MAGIC = re.compile(r"[*?\[]")
@@ -112,7 +114,8 @@ def list_images(source: str | list[str], progress: remote.Progress | None = None
         return Listing(f"folder {shown_name(path)!r}", path, *list_files(path))
     if is_glob(path):
         return list_glob(path)
-    return list_listed(path, progress) if is_list_file(path) and os.path.isfile(path) else None
+    is_list = is_list_file(path) and os.path.isfile(path) and not holds_vectors(path)
+    return list_listed(path, progress) if is_list else None
 
 
 def is_archive(url: str) -> bool:
@@ -130,6 +133,8 @@ def list_remote(url: str, progress: remote.Progress | None = None) -> Listing:
     source, parts = urls.shown(url), urls.split(url)
     if parts.path.lower().endswith(LIST_ENDINGS):
         list_path = remote.fetch_whole(url, anew=True)
+        if holds_vectors(str(list_path)):
+            raise InputError(f"{source!r} is a table of numbers, no list of addresses: download it, and give the file")
         entries = _read_list(str(list_path), parts.path, f"list {source!r}")
         addresses, refused = _sound(entries, lambda entry: remote.in_list(entry, url))
         files, skipped = _read(_fetched(addresses, source, remote.named_hosts([url]), progress))
@@ -284,8 +289,10 @@ def _listing(
     local = [path for path in paths if path not in fetched]
     there = [path for path in local if os.path.lexists(path)]
     if not there and not addresses:
+        numbers = isinstance(source, str) and columns_of(source) is not None
+        hint = "; if its numbers are vectors, leave the column of paths out" if numbers else ""
         raise MissingDataError(
-            f"none of the {len(paths)} files of {called} exists; the first would be {shown_name(paths[0])!r}"
+            f"none of the {len(paths)} files of {called} exists; the first would be {shown_name(paths[0])!r}{hint}"
         )
     above = os.path.commonpath([os.path.dirname(path) for path in there]) if there else ""
 

@@ -16,14 +16,16 @@ from asterism.files import csv_plain
 from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
 from asterism.images.label_files import PATH_WORDS, match_paths
+from asterism.images.labels import encode_known
 from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
+from asterism.images.text_tables import named_columns, read_text_table
 
-ENDINGS = (".npz", ".npy", ".csv", ".parquet")
+ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".parquet")
 VECTOR_KEYS = (*FEATURE_KEYS, "X", "x", "data", "arr_0")
 
-Table = tuple[np.ndarray, list[str] | None]  # (M, D), and the name of each row
+Table = tuple[np.ndarray, list[str] | None, list[Any] | None]  # (M, D), and name and class of each row
 
 
 def with_features(pictures: ImageSource, features: Any) -> ImageSource:
@@ -50,7 +52,7 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
     """
     path = os.path.abspath(os.path.expanduser(features)) if isinstance(features, (str, os.PathLike)) else None
     called = "features" if path is None else repr(os.path.basename(path))
-    rows, names = (np.asarray(features), None) if path is None else read_vectors(path)
+    rows, names, _ = (np.asarray(features), None, None) if path is None else read_vectors(path)
     if rows.ndim != 2:
         raise InputError(f"{called} has shape {rows.shape}; expected one vector an image, (N, D)")
     if names is not None:
@@ -72,6 +74,25 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
     )
 
 
+def open_table(path: str, options: Options, source: str | None = None) -> ImageSource:
+    """Open a table of numbers, a row a vector: ``.csv``, ``.tsv``, ``.txt`` (`read_text_table`) or ``.parquet``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds what is no number.
+    """
+    is_text = not path.lower().endswith(".parquet")
+    rows, names, classes = read_text_table(path) if is_text else read_vectors(path)
+    opened = open_array(rows, options, source or os.path.abspath(path), name=repr(os.path.basename(path)))
+    if names is not None:
+        opened = replace(opened, names=names)
+    if classes is None or not any(one not in (None, "") for one in classes):
+        return opened
+    labels, label_names = encode_known([None if one == "" else one for one in classes])
+    return replace(opened, labels=labels, label_names=label_names or None)
+
+
 def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray:
     """Row of each image, (N,)."""
     if len(set(names)) < len(names):
@@ -88,13 +109,13 @@ def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray
 
 
 def read_vectors(path: str) -> Table:
-    """Vectors of a file, and the names of their images if it has them; raises `InputError` or `MissingDataError`."""
+    """Vectors of a file, with names and classes if it has them; raises `InputError` or `MissingDataError`."""
     ending = os.path.splitext(path)[1].lower()
     if ending not in ENDINGS:
         raise InputError(f"features {path!r} must end in one of {', '.join(ENDINGS)}")
     if not os.path.isfile(path):
         raise MissingDataError(f"features {path!r} does not exist")
-    read = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".parquet": _read_parquet}[ending]
+    read = {".npz": _read_npz, ".npy": _read_npy, ".parquet": _read_parquet}.get(ending, read_text_table)
     try:
         return read(path)
     except AsterismError:
@@ -110,28 +131,16 @@ def _read_npz(path: str) -> Table:
     if key is None:
         raise InputError(f"features {path!r} needs a key 'features' of shape (N, D); it holds {', '.join(arrays)}")
     names = next((arrays[key] for key in arrays if key.lower() in PATH_WORDS), None)
-    return arrays[key], None if names is None else _texts(as_texts(names), len(arrays[key]), path)
+    return arrays[key], None if names is None else _texts(as_texts(names), len(arrays[key]), path), None
 
 
 def _read_npy(path: str) -> Table:
     rows, beside = read_array(path), os.path.splitext(path)[0] + ".names.csv"
     if not os.path.isfile(beside):
-        return rows, None
+        return rows, None, None
     with open(beside, newline="", encoding="utf-8") as lines:
         names = [csv_plain(row[0]) for row in list(csv.reader(lines))[1:] if row]
-    return rows, _texts(names, len(rows), beside)
-
-
-def _read_csv(path: str) -> Table:
-    with open(path, newline="", encoding="utf-8-sig") as lines:
-        table = [row for row in csv.reader(lines) if row]
-    heads = [cell.strip().casefold() for cell in table[0]] if table else []
-    at = next((i for i, head in enumerate(heads) if head in PATH_WORDS), None)
-    body = table if at is None and all(_is_number(cell) for cell in table[0]) else table[1:]
-    if not body or any(len(row) != len(heads) for row in body):
-        raise InputError(f"features {path!r} has no rows of one length; expected a line path,f0,f1 and one an image")
-    rows = np.array([[float(cell) for i, cell in enumerate(row) if i != at] for row in body], np.float32)
-    return rows, None if at is None else [csv_plain(row[at]) for row in body]
+    return rows, _texts(names, len(rows), beside), None
 
 
 def _read_parquet(path: str) -> Table:
@@ -140,21 +149,24 @@ def _read_parquet(path: str) -> Table:
     except ImportError as error:
         raise InputError("a .parquet file needs pyarrow: pip install 'asterism-clustering[parquet]'") from error
     columns = pyarrow.parquet.read_table(path).to_pydict()
-    at = next((name for name in columns if name.casefold() in PATH_WORDS), None)
-    others = [np.array(values, np.float32) for name, values in columns.items() if name != at]
+    heads = list(columns)
+    named = named_columns([head.casefold() for head in heads])
+    at, classes = (None if i is None else columns[heads[i]] for i in named)
+    others = [_column(columns[head], head) for i, head in enumerate(heads) if i not in named]
+    if not others:
+        raise InputError(f"{path!r} has no column of numbers; it has {', '.join(map(repr, heads))[:200]}")
     rows = others[0] if len(others) == 1 and others[0].ndim == 2 else np.stack(others, 1)  # one column of lists
-    return rows, None if at is None else _texts(columns[at], len(rows), path)
+    return rows, None if at is None else _texts(at, len(rows), path), classes
+
+
+def _column(values: list[Any], head: str) -> np.ndarray:
+    try:
+        return np.array(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {head[:80]!r} holds what is no number: leave it out") from error
 
 
 def _texts(names: list[Any], n: int, path: str) -> list[str]:
     if len(names) != n:
         raise InputError(f"{path!r} holds {len(names)} names for {n} vectors")
     return [str(name) for name in names]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,12 +225,15 @@ def _look(images: str, reading: Mapping[str, Any]) -> tuple[int, int, int]:
     from asterism.images.catalogue import PREFIX, named_set
     from asterism.images.convert import has_color
     from asterism.images.open import list_source
+    from asterism.images.paths import TABLE_ENDINGS
 
     path = images
     if images.startswith(PREFIX):
         named = named_set(images)
         path = str(named.path or "") if named is not None else ""
     listing = list_source(path) if path else None
+    if listing is None and path.lower().endswith(TABLE_ENDINGS) and os.path.isfile(os.path.expanduser(path)):
+        return 1, 1, 0  # vectors, which are read when they are grouped
     if listing is None:
         source: ImageSource = open_images(images, **reading)  # raises here what the fit would raise
         channels, height, width = source.shape

@@ -20,6 +20,7 @@ from asterism.images import ImageSource, file_labels, folder_labels, open_images
 from asterism.images.catalogue import PREFIX
 from asterism.images.changes import FoundAgain, find_again
 from asterism.images.options import source_words
+from asterism.images.paths import TABLE_ENDINGS
 from asterism.images.shards import is_shards
 from asterism.methods import load_with_content
 from asterism.runs import RunFolder
@@ -179,7 +180,8 @@ class FittedRun:
         source = self.origin.get("source") or ""
         if self.source is not None or not isinstance(source, str):
             return self.source is not None
-        return source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source)
+        vectors = self.content["images"].get("is_table") and source.lower().endswith(TABLE_ENDINGS)
+        return bool(vectors) or source.startswith(PREFIX) or source.endswith(".npz") or is_shards(source)
 
     def _brought_labels(self) -> Labels | None:
         """Classes that the images bring along; −1 for an image that has changed."""

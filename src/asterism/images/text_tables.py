@@ -1,0 +1,285 @@
+"""Vectors as text (``.csv``, ``.tsv``, ``.txt``), told from lists of images by what stands in them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import TextIO
+
+import numpy as np
+
+from asterism.errors import InputError
+from asterism.files import csv_plain
+from asterism.images import urls
+from asterism.images.label_files import LABEL_WORDS, PATH_WORDS, marked_encoding
+from asterism.images.listing import looks_like_image, shown_name
+from asterism.machine import available_memory
+
+INDEX_WORDS = ("", "index", "unnamed: 0")  # what pandas calls the column of rows' names
+LOOKED_AT, LONGEST = 20, 2**24  # lines that tell what a file holds; letters of one
+FEW = 8  # columns of numbers beside paths of images are more likely about them (width, height) than vectors
+BLOCK = 4096  # rows
+LARGEST = float(np.finfo(np.float32).max)
+
+_NUMBER = re.compile(r"\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)\s*", re.IGNORECASE)
+_COMMA_NUMBER = re.compile(r"\s*[+-]?[0-9]*,?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+_MISSING = ("", "na", "n/a", "null", "none", "?", "-")
+_NO_ROW = re.compile(r"\s*(#.*|sep=.)?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a table of numbers is written.
+
+    Attributes
+    ----------
+    encoding : str
+    separator : str or None
+        Of cells; None is any blank.
+    comma : bool
+        Whether numbers have a decimal comma.
+    headings : tuple of str
+        Of all columns; empty where there are none.
+    width : int
+        Columns.
+    names, labels : int or None
+        Columns of the rows' names and classes.
+    numbers : tuple of int
+        All others, which are to be numbers.
+    first : tuple of str
+        The first row.
+    """
+
+    encoding: str
+    separator: str | None
+    comma: bool
+    headings: tuple[str, ...]
+    width: int
+    names: int | None
+    labels: int | None
+    numbers: tuple[int, ...]
+    first: tuple[str, ...]
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether the columns of numbers are called f0, f1, …, as ``asterism embed`` writes them."""
+        return [self.headings[i] for i in self.numbers if self.headings] == [f"f{i}" for i in range(len(self.numbers))]
+
+
+def columns_of(path: str) -> Columns | None:
+    """How the table of numbers in a text file is written, by its first lines; None where it has no column of such."""
+    with suppress(OSError, UnicodeError), _opened(path) as (lines, encoding):
+        sample = _sample(lines)
+        if not sample or any("\0" in line for line in sample):
+            return None
+        met = [one for one in (",", ";", "\t") if one in sample[-1]] or [","]
+        found = (_columns(sample, separator, encoding) for separator in (*met, None))
+        return max((one for one in found if one is not None), key=lambda one: one[0], default=(0, None))[1]
+    return None
+
+
+def holds_vectors(path: str) -> bool:
+    """Whether a text file is a table of numbers, not a list of images, which may have numbers too."""
+    found = columns_of(path)
+    if found is None:
+        return False
+    if found.are_ours:
+        return True
+    entry = found.first[found.names or 0].strip()
+    for one in (entry, (found.separator or " ").join(found.first)):
+        places = (os.path.expanduser(one), os.path.join(os.path.dirname(path), os.path.expanduser(one)))
+        if urls.is_url(one) or any(map(os.path.exists, places)):
+            return False
+    n = len(_number_columns([found.first], found.numbers, found.comma))
+    if found.names is None and n == len(found.numbers):
+        return True
+    return n >= FEW if looks_like_image(entry) else n > 1  # "1,cat" is a path and its label
+
+
+def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] | None]:
+    """Vectors of a text file, and the names and classes of its rows where it has such columns.
+
+    Separated by commas, semicolons, tabs or blanks, with or without headings, with decimal points or commas; in UTF-8,
+    or in UTF-16 with a mark. Names stand in a column that is called so (`PATH_WORDS`), or in the first, if it holds no
+    numbers; classes in one that is called so (`LABEL_WORDS`).
+
+    Returns
+    -------
+    rows : ndarray of shape (N, D)
+        float32.
+    names, labels : list of str or None
+
+    Raises
+    ------
+    InputError
+        Where a cell is no number, or rows differ in length; names the line.
+    """
+    called = repr(os.path.basename(path))
+    columns, n_bytes, free = columns_of(path), os.path.getsize(path), available_memory()
+    if columns is None:
+        raise InputError(f"{called} has no columns of numbers; expected a line such as path,f0,f1 and one an image")
+    if n_bytes > free:
+        raise InputError(
+            f"{called} has {n_bytes:,} bytes and {free:,} of memory are free: save it as .npy, which is read in parts"
+        )
+    names, labels = list[str](), list[str]()
+    blocks = []
+    try:
+        with _opened(path) as (lines, _):
+            cells = _body(lines, columns, called)
+            while block := list(islice(cells, BLOCK)):
+                blocks.append(_floats(block, columns, called))
+                if columns.names is not None:
+                    names += [shown_name(csv_plain(row[columns.names])) for _, row in block]
+                if columns.labels is not None:
+                    labels += [row[columns.labels].strip() for _, row in block]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"{called} cannot be read: {error}") from error
+    if not blocks:
+        raise InputError(f"{called} has headings and no rows; expected one an image")
+    counted = names == [str(i) for i in range(len(names))]  # no more than the place of each
+    return np.concatenate(blocks), None if counted else names, labels or None
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[TextIO, str]]:
+    """A file as text, and its encoding; bytes that are not of it become letters that stand for them."""
+    with open(path, "rb") as file:
+        encoding = marked_encoding(file.read(4)) or "utf-8"
+    with open(path, newline="", encoding=encoding, errors="surrogateescape") as lines:
+        yield lines, encoding
+
+
+def _sample(lines: TextIO) -> list[str]:
+    """The first lines that hold something, whole ones, as far as they are not too long."""
+    found, room = list[str](), LONGEST
+    while len(found) <= LOOKED_AT and (line := lines.readline(room)):
+        room -= len(line)
+        if room <= 0 and not line.endswith(("\r", "\n")):
+            break
+        if not _NO_ROW.fullmatch(line):
+            found.append(line)
+        if room <= 0:
+            break
+    return found
+
+
+def _rows(lines: Iterable[str], separator: str | None) -> Iterator[tuple[int, list[str]]]:
+    """Number of the line, and cells, of each row."""
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if not _NO_ROW.fullmatch(line))
+    if separator is None:
+        yield from ((number, line.split()) for number, line in numbered)
+        return
+    at = [0]
+
+    def noted() -> Iterator[str]:
+        for at[0], line in numbered:
+            yield line
+
+    for row in csv.reader(noted(), delimiter=separator):
+        yield at[0], row
+
+
+def _columns(sample: list[str], separator: str | None, encoding: str) -> tuple[tuple[float, int], Columns] | None:
+    """How the lines read with such a separator, and how good that is: share and number of columns of numbers."""
+    try:
+        rows = [row for _, row in _rows(sample, separator)]
+    except csv.Error:
+        return None
+    width = Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
+    even = [row for row in rows[1:] or rows if len(row) == width]
+    read = [(_number_columns(even, range(width), comma), comma) for comma in (False, separator != ",")]
+    numeric, comma = max(read, key=lambda one: len(one[0]))
+    if not numeric or (separator is None and len(numeric) < width):  # words with blanks are names of files
+        return None
+    headings = _headings(rows, width, numeric, comma)
+    heads = [one.strip().casefold() for one in headings] or [""] * width
+    unused = [i for i in range(width) if not heads[i] and not any(row[i].strip() for row in even)]
+    names, labels = named_columns(heads)
+    if headings and width > 1 and heads[0] in INDEX_WORDS:
+        unused.append(0)
+    if names is None and (0 in unused or 0 not in numeric) and labels != 0 and any(row[0].strip() for row in even):
+        names = 0
+    numbers = tuple(i for i in range(width) if i not in (names, labels, *unused))
+    if not set(numbers) & set(numeric):
+        return None
+    found = Columns(encoding, separator, comma, headings, width, names, labels, numbers, tuple(even[0]))
+    return (len(numeric) / width, len(numeric)), found
+
+
+def named_columns(headings: Sequence[str]) -> tuple[int | None, int | None]:
+    """Which columns hold names and classes, by their headings in small letters; None where none is called so."""
+    words = LABEL_WORDS - {"y"} if "x" in headings else LABEL_WORDS  # else a coordinate
+    names = next((headings.index(word) for word in PATH_WORDS if word in headings), None)
+    return names, next((i for i, head in enumerate(headings) if head in words and i != names), None)
+
+
+def _number_columns(rows: list[list[str]] | list[tuple[str, ...]], among: Iterable[int], comma: bool) -> list[int]:
+    """Columns that hold numbers, or nothing: at least half numbers."""
+    number = _COMMA_NUMBER if comma else _NUMBER
+
+    def share(column: int) -> float:
+        return sum(number.fullmatch(row[column]) is not None for row in rows) / len(rows)
+
+    return [column for column in among if share(column) >= 0.5]
+
+
+def _headings(rows: list[list[str]], width: int, numeric: list[int], comma: bool) -> tuple[str, ...]:
+    """The first row, if it is one of headings: words above numbers, or 0, 1, 2, …, as pandas counts."""
+    head = rows[0]
+    if len(head) != width:
+        return ()
+    above = [head[i].strip() for i in numeric]
+    n_words = len(above) - len(_number_columns([head], numeric, comma))
+    counted = above[1:] if above[0] == "" else above
+    is_count = len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
+    whole = all(row[i].strip().isdigit() for row in rows[1:] if len(row) == width for i in numeric)
+    is_head = n_words > sum(one.casefold() in _MISSING for one in above) or (is_count and not whole)
+    return tuple(head) if is_head else ()
+
+
+def _body(lines: TextIO, columns: Columns, called: str) -> Iterator[tuple[int, list[str]]]:
+    rows = _rows(lines, columns.separator)
+    if columns.headings:
+        next(rows, None)
+    for number, row in ((number, row) for number, row in rows if any(map(str.strip, row))):
+        if len(row) == columns.width:
+            yield number, row
+        else:
+            raise InputError(f"line {number} of {called} has {len(row)} cells and others have {columns.width}")
+
+
+def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
+    """Numbers (M, D), float32, of M rows."""
+    number: Callable[[str], float] = _of_comma if columns.comma else float
+    try:
+        with np.errstate(over="ignore"):
+            found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float32)
+    except ValueError:
+        found = np.full((1, 1), np.nan, np.float32)
+    if np.isfinite(found).all():
+        return found
+    for line, row in block:
+        for i in columns.numbers:
+            with suppress(ValueError):
+                if abs(number(row[i])) <= LARGEST:
+                    continue
+            column = f"column {columns.headings[i][:80]!r}" if columns.headings else f"column {i + 1}"
+            where, cell = f"line {line}, {column} of {called}", row[i].strip()
+            if cell.casefold() in (*_MISSING, "nan"):
+                raise InputError(f"{where} is empty ({cell!r}): fill it in, or leave the row out")
+            raise InputError(
+                f"{where} holds {cell[:80]!r}; expected a number: leave the column out (write label above it if it "
+                "tells classes), or the row"
+            )
+    raise InputError(f"{called} holds a cell that is no number")
+
+
+def _of_comma(cell: str) -> float:
+    return float(cell.replace(",", "."))
