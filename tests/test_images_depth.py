@@ -5,9 +5,11 @@ import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -16,6 +18,7 @@ from asterism.errors import InputError
 from asterism.images import open_images, reopen
 from asterism.images.convert import image_pixels
 from asterism.images.decode import decode, read_header
+from test_cli import run
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
 
@@ -324,3 +327,48 @@ def test_frames_behind_the_first_are_told(tmp_path, kind):
     first.save(path, "GIF", save_all=True, append_images=[second])
     opened, lines = told(tmp_path)
     assert "1 of 1 files hold several pages or frames, as 'burst.bin': the first of each is taken" in lines[0]
+
+
+# ------------------------------------------------------------------------------------------------ what a scale cuts off
+
+CUT = "scale 100…1000: of the values 10 % lie below it and 50 % lie above it and are cut off"
+
+
+def half_bright(folder: Path) -> dict[str, Any]:
+    """Twelve images of one tenth of values below 100 and a half above 1000, in every form of deep pixels."""
+    values = np.repeat([50, 100, 1000, 2000], [40, 100, 60, 200]).astype(np.uint16)
+    images = np.stack([np.random.default_rng(i).permutation(values).reshape(20, 20) for i in range(12)])
+    forms: dict[str, Any] = {"array": images, "floats": images.astype(np.float32), "list": [*images]}
+    np.save(folder / "x.npy", images)
+    np.savez(folder / "x.npz", images=images)
+    for ending in ("tif", "png"):
+        forms[ending] = folder / ending
+        forms[ending].mkdir()
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(forms[ending] / f"{i}.{ending}")
+    forms["bands"] = folder / "bands"
+    forms["bands"].mkdir()
+    for i, image in enumerate(images):
+        tifffile.imwrite(forms["bands"] / f"{i}.tif", np.stack([image] * 5), planarconfig="separate", metadata=None)
+    forms["pil"] = [Image.fromarray(image) for image in images]
+    return forms | {"npy": folder / "x.npy", "npz": folder / "x.npz"}
+
+
+def test_what_a_declared_scale_cuts_off_is_said_of_every_kind_of_deep_pixels(tmp_path):
+    for kind, X in half_bright(tmp_path).items():
+        opened, lines = told(X, scale=(100, 1000))
+        assert len(lines) == 1 and f"{CUT}; scale=(low, high) declares another" in lines[0], (kind, lines)
+        if opened.origin["source"] is not None:  # whoever opens a run's images again was told
+            assert told(opened.origin["source"], scale=opened.origin["scale"])[1] == [], kind
+        assert told(X, scale=(50, 2000))[1] == [], kind
+        assert "10 % lie below it and are cut off" in told(X, scale=(99, 2000))[1][0], kind
+    assert told(tmp_path / "png", scale=(100, 1000))[1] == told(tmp_path / "png", scale=(100, 1000))[1]
+
+
+def test_what_the_scale_of_a_run_cuts_off_is_said_of_new_images(tmp_path):
+    half_bright(tmp_path)
+    np.save(tmp_path / "dark.npy", np.load(tmp_path / "x.npy") // 2)
+    run("cluster", tmp_path / "dark.npy", "-k", 2, "--method", "kmeans", "--scale", "0,1000", "--out", tmp_path / "r")
+    said = run("predict", tmp_path / "r", tmp_path / "x.npy", "--out", tmp_path / "p.csv").stderr
+    assert "'x.npy': scale 0…1000: of the values 50 % lie above it and are cut off; --scale LOW,HIGH declares" in said
+    assert run("report", tmp_path / "r").stderr == ""

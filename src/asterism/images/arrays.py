@@ -119,13 +119,14 @@ def _of_scale(images: np.ndarray, options: Options, name: str) -> tuple[np.ndarr
     found = settled()
     if not isinstance(found, Scale):
         raise InputError(f"{name} has no pixel with a value, by which it could be scaled")
-    for line in settled.lines:
-        warnings.warn(f"{name}: {line}", stacklevel=5)
     try:
         blocks = map(np.stack, in_blocks(lambda i: found.apply(images[i]), n, block_length(images.shape[1:])))
-        return pack(blocks, n, images.shape[1:]).numpy(), found
+        scaled = pack(blocks, n, images.shape[1:]).numpy()
     except Unreadable as error:
         raise InputError(f"{name} cannot be used: {error.reason}") from error
+    for line in settled.lines:
+        warnings.warn(f"{name}: {line}", stacklevel=5)
+    return scaled, found
 
 
 def _open_images(images: np.ndarray, options: Options, name: str, full_scale: float) -> torch.Tensor:

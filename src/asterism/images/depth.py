@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ LEAST = 32  # a brightest pixel below says nothing: a mask of a few classes, or 
 STRIP = 2**22  # pixels that are converted together
 PERCENTILES = (0.5, 99.5)  # of a channel's values in a set, which become 0 and 255
 ASKED, SAMPLED = 256, 4096  # images that tell these, and pixels of each
+CUT_OFF, CUT_OFF_BY_FIT = 0.01, 0.05  # share of values at one end of a scale from which it is said; new images vary
+COUNTED = 2**16  # about so many of an array's values, evenly spaced, tell it
 _LOWER_HALF = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}  # the other order of bytes
 
 
@@ -34,16 +36,46 @@ class White(NamedTuple):
     floating: float | None = 0
 
 
+class Beyond:
+    """How many of the values that were scaled lie below and above the scale; threads may count together."""
+
+    def __init__(self) -> None:
+        self.n = self.below = self.above = 0
+        self._lock = Lock()
+
+    def add(self, n: int, below: int, above: int) -> None:
+        """Add so many values, and those of them that lie beyond."""
+        with self._lock:
+            self.n, self.below, self.above = self.n + n, self.below + below, self.above + above
+
+    def count(self, values: np.ndarray, low: float, high: float) -> None:
+        """Count those of an array (H, W) or (H, W, C)."""
+        step = max(1, round((values.size / COUNTED) ** 0.5))
+        seen = values[step // 2 :: step, step // 2 :: step]
+        self.add(seen.size, int(np.count_nonzero(seen < low)), int(np.count_nonzero(seen > high)))
+
+    def lines(self, scale: Scale) -> list[str]:
+        """What a person must hear of it: one line, or none."""
+        ends = ((self.below, "below"), (self.above, "above"))
+        least = (CUT_OFF_BY_FIT if scale.of_fit else CUT_OFF) * max(1, self.n)
+        cut = [f"{100 * n / self.n:.0f} % lie {where} it" for n, where in ends if n >= least]
+        advice = "and are cut off; scale=(low, high) declares another"
+        return [f"scale {scale}: of the values {' and '.join(cut)} {advice}"] if cut else []
+
+
 @dataclass(frozen=True)
 class Scale:
     """For each channel, or for all alike, the values that become 0 and 255; what lies beyond becomes these too.
 
-    ``of_fit``: it is a model's, and new arrays may be in other units.
+    ``of_fit``: it is a model's, and new arrays may be in other units. ``recorded``: it was declared for the same images
+    before. ``beyond`` counts what lies beyond.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     of_fit: bool = field(default=False, compare=False, repr=False)
+    recorded: bool = field(default=False, compare=False, repr=False)
+    beyond: Beyond | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, samples: np.ndarray) -> Scale | None:
@@ -72,6 +104,8 @@ class Scale:
 
     def _scaled(self, values: np.ndarray, channel: int) -> np.ndarray:
         low, high = self.low[channel], self.high[channel]
+        if self.beyond is not None:
+            self.beyond.count(values, low, high)
         part = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / ((high - low) or 1.0))
         return np.rint(np.clip(np.nan_to_num(part), 0, 255)).astype(np.uint8)
 
@@ -274,7 +308,9 @@ class SetWhite:
         samples: Callable[[], Sequence[np.ndarray]] | None = None,
         percentile: bool = False,
     ) -> None:
-        self.found, self.lines = given, list[str]()
+        # Of a scale that was declared; percentiles cut off what they say.
+        self.beyond = Beyond() if isinstance(given, Scale) and not given.recorded else None
+        self.found, self.looked = given, list[str]()
         self._ranges, self._n, self._samples, self._lock = ranges, n, samples, Lock()
         self.percentile = percentile
 
@@ -282,8 +318,17 @@ class SetWhite:
         """The white or the scale."""
         with self._lock:
             if self.found is None:
-                self.found, self.lines = self._look()
+                self.found, self.looked = self._look()
+            if isinstance(self.found, Scale) and self.found.beyond is not self.beyond:
+                self.found = replace(self.found, beyond=self.beyond)
             return self.found
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person must hear: how it was found, and what it cut off so far."""
+        if self.beyond is None or not isinstance(self.found, Scale):
+            return self.looked
+        return [*self.looked, *self.beyond.lines(self.found)]
 
     def _look(self) -> tuple[White | Scale, list[str]]:
         if not self.percentile:

@@ -189,7 +189,9 @@ class _Reading:
     def _state(self) -> dict[str, Any]:
         """What is to be remembered of the files that were decoded."""
         notes = [[*note, sorted(at)] for note, at in list(self.notes.items())]
-        about = {"claiming": sorted(self.claiming), "notes": notes, "lines": self.white.lines}
+        about = {"claiming": sorted(self.claiming), "notes": notes, "lines": self.white.looked}
+        if (beyond := self.white.beyond) is not None:
+            about["beyond"] = [beyond.n, beyond.below, beyond.above]
         return {"failed": dict(self.failed), **about, "white": _levels(self.white.found)}
 
     def _restore(self, state: dict[str, Any], n_done: int) -> None:
@@ -197,10 +199,12 @@ class _Reading:
         claiming = {int(index) for index in state["claiming"]}
         for what, then, at in state["notes"]:
             self.notes.setdefault((what, then), set()).update(int(index) for index in at if int(index) < n_done)
-        if state["white"] is not None:
+        if state["white"] is not None and self.options.level is None:
             found = state["white"]
             self.white.found = Scale(tuple(found[0]), tuple(found[1])) if isinstance(found[0], list) else White(*found)
-            self.white.lines = list(state["lines"])
+            self.white.looked = list(state["lines"])
+        if self.white.beyond is not None and not self.white.beyond.n:
+            self.white.beyond.add(*state.get("beyond", (0, 0, 0)))
         for index, reason in state["failed"].items():
             if int(index) < n_done:
                 self._leave_out(int(index), str(reason), int(index) in claiming)

@@ -126,7 +126,7 @@ def reading_of(origin: Mapping[str, Any]) -> dict[str, Any]:
     """How new images are read to have the values of those that came from there: options of `open_images`."""
     found = {key: origin[key] for key in ("white", "scale", "pages", "bands") if origin.get(key) is not None}
     scale = _checked_scale(found.get("scale"))
-    return found | {"scale": replace(scale, of_fit=True)} if isinstance(scale, Scale) else found
+    return found | {"scale": replace(scale, of_fit=True, recorded=False)} if isinstance(scale, Scale) else found
 
 
 def _checked_white(white: Any) -> White | None:
@@ -149,7 +149,7 @@ def _checked_scale(scale: Any) -> Scale | str | None:
         low, high = (tuple(one) if isinstance(one, (tuple, list)) else (one,) for one in pair)
         numbers_only = all(_is_finite(one) for one in (*low, *high))
         if numbers_only and len(low) == len(high) > 0 and all(a <= b for a, b in zip(low, high, strict=True)):
-            return Scale(tuple(map(float, low)), tuple(map(float, high)))
+            return Scale(tuple(map(float, low)), tuple(map(float, high)), recorded=isinstance(scale, Mapping))
     raise InputError(
         f"scale={scale!r} cannot be used: scale must be 'percentile', or the values that become black and white, as in "
         "(0, 4095), or a pair of lists of them, one a channel"

@@ -150,7 +150,10 @@ def _read_parquet(path: str) -> Table:
         raise InputError("a .parquet file needs pyarrow: pip install 'asterism-clustering[parquet]'") from error
     columns = pyarrow.parquet.read_table(path).to_pydict()
     heads = list(columns)
-    named = named_columns([head.casefold() for head in heads])
+    names, labels = named_columns([head.casefold() for head in heads])
+    if names is None and labels != 0 and len(heads) > 1 and all(isinstance(one, str) for one in columns[heads[0]]):
+        names = 0  # as in text
+    named = (names, labels)
     at, classes = (None if i is None else columns[heads[i]] for i in named)
     others = [_column(columns[head], head) for i, head in enumerate(heads) if i not in named]
     if not others:
