@@ -143,6 +143,25 @@ def test_predict_says_that_images_are_like_none_of_the_runs(tmp_path):
     assert same.exit_code == 0 and "like none" not in same.stderr
 
 
+def test_features_of_new_images_are_computed_once_however_strange_they_are(monkeypatch):
+    X, new = vectors()[0], np.concatenate([vectors(seed=1)[0][:40], -9 * np.eye(5, 40, dtype="f4")])
+    model, asked = Diffusion(3, random_state=0).fit(X), []
+    real = Diffusion._pass
+
+    def counted(self, network, images, *more):
+        asked.append(len(images))
+        return real(self, network, images, *more)
+
+    monkeypatch.setattr(Diffusion, "_pass", counted)
+    with pytest.warns(UserWarning, match="5 of 45"):
+        labels, confidence = placed(model, open_images(new), None)
+    assert asked == [45]
+    known, sure = model.predict_with_confidence(new)
+    assert np.array_equal(labels, known) and np.array_equal(confidence, sure)
+    refused, p = model.predict_with_confidence(new, outliers=0.01)
+    assert (refused[40:] == -1).all() and (p[40:] > 0.99).all() and np.array_equal(refused[:40], known[:40])
+
+
 @pytest.mark.parametrize(("n", "n_strange", "told"), [(500, 12, False), (500, 30, True), (1, 1, True), (1, 0, False)])
 def test_predict_says_nothing_of_as_many_as_chance_makes_strange(n, n_strange, told, recwarn):
     """Was told of 12 of the 500 images of UKBench's other half (docs/reliability.md), which belong."""
@@ -150,9 +169,9 @@ def test_predict_says_nothing_of_as_many_as_chance_makes_strange(n, n_strange, t
     class Fitted:
         reference_ = np.zeros((500, 2))
 
-        def predict_with_confidence(self, images, outliers=None):
-            strange = outliers is not None and np.arange(len(images)) < n_strange
-            return np.where(strange, -1, np.zeros(len(images), int)), np.ones(len(images))
+        def _placed(self, images, layout, judged):
+            n = len(images)
+            return np.zeros(n, int), np.ones(n), np.where(np.arange(n) < n_strange, 0.001, 0.5)
 
     labels, _ = placed(Fitted(), open_images(np.zeros((n, 4, 4), np.uint8)), None)
     assert not labels.any() and [str(one.message)[:4] for one in recwarn] == ["like"] * told
@@ -278,15 +297,15 @@ def test_predict_keeps_nothing_of_the_blocks_that_are_done(monkeypatch):
     monkeypatch.setattr("asterism.estimator.base.LARGEST_BLOCK", 16)
     X, made = np.random.RandomState(0).rand(80, 6, 6).astype(np.float32), []
     model = KMeans(3, n_init=1, random_state=0, device="cpu").fit(X)
-    placed, most = KMeans._placed, 0
+    features, most = KMeans._features, 0
 
-    def watched(self, images, alpha):
+    def watched(self, images):
         nonlocal most
         most = max(most, sum(one() is not None for one in made))
-        found = placed(self, images, alpha)
-        made.extend(weakref.ref(one) for one in found)
+        found = features(self, images)
+        made.append(weakref.ref(found))
         return found
 
-    monkeypatch.setattr(KMeans, "_placed", watched)
+    monkeypatch.setattr(KMeans, "_features", watched)
     np.testing.assert_array_equal(model.predict(X), model.labels_)
-    assert len(made) == 2 * 5 and most <= 2  # labels and confidence of one block
+    assert len(made) == 5 and most <= 1  # those of one block

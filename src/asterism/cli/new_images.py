@@ -74,14 +74,12 @@ def placed(clusterer: ImageClusterer, images: ImageSource, alpha: float | None) 
     """
     if alpha is not None or not hasattr(clusterer, "reference_"):
         return clusterer.predict_with_confidence(images, outliers=alpha)
-    labels, confidence = clusterer.predict_with_confidence(images, outliers=ALPHA)
-    strange = np.flatnonzero(labels < 0)
-    if len(strange):
-        labels[strange], confidence[strange] = clusterer.predict_with_confidence(images.subset(strange))
+    labels, confidence, p = clusterer._placed(images, None, True)
+    n_strange = int((p < ALPHA).sum())
     expected = ALPHA * len(images)  # three deviations above it: of chance in them, and in those of the fit
-    if len(strange) > expected + 3 * (expected * (1 + len(images) / len(clusterer.reference_))) ** 0.5:
+    if n_strange > expected + 3 * (expected * (1 + len(images) / len(clusterer.reference_))) ** 0.5:
         warnings.warn(
-            f"like none of the run's images: {len(strange)} of {len(images)}; groups of these mean nothing, and "
+            f"like none of the run's images: {n_strange} of {len(images)}; groups of these mean nothing, and "
             "--outliers gives them none",
             stacklevel=2,
         )

@@ -307,11 +307,11 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         self._check_fitted()
         alpha = self.significance if outliers is None else Screening.checked(outliers).outliers
         self.check_refusing(alpha)
-        images = self._open(X, False, layout)
-        labels, confidence = np.empty(len(images), np.int64), np.empty(len(images), np.float32)
-        for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
-            labels[places], confidence[places] = self._placed(part, alpha)
-        return labels, confidence
+        labels, confidence, p = self._placed(X, layout, alpha is not None)
+        if alpha is None:
+            return labels, confidence
+        outside = p < alpha
+        return np.where(outside, -1, labels), np.where(outside, 1 - p, confidence).astype(np.float32)
 
     def check_refusing(self, outliers: float | None) -> None:
         """See that new images can be refused.
@@ -332,19 +332,21 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         fitted = getattr(self, "significance_", getattr(self, "outliers", None))  # the parameter: of older runs
         return None if fitted is None else float(fitted)
 
-    def _placed(self, images: ImageSource, alpha: float | None) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and confidence (B,) of images; with alpha, −1 and 1 − p for those that belong nowhere."""
-        if alpha is None:
-            found, certain = self._best(self._features(images))
-            return found.numpy(), certain.numpy()
-        features, rows = self._features_and_rows(images)
-        found, certain = self._best(features)
-        if not hasattr(self, "reference_distances_"):
+    def _placed(self, X: Any, layout: str | None, judged: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels and confidence (N,) of images, and how likely one that belongs would be as strange: 1 if not judged."""
+        images = self._open(X, False, layout)
+        labels, confidence, p = np.empty(len(images), np.int64), np.empty(len(images), np.float32), np.ones(len(images))
+        if judged and not hasattr(self, "reference_distances_"):
             self.reference_distances_ = own_distances(torch.from_numpy(self.reference_))
-        p = chance_to_belong(rows, self.reference_, self.reference_distances_)
-        outside = p < alpha
-        confidence = np.where(outside, 1 - p, certain.numpy()).astype(np.float32)
-        return np.where(outside, -1, found.numpy()), confidence
+        for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
+            if judged:
+                features, rows = self._features_and_rows(part)
+                p[places] = chance_to_belong(rows, self.reference_, self.reference_distances_)
+            else:
+                features = self._features(part)
+            found, certain = self._best(features)
+            labels[places], confidence[places] = found.numpy(), certain.numpy()
+        return labels, confidence, p
 
     def predict_proba(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Soft score of each image for each cluster.
