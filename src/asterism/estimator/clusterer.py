@@ -333,7 +333,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         return None if fitted is None else float(fitted)
 
     def _placed(self, X: Any, layout: str | None, judged: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Labels and confidence (N,) of images, and how likely one that belongs would be as strange: 1 if not judged."""
+        """Labels and confidence (N,) of images, and how likely one that belongs is as strange: 1 if not judged."""
         images = self._open(X, False, layout)
         labels, confidence, p = np.empty(len(images), np.int64), np.empty(len(images), np.float32), np.ones(len(images))
         if judged and not hasattr(self, "reference_distances_"):
