@@ -1,11 +1,12 @@
-"""Are the confidences, the refusals and the stability of ``diffusion`` what they say they are?
+"""Are the confidences, the refusals and the stability of the default for photographs what they say they are?
 
     python benchmarks/reliability.py --features FOLDER --json benchmarks/results/reliability.jsonl
     python benchmarks/reliability.py --show --json benchmarks/results/reliability.jsonl
 
 On the parts of sets of ``photographs.py``. Classes are only counted, after the fit. One line a part and network:
 
-- ``groups``: accuracy and mean confidence in ten bins of confidence; stability, and the ARI with the classes;
+- ``groups``, of ``diffusion``, and ``groups of the default``, of ``discriminant-diffusion``: accuracy and mean
+  confidence in ten bins of confidence; stability, and the ARI with the classes;
 - ``refused``: a model of one half of a set refuses so many of the other half, of noise images, of 500 images of
   another set; fitted without outliers and with;
 - ``nothing``: stability where there are no groups to be found: one class cut into six, features of noise images,
@@ -26,6 +27,7 @@ from photographs import NETWORKS, PARTS, features_of, part, scores
 BINS = 10
 WHOLE = ("flowers", "scene15", "cifar10", "coil100", "cmu-pie", "ukbench")
 OTHER = 500  # images of another set
+DEFAULT = "groups of the default"
 
 
 def noise_images() -> np.ndarray:
@@ -62,11 +64,11 @@ def noise_features(network: str, folder: Path) -> np.ndarray:
         return found["X"]
 
 
-def fitted(X: np.ndarray, k: int, **asked: Any) -> Any:
-    """`Diffusion` of features (N, M)."""
-    from asterism import Diffusion
+def fitted(X: np.ndarray, k: int, method: str = "Diffusion", **asked: Any) -> Any:
+    """A method of features (N, M)."""
+    import asterism
 
-    return Diffusion(k, metric="cosine", random_state=0).fit(X.astype("f4"), **asked)
+    return getattr(asterism, method)(k, metric="cosine", random_state=0).fit(X.astype("f4"), **asked)
 
 
 def right(y: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -77,9 +79,9 @@ def right(y: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([of.get(int(group)) == int(label) for group, label in zip(labels, y, strict=True)])
 
 
-def groups(name: str, network: str, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def groups(kind: str, name: str, network: str, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """How sure a fit is, and how right."""
-    model = fitted(X, len(np.unique(y)))
+    model = fitted(X, len(np.unique(y)), "DiscriminantDiffusion" if kind == DEFAULT else "Diffusion")
     hit, sure = right(y, model.labels_), model.confidence_
     where = np.minimum((sure * BINS).astype(int), BINS - 1)
     n, total, hits = (np.bincount(where, weight, BINS) for weight in (None, sure, hit))
@@ -87,8 +89,16 @@ def groups(name: str, network: str, X: np.ndarray, y: np.ndarray) -> dict[str, A
     ece = float(np.abs(total - hits).sum() / len(y))
     found = {"acc": float(hit.mean()), "confidence": float(sure.mean()), "ece": ece}
     found |= {"ari": scores(y, model.labels_)["ari"], "stability": float(model.stability_)}
-    line = {"kind": "groups", "set": name, "network": network, "n": len(y)}
-    return line | {key: round(value, 4) for key, value in found.items()} | {"bins": bins}
+    found |= {"sd": float(sure.std()), "brier": float(np.square(sure - hit).mean())}
+    line = {"kind": kind, "set": name, "network": network, "n": len(y)}
+    return line | {key: round(value, 4) for key, value in found.items()} | {"auc": _ranked(hit, sure), "bins": bins}
+
+
+def _ranked(hit: np.ndarray, sure: np.ndarray) -> float | None:
+    """Area under the ROC curve of right against wrong; None where all are right."""
+    from sklearn.metrics import roc_auc_score
+
+    return None if hit.all() else round(float(roc_auc_score(hit, sure)), 4)
 
 
 def refused(name: str, network: str, folder: Path) -> Iterator[dict[str, Any]]:
@@ -131,9 +141,10 @@ def lines(folder: Path, known: set[tuple[str, str, str]]) -> Iterator[dict[str, 
     for network in NETWORKS:
         for name, n_classes, draw, per_class, most in PARTS:
             label = f"{name.rstrip('+')}, {n_classes} classes" + (f", draw {draw}" if draw else "")
-            if ("groups", label, network) not in known:
-                drawn = part(*features_of(network, name, folder), n_classes, draw, per_class, most)
-                yield groups(label, network, *drawn)
+            for kind in ("groups", DEFAULT):
+                if (kind, label, network) not in known:
+                    drawn = part(*features_of(network, name, folder), n_classes, draw, per_class, most)
+                    yield groups(kind, label, network, *drawn)
         for name in WHOLE:
             if ("refused", name, network) not in known:
                 yield from refused(name, network, folder)
@@ -141,23 +152,32 @@ def lines(folder: Path, known: set[tuple[str, str, str]]) -> Iterator[dict[str, 
             yield from nothing(network, folder)
 
 
-def show(path: Path) -> None:
-    """The tables of the docs."""
-    rows = [json.loads(one) for one in path.open()]
-    of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("groups", "refused", "nothing")}
-    bins = np.sum([[[n, n * sure, n * hit] for n, sure, hit in row["bins"]] for row in of_kind["groups"]], 0)
-    print("| confidence | images | mean confidence | right |\n|---|---|---|---|")
+def _show_groups(rows: list[dict[str, Any]]) -> None:
+    bins = np.sum([[[n, n * sure, n * hit] for n, sure, hit in row["bins"]] for row in rows], 0)
+    print(f"\n{rows[0]['kind']}\n\n| confidence | images | mean confidence | right |\n|---|---|---|---|")
     for i, (n, sure, hit) in enumerate(bins.tolist()):
         if n:
             print(f"| {i / BINS:.1f} – {(i + 1) / BINS:.1f} | {n:.0f} | {sure / n:.3f} | {hit / n:.3f} |")
     print("\n| set | ACC | mean confidence | ECE | stability | ARI |\n|---|---|---|---|---|---|")
-    for name in dict.fromkeys(row["set"] for row in of_kind["groups"]):
-        own = [row for row in of_kind["groups"] if row["set"] == name]
+    for name in dict.fromkeys(row["set"] for row in rows):
+        own = [row for row in rows if row["set"] == name]
         cells = (
             " / ".join(f"{row[key]:.2f}" for row in own) for key in ("acc", "confidence", "ece", "stability", "ari")
         )
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(f"\nMean ECE: {np.mean([row['ece'] for row in of_kind['groups']]):.3f}\n")
+    means = (
+        f"{key} {np.mean([row[key] for row in rows if row[key] is not None]):.3f}"
+        for key in ("ece", "sd", "brier", "auc")
+    )
+    print("\nMeans: " + ", ".join(means) + "\n")
+
+
+def show(path: Path) -> None:
+    """The tables of the docs."""
+    rows = [json.loads(one) for one in path.open()]
+    of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("groups", DEFAULT, "refused", "nothing")}
+    for kind in (DEFAULT, "groups"):
+        _show_groups(of_kind[kind])
     print("| set | fitted | of the fit | of the other half | of noise images | of another set |\n" + "|---" * 6 + "|")
     for row in of_kind["refused"]:
         how = "with `outliers=.01`" if row["outliers"] else "without"

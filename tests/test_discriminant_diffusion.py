@@ -58,6 +58,18 @@ def test_new_rows_and_a_saved_run_get_the_same_groups(tmp_path):
     assert (load(tmp_path / "run").predict(X[1::2]) == new).all()
 
 
+def test_confidences_differ_and_say_how_well_halves_agree(tmp_path):
+    X, y = with_a_nuisance(0)
+    model = DiscriminantDiffusion(10, random_state=0, run_dir=tmp_path / "run").fit(X)
+    assert model.confidence_.mean() == pytest.approx(float(model.agreement_), abs=1e-3)
+    again = load(tmp_path / "run")
+    np.testing.assert_allclose(again.predict_proba(X).max(1), model.confidence_, atol=1e-6)
+    again._set_attributes({"spread": model.spread_})  # a run that an earlier version made has no fuzzifier
+    softmax = again.predict_proba(X).max(1)
+    assert (again.predict(X) == model.labels_).all()
+    assert model.confidence_.std() > 1.5 * softmax.std()
+
+
 def test_the_stability_is_of_the_frozen_features():
     """Halves are no strangers to a head that has learnt from both."""
     noise = np.random.default_rng(0).normal(size=(300, 20))

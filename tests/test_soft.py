@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asterism.clustering.soft import boosted_targets, kl_loss, soft_scores
+from asterism.clustering.soft import boosted_targets, fuzzifier_for, kl_loss, memberships, soft_scores
 
 
 def test_scores_by_hand():
@@ -19,6 +19,20 @@ def test_scores_with_other_degrees_of_freedom():
     # v = 4: (1 + 4/4)^(−5/2) = 2^−2.5
     expected = torch.tensor([[1.0, 2**-2.5]])
     torch.testing.assert_close(soft_scores(features, centers, v=4.0), expected / expected.sum())
+
+
+def test_memberships_by_hand():
+    squared = torch.tensor([[0.001, 0.007, 0.015]])  # + .001: 2, 8, 16 thousandths
+    torch.testing.assert_close(memberships(squared, 2.0), torch.tensor([[8 / 11, 2 / 11, 1 / 11]]))  # as 8 : 2 : 1
+    torch.testing.assert_close(memberships(squared, 1.5)[0, 0], torch.tensor(64 / 69))  # squared: 64 : 4 : 1
+    assert memberships(torch.zeros(1, 4), 2.0).tolist() == [[0.25] * 4]
+
+
+@pytest.mark.parametrize("wanted", [0.4, 0.7, 0.95])
+def test_the_fuzzifier_brings_the_mean_to_what_is_wanted(wanted):
+    squared = torch.rand(500, 6, generator=torch.Generator().manual_seed(0)) * 2
+    found = fuzzifier_for(squared, wanted)
+    assert float(memberships(squared, found).amax(1).mean()) == pytest.approx(wanted, abs=1e-4)
 
 
 SCORES = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.5, 0.5]])

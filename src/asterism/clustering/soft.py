@@ -1,4 +1,4 @@
-"""Soft k-means: Student-t scores, boosted target distributions, and the loss between them.
+"""Soft k-means: Student-t scores, boosted target distributions, and the loss between them; fuzzy memberships.
 
 Equations (1)–(3) of the DBC paper (Li et al. 2017) and of DEC (Xie, Girshick and Farhadi, ICML 2016).
 """
@@ -10,6 +10,7 @@ import math
 import torch
 
 FAR = 1e3  # times the centers' variance: beyond this squared offset float32 would lose three digits of a distance
+LEAST = 1e-3  # what is added to squared distances of vectors of length 1: nearer than that is as near as can be told
 
 
 def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -> torch.Tensor:
@@ -69,6 +70,32 @@ def temperature_for(squared: torch.Tensor, mean_confidence: float) -> float:
         mean = float((1 / torch.exp(-above / math.exp(middle)).sum(1)).mean())
         low, high = (middle, high) if mean > mean_confidence else (low, middle)
     return math.exp((low + high) / 2)
+
+
+def memberships(squared: torch.Tensor, fuzzifier: float) -> torch.Tensor:
+    """Memberships of fuzzy c-means: u_ij ∝ (d²_ij + .001)^(−1/(m−1)), Σ_j u_ij = 1.
+
+    Parameters
+    ----------
+    squared : torch.Tensor of shape (N, k)
+        d², squared distances of vectors of length 1 to the centers.
+    fuzzifier : float
+        m > 1; the larger, the less sure. 2 is customary.
+
+    Returns
+    -------
+    torch.Tensor of shape (N, k)
+
+    References
+    ----------
+    J. C. Bezdek, *Pattern recognition with fuzzy objective function algorithms*, 1981. There nothing is added to d².
+    """
+    return torch.softmax(-(squared + LEAST).log() / (fuzzifier - 1), dim=1)
+
+
+def fuzzifier_for(squared: torch.Tensor, mean_confidence: float) -> float:
+    """m for which `memberships` of d² (N, k) are as sure as wanted on average, see `temperature_for`."""
+    return 1 + temperature_for((squared / LEAST).log1p(), mean_confidence)
 
 
 def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "boosted") -> torch.Tensor:

@@ -177,8 +177,11 @@ class Diffusion(PretrainedClusterer):
         share = float(self.agreement_)
         if not np.isfinite(share):
             return found | {"spread": USUAL * found["spread"]}
-        some = codes[:: -(-len(codes) // CALIBRATED)]
-        return found | {"spread": torch.tensor(temperature_for(torch.cdist(some, found["centers"]).square(), share))}
+        return found | {"spread": torch.tensor(temperature_for(self._some_distances(codes, found), share))}
+
+    def _some_distances(self, codes: torch.Tensor, found: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Squared distances (S, k) of some vectors of the fit to the centers."""
+        return torch.cdist(codes[:: -(-len(codes) // CALIBRATED)], found["centers"]).square()
 
     def _by_angles(self, n_features: int) -> bool:
         return super()._by_angles(n_features) if self.metric == "auto" else self.metric == "cosine"

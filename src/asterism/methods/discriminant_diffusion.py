@@ -15,15 +15,19 @@ import scipy.linalg
 import torch
 
 from asterism.clustering.diffusion import DiffusionMaps
+from asterism.clustering.soft import fuzzifier_for, memberships
+from asterism.estimator import Fitted
 from asterism.images import ImageSource
 from asterism.methods.diffusion import Diffusion, DiffusionMap
 from asterism.methods.pretrained import group
+from asterism.parameters import attribute
 from asterism.runtime import Runtime
 from asterism.training import Run
 
 # Chosen by the classes of a third of the tasks of docs/photographs.md; .1 to .7 and two to four rounds differ little.
 ROUNDS = 3
 SHRINKAGE = 0.3  # of the spread within groups towards a ball: groups are not classes, and are small
+USUAL_FUZZIFIER = 2.0  # where there are too few images for halves: what most sets have, 1.8 to 2.9
 FEWEST_GROUPS = 6  # of fewer the head has too few axes, and loses (docs/photographs.md)
 
 
@@ -39,6 +43,10 @@ class DiscriminantDiffusion(Diffusion):
         See `ImageClusterer`.
     stability_, agreement_
         See `Diffusion`; they are those of the groups of the frozen features.
+    fuzzifier_ : ndarray of shape ()
+        m of the confidences, which are memberships of fuzzy c-means (`asterism.clustering.soft.memberships`): chosen so
+        that their mean is ``agreement_``. The head draws each group together, so that a softmax of the distances, as
+        `Diffusion` has it, would tell hardly any image from the next. NaN where groups are fewer than six.
 
     Notes
     -----
@@ -51,6 +59,8 @@ class DiscriminantDiffusion(Diffusion):
     >>> model = DiscriminantDiffusion(20, backbone=Backbone("mobilenet_v2")).fit("photos/")  # doctest: +SKIP
     """
 
+    fuzzifier_: np.ndarray = attribute(np.array(np.nan))  # of runs of earlier versions: as `Diffusion`
+
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
         few = [f"no head is trained, as groups are fewer than {FEWEST_GROUPS}: these are the groups of Diffusion"]
         return [*super()._choices(images, runtime), *(few if self.n_clusters < FEWEST_GROUPS else [])]
@@ -59,6 +69,29 @@ class DiscriminantDiffusion(Diffusion):
         if self.n_clusters < FEWEST_GROUPS:
             return frozen
         return run.cached("discriminant maps", lambda: self._alternate(frozen, drawn, run))
+
+    def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
+        found = super()._grouped(codes, random_state)
+        if self.n_clusters < FEWEST_GROUPS:
+            return found
+        share, fuzzifier = float(self.agreement_), USUAL_FUZZIFIER
+        if np.isfinite(share):
+            fuzzifier = fuzzifier_for(self._some_distances(codes, found), share)
+        return found | {"fuzzifier": torch.tensor(fuzzifier)}
+
+    def _keep_scale(self, found: dict[str, torch.Tensor]) -> None:
+        super()._keep_scale(found)
+        self.fuzzifier_ = found.get("fuzzifier", torch.tensor(torch.nan)).numpy()
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        if np.isnan(self.fuzzifier_):
+            return super()._scores(features)
+        return memberships(self._squared_distances(features), float(self.fuzzifier_))
+
+    def _fit(self, images: ImageSource, run: Run) -> Fitted:
+        fitted = super()._fit(images, run)
+        fitted.attributes["fuzzifier"] = self.fuzzifier_
+        return fitted
 
     def _alternate(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         """Groups and axes in turns, from the map of the frozen features (R, M)."""

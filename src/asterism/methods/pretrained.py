@@ -159,8 +159,8 @@ class PretrainedClusterer(ImageClusterer):
         codes = self._codes(representation, features, run.runtime)  # (F, D)
         # Not "groups": a run that an earlier version began may hold those of another map.
         found = run.cached("grouping", lambda: self._grouped(codes, run.random_state("groups")))
-        self.spread_ = found["spread"].numpy()
         self.cluster_centers_ = found["centers"].numpy()
+        self._keep_scale(found)
         run.callback(found["labels"])
         scored = zip(codes.split(SCORE_ROWS), found["labels"].split(SCORE_ROWS), strict=True)
         confidence = gathered((self._scores(part).gather(1, own[:, None])[:, 0] for part, own in scored), len(codes))
@@ -250,10 +250,17 @@ class PretrainedClusterer(ImageClusterer):
 
     # ---------------------------------------------------------------- using
 
+    def _keep_scale(self, found: dict[str, torch.Tensor]) -> None:
+        """What `_scores` needs, of what `_grouped` found."""
+        self.spread_ = found["spread"].numpy()
+
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """exp(−‖z − μ_j‖² / spread), scaled to the sum 1: an image of ordinary margin is e times surer of its group."""
-        squared = torch.cdist(features, torch.from_numpy(self.cluster_centers_)).square()
-        return torch.softmax(-squared / float(self.spread_), dim=1)
+        return torch.softmax(-self._squared_distances(features) / float(self.spread_), dim=1)
+
+    def _squared_distances(self, features: torch.Tensor) -> torch.Tensor:
+        """Of vectors (N, D) to the centers, (N, k)."""
+        return torch.cdist(features, torch.from_numpy(self.cluster_centers_)).square()
 
     def _features(self, images: ImageSource) -> torch.Tensor:
         return self._features_and_rows(images)[0]

@@ -178,7 +178,7 @@ def _map() -> Table:
 
 # DEC §4.3: SGD at .1 for 50 000 steps a layer and 100 000 end to end, the rate a tenth every 20 000, in epochs of
 # MNIST's 274 steps.
-_SGD_OF_DEC = {"optimizer": "sgd", "lr": 0.1, "batch_size": 256, "drop_interval": 73}
+_SGD_OF_DEC: dict[str, Any] = {"optimizer": "sgd", "lr": 0.1, "batch_size": 256, "drop_interval": 73}
 _ADAM, _OWN_SCHEDULE = "Adam in a tenth of the epochs", "its own paper's schedule"
 _SCHEDULES: dict[str, dict[str, Any]] = {
     _ADAM: {},
