@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -57,6 +58,14 @@ def test_help_does_not_load_what_is_heavy():
     program = "import sys, asterism.cli; print([m for m in ('torch', 'sklearn', 'scipy', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_writes_takes_o_for_out():
+    found = typer.main.get_command(app).commands.items()
+    commands = {name: {option for one in command.params for option in one.opts} for name, command in found}
+    writes = {name for name, options in commands.items() if "--out" in options}
+    assert {"cluster", "predict", "embed", "cut", "pick", "report"} <= writes
+    assert not {name for name in writes if "-o" not in commands[name]}
 
 
 def test_every_command_has_help():

@@ -23,7 +23,9 @@ def cluster(
         int | None, Opt("-k", "--n-clusters", help="How many groups.  [default: as suggest-k says]")
     ] = None,
     method: Annotated[str | None, Opt(help="See: asterism methods.  [default: auto, by the images]")] = None,
-    out: Annotated[Path | None, Opt(help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")] = None,
+    out: Annotated[
+        Path | None, Opt("--out", "-o", help="Folder of the run.  [default: runs/NAME-METHOD-1, 2, ...]")
+    ] = None,
     seed: Annotated[int | None, Opt(min=0, help="Same seed, same groups.  [default: 0]")] = None,
     size: Size = None,
     color: Color = None,
@@ -71,7 +73,9 @@ def cluster(
 
 
 def demo(
-    out: Annotated[Path, Opt(help="Folder of the run; an earlier demo in it is replaced.")] = Path("demo"),
+    out: Annotated[Path, Opt("--out", "-o", help="Folder of the run; an earlier demo in it is replaced.")] = Path(
+        "demo"
+    ),
     settings: Annotated[list[str] | None, Opt("--set", metavar="NAME=VALUE", help="As in cluster.")] = None,
 ) -> None:
     """Group 1 797 digits that scikit-learn brings along.

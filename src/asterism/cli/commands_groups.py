@@ -95,7 +95,7 @@ def cut(
     run: Run,
     n_clusters: Annotated[int | None, Opt("-k", "--n-clusters", help="How many groups.")] = None,
     level: Annotated[LevelName | None, Opt(help="Where groups are most stable: coarse, medium or fine.")] = None,
-    out: Annotated[Path | None, Opt(help="CSV file: path,group,run_group,confidence.")] = None,
+    out: Annotated[Path | None, Opt("--out", "-o", help="CSV file: path,group,run_group,confidence.")] = None,
     export: Annotated[Path | None, Opt(metavar="DIR", help="Put the images into folders within folders.")] = None,
     copy: Copy = False,
     images: Images = None,
@@ -139,7 +139,9 @@ def pick(
     typical: Annotated[
         bool, Opt("--typical/--diverse", help="As many of each group, or a subset that stands for all images.")
     ] = False,
-    out: Annotated[Path | None, Opt(help="CSV file: path,group,confidence, the most telling image first.")] = None,
+    out: Annotated[
+        Path | None, Opt("--out", "-o", help="CSV file: path,group,confidence, the most telling image first.")
+    ] = None,
     export: Annotated[Path | None, Opt(metavar="DIR", help="Put them into a folder of each group.")] = None,
     copy: Copy = False,
     images: Images = None,

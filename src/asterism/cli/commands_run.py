@@ -13,7 +13,7 @@ from asterism.cli.text import counted, say
 def predict(
     run: Run,
     images: arguments.NewImages,
-    out: Annotated[Path, Opt(help="CSV file: path,cluster,confidence.")],
+    out: Annotated[Path, Opt("--out", "-o", help="CSV file: path,cluster,confidence.")],
     features: Annotated[
         str | None, Opt(metavar="FILE", help="Vectors of the images, where the run was made from such.")
     ] = None,
@@ -49,7 +49,9 @@ def predict(
 
 def embed(
     run: Run,
-    out: Annotated[Path, Opt(help="FILE.npz (features, names), FILE.npy and FILE.names.csv, or FILE.csv.")],
+    out: Annotated[
+        Path, Opt("--out", "-o", help="FILE.npz (features, names), FILE.npy and FILE.names.csv, or FILE.csv.")
+    ],
     images: Annotated[str | None, Arg(metavar="IMAGES", help="Images.  [default: the run's own]")] = None,
     moved: arguments.Images = None,
     layout: arguments.Layout = None,
@@ -115,7 +117,7 @@ def report(
     run: Run,
     labels: arguments.Labels = None,
     images: arguments.Images = None,
-    out: Annotated[Path | None, Opt(help="The page, FILE.html.  [default: RUN/report.html]")] = None,
+    out: Annotated[Path | None, Opt("--out", "-o", help="The page, FILE.html.  [default: RUN/report.html]")] = None,
 ) -> None:
     """Write the page of a run anew."""
     from asterism.cli.outputs import check_page
@@ -132,7 +134,7 @@ def filters(
     images: Annotated[
         str | None, Arg(metavar="IMAGES", help="For the strongest nine.  [default: the run's own]")
     ] = None,
-    out: Annotated[Path | None, Opt(help="Folder of the pictures.  [default: RUN/filters]")] = None,
+    out: Annotated[Path | None, Opt("--out", "-o", help="Folder of the pictures.  [default: RUN/filters]")] = None,
     layers: Annotated[str | None, Opt(help="conv1,conv3,conv5.  [default: the first, a middle and the last]")] = None,
     n: Annotated[int, Opt("--n", min=1, help="Filters shown of each layer.")] = 8,
     steps: Annotated[int, Opt(min=0, help="Of gradient ascent; 0 leaves it out.")] = 300,
