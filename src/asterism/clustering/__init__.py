@@ -19,5 +19,6 @@
     how many groups there are, on coarser and finer levels too, how sure they are, who is in none, and a few that
     stand for all.
 
-``units`` makes the answer the same in any unit; ``compiled`` is the only place that asks numba.
+``units`` makes the answer the same in any unit, ``wide`` takes principal axes of very long rows; ``compiled`` is the
+only place that asks numba.
 """

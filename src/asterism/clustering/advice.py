@@ -32,6 +32,7 @@ from asterism.clustering.linkage import cut, merge
 from asterism.clustering.linkage_tree import distinct_rows
 from asterism.clustering.stability import stability_curve
 from asterism.clustering.units import near_one
+from asterism.clustering.wide import narrowed
 from asterism.errors import InputError
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
@@ -133,8 +134,8 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     """
     rng = np.random.RandomState(random_state)
     n_seen, rows = len(X), np.asarray(X)
-    rows = rows[distinct_rows(rows)[0]]  # copies of an image are no group
-    rows = near_one(rows[chosen_rows(len(rows), random_state)])
+    kept = distinct_rows(rows)[0]  # copies of an image are no group
+    rows = near_one(rows[kept[chosen_rows(len(kept), random_state)]])
     if len(rows) == 1 < n_seen:
         raise InputError(f"all images are the same: there is no number of groups to be found; {GIVEN}")
     if len(rows) < 3 * PER_CLUSTER:
@@ -286,7 +287,7 @@ def stable_levels(rows: np.ndarray, n_clusters: int, random_state: np.random.Ran
     Parameters
     ----------
     rows : ndarray of shape (N, D)
-        Features; of more than 2 000 so many are drawn.
+        Features; of more than 2 000 so many are drawn. Wide ones are seen in their principal axes (`narrowed`).
     n_clusters : int
         Groups of the run.
     random_state : RandomState
@@ -296,7 +297,7 @@ def stable_levels(rows: np.ndarray, n_clusters: int, random_state: np.random.Ran
     list of Level
         From coarse to fine; a level is left out where there are no numbers of groups to choose from.
     """
-    drawn = rows[np.sort(random_state.permutation(len(rows))[:MOST_ROWS])]
+    drawn = narrowed(rows, np.sort(random_state.permutation(len(rows))[:MOST_ROWS]))
     most = min(FARTHEST * n_clusters, len(drawn) // PER_CLUSTER)
     ks = np.array(sorted({k for k in (*GRID, n_clusters) if 2 <= k <= most}))
     stable = stability_curve(torch.from_numpy(np.ascontiguousarray(drawn, np.float32)), ks.tolist(), random_state)

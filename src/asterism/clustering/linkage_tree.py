@@ -69,26 +69,30 @@ def check_history(history: np.ndarray, n_samples: int) -> None:
         raise ValueError("its merge history merges what is not there")
 
 
-def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct_rows(X: np.ndarray, only: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Rows that differ from all before them, and which of these each row equals.
 
     Parameters
     ----------
     X : (N, D) array
+    only : (N,) int64 array, optional
+        Rows that are looked at, in this order; by default all.
 
     Returns
     -------
     kept : (n,) int64 array
-        Their numbers, increasing.
+        Their numbers, in that order.
     copies : (N,) int64 array
         For each row its place in ``kept``. O(N·D) time.
     """
     seen: dict[bytes, int] = {}
-    copies = np.empty(len(X), np.int64)
+    numbers = np.arange(len(X)) if only is None else only
+    copies = np.empty(len(numbers), np.int64)
     kept: list[int] = []
-    for i, row in enumerate(np.ascontiguousarray(X + 0.0)):  # no −0
-        copies[i] = seen.setdefault(hashlib.blake2b(row.data, digest_size=16).digest(), len(seen))
-        if copies[i] == len(kept):
+    for place, i in enumerate(numbers.tolist()):
+        row = np.ascontiguousarray(X[i] + 0.0)  # no −0
+        copies[place] = seen.setdefault(hashlib.blake2b(row.data, digest_size=16).digest(), len(seen))
+        if copies[place] == len(kept):
             kept.append(i)
     return np.array(kept, np.int64), copies
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from asterism.clustering.linkage_tree import cut, linkage_matrix
+from asterism.clustering.wide import narrowed
 from asterism.errors import InputError
 
 N_INIT, MAX_ITER = 5, 100  # of the k-means that divides a group
@@ -67,7 +68,7 @@ def nested_groups(
     tree = tree_of(found, centers, history)
     found = cut(tree, min(n_clusters, n - int((tree[:, 2] == 0).sum())))
     if len(np.unique(found)) < n_clusters:
-        found = _divided(np.asarray(rows())[inside], found, n_clusters, seed)
+        found = _divided(narrowed(np.asarray(rows()), np.flatnonzero(inside)), found, n_clusters, seed)
     made = np.full(len(labels), -1, np.int64)
     made[inside] = _ordered(found, labels[inside])
     return made
@@ -97,7 +98,7 @@ def group_tree(labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
         O(k²·D) time, O(k·D) memory.
     """
     present, initial, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    return linkage_matrix(initial, ward_merges(np.asarray(centers, np.float64)[present], sizes))
+    return linkage_matrix(initial, ward_merges(narrowed(np.asarray(centers), present).astype(np.float64), sizes))
 
 
 def ward_merges(centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from asterism.clustering.nested import nested_groups, tree_of
 from asterism.clustering.representatives import representatives, typical_members
+from asterism.clustering.wide import narrowed
 from asterism.errors import InputError
 
 
@@ -118,7 +119,8 @@ class Regroups:
             usable = usable & (self.duplicate_of_[images] == images)
         if not isinstance(n, (int, np.integer)) or not 1 <= n <= usable.sum():
             raise InputError(f"n={n} images cannot be picked of {usable.sum()} that are no copies and in a group")
-        rows, random_state = self._rows(X, layout)[usable], np.random.RandomState(self.seed_ % 2**32)
+        rows = narrowed(self._rows(X, layout), np.flatnonzero(usable))
+        random_state = np.random.RandomState(self.seed_ % 2**32)
         if how == "diverse":
             found = representatives(rows, int(n), random_state)
         else:
