@@ -28,14 +28,14 @@ def narrowed(rows: np.ndarray, only: np.ndarray | None = None) -> np.ndarray:
     -------
     ndarray of shape (n, d)
         The rows themselves where D is at most 4096, or n. Else float32: all axes of up to 2048 different rows, so that
-        distances stay as they are but for rounding; of more rows the first 256 axes of so many that are drawn. Equal rows
-        stay equal. O(min(n, 2048)²·D + n·D) time, O(2048² + n·d) memory besides ``rows``.
+        distances stay as they are but for rounding; of more rows the first 256 axes of so many drawn. Equal rows stay
+        equal. O(min(n, 2048)²·D + n·D) time, O(2048² + n·d) memory besides ``rows``.
     """
     chosen = np.arange(len(rows)) if only is None else only
     if rows.shape[1] <= max(WIDE, len(chosen)) or len(chosen) < 2:
         return rows if only is None else rows[only]
     kept, copies = distinct_rows(rows, chosen)
-    sample = np.sort(np.random.RandomState(0).permutation(kept)[:MOST_ROWS])
+    sample = kept if len(kept) <= MOST_ROWS else np.random.RandomState(0).permutation(kept)[:MOST_ROWS]
     scale = power_of_two(max(float(np.abs(rows[i]).max()) for i in sample))  # else squares may be too large
     gram = np.zeros((len(sample), len(sample)))
     for part, _ in _centered(rows, sample, sample[:0], scale):
