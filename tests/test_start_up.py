@@ -53,6 +53,12 @@ def test_listing_names_loads_no_network_library():
     assert not any(loaded_after([one.split() for one in commands]))
 
 
+def test_nothing_is_loaded_that_only_locks_and_added_methods_need():
+    asked = "import sys, asterism.cli.app; print(*{'filelock', 'importlib.metadata', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "\n"
+
+
 def test_the_parameters_of_a_method_are_listed_without_a_network_library(tmp_path, monkeypatch):
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "cache"))
     said = []

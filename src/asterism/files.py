@@ -6,15 +6,12 @@ import csv
 import errno
 import os
 import re
-import secrets
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
-
-from filelock import FileLock, Timeout
 
 from asterism.errors import StorageError
 
@@ -50,6 +47,8 @@ def exclusive(lock: Path, wait: bool = False) -> Iterator[bool]:
     -----
     Some network file systems have no locks. There a warning is given, and the user must see to it himself.
     """
+    from filelock import FileLock, Timeout  # loads what only a lock needs
+
     held = FileLock(lock, timeout=-1 if wait else 0, mode=0o644)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +129,7 @@ def replacing(path: Path) -> Iterator[Path]:
         If the folder cannot be written to or the disk is full, also where the block raises an OSError.
     """
     ending = path.suffix if len(path.suffix) <= 16 else ""  # some writers choose their format by it
-    temporary = path.with_name(f".partial-{secrets.token_hex(8)}{ending}")
+    temporary = path.with_name(f".partial-{os.urandom(8).hex()}{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = os.fstat(handle := _create(temporary)).st_mode

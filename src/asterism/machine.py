@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,6 +81,8 @@ def drop_thread_numbers(name: str) -> None:
 def private_folder() -> Path | None:
     """A folder for temporary files that this user alone can enter, the same in every process; None if there is none."""
     with suppress(OSError, AttributeError):  # Windows has no user numbers
+        import tempfile
+
         path = Path(tempfile.gettempdir()) / f"asterism-{os.getuid()}"
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,6 +25,8 @@ PAPERS = "asterism-papers"
 @cache
 def added(group: str) -> dict[str, str]:
     """Name and place of what others add to a group; without those whose package is not there (any more)."""
+    from importlib.metadata import entry_points  # loads what only a list of all methods or commands needs
+
     return {one.name: one.value for one in entry_points(group=group) if find_spec(_package_of(one.value))}
 
 
