@@ -90,5 +90,5 @@ def test_entry_points_of_packages_that_are_gone_are_passed_over(monkeypatch):
     from importlib.metadata import EntryPoint
 
     named = [EntryPoint("x", "gone_package.module:X", "asterism.methods"), EntryPoint("y", "json:loads", "g")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: named)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: named)
     assert plugins.added.__wrapped__("asterism.methods") == {"y": "json:loads"}
