@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -324,17 +324,25 @@ def _lloyd(
     seeds = rng.randint(2**31 - 1, size=n_runs)
     random_of = cache(lambda run: np.random.RandomState(seeds[run]))  # few runs ever split a cluster
     runs, previous, refilled = np.arange(n_runs), None, np.zeros(n_runs, np.int64)
-    before, stuck = centers.new_full((n_runs,), torch.inf), centers.new_zeros(n_runs)
-    for n_iter in range(1, max_iter + 1):
+    before: Callable[[], np.ndarray] = partial(np.full, n_runs, np.inf)
+    stuck = np.zeros(n_runs, np.int64)
+    for n_iter in range(
+        1, max_iter + 1
+    ):  # of few clusters each call counts
         total = rows.reduce(step.step(centers, previous, runs))  # (A, k·D + k + 2) float64
-        sums, counts, changed = total[:, : k * dim].view(-1, k, dim), total[:, k * dim : -2], total[:, -2]
-        scatter = float(total[0, -1])
+        sums, counts = total[:, : k * dim].view(-1, k, dim), total[:, k * dim : -2]
+        changed, scatter = total[:, -2].cpu().numpy(), float(total[0, -1])
         means = _means(sums, counts, centers, rows.spherical)
-        inertia = scatter + _inertia(sums, counts, means, rows.mean)
-        still = (means - centers).square().sum((1, 2)) <= tol * scatter / (rows.n * dim)
-        full = (counts > 0).all(1) | (empty == "keep")
-        stuck = torch.where(full | (inertia < before - 1e-9 * scatter), 0, stuck + 1)
-        ended = (changed == 0) | (still & full) | (stuck > PATIENCE)
+        inertia = cache(partial(_inertia, sums, counts, means, rows.mean, scatter))
+        moved = (means - centers).square().sum((1, 2)).cpu().numpy()
+        full = (counts > 0).all(1).cpu().numpy() | (empty == "keep")
+        if full.all():
+            stuck[:] = 0
+        else:
+            stuck = np.where(full | (inertia() < before() - 1e-9 * scatter), 0, stuck + 1)
+        ended = (changed == 0) | ((moved <= tol * scatter / (rows.n * dim)) & full) | (stuck > PATIENCE)
+        if ended.any() or n_iter == max_iter:
+            inertia()  # of the means before they move
         for a, run in enumerate(runs.tolist()):
             if not (ended[a] or full[a]):
                 refilled[run] += int((counts[a] == 0).sum())
@@ -344,17 +352,23 @@ def _lloyd(
                     means[a] = _split(means[a], counts[a], random_of(run))
                     means[a] = normalize(means[a]) if rows.spherical else means[a]
             if ended[a] or n_iter == max_iter:
-                yield float(inertia[a]), n_iter, int(refilled[run]), means[a]
+                yield float(inertia()[a]), n_iter, int(refilled[run]), means[a]
         if ended.all():
             return
-        runs, centers, previous = runs[~ended.cpu().numpy()], means[~ended], centers[~ended]
-        before, stuck = inertia[~ended], stuck[~ended]
+        centers, previous, before = means, centers, inertia
+        if ended.any():
+            runs, stuck, before = runs[~ended], stuck[~ended], partial(np.array, inertia()[~ended])
+            left = torch.from_numpy(~ended).to(means.device)
+            centers, previous = centers[left], previous[left]
 
 
-def _inertia(sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Σ‖x − c‖² less Σ‖x − mean‖², from the sums alone; (A,)."""
+def _inertia(
+    sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, mean: torch.Tensor, scatter: float
+) -> np.ndarray:
+    """Σ‖x − c‖², from the sums alone and Σ‖x − mean‖²; (A,)."""
     e = centers - mean
-    return (counts * e.square().sum(2) - 2 * ((sums - counts[:, :, None] * mean) * e).sum(2)).sum(1)
+    less = (counts * e.square().sum(2) - 2 * ((sums - counts[:, :, None] * mean) * e).sum(2)).sum(1)
+    return (scatter + less).cpu().numpy()
 
 
 def _step(rows: _Rows, n_runs: int, k: int, workers: Workers) -> TileStep | ProductStep:
@@ -373,7 +387,8 @@ def _assign(rows: _Rows, centers: torch.Tensor, workers: Workers) -> tuple[torch
 def _means(sums: torch.Tensor, counts: torch.Tensor, centers: torch.Tensor, spherical: bool) -> torch.Tensor:
     """Means of the rows of each cluster, at unit length where ``spherical``; an empty one keeps its center."""
     means = normalize(sums, dim=-1) if spherical else sums / counts[..., None].clamp_min(1)
-    return torch.where(counts[..., None] > 0, means, centers)
+    there = counts > 0
+    return means if bool(there.all()) else torch.where(there[..., None], means, centers)
 
 
 def _split(centers: torch.Tensor, counts: torch.Tensor, random: np.random.RandomState) -> torch.Tensor:

@@ -50,6 +50,22 @@ _jit = compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"})  # runs wit
 
 
 @_jit
+def measure(centers, previous, mean, weights, squared, along, apart):
+    """Of e = c − mean, in float32: −2 e, ‖e‖² and e·mean; and how far each center is from that of the step before,
+    squared."""
+    for a in range(len(centers)):
+        for j in range(centers.shape[1]):
+            length, product, moved = 0.0, 0.0, 0.0
+            for d in range(len(mean)):
+                e, step = np.float32(centers[a, j, d] - mean[d]), centers[a, j, d] - previous[a, j, d]
+                weights[a, j, d] = np.float32(-2) * e
+                length += np.float64(e) * np.float64(e)
+                product += np.float64(e) * mean[d]
+                moved += step * step
+            squared[a, j], along[a, j], apart[a, j] = length, product, moved
+
+
+@_jit
 def _distance(row, center):
     """Squared, from differences."""
     total = np.float32(0)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.clustering.kmeans_kernels import FEW, Bounds, Model, fold, follow, own_distances, screen
+from asterism.clustering.kmeans_kernels import FEW, Bounds, Model, fold, follow, measure, own_distances, screen
 
 PANEL = 1024  # centers in one matrix product
 TILE = 2**21  # distances in one tile: 8 MiB, as a product of more rows is faster; and
@@ -96,38 +96,37 @@ def _unknown(n_runs: int, n: int) -> Bounds:
 
 
 def _model(centers: np.ndarray, previous: np.ndarray | None, mean: np.ndarray) -> Model:
-    """Of centers (A, k, D) and the mean (D,), float64; numpy takes less than half of torch's time on small arrays."""
+    """Of centers (A, k, D), those of the step before, and the mean (D,), float64."""
     n_runs, k, dim = centers.shape
-    e = (centers - mean).astype(np.float32)
-    exact = e.astype(np.float64)
-    bias = np.square(exact).sum(2)
+    weights, bias, along, apart = np.empty(centers.shape, np.float32), *np.empty((3, n_runs, k))
+    measure(centers, centers if previous is None else previous, mean, weights, bias, along, apart)
     norms, reach = np.sqrt(bias.max(1)), float(np.linalg.norm(mean))
     centred = reach > MAX_REACH * norms.min()
     if not centred:
-        bias += 2 * (exact @ mean)
-    sizes, rest = np.array([0, k]), np.zeros((n_runs, 2), np.float32)
-    order = place = np.broadcast_to(np.arange(k), (n_runs, k))
-    drift = np.zeros((n_runs, k), np.float32)
-    if previous is not None:
-        drift = np.sqrt(np.square(centers - previous).sum(2)).astype(np.float32) * np.float32(1 + 1e-6)
-        rest[:, 0] = drift.max(1)
+        bias += 2 * along
+    drift = np.sqrt(apart).astype(np.float32) * np.float32(1 + 1e-6)
+    rest, every = np.zeros((n_runs, 2), np.float32), np.arange(n_runs)[:, None]
+    rest[:, 0] = drift.max(1)
+    sizes = np.array([0, k])
+    order = place = np.tile(np.arange(k, dtype=np.int32), (n_runs, 1))  # C-ordered: else kernels are compiled once more
     if previous is not None and k >= FEW:
-        sizes = np.array([k * part // 32 for part in FAST_PARTS])
-        order = np.argsort(-drift, axis=1, kind="stable")
-        falling = np.take_along_axis(drift, order, 1)
-        rest = np.concatenate([falling, np.zeros((n_runs, 1), np.float32)], 1)[:, sizes]
-        e, bias = np.take_along_axis(e, order[:, :, None], 1), np.take_along_axis(bias, order, 1)
-        place = np.argsort(order, axis=1)
+        sizes = k * np.array(FAST_PARTS) // 32
+        order = np.argsort(-drift, axis=1, kind="stable").astype(np.int32)
+        rest = np.zeros((n_runs, len(sizes)), np.float32)
+        rest[:, sizes < k] = drift[every, order[:, sizes[sizes < k]]]
+        weights, bias = weights[every, order], bias[every, order]
+        place = np.empty_like(order)
+        place[every, order] = np.arange(k, dtype=np.int32)
     return Model(
         centers=centers.astype(np.float32),
         mean=mean.astype(np.float32),
-        weights=(-2 * e).reshape(-1, dim),
+        weights=weights.reshape(-1, dim),
         bias=bias.astype(np.float32),
-        order=order.astype(np.int32, order="C"),  # in another order the kernels would be compiled once more
-        place=place.astype(np.int32, order="C"),
+        order=order,
+        place=place,
         drift=drift,
         sizes=sizes,
-        rest=np.ascontiguousarray(rest),
+        rest=rest,
         slack=(SLACK * norms).astype(np.float32),
         centred=centred,
         reach=0.0 if centred else reach,
@@ -269,15 +268,15 @@ class TileStep:
         stop: int,
     ) -> None:
         """Take products of rows of the tile, and update what is known of them."""
-        weights = torch.from_numpy(model.weights)
+        weights, n, columns = torch.from_numpy(model.weights), len(rows), y.T
         for group in _panels(jobs):
             flat = [(a * self.k + lo, a * self.k + hi) for a, lo, hi in group]
             if all(hi == lo for (_, hi), (lo, _) in pairwise(flat)):
                 centers = weights[flat[0][0] : flat[-1][1]]
             else:
                 centers = torch.cat([weights[lo:hi] for lo, hi in flat])
-            products = self.workers.scratch("products", len(centers), -(-len(y) // ALIGNED) * ALIGNED)
-            torch.mm(centers, y.T, out=products[:, : len(y)])
+            products = self.workers.scratch("products", centers.shape[0], -(-n // ALIGNED) * ALIGNED)
+            torch.mm(centers, columns, out=products[:, :n])
             fold(products.numpy(), np.array(group), model, bounds, runs, start, stop, rows)
 
     def _add(self, x: torch.Tensor, old: np.ndarray, new: np.ndarray, runs: np.ndarray, changed: np.ndarray) -> None:
