@@ -326,9 +326,7 @@ def _lloyd(
     runs, previous, refilled = np.arange(n_runs), None, np.zeros(n_runs, np.int64)
     before: Callable[[], np.ndarray] = partial(np.full, n_runs, np.inf)
     stuck = np.zeros(n_runs, np.int64)
-    for n_iter in range(
-        1, max_iter + 1
-    ):  # of few clusters each call counts
+    for n_iter in range(1, max_iter + 1):  # of few clusters each call counts
         total = rows.reduce(step.step(centers, previous, runs))  # (A, k·D + k + 2) float64
         sums, counts = total[:, : k * dim].view(-1, k, dim), total[:, k * dim : -2]
         changed, scatter = total[:, -2].cpu().numpy(), float(total[0, -1])
