@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", default=["small", "restarts", "middle", "large"], help=" ".join(CASES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--iterations", type=int, help="at most so many, of all programs")
     parser.add_argument("--json", type=Path, help="append one line a case and program to this file")
     options = parser.parse_args()
     unknown = set(options.cases) - set(CASES)
@@ -180,12 +181,15 @@ def main() -> None:
     }
     print(f"{options.threads} threads, load {facts['load']:.1f}, " + ", ".join(f"{n} {v}" for n, v in versions.items()))
     for name in options.cases:
-        rows = measure(CASES[name], options.repeats)
+        case = CASES[name]
+        if options.iterations is not None:
+            case = replace(case, max_iter=min(case.max_iter, options.iterations))
+        rows = measure(case, options.repeats)
         fastest = min(row["seconds"] for row in rows if row["program"] != "asterism")
         print(f"\n{rows[0]['case']}, product {rows[0]['product_rate'] / 1e9:.0f} Gop/s")
         print(f"{'program':<15}{'seconds':>9}{'cpu s':>9}{'iter':>6}{'ms/iter':>9}{'share':>8}{'ratio':>7}  inertia")
         for row in rows:
-            each = 1e3 * row["seconds"] / (row["n_iter"] + 1) / CASES[name].n_init
+            each = 1e3 * row["seconds"] / (row["n_iter"] + 1) / case.n_init
             print(
                 f"{row['program']:<15}{row['seconds']:>9.3f}{row['cpu_seconds']:>9.3f}{row['n_iter']:>6}{each:>9.2f}"
                 f"{row['share']:>8.0%}{row['seconds'] / fastest:>7.2f}  {row['inertia']:.6g}"
