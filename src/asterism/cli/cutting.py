@@ -57,7 +57,8 @@ def shown_levels(run: FittedRun, levels: list[Level]) -> str:
     if not levels:
         return "These images are too few to tell levels apart; give a number of groups with -k."
     again = f"Regroup with: asterism cut {run.folder.path} --level {levels[-1].name} --out cut.csv, or any -k"
-    learnt = run.clusterer._untaught_rows() is None and "training" in run.clusterer.get_params(deep=False)
+    params = run.clusterer.get_params(deep=False)
+    learnt = run.clusterer._untaught_rows() is None and ("training" in params or params.get("fine_tune", 0) > 0)
     taught = "The features were learnt from all images, so these stabilities are too high.\n" if learnt else ""
     return f"{aligned(rows)}\n\nEach is the most stable number of groups in its range.\n{taught}{again}"
 

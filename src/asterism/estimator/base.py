@@ -307,7 +307,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _plain_params(self) -> dict[str, Any]:
         """Parameters as plain JSON; where and how loudly it ran, and its seed, are no part of them."""
-        return plain_params(self.get_params(deep=False) | {"run_dir": None, "verbose": 0, "random_state": None})
+        params = self.get_params(deep=False) | {"run_dir": None, "verbose": 0, "random_state": None}
+        return plain_params(params, type(self).__name__)
 
     def _description(self, images: ImageSource) -> dict[str, Any]:
         """What `run.json` says of the fit before it begins."""

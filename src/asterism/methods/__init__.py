@@ -7,7 +7,7 @@ Networks that learn with their groups: ``jule`` (``jule_settings``, ``jule_steps
 ``deepcluster_v2`` (``deepcluster_settings``, ``swav``).
 
 On features of a pre-trained network, or on given vectors, all on ``pretrained``: ``diffusion``,
-``discriminant_diffusion``, ``temi``, ``fcn``.
+``discriminant_diffusion``, ``temi``, ``fcn``; ``last_layers`` trains the end of the network.
 
 What the papers compare with: ``baselines`` (k-means on pixels and on auto-encoders), and on ``pixel_baselines``
 ``spectral`` and ``agglomerative``.

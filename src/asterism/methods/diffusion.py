@@ -121,12 +121,14 @@ class Diffusion(PretrainedClusterer):
         return 4 * 4 * n_map * n_numbers + n_map * (12 * COMPONENTS + 2000 + 200 * self.n_clusters)
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> DiffusionMap:
-        drawn = features
+        drawn, rows = features, torch.arange(len(features))
         if len(drawn) > self.max_samples:
             order = torch.randperm(len(drawn), generator=run.generator("samples"))
-            drawn = drawn[order[: self.max_samples].sort().values]
+            rows = order[: self.max_samples].sort().values
+            drawn = drawn[rows]
         kept, _ = without_many_copies(drawn.numpy(), self.n_clusters)
-        drawn = drawn if len(kept) == len(drawn) else drawn[torch.from_numpy(kept)]
+        if len(kept) < len(drawn):
+            drawn, rows = drawn[torch.from_numpy(kept)], rows[torch.from_numpy(kept)]
 
         frozen = run.cached("maps", lambda: self._map(drawn, run))
 
@@ -138,6 +140,9 @@ class Diffusion(PretrainedClusterer):
         found = run.cached("agreement", measure)
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
         learnt = self._refined(frozen, drawn, run)
+        if self._tunes:
+            shown = images if len(rows) == len(images) else images.subset(rows.numpy())
+            learnt = self._tuned(learnt, drawn, network, shown, run)
         self._has_all = len(drawn) == len(features) and bool(learnt["apart"])
         return DiffusionMap.of(learnt)
 
@@ -169,6 +174,12 @@ class Diffusion(PretrainedClusterer):
     def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         """What is learnt from the groups of the map of the frozen features (R, M): here nothing."""
         return frozen
+
+    def _tuned(
+        self, found: dict[str, torch.Tensor], drawn: torch.Tensor, network: nn.Module, images: ImageSource, run: Run
+    ) -> dict[str, torch.Tensor]:
+        """The map after the network, too, has learnt from its groups of R images: here it has no layers that learn."""
+        return found
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
         found = super()._grouped(codes, random_state)

@@ -6,6 +6,9 @@ next groups, and so on. JULE's alternation of grouping and learning, with a head
 (as LDA-Km does it with k-means: Ding and Li, "Adaptive dimension reduction using discriminant analysis and k-means
 clustering", ICML 2007). A head that learnt from wrong groups alone would keep to them; beside the frozen features' map
 it hardly ever does harm.
+
+With ``fine_tune`` the network's last layers then learn from the groups too (`asterism.methods.last_layers`), and all is
+done once more with its new features.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import torch
+from torch import nn
 
 from asterism.clustering.diffusion import DiffusionMaps
 from asterism.clustering.soft import fuzzifier_for, memberships
 from asterism.estimator import Fitted
 from asterism.images import ImageSource
 from asterism.methods.diffusion import Diffusion, DiffusionMap
+from asterism.methods.last_layers import GROUP_TRAINING, batch_size_for, features_above, train_on_groups
 from asterism.methods.pretrained import group
-from asterism.parameters import attribute
+from asterism.parameters import attribute, parameter
+from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run
 
@@ -35,7 +41,8 @@ class DiscriminantDiffusion(Diffusion):
     """`Diffusion` and a linear head that learns from its groups, in turns: the default for photographs and vectors.
 
     Better than `Diffusion` on average, and hardly ever worse, in twice its time. From fewer than six groups the head
-    would learn too little; the result is then that of `Diffusion`.
+    would learn too little; the result is then that of `Diffusion`. With ``fine_tune`` the network's last layers learn
+    from the groups, too.
 
     Attributes
     ----------
@@ -50,8 +57,8 @@ class DiscriminantDiffusion(Diffusion):
 
     Notes
     -----
-    Cost beside that of `Diffusion`: three more maps. What the head gains, and where it loses, stands in
-    docs/photographs.md.
+    Cost beside that of `Diffusion`: three more maps; with ``fine_tune`` as many again and those layers' training. What
+    the head and the network's last block gain, and where the head loses, stands in docs/photographs.md.
 
     Examples
     --------
@@ -60,10 +67,19 @@ class DiscriminantDiffusion(Diffusion):
     """
 
     fuzzifier_: np.ndarray = attribute(np.array(np.nan))  # of runs of earlier versions: as `Diffusion`
+    fine_tune: int = parameter(NON_NEGATIVE_INT, default=0)
+    """How many of the network's last layers learn from the groups too: the last block of MobileNetV2 has 4 with the
+    convolution above it, of ResNet-18 2, of a vision transformer 4 (docs/photographs.md: better groups, more time)."""
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
-        few = [f"no head is trained, as groups are fewer than {FEWEST_GROUPS}: these are the groups of Diffusion"]
-        return [*super()._choices(images, runtime), *(few if self.n_clusters < FEWEST_GROUPS else [])]
+        said = super()._choices(images, runtime)
+        if self.n_clusters < FEWEST_GROUPS:
+            same = "" if self._tunes else ": these are the groups of Diffusion"
+            said.append(f"no head is trained, as groups are fewer than {FEWEST_GROUPS}{same}")
+        if self._tunes and not images.is_table:
+            steps = f"{GROUP_TRAINING.n_epochs} epochs, {batch_size_for(self.n_clusters)} images a step"
+            said.append(f"fine_tune={self.fine_tune} trains for {steps}")
+        return said
 
     def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         if self.n_clusters < FEWEST_GROUPS:
@@ -92,6 +108,20 @@ class DiscriminantDiffusion(Diffusion):
         fitted = super()._fit(images, run)
         fitted.attributes["fuzzifier"] = self.fuzzifier_
         return fitted
+
+    def _tuned(
+        self, found: dict[str, torch.Tensor], drawn: torch.Tensor, network: nn.Module, images: ImageSource, run: Run
+    ) -> dict[str, torch.Tensor]:
+        """The maps of what the network gives after it has learnt from the groups of a map."""
+        labels = group(found["positions"], self.n_clusters, "kmeans", run.random_state("taught"))
+        train_on_groups(network, self.fine_tune, images, drawn, torch.from_numpy(labels), run)
+
+        def maps() -> dict[str, torch.Tensor]:
+            features = features_above(network, self.fine_tune, images, run.runtime)
+            own = self._map(features, run)
+            return own if self.n_clusters < FEWEST_GROUPS else self._alternate(own, features, run)
+
+        return run.cached("tuned maps", maps)
 
     def _alternate(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
         """Groups and axes in turns, from the map of the frozen features (R, M)."""

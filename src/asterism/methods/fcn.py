@@ -17,13 +17,11 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from asterism.clustering.nmf import OnlineBases, Penalty, coefficients, factorise, initialise
-from asterism.features import cached_extract, extract
-from asterism.features.extract import Progress
 from asterism.images import ImageSource
-from asterism.images.pack import memory_budget
+from asterism.methods.last_layers import activations_below
 from asterism.methods.pretrained import Representation, RepresentationClusterer
 from asterism.networks.body import network_of
-from asterism.networks.freezing import Cut, cut
+from asterism.networks.freezing import cut
 from asterism.parameters import parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, OPEN_FRACTION, POSITIVE_INT
 from asterism.runtime import Runtime
@@ -114,10 +112,6 @@ class FCN(RepresentationClusterer):
     training: Training | None = parameter(Training, default=None, when_none=FCN_TRAINING)
     """Of these layers."""
 
-    @property
-    def _tunes(self) -> bool:  # type: ignore[override]
-        return self.fine_tune > 0
-
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of length 1, and as NMF takes them: twice as many, and copies of both, where they have signs."""
         return 7 * 4 * n * n_numbers + 16 * n * n_bases(self.n_components, self.n_clusters, n, n_numbers)
@@ -168,7 +162,7 @@ class FCN(RepresentationClusterer):
         """
         training, device = self.resolved("training"), run.runtime.device
         parts = cut(network_of(network), self.fine_tune, images.shape)
-        activations = _below(parts, images, run.runtime, run.progress)
+        activations = activations_below(parts, images, run.runtime, run.progress)
         top: nn.Module = network if activations is None else parts.top
         for weight in parts.tuned:
             weight.requires_grad_(True)
@@ -197,16 +191,6 @@ class FCN(RepresentationClusterer):
 
         return run.cached("factors-tuned", factors)
 
-    def _pass(
-        self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
-    ) -> torch.Tensor:
-        if not self.fine_tune:
-            return super()._pass(network, images, runtime, progress)
-        # Below it is frozen: cached from the first run on.
-        parts = cut(network_of(network), self.fine_tune, images.shape)
-        activations = _below(parts, images, runtime, progress)
-        return extract(network, images, runtime) if activations is None else extract(parts.top, activations, runtime)
-
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         """For the page: which images use each of the busiest components most."""
         busiest = codes.sum(0).argsort(descending=True, stable=True)[:TOP_COMPONENTS]
@@ -218,12 +202,3 @@ def _kept(found: Any, penalty: Penalty) -> dict[str, torch.Tensor]:
     """What new samples are coded by."""
     ridge = torch.as_tensor(penalty.ridge(found.H), dtype=found.W.dtype, device=found.W.device)
     return {"W": found.W.cpu(), "ridge": ridge.expand(len(found.W)).clone().cpu()}
-
-
-def _below(parts: Cut, images: ImageSource, runtime: Runtime, progress: Progress | None = None) -> ImageSource | None:
-    """Activations below the tuned layers, as images of one pixel, so that epochs, orders and ranks are those of
-    `train_epoch`; None where they do not fit into memory."""
-    if 4 * len(images) * parts.top.shape.numel() > memory_budget():
-        return None
-    flat = cached_extract(parts.bottom, images, runtime, progress)  # (N, P)
-    return ImageSource(flat[:, None, None, :], images.names)

@@ -28,6 +28,7 @@ from asterism.features.store import IN_MEMORY, feature_array, gathered, release
 from asterism.images import ImageSource
 from asterism.images.catalogue import named_set
 from asterism.machine import available_memory
+from asterism.methods.last_layers import features_above
 from asterism.networks import Backbone
 from asterism.networks.weights import PAPERS
 from asterism.parameters import attribute, parameter, to_json
@@ -203,12 +204,18 @@ class PretrainedClusterer(ImageClusterer):
 
     _screens_features = True
     _scales_to_unit_length = True  # so that only the directions of vectors count
-    _tunes = False  # whether `_learn` changes the network
+    fine_tune: int = attribute(0)  # how many of the network's last layers `_learn` trains
+
+    @property
+    def _tunes(self) -> bool:
+        return self.fine_tune > 0
 
     def _pass(
         self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
     ) -> torch.Tensor:
         """Features (N, M) of the network as it is now."""
+        if self._tunes:
+            return features_above(network, self.fine_tune, images, runtime, progress)
         return cached_extract(network, images, runtime, progress)
 
     def _codes(self, representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:

@@ -24,6 +24,7 @@ MOVED = {
 }
 # What came later, and what was done before: not written where it is the same, so that earlier versions' runs go on.
 LATER = {"drop_interval": None, "diagonal": True, "squared": True, "outliers": None, "drop_duplicates": False}
+LATER_IN = {"DiscriminantDiffusion": {"fine_tune": 0}}  # the same of one class, where another had the name before
 DEEPEST = 20  # levels of a parameter that is read from a file; ours have four
 
 
@@ -36,7 +37,10 @@ def to_json(value: Any) -> Any:
         If the value has no plain form (a network that the user passed in, say).
     """
     if isinstance(value, Parameters):
-        return {"class": type(value).__name__, "params": plain_params(value.get_params(deep=False))}
+        return {
+            "class": type(value).__name__,
+            "params": plain_params(value.get_params(deep=False), type(value).__name__),
+        }
     if isinstance(value, (list, tuple)):
         return [to_json(one) for one in value]
     if isinstance(value, np.generic):
@@ -48,9 +52,10 @@ def to_json(value: Any) -> Any:
     raise InputError(f"a parameter of type {type(value).__name__} cannot be written to run.json")
 
 
-def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain JSON of parameters by their names, without those of `LATER` that are as before."""
-    return {name: to_json(one) for name, one in params.items() if name not in LATER or one != LATER[name]}
+def plain_params(params: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Plain JSON of a class's parameters by their names, without those of `LATER` and `LATER_IN` that are as before."""
+    later = LATER | LATER_IN.get(owner, {})
+    return {name: to_json(one) for name, one in params.items() if name not in later or one != later[name]}
 
 
 def from_json(value: Any, known: Mapping[str, type[Parameters]], depth: int = 0) -> Any:
