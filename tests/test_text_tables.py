@@ -90,7 +90,9 @@ def test_a_column_that_is_called_label_is_for_scores_and_y_beside_x_is_a_coordin
     ("content", "words"),
     [
         ("a,b\n1,2\n3,\n", "line 3, column 'b' of 'v.csv' is empty"),
-        ("a,b\n1,2\n\n3,nan\n", "line 4, column 'b' of 'v.csv' is empty"),
+        ("a,b\n1,2\n\n3,nan\n", "line 4, column 'b' of 'v.csv' holds 'nan': fill it in"),
+        ("1,2\n3\n4,5\n6,7\n", "line 2 of 'v.csv' has 1 cell and others have 2"),
+        ("a,b\n1,2\n3,4\n".encode("utf-16-le"), "'.*v.csv' is not text in UTF-8: save it so"),
         ("1,2\n3,-inf\n", "line 2, column 2 of 'v.csv' holds '-inf'"),
         ("1,2\n3,1e300\n", "line 2, column 2 of 'v.csv' holds '1e300'"),
         ("1,2\n3,4,5\n6,7\n8,9\n", "line 2 of 'v.csv' has 3 cells and others have 2"),
@@ -120,7 +122,7 @@ def test_lists_of_images_stay_lists_whatever_numbers_they_have(tmp_path):
     for content in lists:
         assert not open_images(written(tmp_path, content)).is_table
     assert len(open_images(written(tmp_path, "0.png\n2.png\n", "v.txt"))) == 2
-    hint = "none of the 2 files .* the first would be .*gone.png'; if its numbers are vectors, leave the column"
+    hint = "none of the 2 files .* the first would be .*gone.png'; of vectors write plain numbers"
     with pytest.raises(MissingDataError, match=hint):
         open_images(written(tmp_path, "path,width,height\ngone.png,8,8\nlost.png,8,9\n"))
     with pytest.raises(MissingDataError, match="a file 1 of 2.jpg'$"):

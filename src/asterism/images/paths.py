@@ -263,6 +263,8 @@ def _read_list(path: str, name: str, called: str) -> list[str]:
         raise InputError(f"{called} cannot be read: {error}") from error
     if not entries:
         raise InputError(f"{called} is empty; expected one path of an image a line")
+    if any("\0" in entry for entry in entries):
+        raise InputError(f"{called} is not text in UTF-8: save it so, one path of an image a line")
     return entries
 
 
@@ -290,7 +292,7 @@ def _listing(
     there = [path for path in local if os.path.lexists(path)]
     if not there and not addresses:
         numbers = isinstance(source, str) and columns_of(source) is not None
-        hint = "; if its numbers are vectors, leave the column of paths out" if numbers else ""
+        hint = "; of vectors write plain numbers (1234.5), and leave a column of paths out" if numbers else ""
         raise MissingDataError(
             f"none of the {len(paths)} files of {called} exists; the first would be {shown_name(paths[0])!r}{hint}"
         )

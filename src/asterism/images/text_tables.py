@@ -252,7 +252,8 @@ def _body(lines: TextIO, columns: Columns, called: str) -> Iterator[tuple[int, l
         if len(row) == columns.width:
             yield number, row
         else:
-            raise InputError(f"line {number} of {called} has {len(row)} cells and others have {columns.width}")
+            cells = f"{len(row)} cell{'s' if len(row) > 1 else ''}"
+            raise InputError(f"line {number} of {called} has {cells} and others have {columns.width}")
 
 
 def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
@@ -273,7 +274,8 @@ def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -
             column = f"column {columns.headings[i][:80]!r}" if columns.headings else f"column {i + 1}"
             where, cell = f"line {line}, {column} of {called}", row[i].strip()
             if cell.casefold() in (*_MISSING, "nan"):
-                raise InputError(f"{where} is empty ({cell!r}): fill it in, or leave the row out")
+                what = f"holds {cell!r}" if cell else "is empty"
+                raise InputError(f"{where} {what}: fill it in, or leave the row out")
             raise InputError(
                 f"{where} holds {cell[:80]!r}; expected a number: leave the column out (write label above it if it "
                 "tells classes), or the row"
