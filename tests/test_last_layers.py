@@ -8,8 +8,9 @@ from torch.nn.functional import normalize
 from asterism import Backbone, DiscriminantDiffusion, load
 from asterism.cli.cutting import levels_of, shown_levels
 from asterism.errors import InputError
-from asterism.methods.last_layers import GROUP_TRAINING, MARGIN, batch_size_for, hardest_triplets
+from asterism.methods.last_layers import GROUP_TRAINING, MARGIN, activations_below, batch_size_for, hardest_triplets
 from asterism.methods.registry import KNOWN_CLASSES
+from asterism.networks.freezing import cut
 from asterism.parameters.plain import from_json, to_json
 from asterism.report.fitted import open_run
 from asterism.training import Run
@@ -143,3 +144,16 @@ def test_runs_of_before_go_on():
     assert to_json(tuned)["params"]["fine_tune"] == 2
     for one in (fcn, frozen, tuned):
         assert to_json(from_json(to_json(one), KNOWN_CLASSES)) == to_json(one)
+
+
+def test_where_no_layer_lies_below_nothing_is_kept(small_backbone, photos):
+    """A transformer that cannot be traced is cut at its input: its images lay in the cache as floats."""
+    from asterism.images import open_images
+    from asterism.runtime import Runtime
+
+    images, runtime = open_images(photos[0]), Runtime("cpu")
+    kept = []
+    for n_layers in (4, 5):
+        parts = cut(Backbone().build(images.shape), n_layers, images.shape)
+        kept.append(activations_below(parts, images, runtime) is not None)
+    assert kept == [True, False]

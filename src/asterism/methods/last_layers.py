@@ -15,6 +15,7 @@ from asterism.features.extract import Progress
 from asterism.images import ImageSource
 from asterism.images.pack import memory_budget
 from asterism.networks.body import network_of
+from asterism.networks.foreign import weighted_layers
 from asterism.networks.freezing import Cut, cut
 from asterism.runtime import Runtime
 from asterism.training import Run, Training, train_epoch
@@ -38,8 +39,8 @@ def activations_below(
     parts: Cut, images: ImageSource, runtime: Runtime, progress: Progress | None = None
 ) -> ImageSource | None:
     """Activations below the tuned layers, as images of one pixel, so that epochs, orders and ranks are those of
-    `train_epoch`; None where they do not fit into memory."""
-    if 4 * len(images) * parts.top.shape.numel() > memory_budget():
+    `train_epoch`; None where they do not fit into memory, or no layer lies below."""
+    if not weighted_layers(parts.bottom) or 4 * len(images) * parts.top.shape.numel() > memory_budget():
         return None
     flat = cached_extract(parts.bottom, images, runtime, progress)  # (N, P)
     return ImageSource(flat[:, None, None, :], images.names)
@@ -71,8 +72,8 @@ def train_on_groups(
 
     Notes
     -----
-    Cost: four times these layers forward and back; where the activations below them do not fit into memory, four times
-    the whole network.
+    Cost: four times these layers forward and back; where the activations below them do not fit into memory, or the
+    network cannot be cut, four times the whole network.
     """
     parts, device = cut(network_of(network), n_layers, images.shape), run.runtime.device
     activations = activations_below(parts, images, run.runtime)
