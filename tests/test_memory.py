@@ -261,8 +261,8 @@ def test_predict_lets_go_of_the_pixels_that_it_has_read(tmp_path, monkeypatch):
     expected = model.predict(X)
     monkeypatch.setattr("asterism.images.array_files.MAPPED_BYTES", 0)
     source, seen = open_images(tmp_path / "X.npy"), []
-    placed = type(model)._placed
-    monkeypatch.setattr(type(model), "_placed", lambda *each: seen.append(of_files()) or placed(*each))
+    features = type(model)._features
+    monkeypatch.setattr(type(model), "_features", lambda *each: seen.append(of_files()) or features(*each))
     np.testing.assert_array_equal(model.predict(source), expected)
     assert len(seen) == 8 and max(seen[1:]) - min(seen[1:]) < 4e6
     assert torch.equal(source.pixels, torch.from_numpy(X))
