@@ -69,8 +69,8 @@ class DiscriminantDiffusion(Diffusion):
     fuzzifier_: np.ndarray = attribute(np.array(np.nan))  # of runs of earlier versions: as `Diffusion`
     fine_tune: int = parameter(NON_NEGATIVE_INT, default=0)
     """How many of the network's last layers learn from the groups too: 4 are the last block of MobileNetV2 and the
-    convolution above it (docs/photographs.md: mostly better groups, twice the time), 2 that of ResNet-18, 4 that of a vision
-    transformer of timm, which cannot be cut: each step then takes the whole network."""
+    convolution above it (docs/photographs.md: mostly better groups, twice the time), 2 that of ResNet-18, 4 that of a
+    vision transformer of timm, which cannot be cut: each step then takes the whole network."""
 
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
         said = super()._choices(images, runtime)
