@@ -48,6 +48,7 @@ def written(folder, content, name="v.csv"):
         "sep=;\n" + BARE.replace(",", ";"),
         BARE.replace("\n", ",\n"),
         "\n" + BARE.replace("\n", "\n\n") + ",,\n",
+        "sep=;\r\na;b;c\r\n" + BARE.replace(",", ";").replace(".", ",").replace("\n", "\r\n"),
         '"a","b","c"\n' + "\n".join(",".join(f'"{one}"' for one in row) for row in ROWS),
     ],
 )
@@ -103,6 +104,44 @@ def test_a_column_that_is_called_label_is_for_scores_and_y_beside_x_is_a_coordin
 def test_cells_that_are_no_numbers_are_told_by_line_and_column(tmp_path, content, words):
     with pytest.raises(InputError, match=words):
         open_images(written(tmp_path, content))
+
+
+def test_a_first_row_with_a_slip_is_no_heading_and_one_of_wavelengths_is(tmp_path):
+    with pytest.raises(InputError, match="line 1, column 2 of 'v.csv' holds '2 # x'"):
+        open_images(written(tmp_path, "1,2 # x\n3,4\n5,6\n"))
+    spectra = open_images(written(tmp_path, "name,400,410,420.5\nu,1,2,3\nv,4,5,6\n"))
+    assert spectra.names == ["u", "v"]
+    assert open_images(written(tmp_path, ",0,1,mean\n0,5,6,5.5\n1,7,8,7.5\n")).shape == (3, 1, 1)
+
+
+def test_few_rows_with_decimal_commas(tmp_path):
+    opened = open_images(written(tmp_path, "\ufeffa;b\r\n1,5;2\r\n3;4,25\r\n"))
+    assert opened.pixels[:, 0, 0].tolist() == [[1.5, 2], [3, 4.25]]
+
+
+@pytest.mark.parametrize(
+    "content", ["000017\n000023\n", "397133\n37777\n", "id,label\n1,0\n2,1\n", "000017 -1\n000023 1\n"]
+)
+def test_numbers_that_name_images_are_a_list(tmp_path, content):
+    with pytest.raises(MissingDataError, match="none of the 2 files"):
+        open_images(written(tmp_path, content, "v.txt" if content[0].isdigit() else "v.csv"))
+
+
+def test_what_lies_beside_a_file_tells_lists_but_not_folders_of_classes(tmp_path):
+    for i in range(10):
+        (tmp_path / str(i)).mkdir()
+    digits = "".join(f"{i},0.5,{i}.25\n" for i in range(5))
+    assert open_images(written(tmp_path, digits)).shape == (3, 1, 1)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "17", "png")
+    assert not open_images(written(tmp_path, "12,3\n13,4\n17,5\n")).is_table  # the first are gone
+
+
+def test_wide_rows_are_read_a_few_at_once(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(text_tables, "BLOCK", 9)
+    monkeypatch.setattr(text_tables, "_floats", lambda block, *_: seen.append(len(block)) or np.zeros((len(block), 4)))
+    text_tables.read_text_table(str(written(tmp_path, "1.5,2,3,4\n" * 5)))
+    assert seen == [2, 2, 1]
 
 
 def test_one_column_is_vectors_of_one_number(tmp_path):

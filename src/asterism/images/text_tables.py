@@ -24,11 +24,14 @@ from asterism.machine import available_memory
 INDEX_WORDS = ("", "index", "unnamed: 0")  # what pandas calls the column of rows' names
 LOOKED_AT, LONGEST = 20, 2**24  # lines that tell what a file holds; letters of one
 FEW = 8  # columns of numbers beside paths of images are more likely about them (width, height) than vectors
-BLOCK = 4096  # rows
+BLOCK = 2**18  # cells that are text at once
 LARGEST = float(np.finfo(np.float32).max)
 
-_NUMBER = re.compile(r"\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)\s*", re.IGNORECASE)
-_COMMA_NUMBER = re.compile(r"\s*[+-]?[0-9]*,?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+# "000017" names an image.
+_NUMBER = re.compile(
+    r"\s*[+-]?(?!0[0-9]+\s*$)(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)\s*", re.IGNORECASE
+)
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(?!0[0-9]+\s*$)[0-9]*,?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _MISSING = ("", "na", "n/a", "null", "none", "?", "-")
 _NO_ROW = re.compile(r"\s*(#.*|sep=.)?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
 
@@ -52,8 +55,8 @@ class Columns:
         Columns of the rows' names and classes.
     numbers : tuple of int
         All others, which are to be numbers.
-    first : tuple of str
-        The first row.
+    sample : tuple of list of str
+        The first rows.
     """
 
     encoding: str
@@ -64,7 +67,7 @@ class Columns:
     names: int | None
     labels: int | None
     numbers: tuple[int, ...]
-    first: tuple[str, ...]
+    sample: tuple[list[str], ...]
 
     @property
     def are_ours(self) -> bool:
@@ -78,7 +81,7 @@ def columns_of(path: str) -> Columns | None:
         sample = _sample(lines)
         if not sample or any("\0" in line for line in sample):
             return None
-        met = [one for one in (",", ";", "\t") if one in sample[-1]] or [","]
+        met = [one for one in (";", "\t", ",") if one in sample[-1]] or [","]
         found = (_columns(sample, separator, encoding) for separator in (*met, None))
         return max((one for one in found if one is not None), key=lambda one: one[0], default=(0, None))[1]
     return None
@@ -91,15 +94,22 @@ def holds_vectors(path: str) -> bool:
         return False
     if found.are_ours:
         return True
-    entry = found.first[found.names or 0].strip()
-    for one in (entry, (found.separator or " ").join(found.first)):
-        places = (os.path.expanduser(one), os.path.join(os.path.dirname(path), os.path.expanduser(one)))
-        if urls.is_url(one) or any(map(os.path.exists, places)):
-            return False
-    n = len(_number_columns([found.first], found.numbers, found.comma))
-    if found.names is None and n == len(found.numbers):
-        return True
-    return n >= FEW if looks_like_image(entry) else n > 1  # "1,cat" is a path and its label
+    entries = [row[found.names or 0].strip() for row in found.sample]
+    lines = [(found.separator or " ").join(row) for row in found.sample]
+    if any(urls.is_url(one) or _is_there(one, path) for one in (*entries, *lines)):
+        return False
+    numeric = _number_columns(found.sample, found.numbers, found.comma)
+    if found.names is None and len(numeric) == len(found.numbers):
+        return len(numeric) > 1 or bool(found.headings) or not all(map(str.isdigit, entries))  # else numbers of images
+    return len(numeric) >= (FEW if looks_like_image(entries[0]) else 2)  # "1,cat" is a path and its label
+
+
+def _is_there(entry: str, path: str) -> bool:
+    """Whether an entry of a list at a path names a file, or a folder; folders called 0, 1, … are classes beside it."""
+    there = os.path.isfile if entry.isdigit() else os.path.exists
+    return entry != "" and any(
+        there(os.path.join(root, os.path.expanduser(entry))) for root in ("", os.path.dirname(path))
+    )
 
 
 def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] | None]:
@@ -133,7 +143,7 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
     try:
         with _opened(path) as (lines, _):
             cells = _body(lines, columns, called)
-            while block := list(islice(cells, BLOCK)):
+            while block := list(islice(cells, max(1, BLOCK // columns.width))):
                 blocks.append(_floats(block, columns, called))
                 if columns.names is not None:
                     names += [shown_name(csv_plain(row[columns.names])) for _, row in block]
@@ -194,8 +204,8 @@ def _columns(sample: list[str], separator: str | None, encoding: str) -> tuple[t
         return None
     width = Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
     even = [row for row in rows[1:] or rows if len(row) == width]
-    read = [(_number_columns(even, range(width), comma), comma) for comma in (False, separator != ",")]
-    numeric, comma = max(read, key=lambda one: len(one[0]))
+    comma = separator != "," and width > 1 and _has(even, ",", _COMMA_NUMBER) and not _has(even, ".", _NUMBER)
+    numeric = _number_columns(even, range(width), comma)
     if not numeric or (separator is None and len(numeric) < width):  # words with blanks are names of files
         return None
     headings = _headings(rows, width, numeric, comma)
@@ -209,8 +219,12 @@ def _columns(sample: list[str], separator: str | None, encoding: str) -> tuple[t
     numbers = tuple(i for i in range(width) if i not in (names, labels, *unused))
     if not set(numbers) & set(numeric):
         return None
-    found = Columns(encoding, separator, comma, headings, width, names, labels, numbers, tuple(even[0]))
+    found = Columns(encoding, separator, comma, headings, width, names, labels, numbers, tuple(even))
     return (len(numeric) / width, len(numeric)), found
+
+
+def _has(rows: list[list[str]], mark: str, number: re.Pattern[str]) -> bool:
+    return any(mark in cell and number.fullmatch(cell) for row in rows for cell in row)
 
 
 def named_columns(headings: Sequence[str]) -> tuple[int | None, int | None]:
@@ -220,7 +234,7 @@ def named_columns(headings: Sequence[str]) -> tuple[int | None, int | None]:
     return names, next((i for i, head in enumerate(headings) if head in words and i != names), None)
 
 
-def _number_columns(rows: list[list[str]] | list[tuple[str, ...]], among: Iterable[int], comma: bool) -> list[int]:
+def _number_columns(rows: Sequence[list[str]], among: Iterable[int], comma: bool) -> list[int]:
     """Columns that hold numbers, or nothing: at least half numbers."""
     number = _COMMA_NUMBER if comma else _NUMBER
 
@@ -235,12 +249,12 @@ def _headings(rows: list[list[str]], width: int, numeric: list[int], comma: bool
     head = rows[0]
     if len(head) != width:
         return ()
-    above = [head[i].strip() for i in numeric]
-    n_words = len(above) - len(_number_columns([head], numeric, comma))
-    counted = above[1:] if above[0] == "" else above
-    is_count = len(counted) > 1 and counted == [str(i) for i in range(len(counted))]
+    numbers = [head[i].strip() for i in _number_columns([head], numeric, comma)]
+    n_words = len(numeric) - len(numbers) - sum(head[i].strip().casefold() in _MISSING for i in numeric)
+    is_count = len(numbers) > 1 and numbers == [str(i) for i in range(len(numbers))]
     whole = all(row[i].strip().isdigit() for row in rows[1:] if len(row) == width for i in numeric)
-    is_head = n_words > sum(one.casefold() in _MISSING for one in above) or (is_count and not whole)
+    names, _ = named_columns([one.strip().casefold() for one in head])
+    is_head = n_words > len(numbers) or names is not None or (is_count and (n_words > 0 or not whole))
     return tuple(head) if is_head else ()
 
 

@@ -22,7 +22,7 @@ from asterism.images.options import Options
 from asterism.images.source import ImageSource
 from asterism.images.text_tables import named_columns, read_text_table
 
-ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".parquet")
+ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".txt", ".parquet")
 VECTOR_KEYS = (*FEATURE_KEYS, "X", "x", "data", "arr_0")
 
 Table = tuple[np.ndarray, list[str] | None, list[Any] | None]  # (M, D), and name and class of each row
