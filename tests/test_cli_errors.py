@@ -299,6 +299,7 @@ def test_library_messages_are_put_in_the_words_of_the_command_line():
         "runs/scale=3 holds no run",
         "photos with size=64/a.png is damaged",
         "'my bands must go/x.csv' is empty",
+        repr("it's size=64 and color=red") + " does not exist",
     ],
 )
 def test_names_of_the_users_own_stay_as_they_are(message):

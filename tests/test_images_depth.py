@@ -365,6 +365,11 @@ def test_what_a_declared_scale_cuts_off_is_said_of_every_kind_of_deep_pixels(tmp
     assert told(tmp_path / "png", scale=(100, 1000))[1] == told(tmp_path / "png", scale=(100, 1000))[1]
 
 
+def test_what_a_scale_cuts_off_of_long_lines_is_said_too():
+    lines = np.full((3, 1, 2**20), 2000, np.uint16)
+    assert "100 % lie above it" in told(lines, scale=(0, 1000))[1][0]
+
+
 def test_what_the_scale_of_a_run_cuts_off_is_said_of_new_images(tmp_path):
     half_bright(tmp_path)
     np.save(tmp_path / "dark.npy", np.load(tmp_path / "x.npy") // 2)

@@ -34,7 +34,7 @@ OPTION_OF |= {name: f"--{name}" for name in ("size", "color", "layout", "scale",
 _NAMES = "|".join(OPTION_OF)
 # A name's value, or a name that must be something. training.size stays as it was typed, and so does what stands in
 # quotes or is part of a path: the user's own names (photos/size=64).
-_QUOTED = r"(?<![\w=])'[^']*'"
+_QUOTED = r"(?<![\w=])(?:'[^']*'|\"[^\"]*\")"
 _ASSIGNED = rf"(?<![\w./\\-])({_NAMES})(?:=('[^']*'|\"[^\"]*\"|\([^)]*\)|(?![^\s,;)]*[/\\])[^\s,;)]+)|(?= must ))"
 _PARAMETERS = re.compile(f"{_QUOTED}|{_ASSIGNED}")
 

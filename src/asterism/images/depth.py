@@ -51,7 +51,7 @@ class Beyond:
     def count(self, values: np.ndarray, low: float, high: float) -> None:
         """Count those of an array (H, W) or (H, W, C)."""
         step = max(1, round((values.size / COUNTED) ** 0.5))
-        seen = values[step // 2 :: step, step // 2 :: step]
+        seen = values[tuple(slice(min(step, side) // 2, None, step) for side in values.shape[:2])]
         self.add(seen.size, int(np.count_nonzero(seen < low)), int(np.count_nonzero(seen > high)))
 
     def lines(self, scale: Scale) -> list[str]:
