@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_told(photos, vectors, tmp_path):
     with pytest.raises(InputError, match="23 rows without names, and there are 24 images"):
         open_images(photos, features=rows[:23])
     with pytest.raises(InputError, match="must end in one of"):
-        open_images(photos, features=tmp_path / "f.txt")
+        open_images(photos, features=tmp_path / "f.xlsx")
     with pytest.raises(MissingDataError, match="does not exist"):
         open_images(photos, features=tmp_path / "none.npz")
     (tmp_path / "bad.csv").write_text("path,f0\na/0.png,much\n")

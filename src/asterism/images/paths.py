@@ -16,9 +16,9 @@ import numpy as np
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images import remote, urls
-from asterism.images.label_files import PATH_WORDS, marked_encoding
+from asterism.images.label_files import PATH_WORDS
 from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
-from asterism.images.text_tables import columns_of, holds_vectors
+from asterism.images.text_tables import columns_of, holds_vectors, opened_text
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
 TABLE_ENDINGS = (*LIST_ENDINGS, ".parquet")  # which may hold vectors instead
@@ -255,9 +255,7 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
 
 def _read_list(path: str, name: str, called: str) -> list[str]:
     try:
-        with open(path, "rb") as file:
-            encoding = marked_encoding(file.read(4)) or "utf-8"
-        with open(path, newline="", encoding=encoding, errors="surrogateescape") as lines:
+        with opened_text(path) as lines:
             entries = list(dict.fromkeys(_entries(lines, name)))
     except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(f"{called} cannot be read: {error}") from error

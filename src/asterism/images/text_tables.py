@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -42,7 +42,6 @@ class Columns:
 
     Attributes
     ----------
-    encoding : str
     separator : str or None
         Of cells; None is any blank.
     comma : bool
@@ -59,7 +58,6 @@ class Columns:
         The first rows.
     """
 
-    encoding: str
     separator: str | None
     comma: bool
     headings: tuple[str, ...]
@@ -69,20 +67,15 @@ class Columns:
     numbers: tuple[int, ...]
     sample: tuple[list[str], ...]
 
-    @property
-    def are_ours(self) -> bool:
-        """Whether the columns of numbers are called f0, f1, …, as ``asterism embed`` writes them."""
-        return [self.headings[i] for i in self.numbers if self.headings] == [f"f{i}" for i in range(len(self.numbers))]
-
 
 def columns_of(path: str) -> Columns | None:
     """How the table of numbers in a text file is written, by its first lines; None where it has no column of such."""
-    with suppress(OSError, UnicodeError), _opened(path) as (lines, encoding):
+    with suppress(OSError, UnicodeError), opened_text(path) as lines:
         sample = _sample(lines)
         if not sample or any("\0" in line for line in sample):
             return None
         met = [one for one in (";", "\t", ",") if one in sample[-1]] or [","]
-        found = (_columns(sample, separator, encoding) for separator in (*met, None))
+        found = (_columns(sample, separator) for separator in (*met, None))
         return max((one for one in found if one is not None), key=lambda one: one[0], default=(0, None))[1]
     return None
 
@@ -92,8 +85,8 @@ def holds_vectors(path: str) -> bool:
     found = columns_of(path)
     if found is None:
         return False
-    if found.are_ours:
-        return True
+    if found.headings and all(found.headings[column] == f"f{i}" for i, column in enumerate(found.numbers)):
+        return True  # of asterism embed
     entries = [row[found.names or 0].strip() for row in found.sample]
     lines = [(found.separator or " ").join(row) for row in found.sample]
     if any(urls.is_url(one) or _is_there(one, path) for one in (*entries, *lines)):
@@ -141,7 +134,7 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
     names, labels = list[str](), list[str]()
     blocks = []
     try:
-        with _opened(path) as (lines, _):
+        with opened_text(path) as lines:
             cells = _body(lines, columns, called)
             while block := list(islice(cells, max(1, BLOCK // columns.width))):
                 blocks.append(_floats(block, columns, called))
@@ -158,12 +151,12 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[TextIO, str]]:
-    """A file as text, and its encoding; bytes that are not of it become letters that stand for them."""
+def opened_text(path: str) -> Iterator[TextIO]:
+    """A file as text, in UTF-8 or as its mark says; bytes that are not of it become letters that stand for them."""
     with open(path, "rb") as file:
         encoding = marked_encoding(file.read(4)) or "utf-8"
     with open(path, newline="", encoding=encoding, errors="surrogateescape") as lines:
-        yield lines, encoding
+        yield lines
 
 
 def _sample(lines: TextIO) -> list[str]:
@@ -196,7 +189,7 @@ def _rows(lines: Iterable[str], separator: str | None) -> Iterator[tuple[int, li
         yield at[0], row
 
 
-def _columns(sample: list[str], separator: str | None, encoding: str) -> tuple[tuple[float, int], Columns] | None:
+def _columns(sample: list[str], separator: str | None) -> tuple[tuple[float, int], Columns] | None:
     """How the lines read with such a separator, and how good that is: share and number of columns of numbers."""
     try:
         rows = [row for _, row in _rows(sample, separator)]
@@ -219,7 +212,7 @@ def _columns(sample: list[str], separator: str | None, encoding: str) -> tuple[t
     numbers = tuple(i for i in range(width) if i not in (names, labels, *unused))
     if not set(numbers) & set(numeric):
         return None
-    found = Columns(encoding, separator, comma, headings, width, names, labels, numbers, tuple(even))
+    found = Columns(separator, comma, headings, width, names, labels, numbers, tuple(even))
     return (len(numeric) / width, len(numeric)), found
 
 
@@ -272,7 +265,10 @@ def _body(lines: TextIO, columns: Columns, called: str) -> Iterator[tuple[int, l
 
 def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
     """Numbers (M, D), float32, of M rows."""
-    number: Callable[[str], float] = _of_comma if columns.comma else float
+
+    def number(cell: str) -> float:
+        return float(cell.replace(",", ".") if columns.comma else cell)
+
     try:
         with np.errstate(over="ignore"):
             found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float32)
@@ -295,7 +291,3 @@ def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -
                 "tells classes), or the row"
             )
     raise InputError(f"{called} holds a cell that is no number")
-
-
-def _of_comma(cell: str) -> float:
-    return float(cell.replace(",", "."))
