@@ -121,7 +121,7 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
     Raises
     ------
     InputError
-        Where a cell is no number, or rows differ in length; names the line.
+        Where a cell is no number (or beyond those of float32), or rows differ in length; names the line.
     """
     called = repr(os.path.basename(path))
     columns, n_bytes, free = columns_of(path), os.path.getsize(path), available_memory()
