@@ -64,8 +64,9 @@ def lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         images, backbone = pictures(name, index), Backbone(NETWORK)
         features_above(runtime.place(backbone.build(images.shape)), LAYERS, images, runtime)
         for n_layers, seed in wanted:
-            asked = {"fine_tune": n_layers, "random_state": seed}
-            model = DiscriminantDiffusion(n_classes, backbone=backbone, metric="cosine", device="cpu", **asked)
+            model = DiscriminantDiffusion(
+                n_classes, backbone=backbone, metric="cosine", device="cpu", fine_tune=n_layers, random_state=seed
+            )
             began = time.process_time()
             labels = model.fit_predict(images if n_layers else features[index])
             seconds = round(time.process_time() - began, 2)
