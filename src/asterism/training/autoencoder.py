@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
+from asterism.features import extract
 from asterism.images import ImageSource, RandomTransform
+from asterism.images.pack import memory_budget
 from asterism.networks.autoencoder import AutoEncoderNetwork
 from asterism.networks.stacked import StackedAutoEncoderNetwork
 from asterism.training.epoch import Training, train_epoch
@@ -104,26 +107,39 @@ def pretrain_layers(
     dropout : float, default=0.2
         Share of a layer's input and code that is set to 0 (DEC §4.3).
     """
-    images = images.to(run.runtime.device)
     widths = network.widths
     for number in range(len(widths)):
         stage = f"layer-{number + 1}"
         pair = network.layer(number)
         wrapped, optimizer = run.runtime.setup(pair, training.make_optimizer(pair.parameters()))
+        inputs, maps_of = _inputs_of(network, number, images, run)
         for epoch in run.rounds(stage, training.n_epochs, layer=pair, optimizer=optimizer.optimizer):
             noise = run.generator(stage, epoch, "dropout", run.runtime.rank)
-            loss_of = _layer_loss(network, wrapped, number, widths[number], dropout, noise)
-            loss = train_epoch(images, loss_of, optimizer, training, run, (stage, epoch))
+            loss_of = _layer_loss(maps_of, wrapped, widths[number], dropout, noise)
+            loss = train_epoch(inputs, loss_of, optimizer, training, run, (stage, epoch))
             run.record(loss=loss)
 
 
+Maps = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _inputs_of(
+    network: StackedAutoEncoderNetwork, number: int, images: ImageSource, run: Run
+) -> tuple[ImageSource, Maps]:
+    """What a layer is trained on, and what makes its input (B, d) of a batch of that.
+
+    The layers below are trained, so their outputs stay as they are: computed once, and held as images of one pixel,
+    where they fit into memory; else computed anew for each batch.
+    """
+    maps_of = partial(network.encoder.hidden, depth=number)
+    if number == 0 or 4 * len(images) * network.widths[number - 1] > memory_budget():
+        return images.to(run.runtime.device), maps_of
+    maps = extract(network, images, run.runtime, forward=maps_of)  # (N, d)
+    return ImageSource(maps[:, None, None, :], images.names).to(run.runtime.device), partial(torch.flatten, start_dim=1)
+
+
 def _layer_loss(
-    network: StackedAutoEncoderNetwork,
-    pair: Any,
-    number: int,
-    width: int,
-    dropout: float,
-    noise: torch.Generator,
+    maps_of: Maps, pair: Any, width: int, dropout: float, noise: torch.Generator
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     def mask(rows: int, columns: int, device: torch.device) -> torch.Tensor:
         kept = torch.rand(rows, columns, generator=noise) >= dropout
@@ -131,9 +147,9 @@ def _layer_loss(
 
     def loss_of(batch: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            hidden = network.encoder.hidden(batch, number)  # (B, d)
-        rows, columns = hidden.shape
-        reconstruction = pair(hidden, mask(rows, columns, hidden.device), mask(rows, width, hidden.device))
-        return euclidean_loss(hidden, reconstruction)
+            maps = maps_of(batch)  # (B, d)
+        rows, columns = maps.shape
+        reconstruction = pair(maps, mask(rows, columns, maps.device), mask(rows, width, maps.device))
+        return euclidean_loss(maps, reconstruction)
 
     return loss_of
