@@ -10,11 +10,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from asterism import FCAE, Training, open_images
+from asterism import FCAE, SAE, Training, open_images
 from asterism.methods import autoencoders
 from asterism.networks import FullyConvolutionalAutoEncoder
 from asterism.runtime import Runtime
 from asterism.training import Run
+from asterism.training import autoencoder as autoencoder_training
 from asterism.training import run as run_module
 from asterism.training.autoencoder import REST_EPOCHS, pixel_variance, train_autoencoder
 
@@ -113,6 +114,20 @@ def test_a_run_killed_while_it_goes_on_ends_as_the_unbroken_one(digits, tmp_path
 
 
 @pytest.mark.slow
+def test_a_layer_learns_the_same_whether_what_lies_below_it_is_kept_or_made_anew(digits, monkeypatch):
+    training = Training(n_epochs=2, optimizer="adam", lr=0.001)
+
+    def learnt():
+        return (
+            SAE((30, 20, 4), training=training, layer_training=training, random_state=0).fit(digits).transform(digits)
+        )
+
+    kept = learnt()
+    monkeypatch.setattr(autoencoder_training, "memory_budget", lambda: 0)
+    monkeypatch.setattr(autoencoder_training, "extract", None)  # is not called
+    np.testing.assert_allclose(learnt(), kept, rtol=1e-3, atol=1e-4)
+
+
 def test_two_processes_end_together(digits, tmp_path):
     """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""
     np.savez(tmp_path / "digits.npz", images=(digits * 255).astype(np.uint8))
