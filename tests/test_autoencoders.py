@@ -113,14 +113,12 @@ def test_a_run_killed_while_it_goes_on_ends_as_the_unbroken_one(digits, tmp_path
     np.testing.assert_array_equal(again.transform(digits), whole.transform(digits))
 
 
-@pytest.mark.slow
 def test_a_layer_learns_the_same_whether_what_lies_below_it_is_kept_or_made_anew(digits, monkeypatch):
     training = Training(n_epochs=2, optimizer="adam", lr=0.001)
 
     def learnt():
-        return (
-            SAE((30, 20, 4), training=training, layer_training=training, random_state=0).fit(digits).transform(digits)
-        )
+        model = SAE((30, 20, 4), training=training, layer_training=training, random_state=0)
+        return model.fit(digits).transform(digits)
 
     kept = learnt()
     monkeypatch.setattr(autoencoder_training, "memory_budget", lambda: 0)
@@ -128,6 +126,7 @@ def test_a_layer_learns_the_same_whether_what_lies_below_it_is_kept_or_made_anew
     np.testing.assert_allclose(learnt(), kept, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_end_together(digits, tmp_path):
     """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""
     np.savez(tmp_path / "digits.npz", images=(digits * 255).astype(np.uint8))
