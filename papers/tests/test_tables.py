@@ -10,6 +10,7 @@ from asterism.clustering import affinities
 from asterism.errors import InputError
 from asterism.images import named_sets
 from asterism.methods import METHODS, agglomerative
+from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.parameters import set_dotted
 from asterism_papers.evaluation.external_estimators import external_estimator, is_external, missing_external
 from asterism_papers.evaluation.filters import entries_of
@@ -17,7 +18,7 @@ from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Task
 from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
 from asterism_papers.evaluation.tables import TABLES, find_tables
-from asterism_papers.evaluation.tables_dbc import AUGMENTED_LINKED, LINKED
+from asterism_papers.evaluation.tables_dbc import AUGMENTED_LINKED, LEARNT, LINKED
 from asterism_papers.methods import DAEKMeans
 
 PAPER = Path(__file__).parents[3] / "shared" / "papers" / "dbc-fcae.txt"
@@ -105,6 +106,30 @@ def test_papers_rows_of_ours_are_run_in_both_recipes(name):
     both = Task(table, "", next(e for e in table.entries if e.method == "dbc" and e.variant == AUGMENTED), 0).params
     assert both["augmentation"]["class"] == both["autoencoder"]["params"]["augmentation"]["class"] == "Augmentation"
     assert plain["training"] == both["training"]
+
+
+@pytest.mark.parametrize("name", ["dbc-3", "dbc-4", "dbc-5", "dbc-6"])
+def test_the_note_on_learnt_groups_says_what_is_learnt(name):
+    (note,) = [one for one in TABLES[name].notes if one.startswith(f"'{LEARNT}'")]
+    (entry,) = [one for one in TABLES[name].entries if one.variant == LEARNT]
+    multiples = entry.params["cluster_initialisation.multiples"]
+    said = re.search(r"k-means alone, (.*) groups, each number twice; k groups ten times where", note)
+    assert said and [int(one[:-1] or 1) for one in said[1].split(", ") for _ in range(2)] == list(multiples)
+    assert ClusterInitialisation("k-means", multiples=multiples).learnt(1440, 20) == [20] * 10  # COIL-20
+
+
+def test_the_note_on_dec_says_where_its_own_schedule_runs():
+    assert any("DEC" in note and "dbc-dec" in note for note in TABLES["dbc-3"].notes) and "dbc-dec" in TABLES
+
+
+def test_what_figures_say_in_words_is_a_claim():
+    apart = TABLES["dbc-fig7"].claims
+    assert [(one.above.method, one.below.method, one.metrics) for one in apart] == [
+        ("dbc", "fcae-kmeans", ("purity_at_10",)) for _ in (AS_PAPER, AUGMENTED)
+    ]
+    rising = {(one.entry.variant, one.curve) for one in TABLES["deepcluster-fig2"].rises}
+    entries = TABLES["deepcluster-fig2"].entries
+    assert rising == {(one.variant, curve) for one in entries for curve in ("nmi_sqrt", "nmi_to_previous")}
 
 
 def test_fig_9_varies_one_thing_at_a_time():

@@ -158,7 +158,7 @@ class FCAE(AutoEncoder):
     unpooling: str = parameter(set(UNPOOLINGS), default="switches")
     """Where the decoder's un-pooling puts a value: back where the max-pooling took it from, as inferred of the paper,
     to all four places of its window, or to the first of them. The switches tell the decoder much of the image past the
-    features; the others, ours, leave it the features alone (docs/methods/dbc.md)."""
+    features; the others, ours, leave it the features alone (docs/papers/dbc.md)."""
     feature_layer: str = parameter(set(FEATURE_LAYERS), default="relu")
     """What follows the feature layer's convolution: batch norm and ReLU, batch norm alone, or nothing."""
 
