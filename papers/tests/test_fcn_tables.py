@@ -104,6 +104,31 @@ def test_rows_of_both_clusterings_share_a_representation(small_backbone, photos,
     assert [one["params"]["assign"] for one in rows] == [assign for _, assign in asked]
     assert [one["protocol"]["variant"] for one in rows[:2]] == ["small kmeans"] * 2
     assert rows[4]["protocol"]["variant"] == "small spectral" and "small spectral" in rows[4]["command"]
+    assert rows[0]["protocol"]["labels"] == "scoring only"
+
+
+def test_an_svm_learns_from_a_representation_that_is_shared(small_backbone, photos, tmp_path, monkeypatch):
+    from asterism_papers.evaluation import protocol, splitting
+    from asterism_papers.evaluation.table import Entry, Table
+
+    monkeypatch.setitem(splitting.SPLITS, "stripes", splitting.halves)
+    source = replace(open_images(photos[0]), labels=photos[1])
+    together, rows = splitting.SplitRuns(svm=True), []
+    for name, assign in (("fcn-5", "kmeans"), ("fcn-1", "spectral")):
+        table = Table(name, "Stripes", ("stripes",), (Entry("cnn", "", assign, {"assign": assign}),))
+        task = protocol.Task(table, "stripes", table.entries[0], 0)
+        rows.append(together(task, source, tmp_path / name, protocol.Setting("cpu")))
+    assert rows[0]["scores"]["svm"] == rows[1]["scores"]["svm"]
+    assert [one["table"] for one in rows] == ["fcn-5", "fcn-1"]
+    assert rows[0]["protocol"]["labels"] == "of the SVM, and scoring"
+
+
+def test_an_svm_is_scored_on_images_that_it_did_not_learn_from():
+    from asterism_papers.evaluation.splitting import SPLITS, whole
+    from asterism_papers.evaluation.tables import TABLES
+
+    (table,) = [one for one in TABLES.values() if "svm" in one.metrics]
+    assert all(SPLITS[name] is not whole for name in (*table.datasets, *table.also))
 
 
 def test_pca_is_scikit_learns_on_unit_vectors():

@@ -132,3 +132,15 @@ def test_a_probe_of_a_run_that_cannot_be_written_to_is_told_at_once(fitted, tmp_
     finally:
         (fitted / "run").chmod(0o755)
     assert code == 1 and "no permission" in text
+
+
+def test_classes_that_were_given_count_for_a_set_with_parts_too(monkeypatch):
+    from asterism.images import open_images
+    from asterism_papers.cli import probing
+
+    source = open_images(np.zeros((10, 4, 4), np.uint8))
+    monkeypatch.setattr(probing, "named_set", lambda name: True)
+    monkeypatch.setattr(probing, "open_new_images", lambda fitted, images: source)
+    monkeypatch.setattr(probing, "known_labels", lambda labels, images: (np.arange(10) % 2, ["a", "b"]))
+    parts = probing._split(None, "data:mnist", "classes.csv", 0)
+    assert [len(one) for one in parts] == [8, 2] and all(one.label_names == ["a", "b"] for one in parts)

@@ -1,10 +1,12 @@
 """A row of DeepCluster's tables in small: fitted without labels, probed with them, random networks too."""
 
 import numpy as np
+import pytest
 import torch
 
+from asterism.errors import MissingDataError
 from asterism.images import ImageSource
-from asterism_papers.evaluation import protocol
+from asterism_papers.evaluation import protocol, runs
 from asterism_papers.evaluation.probing import SCORES, STAGE_SCORES, STAGES, ProbedRuns
 from asterism_papers.evaluation.protocol import Setting, Task
 from asterism_papers.evaluation.table import Entry, Table
@@ -47,6 +49,18 @@ def test_a_row_holds_the_probes(tmp_path, monkeypatch):
     assert len(first["history"]["curves"]["nmi_sqrt"]) == 2
     assert rows["deepcluster", "long"]["protocol"]["learnt from"].startswith("120 of them")
     assert rows["random", "smal"]["history"]["rounds"] == {}
+
+
+def test_a_test_part_that_is_not_here_is_seen_before_the_fit(tmp_path, monkeypatch):
+    def open_dataset(name, side=None):
+        raise MissingDataError(f"data:{name} is not on this machine")
+
+    monkeypatch.setattr(protocol, "open_dataset", open_dataset)
+    monkeypatch.setattr(runs, "perform", lambda *more: pytest.fail("fitted for hours"))
+    entry = Entry("deepcluster", "DeepCluster", "small", TINY, 5)
+    task = Task(Table("deepcluster-1", "Small", ("cifar10-train",), (entry,)), "cifar10-train", entry, 0)
+    with pytest.raises(MissingDataError, match="cifar10-test"):
+        ProbedRuns(40, 80, LinearProbe())(task, photos(120, 0), tmp_path / "run", Setting("cpu"))
 
 
 RESIDUAL = {

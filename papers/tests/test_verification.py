@@ -264,6 +264,39 @@ def test_a_row_of_table_7(lfw, tmp_path, monkeypatch, method, labels):
     assert row["protocol"]["learnt from"] == "60 of them"
 
 
+def test_a_tuning_that_was_killed_is_no_start_for_other_samples(lfw, tmp_path, monkeypatch):
+    """Rows of 10k and of 20k have the same parameters, and so the same folder."""
+    monkeypatch.setattr(verification, "_lfw", lambda: lfw)
+    monkeypatch.setattr(verification, "FROM_NOTHING", FAST)
+    entry = next(one for one in TABLES["jule-7"].entries if (one.method, one.variant) == ("supervised", "10k"))
+    task = Task(TABLES["jule-7"], "ytf-faces", entry, 0)
+    losses = []
+    fine_tuned = verification.fine_tuned
+
+    def watched(network, images, labels, run, training):
+        tuned = fine_tuned(network, images, labels, run, training)
+        losses.append((run.restored, run.history[-1]["loss"]))
+        return tuned
+
+    monkeypatch.setattr(verification, "fine_tuned", watched)
+    seconds = [
+        verification.Verified()(task, images, tmp_path / "run", Setting("cpu"))["seconds"]
+        for images in (bars(60), bars(60), bars(48))
+    ]
+    assert [restored for restored, _ in losses] == [False, True, False] and min(seconds) > 0
+
+
+def test_a_run_that_went_on_counts_the_seconds_of_both_lives(lfw, tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "_lfw", lambda: lfw)
+    monkeypatch.setattr(verification, "TUNING", FAST)
+    perform = verification.runs.perform
+    monkeypatch.setattr(verification.runs, "perform", lambda *more: perform(*more) | {"seconds": 1000.0})
+    entry = next(one for one in TABLES["jule-7"].entries if (one.method, one.variant) == ("jule", "10k"))
+    entry = replace(entry, params={"training.n_epochs": 1})
+    task = Task(TABLES["jule-7"], "ytf-faces", entry, 0)
+    assert verification.Verified()(task, bars(60), tmp_path / "run", Setting("cpu"))["seconds"] > 1000
+
+
 def test_table_7_is_the_papers():
     printed = TABLES["jule-7"].printed("ytf-faces")
     assert printed["OURS, 30k"] == {"lfw": 0.75} and printed["Supervised, 100k"] == {"lfw": 0.77}

@@ -54,7 +54,7 @@ def probe_run(
 def _split(fitted: FittedRun, images: str, labels: str | None, seed: int) -> tuple[ImageSource, ImageSource]:
     """Training and test images with their classes."""
     parts = [f"{images}-{part}" for part in ("train", "test")]
-    if all(named_set(one) for one in parts):
+    if labels is None and all(named_set(one) for one in parts):
         return open_new_images(fitted, parts[0]), open_new_images(fitted, parts[1])
     source = open_new_images(fitted, images)
     known = known_labels(labels, source)

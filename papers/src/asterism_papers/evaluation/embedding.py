@@ -99,7 +99,8 @@ class Embedded:
         model = cast(JULE, load(kept))
         began = time.monotonic()
         runtime = Runtime(setting.device)
-        run = Run(runtime, task.seed, folder / "narrowing", ProgressBars(setting.verbose))
+        fitted_by = f"{images.fingerprint} {setting.commit}"
+        run = Run(runtime, task.seed, folder / "narrowing", ProgressBars(setting.verbose), fitted_by)
         train = replace(protocol.shuffled(images, task.seed), labels=None, label_names=None)
         n_features = task.estimator().resolved("network").n_features
         narrow = narrowed(cast(ConvNetwork, model.encoder_), train.shape, n_features, run.generator("narrow layer"))

@@ -77,6 +77,7 @@ class ProbedRuns:
         source, side = ordered, task.table.photo_side
         if task.dataset == PLACES:
             source = protocol.shuffled(protocol.open_dataset(IMAGENET, side), task.seed)
+        test = protocol.open_dataset(TESTS.get(task.dataset, task.dataset.replace("-train", "-test")), side)
         whole = task.entry.variant.startswith("long") or task.dataset in TESTS
         n_fitted = len(source) if whole else min(self.n_fitted, len(source))
         learnt_from = source.subset(range(n_fitted))
@@ -87,7 +88,6 @@ class ProbedRuns:
             encoder = load(folder).encoder_
         runtime = Runtime(setting.device)
         labelled = ordered if task.dataset in TESTS else ordered.subset(range(min(self.n_labelled, len(images))))
-        test = protocol.open_dataset(TESTS.get(task.dataset, task.dataset.replace("-train", "-test")), side)
         encoder, run, began = runtime.place(encoder), Run(runtime, task.seed), time.monotonic()
         probed = linear_probe(encoder, labelled, test, run, self.layers, self.settings)
         row["scores"] |= {one.layer: round(one.accuracy, 6) for one in probed}

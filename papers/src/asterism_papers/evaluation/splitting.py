@@ -140,10 +140,12 @@ class SplitRuns:
             "grouped": f"{len(test)} images",
         }
         if self.svm:
-            classifier = linear_svm(model.transform(train), np.asarray(train.labels))
+            classifier = linear_svm(learnt.model.transform(train), np.asarray(train.labels))
             found["svm"] = round(float(classifier.score(learnt.codes, test.labels)), 6)
             about["svm"] = f"liblinear, unit-length vectors, C = {classifier.best_params_['C']:g} by {FOLDS} folds"
+            about["labels"] = "of the SVM, and scoring"
         return learnt.row | {
+            "table": task.table.record,
             "method": task.entry.method,
             "scores": found,
             "seconds": round(learnt.seconds + time.monotonic() - began, 3),
