@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from asterism.cli.errors import Interrupted
 from asterism.cli.text import note, say
+from asterism.errors import MissingDataError
 
 Arg = typer.Argument
 Opt = typer.Option
+UNHEEDED = {  # options that change nothing of what these print
+    "--list": ("--only", "--method", "--set"),
+    "--cells": ("--only", "--seeds", "--method", "--set"),
+    "--write": ("TABLE", "--only", "--seeds", "--method", "--set", "--json"),
+}
 
 
 def bench(
@@ -52,6 +59,12 @@ def bench(
     from asterism_papers.evaluation.printing import format_table
     from asterism_papers.evaluation.tables import find_tables
 
+    _check_mode(
+        {"--show": show, "--list": list_, "--cells": cells, "--write": write},
+        {"TABLE": tables, "--only": only, "--seeds": seeds, "--method": method, "--set": settings, "--json": json},
+    )
+    if out is not None and (show or list_ or cells or write) and not out.is_dir():
+        raise MissingDataError(f"there is no folder {out} of recorded rows; --out names it")
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     if list_:
         from asterism_papers.cli.status_text import status_text
@@ -77,19 +90,37 @@ def bench(
     if settings and method is None:
         raise typer.BadParameter("belongs to --method CLASS; a table's own methods run as it says", param_hint="--set")
     chosen = parse_only(only or [])
-    rows = benchmark.run_tables(
-        tables,
-        only=chosen,
-        seeds=chosen_seeds,
-        show=show,
-        results_dir=out,
-        external=() if method is None else [external_entry(method, settings or [])],
-        device=device,
-        verbose=0 if quiet else 1,
-        echo=(lambda line: None) if quiet else note,
-    )
+    try:
+        rows = benchmark.run_tables(
+            tables,
+            only=chosen,
+            seeds=chosen_seeds,
+            show=show,
+            results_dir=out,
+            external=() if method is None else [external_entry(method, settings or [])],
+            device=device,
+            verbose=0 if quiet else 1,
+            echo=(lambda line: None) if quiet else note,
+        )
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"{str(interrupt) or 'interrupted'}; the same command goes on where it was") from None
     if json:
         say(dumps(rows))
         return
-    beside = compared(find_tables(tables), benchmark.default_results_dir() if out is None else out)
-    say("\n\n".join(format_table(name, [*rows, *beside], chosen) for name in tables))
+    beside = compared(find_tables(tables), benchmark.default_results_dir() if out is None else out, chosen_seeds)
+    say("\n\n".join(format_table(name, [*rows, *beside], chosen, seeds=chosen_seeds) for name in tables))
+
+
+def _check_mode(modes: dict[str, bool], given: dict[str, Any]) -> None:
+    """See that one thing is asked for, and nothing that it does not heed.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    asked = [name for name, wanted in modes.items() if wanted]
+    if asked[1:]:
+        raise typer.BadParameter("one of them at a time", param_hint=", ".join(asked))
+    unheeded = [name for name, value in given.items() if value and name in UNHEEDED.get("".join(asked), ())]
+    if unheeded:
+        raise typer.BadParameter(f"{asked[0]} does not heed it; leave it out", param_hint=", ".join(unheeded))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asterism_papers.evaluation.protocol import Row
@@ -47,11 +47,13 @@ def averages(table: Table, rows: Iterable[Row]) -> list[list[str]]:
     return cells
 
 
-def compared(tables: Iterable[Table], folder: Path) -> list[Row]:
-    """The recorded rows of the tables that some tables' averages compare them with."""
-    names = {average.over for table in tables for average in table.averages if average.over}
-    records = sorted({table.record for table in find_tables(names)}) if names else []
-    return [row for name in records for row in recorded(folder / f"{name}.jsonl")]
+def compared(tables: Iterable[Table], folder: Path, seeds: Sequence[int] | None = None) -> list[Row]:
+    """The recorded rows, of some seeds, of further tables that some tables' averages compare them with."""
+    tables = list(tables)
+    names = {average.over for table in tables for average in table.averages}
+    records = {table.record for table in find_tables(names - {""})} - {table.record for table in tables}
+    rows = [row for name in sorted(records) for row in recorded(folder / f"{name}.jsonl")]
+    return [row for row in rows if seeds is None or row["seed"] in seeds]
 
 
 def _differences(average: Average, here: Scores, there: Scores) -> list[float]:

@@ -16,7 +16,7 @@ from asterism.errors import InputError, MissingDataError
 from asterism.machine import launch
 from asterism_papers.evaluation import protocol, records, runs
 from asterism_papers.evaluation.external_estimators import is_external, missing_external
-from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
+from asterism_papers.evaluation.filters import Only, datasets_of, entries_of, variants_of
 from asterism_papers.evaluation.protocol import Row
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table
 from asterism_papers.evaluation.tables import TABLES, find_tables
@@ -90,8 +90,8 @@ def run_tables(
         for dataset in datasets_of(table, only):
             path = folder / f"{table.record}.jsonl"
             _run(table, dataset, only, DEFAULT_SEEDS if seeds is None else seeds, path, setting, echo)
-    files = dict.fromkeys(folder / f"{table.record}.jsonl" for table in tables)  # tables that share runs share one
-    return [row for path in files for row in records.recorded(path) if _row_wanted(row, only, seeds)]
+    files = {folder / f"{table.record}.jsonl": table for table in tables}  # tables that share runs share one
+    return [row for path, table in files.items() for row in _wanted(records.recorded(path), table, only, seeds)]
 
 
 def default_results_dir() -> Path:
@@ -126,6 +126,11 @@ def _check_only(tables: list[Table], only: Only) -> None:
             there = {"dataset": sets, "method": [entry.method for entry in entries]}
             listed = ", ".join(dict.fromkeys(there.get(key, [entry.variant for entry in entries])))
             raise InputError(f"only: {key}={value} fits nothing in {', '.join(t.name for t in tables)}: {listed}")
+    if is_external(only.get("method", "")):
+        return
+    if not any(one.fits(name) for t in tables for name in datasets_of(t, only) for one in entries_of(t, only)):
+        chosen = ",".join(f"{key}={value}" for key, value in only.items())
+        raise InputError(f"only: {chosen} fits no row of {', '.join(t.name for t in tables)}: leave a part of it out")
 
 
 def _run(
@@ -161,8 +166,13 @@ def _run(
                 records.append(path, row)
                 echo(f"{task}: recorded in another table")
             else:
+                records.check_writable(path)
                 echo(f"{task} …")
-                row = (table.perform or runs.perform)(task, images, folder, setting)
+                try:
+                    row = (table.perform or runs.perform)(task, images, folder, setting)
+                except (MissingDataError, runs.BusyError) as error:  # the others may run all the same
+                    echo(f"{task}: not run: {error}")
+                    continue
                 records.append(path, row)
                 shutil.rmtree(folder, ignore_errors=True)
                 echo(f"{task}: {_short(row, table)}")
@@ -181,10 +191,15 @@ def _short(row: Row, table: Table) -> str:
     return f"{found}  in {row['seconds']:.0f} s"
 
 
-def _row_wanted(row: Row, only: Only, seeds: Sequence[int] | None) -> bool:
-    return (
-        only.get("dataset", row["dataset"]) == row["dataset"]
+def _wanted(rows: Iterable[Row], table: Table, only: Only, seeds: Sequence[int] | None) -> list[Row]:
+    """The rows of a table's file that are asked for."""
+    found = [
+        row
+        for row in rows
+        if only.get("dataset", row["dataset"]) == row["dataset"]
         and only.get("method", row["method"]) == row["method"]
-        and only.get("variant", "").lower() in records.variant_of(row).lower()
         and (seeds is None or row["seed"] in seeds)
-    )
+    ]
+    of_method = [entry.variant for entry in table.entries if only.get("method", entry.method) == entry.method]
+    meant = variants_of([*of_method, *map(records.variant_of, found)], only)
+    return [row for row in found if records.variant_of(row) in meant]

@@ -72,32 +72,44 @@ def cells_text(counts: list[dict[str, Any]]) -> str:
 
 
 def _marks(table: Table, rows: list[Row]) -> Iterator[tuple[tuple[str, str, str], str]]:
-    """Each cell that the paper has a figure for: which figure (set, row, score), and its mark."""
+    """Each cell that the paper has a figure for: which figure (set, row, score), and its mark.
+
+    Some sets are another's images in another size, with the same figures: these count once.
+    """
     if table.shows != "scores":
         return
     run = {row["dataset"] for row in rows}
+    printed_as = {one: one for one in (*table.datasets, *table.also, *run)} | table.paper.get("same_as", {})
+    printed_run, absent = {printed_as[one] for one in run}, set()
     paper_rows = {(entry.method, entry.variant): entry.paper_row for entry in table.entries}
-    ran = {(row["dataset"], paper_rows.get((row["method"], variant_of(row)))) for row in rows}
+    ran = {
+        (row["dataset"], paper_rows.get((row["method"], variant_of(row))), metric)
+        for row in rows
+        for metric in row["scores"]
+    }
     for dataset in dict.fromkeys((*table.datasets, *table.also, *sorted(run))):
-        printed, absent = table.printed(dataset), set()
+        if dataset not in run and printed_as[dataset] in printed_run:
+            continue
+        printed = table.printed(dataset)
         for entry in table.entries:
             for metric, paper in printed.get(entry.paper_row, {}).items() if entry.runs_on(dataset) else ():
                 if metric not in table.metrics or paper is None:
                     continue
-                figure = (dataset, entry.paper_row, metric)
-                if found := _of_row(rows_of(dataset, entry, rows), metric, paper):
+                figure = (printed_as[dataset], entry.paper_row, metric)
+                digits = printed[entry.paper_row].get("digits", 3)
+                if found := _of_row(rows_of(dataset, entry, rows), metric, paper, digits):
                     yield from ((figure, mark) for mark in found)
-                elif (dataset, entry.paper_row) in ran:
+                elif (dataset, entry.paper_row, metric) in ran:
                     yield figure, OTHER
-                elif figure not in absent:  # a figure that no variant ran beside counts once
+                elif figure not in absent:  # one that no variant ran beside
                     absent.add(figure)
                     yield figure, NEVER if dataset in run else NO_RUNS
 
 
-def _of_row(rows: list[Row], metric: str, paper: float) -> list[str]:
+def _of_row(rows: list[Row], metric: str, paper: float, digits: int) -> list[str]:
     """A mark for each size of the images that a row ran with."""
     sizes: dict[str, list[float]] = {}
     for row in rows:
         if metric in row["scores"]:
             sizes.setdefault(row["protocol"]["images"], []).append(row["scores"][metric])
-    return [mark_of(values, paper, metric in LOWER_IS_BETTER) for values in sizes.values()]
+    return [mark_of(values, paper, metric in LOWER_IS_BETTER, digits) for values in sizes.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from asterism_papers.evaluation.table import Entry, Table
 
@@ -16,8 +16,13 @@ def datasets_of(table: Table, only: Only) -> list[str]:
 
 
 def entries_of(table: Table, only: Only) -> list[Entry]:
-    """The entries of a table that are asked for: the variant of exactly that name, else all whose name holds it."""
-    wanted = only.get("variant", "").lower()
+    """The entries of a table that are asked for, see `variants_of`."""
     of_method = [entry for entry in table.entries if only.get("method", entry.method) == entry.method]
-    exact = [entry for entry in of_method if wanted and entry.variant.lower() == wanted]
-    return exact or [entry for entry in of_method if wanted in entry.variant.lower()]
+    meant = variants_of((entry.variant for entry in of_method), only)
+    return [entry for entry in of_method if entry.variant in meant]
+
+
+def variants_of(names: Iterable[str], only: Only) -> set[str]:
+    """The variants that are asked for: the one of exactly that name, else all whose name holds it."""
+    wanted, there = only.get("variant", "").lower(), set(names)
+    return {one for one in there if one.lower() == wanted} or {one for one in there if wanted in one.lower()}

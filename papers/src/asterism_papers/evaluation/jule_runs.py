@@ -16,7 +16,6 @@ from typing import cast
 import numpy as np
 
 from asterism.clustering.graph import knn
-from asterism.errors import RunError
 from asterism.images import ImageSource, open_images
 from asterism.methods import JULE, load
 from asterism.metrics import scores
@@ -121,7 +120,7 @@ def kept_run(task: Task, source: Entry, images: ImageSource, folder: Path, setti
 
     Raises
     ------
-    RunError
+    BusyError
         If another process is fitting it.
     """
     params = {name: value for name, value in source.params_on(task.dataset).items() if name != "result"}
@@ -132,7 +131,7 @@ def kept_run(task: Task, source: Entry, images: ImageSource, folder: Path, setti
     kept = folder.parent / f"kept-jule-{task.dataset}-{task.seed}-{digest}"
     with runs.claimed(kept) as free:
         if not free:
-            raise RunError(f"another process is fitting {kept}; wait for it, or choose another set or seed")
+            raise runs.BusyError(f"another process is fitting {kept}; run it again when that is done")
         row = runs.perform(fitting, images, kept, setting)
     row |= {"table": task.table.record, "method": task.entry.method, "command": task.command}
     if task.entry.class_name == "jule":

@@ -24,7 +24,7 @@ from asterism.runs import RunFolder
 from asterism.runtime import Runtime
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars
-from asterism_papers.evaluation import protocol
+from asterism_papers.evaluation import protocol, runs
 from asterism_papers.evaluation.jule_runs import kept_run
 from asterism_papers.evaluation.protocol import Row, Setting, Task
 from asterism_papers.evaluation.table import Entry
@@ -202,6 +202,12 @@ class PatchCodebook:
     def _learned(self, task: Task, train: ImageSource, folder: Path, setting: Setting) -> JULE:
         """JULE fitted to the whitened patches that the codebook will draw, kept for the other columns."""
         kept = folder.parent / f"kept-jule-patches-{task.seed}-{self.n_patches}"
+        with runs.claimed(kept) as free:
+            if not free:
+                raise runs.BusyError(f"another process is fitting {kept}; run it again when that is done")
+            return self._fitted(task, train, kept, setting)
+
+    def _fitted(self, task: Task, train: ImageSource, kept: Path, setting: Setting) -> JULE:
         if RunFolder(kept).exists and RunFolder(kept).read()["status"] == "finished":
             return cast(JULE, load(kept))
         generator = torch.Generator().manual_seed(task.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from asterism.images import named_sets
 from asterism_papers.evaluation.averages import HEADER as AVERAGES
 from asterism_papers.evaluation.averages import averages
 from asterism_papers.evaluation.bench import DEFAULT_SEEDS
-from asterism_papers.evaluation.external_estimators import recorded_external
+from asterism_papers.evaluation.external_estimators import is_external, recorded_external
 from asterism_papers.evaluation.filters import Only, datasets_of, entries_of
 from asterism_papers.evaluation.hypotheses import HEADER, tested_claims
 from asterism_papers.evaluation.protocol import Row
@@ -24,7 +25,14 @@ EPOCHS_SHOWN = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 REACHED, NEAR, BELOW = "≥", "≈", "<"
 
 
-def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, recorded: bool = False) -> str:
+def format_table(
+    name: str,
+    rows: Iterable[Row],
+    only: Only | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    recorded: bool = False,
+) -> str:
     """A table as text: Markdown, columns aligned, the paper's figures beside ours.
 
     Parameters
@@ -33,7 +41,9 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     rows : iterable of dict
         From `run_tables`; of other tables' rows only those count that its averages are over.
     only : mapping, optional
-        As for `run_tables`; leaves out lines that were not asked for.
+        As for `run_tables`; leaves out lines that were not asked for, and averages, which are over all methods.
+    seeds : sequence of int, optional
+        Those that were asked for.
     recorded : bool, default=False
         Leave out the sets that have no run, so that the text depends on the rows alone.
     """
@@ -50,9 +60,10 @@ def format_table(name: str, rows: Iterable[Row], only: Only | None = None, *, re
     blocks = [block for dataset in here or sets for block in show(table, dataset, current, only)]
     if found := tested_claims(table, here or sets, current):
         blocks.append("Claims of the paper, seed by seed\n\n" + grid(HEADER, found))
-    if found := averages(table, rows):
+    if not {"method", "variant"} & set(only) and (found := averages(table, rows)):
         blocks.append("What the paper sums up\n\n" + grid(AVERAGES, found))
-    notes = list(_notes(table, sets, mine, current, "\n".join(blocks)))
+    of_sets = [line for dataset in sets for line in _notes_of_set(table, dataset, current, only, seeds)]
+    notes = list(_notes(table, of_sets, mine, current, "\n".join(blocks)))
     return "\n\n".join([head, *blocks, "\n".join(notes)])
 
 
@@ -105,26 +116,27 @@ def rows_of(dataset: str, entry: Entry, rows: list[Row]) -> list[Row]:
 def _score_cells(table: Table, theirs: Row, rows: list[Row]) -> Iterator[str]:
     for name in table.metrics:
         paper = theirs.get(name)
-        suspect = "*" if "misprint" in theirs else ""
-        yield "-" if paper is None else f"{paper:.{theirs.get('digits', 3)}f}{suspect}"
+        suspect, digits = "*" if "misprint" in theirs else "", theirs.get("digits", 3)
+        yield "-" if paper is None else f"{paper:.{digits}f}{suspect}"
         found = [row["scores"][name] for row in rows if name in row["scores"]]
-        yield score_cell(found, paper, name in LOWER_IS_BETTER)
+        yield score_cell(found, paper, name in LOWER_IS_BETTER, digits)
 
 
-def score_cell(values: list[float], paper: float | None, lower_is_better: bool = False) -> str:
-    """Mean ± standard deviation over the seeds, and how that compares with the paper."""
+def score_cell(values: list[float], paper: float | None, lower_is_better: bool = False, digits: int = 3) -> str:
+    """Mean ± standard deviation over the seeds, and how that compares with the paper; see `mark_of`."""
     if not values:
         return ""
     mean = statistics.fmean(values)
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    mark = "" if paper is None else mark_of(values, paper, lower_is_better)
-    return f"{mean:.3f}{spread} {mark}".rstrip()
+    mark = "" if paper is None else mark_of(values, paper, lower_is_better, digits)
+    return f"{mean:.{max(3, digits)}f}{spread} {mark}".rstrip()
 
 
-def mark_of(values: list[float], paper: float, lower_is_better: bool = False) -> str:
-    """How the mean of scores stands to the paper's figure, of three digits, as many as the papers print."""
-    found, sign = round(statistics.fmean(values), 3), -1 if lower_is_better else 1
-    return REACHED if sign * found >= sign * paper else NEAR if sign * found >= sign * paper - CLOSE else BELOW
+def mark_of(values: list[float], paper: float, lower_is_better: bool = False, digits: int = 3) -> str:
+    """How the mean of scores, as it is printed, stands to the paper's figure: of as many digits, at least three."""
+    found = round(statistics.fmean(values), max(3, digits))
+    missed = round(found - paper if lower_is_better else paper - found, 6)  # .02 - .01 is a little more than .01
+    return REACHED if missed <= 0 else NEAR if missed <= CLOSE else BELOW
 
 
 def _seconds(rows: list[Row]) -> str:
@@ -186,15 +198,14 @@ def _shares(counts: list[int]) -> list[str]:
     return [f"{100 * (one + other) / sum(counts):.1f}" for one, other in zip(counts[::2], counts[1::2], strict=True)]
 
 
-def _notes(table: Table, sets: Iterable[str], mine: list[Row], current: list[Row], drawn: str) -> Iterator[str]:
+def _notes(table: Table, of_sets: Iterable[str], mine: list[Row], current: list[Row], drawn: str) -> Iterator[str]:
     """What has to be said below a table."""
     if any(mark in drawn for mark in (f" {REACHED}", f" {NEAR}", f" {BELOW}")):
         marks = f"{REACHED} reaches the paper's figure, {NEAR} misses it by at most {CLOSE}, {BELOW} is below"
         yield f"{marks}; mean ± sd over the seeds."
     yield from table.notes
     yield from (f"The paper: {line}." for line in table.paper.get("says", ()))
-    for dataset in sets:
-        yield from _notes_of_set(table, dataset, current)
+    yield from of_sets
     stale = sorted({f"{row['method']}, {variant_of(row)}" for row in mine if not row.get("current", True)})
     if stale:
         n = len(mine) - len(current)
@@ -210,7 +221,9 @@ def _notes(table: Table, sets: Iterable[str], mine: list[Row], current: list[Row
     yield f"Source: {table.paper['source']}, {table.paper['where']}. Again: asterism bench {table.name}"
 
 
-def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[str]:
+def _notes_of_set(
+    table: Table, dataset: str, current: list[Row], only: Only, asked: Sequence[int] | None
+) -> Iterator[str]:
     for paper_row, theirs in table.printed(dataset).items():
         if "misprint" in theirs:
             yield f"* {paper_row}: suspected misprint, {theirs['misprint']}."
@@ -225,13 +238,15 @@ def _notes_of_set(table: Table, dataset: str, current: list[Row]) -> Iterator[st
     if not there:
         yield f"{dataset}: no run is recorded{_absence(dataset)}."
         return
-    entries = [entry for entry in table.entries if entry.runs_on(dataset)]
+    n_seeds = len(DEFAULT_SEEDS if asked is None else asked)
+    entries = [one for one in entries_of(table, only) if one.runs_on(dataset) and not is_external(one.method)]
     seeds = [len({row["seed"] for row in rows_of(dataset, entry, current)}) for entry in entries]
-    few = sum(0 < n < len(DEFAULT_SEEDS) for n in seeds)
-    lacking = {"not run yet": seeds.count(0), f"of fewer than {len(DEFAULT_SEEDS)} seeds": few}
+    lacking = {"not run yet": seeds.count(0), f"of fewer than {n_seeds} seeds": sum(0 < n < n_seeds for n in seeds)}
     if any(lacking.values()):
         counts = ", ".join(f"{what}: {n}" for what, n in lacking.items() if n)
-        again = f"asterism bench {table.record} --only dataset={dataset}"
+        chosen = shlex.quote(",".join(f"{key}={value}" for key, value in {**only, "dataset": dataset}.items()))
+        of = "" if asked is None else f" --seeds {','.join(map(str, asked))}"
+        again = f"asterism bench {table.record} --only {chosen}{of}"
         yield f"{dataset}: rows {counts} ({again}; what they take: asterism bench --list {table.record})."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,15 @@ from asterism_papers.evaluation.external_estimators import is_external, plain
 from asterism_papers.evaluation.protocol import Row, Task, resolved_params
 from asterism_papers.evaluation.table import Table
 from asterism_papers.evaluation.tables import TABLES
+
+NEEDED = {"table", "scores", "seconds", "hardware", "history"}  # of a row, besides what tells it apart
+
+
+def check_writable(path: Path) -> None:
+    """See, before a run of hours, that its row can be added; raises `StorageError`."""
+    place = path if os.path.lexists(path) else path.parent
+    if path.is_dir() or not os.access(place, os.W_OK):
+        raise StorageError(f"cannot write {path}: {'it is a folder' if path.is_dir() else 'no permission'}")
 
 
 def append(path: Path, row: Row) -> None:
@@ -41,8 +51,13 @@ def append(path: Path, row: Row) -> None:
 def recorded(path: Path) -> list[Row]:
     """The rows of a file of results, of equal runs the last; each with ``current`` (see `bench.run_tables`).
 
-    Runs are equal whose parameters are, those that came later at their defaults. Lines that a crash cut off are left
-    out.
+    Runs are equal whose parameters are, those that came later at their defaults. Lines that are no rows, as what a
+    crash cut off, are left out with a warning.
+
+    Raises
+    ------
+    StorageError
+        If there is such a file and it cannot be read.
     """
     table = TABLES.get(path.stem)
     entries = {(entry.method, entry.variant): entry for entry in table.entries} if table else {}
@@ -53,17 +68,33 @@ def recorded(path: Path) -> list[Row]:
         return None if entry is None or table is None else Task(table, dataset, entry, 0)
 
     latest: dict[str, Row] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    damaged = []
+    for number, line in _lines(path):
         try:
             row = json.loads(line)
+            if not row.keys() >= NEEDED:
+                raise ValueError(f"a row has {NEEDED}")
             task = today(row["dataset"], row["method"], variant_of(row))
             identity = [row[key] for key in ("dataset", "method", "seed")]
             identity += [variant_of(row), row["protocol"]["images"], completed_params(row, task)]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged.append(number)
             continue
         row["current"] = _is_current(row, task)
         latest[json.dumps(identity, sort_keys=True)] = row
+    if damaged:
+        said = f"lines {', '.join(map(str, damaged))} are no rows" if damaged[1:] else f"line {damaged[0]} is no row"
+        warnings.warn(f"{path}: {said} and left out; a run that stood there is run again", UserWarning, stacklevel=2)
     return list(latest.values())
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers; a letter that a crash cut in two harms its line alone."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def borrowed(task: Task, described: str, folder: Path) -> Row | None:

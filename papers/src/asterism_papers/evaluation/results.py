@@ -126,8 +126,9 @@ def _scores(table: Table, dataset: str, entry: Entry, rows: list[Row]) -> Iterat
     theirs = table.printed(dataset).get(entry.paper_row, {}) if entry.method in OWN else {}
     for metric in (one for one in table.metrics if entry.method not in OWN or theirs.get(one) is not None):
         paper = theirs.get(metric)
-        cell = score_cell([row["scores"][metric] for row in rows], paper, metric in LOWER_IS_BETTER)
-        yield f"{METRIC_LABELS[metric]} {cell}" + ("" if paper is None else f" ({paper:.3f})")
+        digits = theirs.get("digits", 3)
+        cell = score_cell([row["scores"][metric] for row in rows], paper, metric in LOWER_IS_BETTER, digits)
+        yield f"{METRIC_LABELS[metric]} {cell}" + ("" if paper is None else f" ({paper:.{digits}f})")
 
 
 def _named(table: Table, dataset: str, row: Row) -> str:
@@ -150,7 +151,7 @@ def write_results(results_dir: Path) -> list[Path]:
         If the folder lies in no checkout.
     StorageError
     """
-    root = results_dir.parent.parent
+    root = results_dir.absolute().parent.parent
     page, readme = root / "docs" / "results.md", root / "README.md"
     if not (page.parent.is_dir() and readme.is_file()):
         raise MissingDataError(f"{results_dir} does not lie in a checkout of Asterism, whose docs are written")

@@ -30,6 +30,10 @@ from asterism_papers.evaluation.protocol import Row, Setting, Task, row_of, shuf
 from asterism_papers.evaluation.table import METRIC_LABELS, Entry, Table
 
 
+class BusyError(RunError):
+    """A run that another process is at."""
+
+
 def claimed(folder: Path) -> AbstractContextManager[bool]:
     """Hold a run's folder while it runs; gives False where another process holds it."""
     return exclusive(folder.with_name(folder.name + ".lock"))
