@@ -16,7 +16,7 @@ from asterism_papers.evaluation.external_estimators import external_estimator, i
 from asterism_papers.evaluation.filters import entries_of
 from asterism_papers.evaluation.printing import format_table
 from asterism_papers.evaluation.protocol import Task
-from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, papers
+from asterism_papers.evaluation.table import AS_PAPER, AUGMENTED, METRIC_LABELS, Table, papers
 from asterism_papers.evaluation.tables import TABLES, find_tables
 from asterism_papers.evaluation.tables_dbc import AUGMENTED_LINKED, LEARNT, LINKED
 from asterism_papers.methods import DAEKMeans
@@ -300,3 +300,9 @@ def test_a_variant_of_exactly_that_name_is_meant_alone():
     assert [entry.variant for entry in entries_of(table, {"variant": name})] == [name]
     assert len(entries_of(table, {"variant": "after simclr"})) == 3
     assert entries_of(table, {}) == list(table.entries)
+
+
+@pytest.mark.parametrize("name", ["jule-99", "another-1"])
+def test_a_table_without_printed_values_says_where_they_go(name):
+    with pytest.raises(InputError, match=rf"table {name} has no entry in papers\.json"):
+        Table(name, "A table of one's own", ("usps",), ()).printed("usps")

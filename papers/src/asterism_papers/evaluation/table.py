@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from asterism.errors import InputError
+
 AS_PAPER = "as in the paper"
 AUGMENTED = "with augmentation"
 METRIC_LABELS = {
@@ -235,8 +237,16 @@ class Table:
 
     @property
     def paper(self) -> dict[str, Any]:
-        """The paper's entry of ``papers.json`` with this table's values, ``source`` and ``sets`` beside them."""
-        whole = papers()[self.name.partition("-")[0]]
+        """The paper's entry of ``papers.json`` with this table's values, ``source`` and ``sets`` beside them.
+
+        Raises
+        ------
+        InputError
+            If it has none.
+        """
+        whole = papers().get(self.name.partition("-")[0], {"tables": {}})
+        if self.name not in whole["tables"]:
+            raise InputError(f"table {self.name} has no entry in papers.json, where its printed values and source go")
         table = whole["tables"][self.name]
         values = whole["tables"][table.get("values_of", self.name)]["values"]
         return {"source": whole["source"], "sets": whole["datasets"], **table, "values": values}
