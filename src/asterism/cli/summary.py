@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,8 +86,7 @@ def export_run(
     InputError, MissingDataError, RunError, StorageError
     """
     labels = run.clusterer.labels_ if groups is None else groups
-    if run.content["images"].get("is_table") and not run.origin.get("features"):
-        raise InputError("there are no images to export: this run was made from vectors")
+    check_pictures(run.content["images"].get("is_table"), run.origin)
     names = images.names if images is not None else run.names
     files = files_of(run.origin.get("source"))
     if files is None and images is None:
@@ -96,6 +95,12 @@ def export_run(
         labels, names = labels[only], [names[i] for i in only]
         images = None if images is None else images.subset(only)
     return export_groups(labels, names, target, files, images, copy, folders)
+
+
+def check_pictures(is_table: bool | None, origin: dict[str, Any]) -> None:
+    """See that there are images to export; raises `InputError`."""
+    if is_table and not origin.get("features"):
+        raise InputError("there are no images to export: this run was made from vectors")
 
 
 def write_page(
@@ -111,7 +116,7 @@ def write_page(
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:
     """Say what came out, in a few lines."""
     found, content = run.clusterer.labels_, run.content
-    sizes = np.sort(np.bincount(found[found >= 0], minlength=run.clusterer.n_clusters))[::-1]
+    sizes = np.sort(np.bincount(found[found >= 0], minlength=len(run.clusterer.cluster_centers_)))[::-1]
     source = source_words(content["images"]["origin"])
     say(
         f"{method_name(content)} on {source}: {counted(len(found), 'image')} in {counted(len(sizes), 'group')}, "
@@ -120,7 +125,7 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
     if len(sizes) <= LISTED_SIZES:
         say(f"sizes   {' '.join(map(str, sizes))}")
     else:
-        say(f"sizes   {sizes[-1]} to {sizes[0]}, median {int(np.median(sizes))}")
+        say(f"sizes   {sizes[-1]} to {sizes[0]}, median {np.median(sizes):g}")
     stability = getattr(run.clusterer, "stability_", None)
     if stability is not None and np.isfinite(stability):
         say(f"stable  {stability_words(float(stability))}")

@@ -68,6 +68,8 @@ class OpensImages:
             _warn_of_skipped(images, self._how_again(X, reset))
         if reset:
             self.units_ = None if images.is_table else Units.of(images)
+            if not images.is_table:
+                vars(self).pop("feature_names_in_", None)  # of a table that was fitted before
             self._names, self.skipped_, self._layout = images.names, images.skipped, layout
             return images
         self._check_shape(images, X)

@@ -73,8 +73,9 @@ def shown_groups(clusterer: Any) -> tuple[np.ndarray, np.ndarray, int]:
     Images that belong nowhere are a group of their own, the last one.
     """
     labels = clusterer.labels_
-    groups = np.where(labels < 0, clusterer.n_clusters, labels)
-    return groups, np.nan_to_num(clusterer.confidence_), max(len(clusterer.cluster_centers_), int(groups.max()) + 1)
+    n_groups = max(len(clusterer.cluster_centers_), int(labels.max(initial=-1)) + 1)  # not always n_clusters
+    groups = np.where(labels < 0, n_groups, labels)
+    return groups, np.nan_to_num(clusterer.confidence_), n_groups + bool((labels < 0).any())
 
 
 def reduced(features: np.ndarray, seed: int) -> np.ndarray:

@@ -62,7 +62,8 @@ class Regroups:
             return own
         found = np.full(len(self.labels_), -1)
         found[self.fitted_images_] = own
-        return np.where(self.labels_ < 0, -1, found[getattr(self, "duplicate_of_", np.arange(len(found)))])
+        copied = found[getattr(self, "duplicate_of_", np.arange(len(found)))]
+        return np.where(self.labels_ < 0, -1, np.where(found < 0, copied, found))  # copies that were fitted: their own
 
     def tree(self) -> tuple[np.ndarray, np.ndarray]:
         """The tree along which `cut` merges groups.

@@ -66,7 +66,7 @@ asterism.draw.gallery = (section, data, sprites) => {
   const orders = {
     cluster: (a, b) => a.cluster - b.cluster,
     size: (a, b) => sizes[b.cluster] - sizes[a.cluster] || a.cluster - b.cluster,
-    confidence: (a, b) => a.confidence - b.confidence || a.cluster - b.cluster,
+    confidence: (a, b) => !sizes[a.cluster] - !sizes[b.cluster] || a.confidence - b.confidence || a.cluster - b.cluster,
   };
   const order = section.querySelector(".order");
   order?.addEventListener("change", () => {

@@ -94,6 +94,7 @@ def copies(material: Material) -> Section | None:
         "kept": counted(len(kept), "other"),
         "sets": sets,
         "is_part": len(sets) < len(kept),
+        "is_cut": len(sets[0]) < 1 + counts.max(),
         "dropped": bool(dropped),
         "has_pictures": sprites is not None,
     }

@@ -40,6 +40,7 @@ def map_(material: Material) -> Section | None:
         "confidence": [round(float(one), 3) for one in material.confidence[shown]],
         "names": [shortened(material.names[i]) for i in shown],
         "classes": None if material.classes is None else material.classes[shown].tolist(),
+        **_counts(material),
     }
     sprites = material.sprites(shown, map_side(len(shown)))
     values = {
@@ -50,6 +51,15 @@ def map_(material: Material) -> Section | None:
         "has_pictures": sprites is not None,
     }
     return Section("map", "Map", values, data, sprites)
+
+
+def _counts(material: Material) -> dict[str, list[int]]:
+    """How many images the legend tells of: of all, as it does for groups, also where a sample is drawn."""
+    if material.classes is None:
+        return {}
+    known, scored, wrong = (int(one.sum()) for one in (material.known, material.scored, material.wrong))
+    of_classes = np.bincount(material.classes[material.known], minlength=len(material.class_names)).tolist()
+    return {"perClass": [*of_classes, material.n - known], "verdicts": [scored - wrong, wrong, material.n - scored]}
 
 
 def _order(material: Material, shown: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -6,11 +6,6 @@ asterism.mapColorings = (data, x, y) => {
   const n = x.length;
   const MOST_NAMES = 60; // more cannot be read on a map
 
-  const count = (groups, of) => {
-    const counts = new Array(groups).fill(0);
-    for (let i = 0; i < n; i++) counts[of(i)]++;
-    return counts;
-  };
   /** Of each group a point in its middle, and how far a quarter of the others lie from there. */
   const middles = (groups, of) => {
     if (groups > MOST_NAMES) return null;
@@ -37,22 +32,22 @@ asterism.mapColorings = (data, x, y) => {
   if (!data.classes) return { clusters, confidence };
 
   const nowhere = classNames.length; // the group of images whose class is not known, where there are any
-  const whole = data.classes.every((one) => one >= 0);
+  const whole = data.perClass[nowhere] === 0;
   const classOf = (i) => (data.classes[i] < 0 ? nowhere : data.classes[i]);
   const unscored = (i) => data.classes[i] < 0 || clusterOf(i) === none;
   const wrong = (i) => (unscored(i) ? 2 : Number(standsFor[clusterOf(i)] !== classOf(i)));
   const [names, shades] = whole ? [classNames, classColors] : [[...classNames, "?"], [...classColors, "#7b8794"]];
-  const verdicts = ["right", "wrong", whole ? "in no group" : "not known"].slice(0, whole && none === null ? 2 : 3);
+  const verdicts = ["right", "wrong", whole ? "in no group" : none === null ? "not known" : "not known, or in no group"].slice(0, whole && none === null ? 2 : 3);
   return {
     clusters,
     confidence,
     classes: {
       of: classOf, colors: shades, name: (one) => className(one === nowhere ? -1 : one), short: (one) => names[one],
-      counts: count(names.length, classOf), middles: middles(names.length, classOf),
+      counts: data.perClass.slice(0, names.length), middles: middles(names.length, classOf),
     },
     wrong: {
       of: wrong, colors: ["#3fa35b", "#dc4b52", "#7b8794"], name: (one) => verdicts[one],
-      counts: count(verdicts.length, wrong),
+      counts: data.verdicts.slice(0, verdicts.length),
     },
   };
 };

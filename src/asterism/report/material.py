@@ -201,7 +201,7 @@ def gather(run: str | Path | FittedRun, images: Any = None, labels: Any = None, 
             f"{run.folder.path} holds a run of {run.content['method']}, which makes no groups: there is nothing to show"
         )
     run.estimator.device = "auto"  # the machine that draws the page need not be the one that fitted
-    clusters, confidence, _ = shown_groups(run.estimator)
+    clusters, confidence, n_groups = shown_groups(run.estimator)
     try:
         names: list[str] | None = run.names
     except RunError:  # the source's own, or numbers
@@ -212,7 +212,7 @@ def gather(run: str | Path | FittedRun, images: Any = None, labels: Any = None, 
         names=names or [str(i) for i in range(len(clusters))],
         clusters=clusters,
         confidence=confidence,
-        none=run.estimator.n_clusters if (run.estimator.labels_ < 0).any() else None,
+        none=n_groups - 1 if (run.estimator.labels_ < 0).any() else None,
         kept=run.kept,
         quiet=run.told,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,4 +76,5 @@ def without_home(text: str) -> str:
     home = os.path.expanduser("~")
     if len(home) < 3 or not os.path.isabs(home):
         return text
-    return text.replace(f"'{home}/", "~/'").replace(f"{home}/", "~/")
+    # A path begins at the start or behind one of these; behind anything else the name is that of a folder below others.
+    return re.sub(rf"(?<![^\s'\"`=:,(\[])('?){re.escape(home)}/", r"~/\1", text)

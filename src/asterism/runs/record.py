@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -73,10 +74,12 @@ class RunRecord:
         self._runtime = runtime
         self._overwrite = overwrite
         self._open = ExitStack()
+        self._began = time.monotonic()
 
     def __enter__(self) -> RunRecord:
         seed, old_format = 0, 0
         if self._runtime.is_main:
+            self._began = time.monotonic()
             self.folder.look()  # not even a lock is made where something else lies
             self.folder.create()
             with ExitStack() as stack:
@@ -108,9 +111,8 @@ class RunRecord:
         seconds : float
             That this life of the run took.
         """
-        took = round(self.content.get("seconds", 0.0) + seconds, 3)
         machine = hardware(self._runtime.device)
-        self.content |= {"format": FORMAT, "status": "finished", "seconds": took, "hardware": machine}
+        self.content |= {"format": FORMAT, "status": "finished", "seconds": self._took(seconds), "hardware": machine}
         self.content.pop("error", None)
         self.folder.write(self.content)
 
@@ -140,9 +142,14 @@ class RunRecord:
         self.folder.remove(keep=("checkpoint", "history.jsonl", PATHS))
         return content
 
+    def _took(self, seconds: float) -> float:
+        """Seconds of all lives of the run, of which this one took so many."""
+        return round((self.content.get("seconds") or 0.0) + seconds, 3)
+
     def _end(self, status: str, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:LONGEST]
-        self.content |= {"status": status, "error": reason}
+        took = self._took(time.monotonic() - self._began)
+        self.content |= {"status": status, "error": reason, "seconds": took}
         try:
             self.folder.write(self.content)
         except StorageError:  # the disk is full: the run stays as it is, and can go on all the same
