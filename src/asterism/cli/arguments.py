@@ -57,6 +57,12 @@ Json = Annotated[bool, Opt("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, Opt("--overwrite", help="Replace a file of any kind at --out.")]
 
 
+def check_copy(copy: bool, export: Path | None) -> None:
+    """See that ``--copy`` says something; raises `typer.BadParameter`."""
+    if copy and export is None:
+        raise typer.BadParameter("it tells how --export writes: give --export DIR too", param_hint="--copy")
+
+
 def parse_size(text: str | None) -> int | tuple[int, int] | None:
     """``64`` or ``48x64`` (height x width); raises `InputError`."""
     if text is None:

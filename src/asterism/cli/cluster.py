@@ -14,13 +14,14 @@ from typing import Any
 import typer
 
 from asterism.cli.advising import FOR_THE_EYE, numbered
+from asterism.cli.arguments import check_copy
 from asterism.cli.choosing import settled
 from asterism.cli.errors import Interrupted
 from asterism.cli.export import check_export
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import DEFAULT_METHOD, Request
 from asterism.cli.settings import apply_settings
-from asterism.cli.summary import finish
+from asterism.cli.summary import check_pictures, finish
 from asterism.cli.text import list_skipped, note
 from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError, RunError
@@ -67,6 +68,7 @@ def cluster_images(request: Request) -> None:
         raise typer.BadParameter(
             "go on with the run or replace it: give one of them", param_hint="--resume, --overwrite"
         )
+    check_copy(request.copy, request.export)
     request = settled(*numbered(request))
     folder = RunFolder(request.out or _default_folder(request))
     check_writable(folder.path)
@@ -75,8 +77,8 @@ def cluster_images(request: Request) -> None:
         request = replace(request, overwrite=True)  # there was nothing to keep: a corrected command takes its place
     if content is not None and not request.overwrite:
         if content["status"] == "finished" and request.resume:
-            if _resumed(request, folder, content).estimator._plain_params() != content["params"]:
-                raise RunError(f"{folder.path} holds a finished run with other parameters; leave --set out")
+            if (other := _other(request, content, _resumed(request, folder, content))) is not None:
+                raise RunError(f"{folder.path} holds a finished run with other {other} out")
             if is_main_process():
                 _go_on_alone()
                 note(f"{folder.path} holds a finished run; nothing is left to fit")
@@ -150,6 +152,8 @@ def _opened(plan: Plan, request: Request) -> tuple[ImageSource, Labels | None]:
             images = open_images(plan.origin["source"], **how, progress=progress)
     if is_main_process() and not request.quiet:
         list_skipped(images.skipped)
+    if request.export is not None:
+        check_pictures(images.is_table, plan.origin)
     labels = known_labels(plan.labels, images)
     plan.estimator._check_number(len(images))
     plan.estimator._check_memory(images)
@@ -219,6 +223,23 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
     )
 
 
+def _other(request: Request, content: dict[str, Any], plan: Plan) -> str | None:
+    """What was typed again of a finished run and is not what it was, and which option to leave; None for nothing."""
+    if plan.estimator._plain_params() != content["params"]:
+        return "parameters; leave --set"
+    for name, value in plan.screening.items():
+        if content.get("screening", {}).get(name) != value:
+            return f"outliers or copies; leave --{name.replace('_', '-')}"
+    typed, known = request.opening, content["images"]["origin"]
+    if isinstance(size := typed.get("size"), int):
+        size = (size, size)
+    if size is not None and known.get("size") is not None and list(size) != list(known["size"]):
+        return "images; leave --size"
+    if {typed.get("color"), known.get("color")} == {"grey", "rgb"}:
+        return "images; leave --color"
+    return "images; leave --no-crop" if "crop" in typed and known.get("crop") else None
+
+
 def _origin(request: Request, known: dict[str, Any]) -> dict[str, Any]:
     """How the images are opened: as typed, else as the run remembers, else by default."""
     return {**known, **({} if request.images is None else {"source": request.images}), **request.opening}
@@ -253,7 +274,8 @@ def _stem(request: Request) -> Path:
         raise typer.BadParameter(NO_IMAGES, param_hint="IMAGES")
     name = os.path.splitext(os.path.basename(_absolute(request.images).removeprefix("data:").rstrip("/")))[0]
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "images"
-    return Path("runs") / f"{name}-{request.method or DEFAULT_METHOD}"
+    method = DEFAULT_METHOD if request.like is None else method_name(RunFolder(request.like).read())
+    return Path("runs") / f"{name}-{request.method or method}"
 
 
 def _occupied(folder: RunFolder, content: dict[str, Any]) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asterism.cli.arguments import Arg, Copy, Images, Opt, Overwrite, Run
+from asterism.cli.arguments import Arg, Copy, Images, Opt, Overwrite, Run, check_copy
 from asterism.cli.text import counted, say
+
+if TYPE_CHECKING:
+    from asterism.report.fitted import FittedRun
 
 
 def export(
@@ -112,12 +115,13 @@ def cut(
     from asterism.clustering.advice import named_level
     from asterism.report.fitted import open_run
 
+    check_copy(copy, export)
     if n_clusters is not None and level is not None:
         raise typer.BadParameter("a number of groups or a level: give one of them", param_hint="-k, --level")
     if n_clusters is None and level is None and (out or export):
         raise typer.BadParameter("how many groups? Give -k or --level", param_hint="--out, --export")
     fitted = open_run(run, images=images)
-    _check(fitted.origin.get("source"), out, CUT, export, overwrite)
+    _check(fitted, out, CUT, export, overwrite)
     if level is not None:
         n_clusters = named_level(levels_of(fitted), level.value).n_clusters
     if n_clusters is None:
@@ -155,10 +159,11 @@ def pick(
     from asterism.cli.summary import export_run
     from asterism.report.fitted import open_run
 
+    check_copy(copy, export)
     if out is None and export is None:
         raise typer.BadParameter("where to? Give --out FILE.csv, --export DIR, or both", param_hint="--out, --export")
     fitted = open_run(run, images=images)
-    _check(fitted.origin.get("source"), out, PICKS, export, overwrite)
+    _check(fitted, out, PICKS, export, overwrite)
     found = picked(fitted, n_images, typical)
     if out is not None:
         write_picks(out, fitted, found)
@@ -170,7 +175,7 @@ def pick(
 
 
 def _check(
-    source: str | list[str] | None,
+    run: FittedRun,
     out: Path | None,
     columns: tuple[str, ...],
     export: Path | None,
@@ -179,12 +184,14 @@ def _check(
     """See, before anything is computed, that a table and folders can be written."""
     from asterism.cli.export import check_export
     from asterism.cli.outputs import check_writable
+    from asterism.cli.summary import check_pictures
     from asterism.runs.folder import has_header
 
     if out is not None:
         check_writable(out, lambda path: has_header(path, columns), overwrite)
     if export is not None:
-        check_export(export, source, overwrite)
+        check_pictures(run.content["images"].get("is_table"), run.origin)
+        check_export(export, run.origin.get("source"), overwrite)
 
 
 def _say_where(out: Path | None, export: Path | None, what: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from asterism.cli import arguments
 from asterism.cli.arguments import Arg, Opt, Run, parse_scale
 from asterism.cli.text import counted, say
@@ -68,12 +70,15 @@ def embed(
     from asterism.report.fitted import open_run
 
     check_ending(out)
+    if images is not None and moved is not None:
+        raise typer.BadParameter("other images, or where the run's own are: give one of them", param_hint="--images")
+    for option, given in (("--scale", scale is not None), ("--layout", layout is not None), ("--strict", strict)):
+        if images is None and given:
+            raise InputError(f"{option} is for other images: give them as IMAGES, or make the run anew with {option}")
     fitted = open_run(run, device, images=moved, bar=True)
     for path in (out, names_path(out)):
         if path is not None:
             check_writable(path, is_features, overwrite)
-    if images is None and scale is not None:
-        raise InputError("--scale is for other images: give them as IMAGES, or make the run anew with --scale")
     declared = parse_scale(scale)
     source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict, scale=declared)
     features = fitted.estimator.transform(source)

@@ -31,6 +31,7 @@ OPTION_OF = {"n_clusters": "-k", "random_state": "--seed", "run_dir": "--out", "
 OPTION_OF |= {name: f"--{name}" for name in ("device", "precision")}
 OF_ESTIMATORS = frozenset(OPTION_OF)  # the others are said of images: a network's size is its own
 OPTION_OF |= {name: f"--{name}" for name in ("size", "color", "layout", "scale", "pages", "bands")}
+OPTION_OF["k_max"] = "--k-max"
 _NAMES = "|".join(OPTION_OF)
 # A name's value, or a name that must be something. training.size stays as it was typed, and so does what stands in
 # quotes or is part of a path: the user's own names (photos/size=64).

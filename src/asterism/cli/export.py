@@ -147,8 +147,9 @@ def _write(
     # First the list: an export that breaks off can then be removed, and made again.
     rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
     write_csv(target / MANIFEST, HEADER, rows)
-    for folder in sorted({"/".join(one.split("/")[:n]) for one in folders for n in range(1, one.count("/") + 2)}):
-        (target / folder).mkdir()  # never one that exists: it could be a link to elsewhere
+    used = {one.chosen.rpartition("/")[0] for one in planned}
+    for folder in sorted({"/".join(one.split("/")[:n]) for one in used for n in range(1, one.count("/") + 2)}):
+        _make(target / folder)
     for one in planned:
         if isinstance(one.origin, Member):
             (target / one.chosen).write_bytes(one.origin.content)
@@ -161,6 +162,15 @@ def _write(
     if len(planned) < len(names):
         note(f"{counted(len(names) - len(planned), 'image')} no longer there and not exported")
     return len(planned)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder; one that is there must be empty, and no link: it could lead elsewhere."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
+            raise StorageError(f"{folder} is not asterism's; move it, or choose another folder") from None
 
 
 def _folders(labels: np.ndarray) -> list[str]:

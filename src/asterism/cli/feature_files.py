@@ -25,7 +25,10 @@ def names_path(path: Path) -> Path | None:
 
 
 def is_features(path: Path) -> bool:
-    """Whether a file looks as `write_features` writes it: an array of two axes, or a table that begins with path."""
+    """Whether a file looks as `write_features` writes it: an array of two axes, or a table of path, f0 and so on.
+
+    A table of paths alone is one only where it is called as names are.
+    """
     try:
         with open(path, "rb") as file:
             start = file.read(512)
@@ -35,7 +38,8 @@ def is_features(path: Path) -> bool:
         if path.suffix.lower() == ".npy":
             beside = names_path(path)
             return start.startswith(b"\x93NUMPY") and beside is not None and is_features(beside)
-        return start.startswith((b"path\n", b"path,f0"))
+        names = path.name.lower().endswith(".names.csv") and start.startswith(b"path\n")
+        return names or start.startswith(b"path,f0")
     except (OSError, zipfile.BadZipFile):
         return False
 

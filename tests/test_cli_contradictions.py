@@ -1,0 +1,90 @@
+"""Options that say nothing, or two things, are refused before the work; and what the user made stays as it is."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from test_cli import run
+
+KMEANS = ["--method", "kmeans", "--set", "n_init=1", "--no-report", "-q"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with twelve pictures of two kinds, ``p``, a run of them, ``r``, and vectors, ``v.npy``."""
+    root = tmp_path_factory.mktemp("place")
+    (root / "p").mkdir()
+    for i in range(12):
+        Image.fromarray(np.full((8, 8), 20 * (i % 2) + i + 150 * (i > 7), np.uint8)).save(root / "p" / f"{i}.png")
+    np.save(root / "v.npy", np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32))
+    run("cluster", root / "p", "-k", 2, "--out", root / "r", *KMEANS)
+    return root
+
+
+def test_an_export_without_a_whole_group_is_made_again(place, tmp_path):
+    shutil.copytree(place / "p", tmp_path / "p")
+    run("cluster", tmp_path / "p", "-k", 2, "--out", tmp_path / "r", *KMEANS)
+    for i in range(8, 12):
+        os.remove(tmp_path / "p" / f"{i}.png")
+    run("export", tmp_path / "r", tmp_path / "g")
+    assert len(list(tmp_path.glob("g/cluster-*"))) == 1
+    run("export", tmp_path / "r", tmp_path / "g", "--overwrite")
+    for name in ("cluster-000", "cluster-001"):  # as an older version has left it
+        (tmp_path / "g" / name).mkdir(exist_ok=True)
+    assert "8 images" in run("export", tmp_path / "r", tmp_path / "g", "--overwrite").stdout
+
+
+def test_the_runs_own_images_are_embedded_as_they_were_opened(place, tmp_path):
+    for option in (["--layout", "NHW"], ["--strict"], ["--scale", "0,1"]):
+        told = run("embed", place / "r", "--out", tmp_path / "f.npz", *option, code=1).stderr
+        assert f"{option[0]} is for other images" in told
+    run("embed", place / "r", place / "p", "--images", place / "p", "--out", tmp_path / "f.npz", code=2)
+    run("embed", place / "r", place / "p", "--strict", "--out", tmp_path / "f.npz")
+
+
+def test_a_list_of_paths_is_no_table_of_features(place, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("path\na.png\n")
+    assert "not written by this command" in run("embed", place / "r", "--out", mine, code=1).stderr
+    assert mine.read_text() == "path\na.png\n"
+    for ending in ("csv", "npy"):
+        for _ in range(2):  # its own are replaced
+            run("embed", place / "r", "--out", tmp_path / f"f.{ending}")
+
+
+def test_a_finished_run_is_not_called_what_it_is_not(place):
+    again = ["cluster", place / "p", "-k", 2, "--resume", "--out", place / "r", *KMEANS]
+    run(*again, "--size", 8, "--color", "grey")
+    for option in (["--outliers"], ["--drop-duplicates"], ["--size", 6], ["--color", "rgb"], ["--no-crop"]):
+        assert f"leave {option[0]} out" in run(*again, *option, code=1).stderr
+
+
+def test_the_folder_of_a_copied_run_is_called_by_its_method(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("cluster", place / "p", "--like", place / "r", "--no-report", "-q")
+    assert os.listdir("runs") == ["p-kmeans-1"]
+
+
+def test_vectors_are_not_exported_after_the_work(place, tmp_path):
+    told = run(
+        "cluster", place / "v.npy", "-k", 3, "--out", tmp_path / "r", "--export", tmp_path / "g", *KMEANS, code=1
+    )
+    assert "no images to export" in told.stderr and not (tmp_path / "r" / "run.json").exists()
+    run("cluster", place / "v.npy", "-k", 3, "--out", tmp_path / "r", *KMEANS)
+    for command in (["cut", "-k", 2], ["pick", "-n", 2]):
+        more = ["--out", tmp_path / "t.csv", "--export", tmp_path / "g"]
+        run(command[0], tmp_path / "r", *command[1:], *more, code=1)
+        assert not (tmp_path / "t.csv").exists()
+
+
+def test_copies_are_made_by_an_export(place, tmp_path):
+    for command in (["cut", place / "r", "-k", 1], ["pick", place / "r", "-n", 2], ["cluster", place / "p", *KMEANS]):
+        out = tmp_path / command[0]
+        assert "--export DIR" in run(*command, "--out", out, "--copy", code=2).stderr and not out.exists()
+
+
+def test_the_number_of_groups_is_called_as_it_was_typed(place):
+    assert "--k-max 2 leaves" in run("suggest-k", place / "v.npy", "--k-max", 2, code=1).stderr
