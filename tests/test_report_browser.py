@@ -290,6 +290,28 @@ def test_keys_move_and_zoom(opened):
     assert opened.js("return asterism.map.points.view.zoom") == 1
 
 
+def test_keys_and_pictures_are_named_and_leave_the_browsers_own_keys_alone(opened):
+    pressed = """
+      const { 0: where, 1: about } = arguments, element = document.querySelector(where);
+      const event = new KeyboardEvent('keydown', { key: 'ArrowLeft', bubbles: true, cancelable: true, ...about });
+      return element.dispatchEvent(event)"""
+    for where in ("canvas.map", ".plot", "#gallery .pictures"):
+        assert opened.js(pressed, where, {}) is False  # taken
+        assert opened.js(pressed, where, {"altKey": True}) is True, where  # the page before
+    unnamed = "return [...document.querySelectorAll('.pictures')].filter((one) => !one.ariaLabel || !one.role).length"
+    assert opened.js(unnamed) == 0
+
+
+def test_the_tip_is_seen_in_full_screen(opened):
+    opened.js("document.querySelector('[data-act=full]').focus()")
+    opened.press("\ue007")  # Enter
+    opened.wait(
+        lambda: opened.js("return Boolean(document.fullscreenElement?.contains(document.getElementById('tip')))"), 5
+    )
+    opened.js("document.exitFullscreen()")
+    opened.wait(lambda: opened.js("return document.getElementById('tip').parentElement === document.body"), 5)
+
+
 def test_the_wheel_scrolls_the_page_until_the_map_is_clicked(opened):
     wheel = """
       const canvas = document.querySelector('canvas.map');

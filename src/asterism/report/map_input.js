@@ -53,7 +53,7 @@ asterism.listenToMap = (canvas, act) => {
   };
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return act.clear();
-    if (!keys[event.key] || event.ctrlKey || event.metaKey) return undefined;
+    if (!keys[event.key] || event.altKey || event.ctrlKey || event.metaKey) return undefined;
     event.preventDefault();
     keys[event.key]();
     return act.pointMiddle();

@@ -47,7 +47,7 @@ for (const type of ["focusin", "keydown"]) {
     if (event.key === "Escape") asterism.tip.hide();
     const group = event.target.closest?.(".pictures");
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!group || !step) return;
+    if (!group || !step || event.altKey || event.ctrlKey || event.metaKey) return; // Alt and an arrow goes back a page
     event.preventDefault();
     const pictures = [...group.querySelectorAll("canvas[data-sprite]")];
     const at = pictures.findIndex((canvas) => canvas.classList.contains("active"));
@@ -64,7 +64,16 @@ document.addEventListener("focusout", ({ target }) => {
   asterism.tip.hide();
 });
 
-document.querySelectorAll(".pictures:not([tabindex])").forEach((group) => (group.tabIndex = 0));
+for (const group of document.querySelectorAll(".pictures:not([tabindex])")) {
+  group.tabIndex = 0;
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", group.closest("section").querySelector("h2").textContent);
+}
+
+/* In full screen nothing is seen but what lies within it. */
+document.addEventListener("fullscreenchange", () => {
+  (document.fullscreenElement ?? document.body).append(document.getElementById("tip"));
+});
 
 /* Cards are made by script: a link to one that came with the address finds it only now. */
 if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();

@@ -29,7 +29,7 @@ asterism.draw.training = (section, curves) => {
     plot.addEventListener("blur", rest);
     plot.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step) return;
+      if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       read(at + step);
     });
