@@ -52,6 +52,13 @@ def test_the_graph_brings_neighbours_together(groups):
     assert spread[1] < 0.5 * spread[0]
 
 
+def test_one_black_image_does_not_outweigh_all_others(groups):
+    X, _ = groups
+    with_black = np.concatenate([X, np.zeros_like(X[:1])])
+    plain, found = (graph_nmf(one, 4, alpha=10.0, n_trials=1, random_state=0) for one in (X, with_black))
+    assert found.loss > 0.5 * plain.loss and np.isfinite(found.loadings).all()
+
+
 def test_negative_values_are_refused_by_the_function_and_shifted_by_the_class(groups):
     X = groups[0] - 1
     with pytest.raises(InputError, match="values >= 0"):

@@ -72,15 +72,15 @@ def graph_nmf(
     Notes
     -----
     Samples are weighted by w_j = 1 / x_jᵀ(Σ_l x_l), the weighting of normalised cuts ("NCW"), here divided by their
-    mean, which scales the divergence and nothing else, so that α means the same on every set. An update takes O(N·D·r)
-    time, and with a graph r sparse linear systems; memory is that of ``X``.
+    mean, which scales the divergence and nothing else, so that α means the same on every set; a sample of zeros, which
+    has no such weight, gets the mean one. An update takes O(N·D·r) time, and with a graph r sparse linear systems;
+    memory is that of ``X``.
     """
     rng = check_random_state(random_state)
     X = near_one(X, center=False)
     if X.size and X.min() < 0:
         raise InputError(f"X holds {X.min():g}; the divergence wants values >= 0: subtract the minimum, or clip")
-    weights = 1 / np.maximum(X @ X.sum(0, dtype=np.float64), FLOOR)  # (N,)
-    weights = (weights / weights.mean()).astype(np.float32)[:, None]
+    weights = _cut_weights(X)
     laplacian = alpha * _laplacian(X, n_neighbors) if alpha > 0 else None
     best: Factorisation | None = None
     for _ in range(n_trials):
@@ -91,6 +91,16 @@ def graph_nmf(
     if best is None:
         raise InputError(f"n_trials={n_trials} cannot be used: at least one initialisation is needed")
     return _updates(X, best.loadings, best.basis, weights, laplacian, max(0, max_updates - trial_iter))
+
+
+def _cut_weights(X: np.ndarray) -> np.ndarray:
+    """w_j of `graph_nmf`, (N, 1) float32."""
+    likeness = X @ X.sum(0, dtype=np.float64)
+    seen = likeness > 0  # one black image would weigh 10¹⁰ times as much as any other
+    weights = np.ones(len(X))
+    weights[seen] = 1 / np.maximum(likeness[seen], FLOOR)
+    weights[seen] /= weights[seen].mean() if seen.any() else 1.0
+    return weights.astype(np.float32)[:, None]
 
 
 def divergence(X: np.ndarray, V: np.ndarray, U: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
