@@ -101,6 +101,16 @@ def test_what_cannot_be_probed_is_one_line(body, run):
     unlabelled.labels = None
     with pytest.raises(InputError, match="training images have no classes"):
         linear_probe(body, unlabelled, stripes(10), run, ["conv1"])
+    with pytest.raises(InputError, match="there are 1 and 10"):
+        linear_probe(body, stripes(1), stripes(10), run, ["conv1"])
+    with pytest.raises(InputError, match="there are 20 and 0"):
+        linear_probe(body, stripes(20), stripes(1).subset([]), run, ["conv1"])
+
+
+def test_of_few_images_too_one_chooses_the_weight_decay(body, run):
+    """A tenth of fewer than ten was none, and the accuracy on it no number."""
+    (found,) = linear_probe(body, stripes(4), stripes(6), run, ["features"], LinearProbe(n_epochs=1, ten_crops=True))
+    assert 0 <= found.accuracy <= 1
 
 
 # ---------------------------------------------------------------- the command

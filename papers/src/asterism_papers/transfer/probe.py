@@ -146,7 +146,7 @@ def linear_probe(
     Raises
     ------
     InputError
-        If there is no such layer, or no labels.
+        If there is no such layer, no labels, or too few images.
 
     Notes
     -----
@@ -161,12 +161,17 @@ def linear_probe(
     if unknown:
         raise InputError(f"there is no layer {unknown[0]!r}; there are {', '.join(there)}")
     labels, test_labels = _labels(train, "training"), _labels(test, "test")
+    if len(train) < 2 or len(test) < 1:
+        raise InputError(
+            f"a probe learns from two images at least and is tested on one; there are {len(train)} and {len(test)}"
+        )
     n_classes = int(max(labels.max(), test_labels.max())) + 1
     known = _Features(encoder, names, train, run, settings.ten_crops)
     kept, held = torch.arange(len(train)), None
     if settings.weight_decay is None:
         order = torch.randperm(len(train), generator=run.generator("probe", "held out"))
-        kept, held = order[len(order) // 10 :], order[: len(order) // 10]
+        n_held = max(1, len(order) // 10)
+        kept, held = order[n_held:], order[:n_held]
     candidates = _fit(known, labels, kept, n_classes, settings, run)
     best = [0] * len(names)
     if held is not None:  # the weight decay is chosen layer by layer, on training images that no classifier saw
