@@ -1,6 +1,7 @@
 """PASCAL VOC's layout, its average precision by hand, and classification on coloured shapes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from asterism.training import Run
 from asterism_papers.transfer import fine_tune as tuning
 from asterism_papers.transfer.backbone import input_shape, parts_of
 from asterism_papers.transfer.classify import ClassificationTuning, classifier_of, classify, masked_loss, random_crop
+from asterism_papers.transfer.detect import detect
 from asterism_papers.transfer.fine_tune import prefetched
-from asterism_papers.transfer.voc import open_voc, read_annotation
+from asterism_papers.transfer.segment import segment
+from asterism_papers.transfer.voc import VocImages, open_voc, read_annotation
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
 from voc_like import CLASSES, make_voc
 
@@ -108,6 +111,20 @@ def test_bad_layouts_are_one_line(tmp_path):
     (root / "ImageSets" / "Main" / "test.txt").write_text("\n")
     with pytest.raises(InputError, match="is empty"):
         open_voc(root, "test")
+    (root / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match="test.txt is no text in UTF-8"):
+        open_voc(root, "test")
+    (root / "ImageSets" / "Main" / "test.txt").write_bytes(b"\xef\xbb\xbf000002\n")
+    assert open_voc(root, "test").ids == ["000002"]
+
+
+def test_no_image_is_learnt_from_and_scored_on():
+    """VOC's ``trainval``, the default, holds ``val``."""
+    one = VocImages(Path("VOC2007"), "trainval", ["a", "b", "c"], [])
+    other = VocImages(Path("VOC2007"), "val", ["b", "d"], [])
+    for task in (classify, detect, segment):
+        with pytest.raises(InputError, match="1 of the 2 images of the list val, b for one, are in trainval too"):
+            task(None, SHAPE, one, other, None)
 
 
 def test_a_damaged_image_is_named(voc, tmp_path):

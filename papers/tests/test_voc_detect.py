@@ -1,22 +1,25 @@
 """Detection's score by hand, proposals from files, and Fast and Faster R-CNN on coloured shapes."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from torchvision.models.detection.image_list import ImageList
 from typer.testing import CliRunner
 
 from asterism import ConvNet, DeepCluster, ImageSource, Training
 from asterism.cli.app import app
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, StorageError
+from asterism.networks.jule_net import build_conv
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.transfer import fine_tune as tuning
 from asterism_papers.transfer.detect import DetectionTuning, detect, mirror, scene
-from asterism_papers.transfer.detector import NearMisses, SeededSampler
+from asterism_papers.transfer.detector import NearMisses, SeededSampler, detector_of
 from asterism_papers.transfer.proposals import proposals_of, read_proposals
 from asterism_papers.transfer.voc import open_voc
 from asterism_papers.transfer.voc_scores import Detections, Truth, detection_precisions, overlaps
@@ -131,6 +134,17 @@ def test_bad_proposals_are_one_line(tmp_path):
             read_proposals([tmp_path / "x.npz"])
 
 
+def test_the_machines_trouble_is_not_the_files(tmp_path, monkeypatch):
+    np.savez(tmp_path / "boxes.npz", a=np.ones((1, 4)))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("asterism_papers.transfer.proposals._from_npz", refuse)
+    with pytest.raises(StorageError, match="boxes.npz.*allow reading it"):
+        read_proposals([tmp_path / "boxes.npz"])
+
+
 def test_a_scene_is_scaled_and_mirrored_whole(voc):
     images = open_voc(voc, "trainval")
     index = next(i for i, things in enumerate(images.things) if len(things) == 1 and not things[0].difficult)
@@ -188,6 +202,20 @@ def test_without_proposals_a_network_makes_them(body, voc):
     found = detect(body, SHAPE, train, test, Run(Runtime("cpu"), 0), settings)
     assert "region proposal network" in found.proposals and found.learnt.startswith("all convolutions")
     assert found.mean_ap > 0.5
+
+
+def test_anchors_lie_over_the_whole_image():
+    """75 pixels and a stride of 2 give maps of 38, and 75 // 38 is 1."""
+    draws, shape = torch.Generator().manual_seed(0), (1, 28, 28)
+    model, _ = detector_of(build_conv(shape, draws), shape, 2, DetectionTuning(), 75, False, draws)
+    images = torch.zeros(2, 1, 75, 100)
+    with torch.no_grad():
+        maps = model.convolutions(images)
+    assert maps.shape[2:] == (38, 50)
+    anchors = model.learnt[1].anchor_generator(ImageList(images, [(75, 100), (75, 90)]), [maps])
+    assert [one.shape for one in anchors] == [(38 * 50 * 9, 4)] * 2
+    centers = (anchors[0][:, :2] + anchors[0][:, 2:]) / 2
+    np.testing.assert_array_equal(centers.amax(0), [98, 74])
 
 
 def test_without_convolutions_there_are_no_boxes(voc):

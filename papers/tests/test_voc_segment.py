@@ -1,5 +1,6 @@
 """Mean intersection over union by hand, and a fully convolutional network on coloured shapes."""
 
+import errno
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from asterism import ConvNet, DeepCluster, ImageSource, Training
 from asterism.cli.app import app
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.transfer import fine_tune as tuning
@@ -139,6 +140,32 @@ def test_bad_masks_are_one_line(tmp_path):
     train.mask_path(1).unlink()
     with pytest.raises(MissingDataError, match=r"000001.png does not exist, of those that .*train.txt names"):
         parts(voc)
+
+
+def test_masks_are_png_alone_and_the_machines_trouble_is_not_theirs(voc, monkeypatch):
+    train, _ = parts(voc)
+    path = train.mask_path(0)
+    kept = path.read_bytes()
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 60\n%%EndComments\n")  # Pillow would run gs
+    with pytest.raises(InputError, match="000000.png cannot be read as a PNG of class numbers: cannot identify"):
+        train.mask(0)
+    path.write_bytes(kept)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="000000.png cannot be read as a PNG of class numbers: .*exceeds limit"):
+        train.mask(0)
+    monkeypatch.undo()
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(StorageError, match="000000.png.*allow reading it"):
+        train.mask(0)
+
+
+def test_the_weight_decay_is_for_a_mean_over_the_pixels():
+    """FCN's 5e-4 stands beside a sum over them."""
+    assert SegmentationTuning().recipe.weight_decay * 190_000 == pytest.approx(5e-4)
 
 
 def test_the_command(voc, tmp_path):

@@ -10,10 +10,12 @@ import torch
 
 from asterism.errors import InputError, MissingDataError
 from asterism.images import ImageSource, open_images
-from asterism_papers.evaluation import protocol
+from asterism_papers.cli.voc import digest_of
+from asterism_papers.evaluation import protocol, voc_runs
 from asterism_papers.evaluation.table import Entry, Table
 from asterism_papers.evaluation.tables import TABLES
 from asterism_papers.evaluation.voc_runs import COLUMNS, TransferredRuns
+from asterism_papers.transfer.voc import Thing, VocImages
 from voc_like import make_voc
 
 PAPER = Path(__file__).parents[3] / "shared" / "papers" / "deepcluster.txt"
@@ -78,6 +80,32 @@ def test_a_row_holds_every_task(tmp_path, monkeypatch):
     (tmp_path / "box.npz").rename(tmp_path / "voc2007-proposals" / "box.npz")
     with pytest.raises(InputError, match="there are no proposals for image 000000"):
         perform(task, images, tmp_path / "run", protocol.Setting("cpu"))
+
+
+def test_a_killed_task_is_no_start_for_another_network(tmp_path, monkeypatch):
+    seen = []
+
+    def scored(name, model, run, *_):
+        seen.append(run.identity)
+        return SimpleNamespace(mean_iou=0.5, learnt="")
+
+    for name, value in (("_score", scored), ("load", lambda folder: None), ("_place", lambda name: tmp_path)):
+        monkeypatch.setattr(voc_runs, name, value)
+    monkeypatch.setattr(voc_runs.runs, "perform", lambda *_: {"scores": {}, "protocol": {}})
+    task = SimpleNamespace(seed=0, entry=SimpleNamespace(variant="paper"))
+    for level in (0, 0, 9):
+        images = ImageSource(torch.full((2, 4, 4, 3), level, dtype=torch.uint8), ["a", "b"])
+        TransferredRuns(("segmentation_all",), {})(task, images, tmp_path, protocol.Setting("cpu"))
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_the_folder_of_a_task_is_that_of_its_lists_and_boxes():
+    def digest(width, top):
+        things = [Thing("dog", (0, 0, width, 9), False)]
+        return digest_of(["a"], [VocImages(tmp, "test", ["000001"], [things])], {"000001": np.array([[0, top, 5, 5]])})
+
+    tmp = Path("VOC2007")
+    assert digest(3, 1) == digest(3, 1) and len({digest(3, 1), digest(4, 1), digest(3, 2)}) == 3
 
 
 def test_without_voc_nothing_is_trained(tmp_path, monkeypatch):

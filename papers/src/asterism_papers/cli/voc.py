@@ -14,18 +14,19 @@ from asterism.cli.errors import Interrupted
 from asterism.cli.outputs import check_writable
 from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
-from asterism.errors import InputError, RunError
+from asterism.errors import RunError
 from asterism.files import exclusive, write_text
 from asterism.report.fitted import FittedRun, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
+from asterism_papers.transfer.backbone import check_photos
 from asterism_papers.transfer.classify import ClassificationTuning, classify
 from asterism_papers.transfer.detect import DetectionTuning, detect
 from asterism_papers.transfer.fine_tune import FineTuning, settings_of
-from asterism_papers.transfer.proposals import read_proposals
+from asterism_papers.transfer.proposals import Proposals, read_proposals
 from asterism_papers.transfer.segment import SegmentationTuning, segment
-from asterism_papers.transfer.voc import open_voc
+from asterism_papers.transfer.voc import VocImages, open_voc
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ def transfer(name: str, asked: Asked, proposals: Sequence[Path] = ()) -> dict[st
         "settings": settings_of(wanted),
     }
     files = [str(one) for one in proposals]
-    key = json.dumps([about, fitted.content, files], sort_keys=True)  # another run in the same folder starts anew
-    digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
-    work = asked.run / "transfer" / f"{name}-{digest}"
+    work = asked.run / "transfer" / f"{name}-{digest_of([about, fitted.content, files], (train, test), *boxes)}"
     with exclusive(work.with_suffix(".lock")) as mine, ProgressBars(0 if asked.quiet else 1) as bars:
         if not mine:
             raise RunError(f"another process is at this task in {work}; wait for it")
@@ -105,8 +104,17 @@ def transfer(name: str, asked: Asked, proposals: Sequence[Path] = ()) -> dict[st
     return found
 
 
+def digest_of(told: Any, lists: Sequence[VocImages], boxes: Proposals | None = None) -> str:
+    """What the folder of a task is called by: of another run, list, annotation or box it is another one."""
+    found = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6)
+    for one in lists:
+        found.update(repr((one.ids, one.things)).encode())
+    for name, rows in sorted((boxes or {}).items()):
+        found.update(name.encode() + rows.tobytes())
+    return found.hexdigest()
+
+
 def _shape(fitted: FittedRun) -> tuple[int, int, int]:
     channels, height, width = fitted.estimator.image_shape_
-    if channels not in (1, 3):
-        raise InputError(f"the run's images have {channels} channels; photos have 1 or 3")
+    check_photos((channels, height, width))
     return channels, height, width

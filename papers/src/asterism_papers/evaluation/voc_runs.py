@@ -56,10 +56,11 @@ class TransferredRuns:
         model, runtime, began = load(folder), Runtime(setting.device), time.monotonic()
         changed = self.short if task.entry.variant.startswith("laptop") else {}
         done: dict[str, Any] = {}
+        whose = f"{images.fingerprint} {setting.commit}"  # what was killed is no start for another network
         for column in self.columns:
             name, _, learn = column.partition("_")
             settings = TUNINGS[name](learn=learn, **changed)
-            run = Run(runtime, task.seed, folder / "transfer" / column, ProgressBars(setting.verbose))
+            run = Run(runtime, task.seed, folder / "transfer" / column, ProgressBars(setting.verbose), whose)
             found = _score(name, model, run, places, settings, proposals)
             row["scores"][column] = round(getattr(found, SCORES[name]), 6)
             done[column] = {"trained": found.learnt, **settings_of(settings)}

@@ -20,6 +20,17 @@ def input_shape(encoder: nn.Module, shape: tuple[int, int, int]) -> tuple[int, i
     return shape if own is None else (shape[0], *own[1:])
 
 
+def check_photos(shape: tuple[int, int, int]) -> None:
+    """See that photographs can be shown to a network that learned on images (C, H, W).
+
+    Raises
+    ------
+    InputError
+    """
+    if shape[0] not in (1, 3):
+        raise InputError(f"the run's images have {shape[0]} channels; photos have 1 or 3")
+
+
 def searchable(encoder: nn.Module) -> Body:
     """A copy of an encoder's network on the CPU, in evaluation mode, whose maps images of any size may be searched by.
 

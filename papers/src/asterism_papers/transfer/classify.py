@@ -23,7 +23,7 @@ from asterism.parameters import Interval, parameter
 from asterism.training import Run
 from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
-from asterism_papers.transfer.voc import VocImages, check_classes
+from asterism_papers.transfer.voc import VocImages, check_apart, check_classes
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
 
 N_CROPS = 10
@@ -174,7 +174,7 @@ def classify(
     Raises
     ------
     InputError
-        If the lists show no class.
+        If the lists show no class, or have an image in common.
 
     Notes
     -----
@@ -183,6 +183,7 @@ def classify(
     """
     settings = settings or ClassificationTuning()
     settings.check("transfer.")
+    check_apart(train, test)
     classes = train.classes
     if not classes:
         raise InputError(f"no object is annotated in {train.root}, list {train.split}")

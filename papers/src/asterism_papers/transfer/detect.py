@@ -23,7 +23,7 @@ from asterism_papers.transfer.backbone import input_shape
 from asterism_papers.transfer.detector import Detector, detector_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
 from asterism_papers.transfer.proposals import Proposals, proposals_of
-from asterism_papers.transfer.voc import Thing, VocImages, check_classes
+from asterism_papers.transfer.voc import Thing, VocImages, check_apart, check_classes
 from asterism_papers.transfer.voc_scores import Detections, Truth, detection_precisions
 
 SHORTER, LONGER = 600, 1000  # sides of the images that a network for 224² is shown
@@ -109,7 +109,8 @@ def detect(
     Raises
     ------
     InputError
-        If the encoder has no convolutions, no object is annotated, or an image has no proposals.
+        If the encoder has no convolutions, no object is annotated, an image has no proposals, or the lists have one in
+        common.
 
     Notes
     -----
@@ -118,6 +119,7 @@ def detect(
     """
     settings = settings or DetectionTuning()
     settings.check("transfer.")
+    check_apart(train, test)
     kept = [i for i, things in enumerate(train.things) if any(not thing.difficult for thing in things)]
     if not kept:
         raise InputError(f"no object is annotated in {train.root}, list {train.split}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torchvision.models.detection._utils import Matcher
@@ -107,6 +109,22 @@ class SeededSampler:
         return torch.zeros_like(candidates, dtype=torch.uint8).index_fill_(0, where[drawn], 1)
 
 
+class Anchors(AnchorGenerator):
+    """`AnchorGenerator` with the network's own stride, a power of 2 as in RoIAlign.
+
+    torchvision divides the image's side by the maps' and rounds down, which is 1 and not 2 for 75 pixels and maps of
+    38: the anchors then lie over the upper left of the image alone.
+    """
+
+    def forward(self, image_list: ImageList, feature_maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Anchors (n, 4) of each image."""
+        images, grid, device = image_list.tensors.shape[-2:], feature_maps[0].shape[-2:], feature_maps[0].device
+        strides = [2 ** round(math.log2(image / side)) for image, side in zip(images, grid, strict=True)]
+        self.set_cell_anchors(feature_maps[0].dtype, device)
+        (anchors,) = self.grid_anchors([list(grid)], [[torch.tensor(one, device=device) for one in strides]])
+        return [anchors for _ in image_list.image_sizes]
+
+
 class NearMisses(Matcher):
     """Fast R-CNN's background: boxes that overlap an object by less than a half, but by a tenth at least."""
 
@@ -179,7 +197,7 @@ def _head(parts: Pieces, dropout: float, generator: torch.Generator) -> tuple[nn
 
 def _proposer(n_filters: int, side: int, generator: torch.Generator) -> RegionProposalNetwork:
     """The region proposal network of Faster R-CNN, its anchors in proportion to the images."""
-    anchors = AnchorGenerator((tuple(max(8, round(one * side)) for one in ANCHORS),), ((0.5, 1.0, 2.0),))
+    anchors = Anchors((tuple(max(8, round(one * side)) for one in ANCHORS),), ((0.5, 1.0, 2.0),))
     head = build(lambda: RPNHead(n_filters, anchors.num_anchors_per_location()[0]), generator, _near_zero)
     proposer = RegionProposalNetwork(
         anchors, head, 0.7, 0.3, 256, 0.5, {"training": 2000, "testing": 1000}, {"training": 2000, "testing": 300}, 0.7

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from array import array
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import InputError, MissingDataError, StorageError
+from asterism.images.io_errors import retry
 
 Proposals = dict[str, np.ndarray]
 _PIXELS = np.array([1, 1, 0, 0], np.float32)  # VOC's first and last pixel, from 1 → edges
@@ -36,6 +38,8 @@ def read_proposals(paths: Iterable[str | Path]) -> Proposals:
     ------
     MissingDataError, InputError
         If a file does not exist or is none of these.
+    StorageError
+        If the machine, not the file, is in trouble.
     """
     found: Proposals = {}
     for path in map(Path, paths):
@@ -45,7 +49,9 @@ def read_proposals(paths: Iterable[str | Path]) -> Proposals:
         if not path.is_file():
             raise MissingDataError(f"{path} does not exist; expected a file of proposals")
         try:
-            pixels = reader(path)
+            pixels = retry(partial(reader, path), str(path))
+        except StorageError:
+            raise
         except NotImplementedError as error:
             raise InputError(f"{path} is a MATLAB file of version 7.3: save it with -v7") from error
         except Exception as error:  # readers of damaged files raise anything

@@ -25,21 +25,22 @@ from asterism.parameters.constraints import POSITIVE
 from asterism.training import Run
 from asterism_papers.transfer.backbone import free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
-from asterism_papers.transfer.voc import VocImages
+from asterism_papers.transfer.voc import VocImages, check_apart
 from asterism_papers.transfer.voc_scores import VOID, Confusion
 
 STAGE = "voc-segment"
 OBJECTS = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
            "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")  # fmt: skip
-# FCN's own: 100 000 images one by one, weight decay 5e-4, and a rate of 1e-10 with momentum .99 for the sum over some
-# 190 000 pixels. With momentum .9 and for the mean over the pixels that is 1e-10·190 000·(1 − .9) / (1 − .99).
-_RECIPE = Recipe(100_000, 1, 1.9e-4, 100_000, 1.0, 5e-4)
+PIXELS = 190_000  # of an image, about
+# FCN's own: 100 000 images one by one, and a rate of 1e-10 with momentum .99 and a weight decay of 5e-4 for the sum
+# over the pixels. With momentum .9 and for their mean that is 1e-10·190 000·(1 − .9) / (1 − .99) and 5e-4 / 190 000.
+_RECIPE = Recipe(100_000, 1, 1.9e-4, 100_000, 1.0, 5e-4 / PIXELS)
 
 
 class SegmentationTuning(FineTuning):
     """How the network is trained, by default as FCN; ``fc6-8`` leaves the convolutions as they are.
 
-    FCN's doubled rate of biases is left out.
+    FCN's doubled rate of biases is left out, and images are mirrored, which FCN's are not.
     """
 
     scale: float | None = parameter(POSITIVE, default=None)
@@ -169,7 +170,7 @@ def segment(
     Raises
     ------
     InputError
-        If the encoder has no convolutions, or masks and images do not go together.
+        If the encoder has no convolutions, masks and images do not go together, or the lists have an image in common.
 
     Notes
     -----
@@ -177,6 +178,7 @@ def segment(
     """
     settings = settings or SegmentationTuning()
     settings.check("transfer.")
+    check_apart(train, test)
     n_classes = count_classes(train)
     if count_classes(test) > n_classes:
         raise InputError(f"a mask of {test.root}, list {test.split}, shows a class that no training mask shows")

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.errors import InputError, MissingDataError
+from asterism.errors import AsterismError, InputError, MissingDataError
 from asterism.images.decode import Unreadable, decode, quiet
+from asterism.images.io_errors import retry
 
 LAYOUT = "VOCdevkit/VOC{year}/{{JPEGImages,Annotations,ImageSets/Main}}"
 
@@ -97,15 +98,16 @@ class VocImages:
         Raises
         ------
         InputError
-            If there is no mask, or it holds colours instead of numbers of classes.
+            If it is no PNG, or holds colours instead of numbers of classes.
+        StorageError
+            If the machine, not the file, is in trouble.
         """
         path = self.mask_path(index)
         try:
-            with Image.open(path) as image:
-                if image.mode not in ("P", "L"):
-                    raise InputError(f"{path} has pixels of mode {image.mode}; expected a palette PNG of class numbers")
-                return np.array(image)
-        except (OSError, SyntaxError) as error:
+            return retry(lambda: _class_numbers(path), str(path))
+        except AsterismError:
+            raise
+        except Exception as error:  # decoders of damaged files raise anything
             raise InputError(f"{path} cannot be read as a PNG of class numbers: {error}") from error
 
     def labels(self, classes: list[str]) -> torch.Tensor:
@@ -128,6 +130,28 @@ class VocImages:
             for thing in sorted(some, key=lambda one: not one.difficult):  # one that is not difficult decides
                 row[number[thing.name]] = -1 if thing.difficult else 1
         return labels
+
+
+def _class_numbers(path: Path) -> np.ndarray:
+    with quiet(), Image.open(path, formats=("PNG",)) as image:  # some of Pillow's other formats run programs
+        if image.mode not in ("P", "L"):
+            raise InputError(f"{path} has pixels of mode {image.mode}; expected a palette PNG of class numbers")
+        return np.array(image)
+
+
+def list_text(path: Path) -> str:
+    """The text of a list.
+
+    Raises
+    ------
+    FileNotFoundError
+    InputError
+        If it is no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8") from None
 
 
 def open_voc(folder: str | Path, split: str, year: int = 2007, task: str = "Main") -> VocImages:
@@ -159,7 +183,7 @@ def open_voc(folder: str | Path, split: str, year: int = 2007, task: str = "Main
         raise MissingDataError(f"{folder} holds no ImageSets/{task}; expected the layout {wanted}")
     path = root / "ImageSets" / task / f"{split}.txt"
     try:
-        ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        ids = [line.split()[0] for line in list_text(path).splitlines() if line.strip()]
     except FileNotFoundError as error:
         there = sorted(one.stem for one in path.parent.glob("*.txt") if "_" not in one.stem)
         raise MissingDataError(f"{path} does not exist; {path.parent} has {', '.join(there) or 'no list'}") from error
@@ -208,6 +232,21 @@ def read_annotation(path: Path) -> list[Thing]:
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def check_apart(train: VocImages, test: VocImages) -> None:
+    """See, before anything is trained, that no image is both learnt from and scored on: ``trainval`` holds ``val``.
+
+    Raises
+    ------
+    InputError
+    """
+    both = sorted(set(train.ids) & set(test.ids))
+    if both:
+        raise InputError(
+            f"{len(both)} of the {len(test)} images of the list {test.split}, {both[0]} for one, are in {train.split} "
+            "too, and a score is of images that were not learnt from: choose other lists"
+        )
 
 
 def check_classes(test: VocImages, classes: Iterable[str]) -> None:
