@@ -68,6 +68,7 @@ def test_ground_truth_is_read_wherever_it_lies(landmarks):
         ("oxc1_tower_000000 1 2 3", InputError, "PHOTO LEFT TOP RIGHT BOTTOM"),
         ("", InputError, "PHOTO LEFT TOP RIGHT BOTTOM"),
         ("oxc1_tower_000000 9 2 3 4", InputError, "is empty"),
+        ("oxc1_tower_000000 1 2 3 inf", InputError, "or endless"),
         ("oxc1_nowhere 1 2 3 4", MissingDataError, "there is no photograph nowhere"),
     ],
 )
@@ -100,8 +101,27 @@ def test_photographs_keep_their_proportions_and_queries_are_cut_out(landmarks):
     part = load_photo(path, 64, 3, (8, 16, 40, 48))
     torch.testing.assert_close(part, whole[:, :, 16:48, 8:40])
     assert load_photo(path, 128, 3, (8, 16, 40, 48)).shape == (1, 3, 64, 64)
-    with pytest.raises(Unreadable, match="outside"):
-        load_photo(path, 64, 3, (200, 0, 300, 10))
+    for outside in ((200, 0, 300, 10), (-50, -30, -3, -3)):
+        with pytest.raises(Unreadable, match="outside"):
+            load_photo(path, 64, 3, outside)
+
+
+def test_what_is_no_text_is_one_line_and_the_mark_of_utf8_is_none_of_it(landmarks):
+    query = landmarks / "gt_files" / "tower_1_query.txt"
+    query.write_bytes(b"\xef\xbb\xbf" + query.read_bytes())
+    assert open_landmarks(landmarks).queries[2].photo == "tower_000000"
+    (landmarks / "gt_files" / "tower_1_ok.txt").write_bytes(b"tower_\xff")
+    with pytest.raises(InputError, match=r"tower_1_ok.txt is no text in UTF-8"):
+        open_landmarks(landmarks)
+
+
+def test_photographs_of_one_name_in_two_folders(landmarks):
+    """All are whitened on; where names tell what is to be found, they are refused."""
+    (landmarks / "jpg" / "more").mkdir()
+    (landmarks / "jpg" / "more" / "tower_000000.jpg").write_bytes((landmarks / "jpg" / "gate_000000.jpg").read_bytes())
+    assert len(photos_in(landmarks)) == 16
+    with pytest.raises(InputError, match="tower_000000.jpg have one name"):
+        open_landmarks(landmarks)
 
 
 def body_for(images):
@@ -119,6 +139,20 @@ def test_a_network_finds_landmarks_again_and_skips_what_it_cannot_read(landmarks
     (landmarks / "jpg" / "bridge_000000.jpg").write_bytes(b"nothing")  # a query's
     fewer = landmark_retrieval(body, "conv2", given, run, whiten_on=photos_in(landmarks), longer_side=64)
     assert (fewer.n_queries, fewer.n_photos, len(fewer.skipped)) == (2, 13, 2)
+
+
+def test_what_cannot_be_searched_is_said(landmarks):
+    source = ImageSource(torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8), [""] * 8)
+    body, run = body_for(source), Run(Runtime("cpu"), 0)
+    (landmarks / "jpg" / "gate_000001.jpg").unlink()  # of the wanted ones
+    Image.new("RGB", (300, 2)).save(landmarks / "jpg" / "strip.png")
+    found = landmark_retrieval(body, "conv5", open_landmarks(landmarks), run, longer_side=128)
+    assert [one.reason[:17] for one in found.skipped] == ["1x128 pixels are ", "listed as good or"]
+    with pytest.raises(InputError, match="no photograph can be used; .* pixels are too few for the network's conv5"):
+        landmark_retrieval(body, "conv5", open_landmarks(landmarks), run, longer_side=2)
+    (landmarks / "gt_files" / "tower_1_query.txt").write_text("tower_000000 1 1 2 40")
+    with pytest.raises(InputError, match=r"the query's box in .*tower_000000.jpg: \d+x\d+ pixels are too few"):
+        landmark_retrieval(body, "conv5", open_landmarks(landmarks), run, longer_side=64)
 
 
 def test_retrieval_command_searches_by_the_queries(landmarks, tmp_path, monkeypatch):
@@ -144,7 +178,8 @@ def test_retrieval_command_searches_by_the_queries(landmarks, tmp_path, monkeypa
     done = CliRunner().invoke(app, [str(one) for one in named])
     score = "mean_average_precision"
     assert done.exit_code == 0 and json.loads(done.output)[score] == pytest.approx(found[score]), done.output
-    assert "give the pixels of the longer side" in invoke("--size", "64x48")[1]
+    for size in ("64x48", "0"):
+        assert "give the pixels of the longer side" in invoke("--size", size)[1]
     assert "ground truth of its own" in invoke("--labels", "folders")[1]
 
 

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from asterism import JULE, ConvNet, DeepCluster, FCAEKMeans, KMeans, Training
 from asterism.cli.app import app
 from asterism.errors import InputError
-from asterism.images import ImageSource
+from asterism.images import ImageSource, open_images
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.transfer.backbone import searchable
@@ -124,3 +125,24 @@ def test_retrieval_command(tmp_path):
     assert json.loads((tmp_path / "run" / "retrieval.json").read_text()) == found
     code, text = invoke("--layer", "conv8")
     assert code == 1 and "there are conv1" in text
+    code, text = invoke("--size", "3x200")
+    assert code == 1 and "3x200 pixels are too few for the network's conv5" in text
+    for kind in ("cup", "key"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (40, 40), (90 * i, 40, 200)).save(tmp_path / "photos" / kind / f"{i}.png")
+    (tmp_path / "photos" / "cup" / "2.jpg").write_bytes(b"\xff\xd8\xff damaged")
+    command = ["transfer", "retrieval", str(tmp_path / "run"), str(tmp_path / "photos"), "--labels", "folders"]
+    done = CliRunner().invoke(app, [*command, "--size", "32", "-q"])
+    assert done.exit_code == 0 and "skipped 1 file" in done.output
+
+
+def test_a_run_on_many_channels_is_shown_no_photographs(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 5)).astype(np.uint8)
+    network, training = ConvNet(width=0.05, sobel=False), Training(n_epochs=0)
+    model = DeepCluster(4, network=network, training=training, random_state=0, device="cpu", run_dir=tmp_path / "run")
+    model.fit(open_images(pixels, layout="NHWC"))
+    np.save(tmp_path / "photos.npy", pixels[..., :3])
+    command = ["transfer", "retrieval", str(tmp_path / "run"), str(tmp_path / "photos.npy"), "-q"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1 and "the run's images have 5 channels; photos have 1 or 3" in done.output

@@ -11,6 +11,7 @@ import numpy as np
 
 from asterism.cli.arguments import parse_size
 from asterism.cli.outputs import check_writable
+from asterism.cli.text import list_skipped
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
@@ -21,7 +22,7 @@ from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism.training.progress import ProgressBars, decoding_bar
 from asterism_papers.cli.probing import with_classes
-from asterism_papers.transfer.backbone import searchable
+from asterism_papers.transfer.backbone import check_photos, searchable
 from asterism_papers.transfer.landmarks import LONGER_SIDE, is_landmarks, landmark_retrieval, open_landmarks, photos_in
 from asterism_papers.transfer.retrieval import fit_whitening, retrieval, rmac
 
@@ -51,6 +52,7 @@ def retrieve_run(
     check_writable(folder / "retrieval.json")
     run = Run(Runtime(device), 0, progress=ProgressBars(verbose))
     body = run.runtime.place(searchable(fitted.estimator.encoder_))
+    check_photos(fitted.estimator.image_shape_)
     chosen = layer or body.layer_names[-1]
     if chosen not in body.layer_names:
         raise InputError(f"--layer {chosen}: there is no such layer; there are {', '.join(body.layer_names)}")
@@ -87,8 +89,11 @@ def _search_each(
     known = known_labels(labels, source)
     if known is None:
         raise InputError(f"the objects of {images} are not known; give --labels folders or --labels FILE.csv")
+    list_skipped(source.skipped)
     source = with_classes(source, known)
     others = source if whiten_on is None else open_images(whiten_on, size=wanted, color=color)
+    if others is not source:
+        list_skipped(others.skipped)
     whitening = fit_whitening(seen.body, seen.layer, others, seen.run)
     found = retrieval(rmac(seen.body, seen.layer, source, whitening, seen.run), np.asarray(source.labels))
     return {"n": len(source), "size": size or str(SIDE), **asdict(found)}
@@ -100,7 +105,7 @@ def _search_landmarks(
     """The queries of Oxford or Paris, by their own ground truth."""
     if labels is not None:
         raise InputError(f"--labels {labels}: {images} has ground truth of its own")
-    if size is not None and not size.isdecimal():
+    if size is not None and not (size.isdecimal() and int(size) > 0):
         raise InputError(f"--size {size}: photographs keep their proportions; give the pixels of the longer side")
     side = int(size or LONGER_SIDE)
     others = None if whiten_on is None else photos_in(_folder_of(whiten_on))

@@ -17,6 +17,7 @@ from asterism.files import write_text
 from asterism.report.fitted import FittedRun, open_run
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
+from asterism_papers.transfer.backbone import check_photos
 from asterism_papers.transfer.cluster_tuning import TUNING, fine_tuned
 from asterism_papers.transfer.verification import open_lfw, verify
 
@@ -39,6 +40,7 @@ def verify_run(
     shape = fitted.estimator.image_shape_
     if shape[1] == shape[2] == 1:
         raise InputError(f"{folder} was made from vectors, which faces are not")
+    check_photos(shape)
     open_lfw(lfw)  # before an hour of training
     runtime = Runtime(device)
     encoder = runtime.place(fitted.estimator.encoder_)

@@ -64,6 +64,7 @@ class RetrievedRuns:
                     "whitened on": name if others is None else LANDMARKS[name],
                     "queries": found.n_queries,
                     "photographs": found.n_photos,
+                    **({"left out": len(found.skipped)} if found.skipped else {}),
                 }
             row["scores"][name] = round(score, 6)
         row["protocol"] |= {"retrieval": {"layer": layer, **about, "seconds": round(time.monotonic() - began, 1)}}

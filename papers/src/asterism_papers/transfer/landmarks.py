@@ -7,6 +7,7 @@ cut out to its box, a photograph's longer side is 1024 pixels, and region vector
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ from asterism.images import Skipped
 from asterism.images.decode import Unreadable, decode, read_header
 from asterism.networks.body import Body
 from asterism.training import Run
-from asterism_papers.transfer.retrieval import FLOOR, average_precision, region_vectors
+from asterism_papers.transfer.retrieval import FLOOR, average_precision, layer_maps, region_vectors
+from asterism_papers.transfer.voc import list_text
 
 LONGER_SIDE = 1024  # pixels of a photograph, §5.3
 QUERY, PREFIX = "_query.txt", "oxc1_"  # Oxford's queries name their photographs with a prefix
@@ -77,7 +79,8 @@ class LandmarkScores:
         Over the queries.
     n_queries, n_photos : int
     skipped : list of Skipped
-        Photographs that cannot be read; some of Paris' are known to be damaged. They are neither found nor wanted.
+        Photographs that cannot be read, some of Paris' are known to be damaged, and those that are listed as good or ok
+        and are not there. They are neither found nor wanted.
     """
 
     mean_average_precision: float
@@ -93,7 +96,7 @@ def is_landmarks(folder: str | Path) -> bool:
 
 
 def photos_in(folder: str | Path) -> dict[str, Path]:
-    """Photographs in a folder and below, by name.
+    """Photographs in a folder and below, by their paths in it.
 
     Raises
     ------
@@ -101,10 +104,10 @@ def photos_in(folder: str | Path) -> dict[str, Path]:
         If there are none.
     """
     root = expanded(folder)
-    found = {path.stem: path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES}
-    if not found:
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not paths:
         raise MissingDataError(f"{folder} holds no photographs ({', '.join(SUFFIXES)})")
-    return found
+    return {path.relative_to(root).as_posix(): path for path in paths}
 
 
 def open_landmarks(folder: str | Path) -> Landmarks:
@@ -113,22 +116,26 @@ def open_landmarks(folder: str | Path) -> Landmarks:
     Raises
     ------
     InputError
-        If a list is not as it should be.
+        If a list is not as it should be, or two photographs have one name.
     MissingDataError
         If there are no photographs, or a query's is not among them.
     """
-    photos = photos_in(folder)
+    photos: dict[str, Path] = {}
+    for path in photos_in(folder).values():
+        if path.stem in photos:
+            raise InputError(f"{photos[path.stem]} and {path} have one name, by which the lists call them: remove one")
+        photos[path.stem] = path
     return Landmarks(photos, [_query(path, photos) for path in sorted(expanded(folder).rglob(f"*{QUERY}"))])
 
 
 def _query(path: Path, photos: dict[str, Path]) -> Query:
-    words = path.read_text(encoding="utf-8").split()
+    words = list_text(path).split()
     try:
         name, (left, top, right, bottom) = words[0].removeprefix(PREFIX), map(float, words[1:])
     except (IndexError, ValueError):
         raise InputError(f"{path}: expected PHOTO LEFT TOP RIGHT BOTTOM") from None
-    if not (left < right and top < bottom):
-        raise InputError(f"{path}: the box {left:g} {top:g} {right:g} {bottom:g} is empty")
+    if not (-math.inf < left < right < math.inf and -math.inf < top < bottom < math.inf):  # nan is none either
+        raise InputError(f"{path}: the box {left:g} {top:g} {right:g} {bottom:g} is empty, or endless")
     if name not in photos:
         raise MissingDataError(f"{path}: there is no photograph {name}")
     good, ok, junk = (_listed(path, kind) for kind in ("good", "ok", "junk"))
@@ -139,7 +146,7 @@ def _listed(path: Path, kind: str) -> frozenset[str]:
     listed = path.with_name(path.name.removesuffix(QUERY) + f"_{kind}.txt")
     if not listed.is_file():
         raise InputError(f"{listed} is missing beside {path.name}")
-    return frozenset(listed.read_text(encoding="utf-8").split())
+    return frozenset(list_text(listed).split())
 
 
 def load_photo(path: Path, longer_side: int, n_channels: int, box: Box | None = None) -> torch.Tensor:
@@ -160,7 +167,7 @@ def load_photo(path: Path, longer_side: int, n_channels: int, box: Box | None = 
     pixels = decode(str(path), size, n_channels=n_channels)  # (H, W, C)
     if box is not None:
         left, top, right, bottom = (round(edge * scale) for edge in box)
-        pixels = pixels[max(0, top) : max(top + 1, bottom), max(0, left) : max(left + 1, right)]
+        pixels = pixels[max(0, top) : max(0, top + 1, bottom), max(0, left) : max(0, left + 1, right)]
     if pixels.size == 0:
         raise Unreadable("the query's box lies outside of it")
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float().div_(255)
@@ -177,8 +184,8 @@ def photo_regions(
     for name, path in photos.items():
         try:
             found[name] = _regions(body, layer, load_photo(path, longer_side, n_channels), run)
-        except Unreadable as error:
-            skipped.append(Skipped(str(path), error.reason))
+        except (Unreadable, InputError) as error:
+            skipped.append(Skipped(str(path), str(error)))
         run.progress.advance(stage)
     run.progress.finish(stage, len(photos))
     return found, skipped
@@ -186,7 +193,7 @@ def photo_regions(
 
 def _regions(body: Body, layer: str, image: torch.Tensor, run: Run) -> torch.Tensor:
     with run.runtime.autocast():
-        maps = body.maps(image.to(run.runtime.device), [layer])[layer]
+        maps = layer_maps(body, layer, image.to(run.runtime.device))
     return region_vectors(maps.float())[0].cpu()
 
 
@@ -235,9 +242,10 @@ def landmark_retrieval(
     regions, skipped = photo_regions(body, layer, landmarks.photos, longer_side, n_channels, run, "photos")
     others = regions
     if whiten_on is not None:
-        others, _ = photo_regions(body, layer, whiten_on, longer_side, n_channels, run, "whitening")
+        others, more = photo_regions(body, layer, whiten_on, longer_side, n_channels, run, "whitening")
+        skipped += [one for one in more if one not in skipped]
     if not regions or not others:
-        raise InputError("no photograph can be read")
+        raise InputError(f"no photograph can be used; {skipped[0].name}: {skipped[0].reason}")
     whitening = fit_reduction(lambda: iter(others.values()), next(iter(others.values())).shape[1], floor=FLOOR)
     names = np.array(list(regions))
     found = torch.stack([descriptor(one, whitening) for one in regions.values()])  # (N, filters)
@@ -245,11 +253,16 @@ def landmark_retrieval(
     for query in landmarks.queries:
         if query.photo in regions:
             part = _part(landmarks, query, longer_side, n_channels)
-            asked = descriptor(_regions(body, layer, part, run), whitening)
+            try:
+                asked = descriptor(_regions(body, layer, part, run), whitening)
+            except InputError as error:
+                raise InputError(f"the query's box in {landmarks.photos[query.photo]}: {error}") from None
             order = names[(found @ asked).argsort(descending=True, stable=True).numpy()]
             precisions.append(query_precision(order, query))
     if not precisions:
-        raise InputError("no query's photograph can be read")
+        raise InputError("no query's photograph can be used")
+    listed = sorted(frozenset[str]().union(*(one.wanted for one in landmarks.queries)))
+    skipped += [Skipped(name, "listed as good or ok, and not there") for name in listed if name not in landmarks.photos]
     return LandmarkScores(float(np.mean(precisions)), len(precisions), len(regions), skipped)
 
 

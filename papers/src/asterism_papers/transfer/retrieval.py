@@ -6,6 +6,7 @@ adds up the regions' vectors after whitening: a descriptor that knows what is in
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,25 @@ def region_vectors(maps: torch.Tensor) -> torch.Tensor:
     return F.normalize(torch.stack(found, 1), dim=2)
 
 
+def layer_maps(body: Body, layer: str, images: torch.Tensor) -> torch.Tensor:
+    """A layer's maps of images of any size.
+
+    Raises
+    ------
+    InputError
+        If they are so small that nothing is left of them.
+    """
+    try:
+        return body.maps(images, [layer])[layer]
+    except RuntimeError as error:
+        if not re.search("is too small|greater than actual input size", str(error)):
+            raise
+        height, width = images.shape[2:]
+        raise InputError(
+            f"{height}x{width} pixels are too few for the network's {layer}: choose a larger size, or an earlier layer"
+        ) from None
+
+
 def fit_whitening(body: Body, layer: str, images: ImageSource, run: Run) -> Reduction:
     """PCA-whitening of the region vectors of images: of another set than the one that is searched
     (docs/papers/deepcluster.md).
@@ -107,7 +127,7 @@ def fit_whitening(body: Body, layer: str, images: ImageSource, run: Run) -> Redu
 
 
 def _flat_regions(body: Body, layer: str, images: torch.Tensor) -> torch.Tensor:
-    return region_vectors(body.maps(images, [layer])[layer])
+    return region_vectors(layer_maps(body, layer, images))
 
 
 def rmac(body: Body, layer: str, images: ImageSource, whitening: Reduction, run: Run) -> torch.Tensor:

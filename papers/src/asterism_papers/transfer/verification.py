@@ -91,7 +91,7 @@ def read_pairs(path: Path) -> Pairs:
         If it is no such file; names the line.
     """
     try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise MissingDataError(f"{path} cannot be read; it holds LFW's pairs of View 2: {LAYOUT}") from error
     try:
