@@ -68,14 +68,18 @@ def extract(
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
-    n_mine, filled, rows = len(runtime.shard(torch.arange(len(images)))), 0, np.zeros((0, 0), np.float32)
-    for indices, features in feature_batches(network, images, runtime, forward):
+    n = len(images)
+    wanted = torch.arange(n)
+    if 0 < n < runtime.world_size:  # each process computes one, so that all know how long a row is
+        wanted = torch.arange(runtime.world_size) % n
+    n_mine, filled, rows = len(runtime.shard(wanted)), 0, np.zeros((0, 0), np.float32)
+    for indices, features in feature_batches(network, images, runtime, forward, wanted):
         if not filled:
             rows = feature_array((n_mine, *features.shape[1:]))
         rows[filled : filled + len(indices)] = features.cpu().numpy()
         filled += len(indices)
         release(rows)
-    return runtime.gather_rows(torch.from_numpy(rows), len(images))
+    return runtime.gather_rows(torch.from_numpy(rows), len(wanted))[:n]
 
 
 def extract_store(network: nn.Module, images: ImageSource, runtime: Runtime) -> FeatureStore:

@@ -202,8 +202,9 @@ class TEMI(PretrainedClusterer):
             loss = train_epoch(
                 rows, loss_of, optimizer, training, run, ("heads", epoch), batch_size=self._batch_size(n)
             )
+            losses.copy_(run.runtime.sum_over_ranks(losses))  # here, so that a resumed run chooses the same head
             run.record(loss=loss, smallest=float(prior.min()) * self.n_clusters)
-        best = int(run.runtime.sum_over_ranks(losses).argmin())
+        best = int(losses.argmin())
         return Head(mean=mean, first=axes @ teacher.first[best].cpu(), second=teacher.second[best])
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:

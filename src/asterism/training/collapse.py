@@ -100,16 +100,14 @@ class CollapseDetector:
         self.run = run
         self.n_clusters = n_clusters
         self.stage = stage
-        self._warned: set[str] = set()
 
     def look(self, **figures: Any) -> None:
         """Record a round's figures and warn of what they tell."""
         self.run.record(**figures)
         before = [entry for entry in self.run.history if entry["stage"] == self.stage]
         found = diagnosis([*before, figures], self.n_clusters)
-        kind = (found or "").partition(" ")[0]
-        if found is not None and kind not in self._warned:
-            self._warned.add(kind)
+        said = {str(entry["warning"]).partition(" ")[0] for entry in before if "warning" in entry}
+        if found is not None and found.partition(" ")[0] not in said:  # nor by an earlier life of the run
             self.run.record(warning=found)
             if self.run.runtime.is_main:
                 warnings.warn(found, CollapseWarning, stacklevel=2)

@@ -122,10 +122,16 @@ def _lars() -> Any:
 def minibatches(
     images: ImageSource, order: torch.Tensor, batch_size: int, run: Run
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """This rank's share of each batch: indices (B,) and images (B, C, H, W) on the device.
+    """This rank's share of each of the `batches`: indices (B,) and images (B, C, H, W) on the device."""
+    for chunk in batches(order, batch_size, run):
+        indices = run.runtime.shard(chunk)
+        yield indices, images.batch(indices, run.runtime.device)
 
-    The order is cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one. So every image is seen, and no
-    process gets a batch of one image, for which batch norm has no variance.
+
+def batches(order: torch.Tensor, batch_size: int, run: Run) -> tuple[torch.Tensor, ...]:
+    """The order of the images, cut into ⌈N / batch_size⌉ batches whose sizes differ by at most one.
+
+    So every image is seen, and no process gets a batch of one image, for which batch norm has no variance.
 
     Raises
     ------
@@ -135,10 +141,7 @@ def minibatches(
     least = 2 * run.runtime.world_size
     if len(order) < least and run.runtime.world_size > 1:
         raise InputError(f"{len(order)} images are too few for {run.runtime.world_size} processes: start fewer")
-    n_batches = min(-(-len(order) // batch_size), max(1, len(order) // least))
-    for chunk in order.tensor_split(n_batches):
-        indices = run.runtime.shard(chunk)
-        yield indices, images.batch(indices, run.runtime.device)
+    return order.tensor_split(min(-(-len(order) // batch_size), max(1, len(order) // least)))
 
 
 def train_epoch(
@@ -196,10 +199,11 @@ def train_epoch(
     per_step = training.schedule == "cosine-steps"
     _set_rate(optimizer, rate(key[1]))
     total, n_batches, n_seen = torch.zeros((), device=run.runtime.device), 0, 0
-    for indices, batch in minibatches(images, order, batch_size, run):
+    sizes = [len(chunk) for chunk in batches(order, batch_size, run)]  # of all processes, whose rates must be the same
+    for (indices, batch), size in zip(minibatches(images, order, batch_size, run), sizes, strict=True):
         if per_step:
             _set_rate(optimizer, rate(key[1] + n_seen / len(order)))
-            n_seen += len(indices) * run.runtime.world_size
+            n_seen += size
         loss = loss_of(batch if augmentation is None else augmentation(batch, noise, images.ground), indices)
         optimizer.zero_grad(set_to_none=True)
         run.runtime.backward(loss)
