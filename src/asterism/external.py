@@ -11,10 +11,11 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asterism.errors import InputError, MissingDependencyError
+from asterism.errors import InputError, MissingDependencyError, reason_of
 
 EXTRAS = {"clustpy": "peers"}  # package -> our optional extra
 _NUMBER_OF_CLUSTERS = ("n_clusters", "n_components")  # of a clusterer, of a mixture
@@ -34,7 +35,7 @@ def external_class(path: str) -> type:
     if not module:
         raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
-    if Path(package).is_dir() or Path(f"{package}.py").is_file():
+    if (Path(package).is_dir() or Path(f"{package}.py").is_file()) and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # the installed command does not look there by itself
     try:
         importlib.import_module(package)
@@ -72,13 +73,26 @@ def read_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def external(path: str, params: Mapping[str, Any], n_clusters: int, seed: int) -> Any:
-    """The unfitted object of a class, with its settings, the number of clusters and the seed where it takes them."""
+    """The unfitted object of a class, with its settings, the number of clusters and the seed where it takes them.
+
+    Raises
+    ------
+    InputError
+        If there is no such class, or it does not take the settings.
+    MissingDependencyError
+        See `external_class`.
+    """
     cls = external_class(path)
-    takes = inspect.signature(cls).parameters
+    takes: Mapping[str, Any] = {}
+    with suppress(ValueError):  # of a class that is written in C
+        takes = inspect.signature(cls).parameters
     given = dict(params)
     for_number = next((name for name in _NUMBER_OF_CLUSTERS if name in takes and hasattr(cls, "fit_predict")), None)
     if for_number is not None:
         given.setdefault(for_number, n_clusters)
     if "random_state" in takes:
-        given["random_state"] = seed
-    return cls(**given)
+        given.setdefault("random_state", seed)
+    try:
+        return cls(**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} does not take these settings: {reason_of(error, 160)}") from error

@@ -30,6 +30,7 @@ from asterism.images import ImageSource, RandomTransform
 from asterism.images.augment import AUGMENTATIONS, Crops
 from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_settings import SizedDefaults
+from asterism.methods.jule_steps import from_main
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import HasMethod, Parameters, parameter, shown
@@ -156,9 +157,8 @@ class DeepCluster(SizedDefaults, ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         body = run.runtime.place(self.resolved("network").drawn_for(images, run.generator("weights")))
-        training = clone(self.resolved("training"))
-        epochs = self._epochs_a_round(training, len(images))
-        training.n_epochs = math.ceil(training.n_epochs / epochs)  # one "epoch" is a round here
+        epochs = self._epochs_a_round(self.resolved("training"), len(images))
+        training = by_rounds(self.resolved("training"), epochs)
         optimizer = training.make_optimizer(body.parameters())
         resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
         previous = torch.full((len(images),), -1)  # the clusters of the round before
@@ -192,14 +192,14 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         epochs = self._epochs_a_round(self.resolved("training"), len(images))
         if self.reassign_every is not None or epochs == 1:
             return sized
-        steps = max(1, round(len(images) / self.resolved("training").batch_size_for(len(images))))
+        steps = max(1, round(_steps_of(self.resolved("training"), len(images))))
         return [*sized, f"reassign_every={epochs:.3g}, as an epoch has {steps} steps"]
 
     def _epochs_a_round(self, training: Training, n: int) -> float:
         """Epochs between two clusterings of n images."""
         if self.reassign_every is not None:
             return self.reassign_every
-        rounds = training.n_epochs * n / training.batch_size_for(n) // STEPS_OF_ROUND
+        rounds = _steps_of(training, n, training.n_epochs) // STEPS_OF_ROUND
         return max(1.0, training.n_epochs / max(FEWEST_ROUNDS, rounds))
 
     def _cluster(self, body: Body, images: ImageSource, run: Run, t: int) -> Clustering:
@@ -241,12 +241,17 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     def _group_by_other(
         self, vectors: FeatureStore, n: int, run: Run, t: int
     ) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """The same by another clusterer, to which every process shows all vectors."""
+        """The same by another clusterer, to which the main process shows all vectors."""
         everything = run.runtime.gather_rows(torch.cat(list(vectors.blocks())), n)
-        if self.clusterer == "pic":
-            labels = torch.from_numpy(power_iteration_clustering(everything))
-        else:
-            labels = _fit_predict(self.clusterer, everything, self.n_clusters, run.random_state("clusters", t))
+
+        def found() -> dict[str, torch.Tensor]:
+            if self.clusterer == "pic":
+                return {"labels": torch.from_numpy(power_iteration_clustering(everything))}
+            random_state = run.random_state("clusters", t)
+            return {"labels": _fit_predict(self.clusterer, everything, self.n_clusters, random_state)}
+
+        # The main process's: a clusterer that draws in its own way would find other groups on each.
+        labels = from_main(run, found, {"labels": torch.zeros(n, dtype=torch.int64)})["labels"]
         return labels, cluster_means(everything, labels.to(everything.device)), 0
 
     def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:
@@ -269,6 +274,23 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         super()._restore_state(state)
 
 
+def by_rounds(training: Training, epochs: float) -> Training:
+    """The same training counted in rounds of so many epochs, each of which `train_epoch` takes for one epoch."""
+    own = clone(training)
+    own.n_epochs = math.ceil(training.n_epochs / epochs)
+    if training.max_steps is not None:
+        own.max_steps = max(1, round(training.max_steps * epochs))
+    if training.drop_interval is not None:
+        own.set_params(drop_interval=training.drop_interval / epochs)
+    return own
+
+
+def _steps_of(training: Training, n: int, n_epochs: int = 1) -> float:
+    """Steps that so many epochs of n images have."""
+    steps = n_epochs * n / training.batch_size_for(n)
+    return steps if training.max_steps is None else min(steps, n_epochs * training.max_steps)
+
+
 def _rows(vectors: FeatureStore, ids: torch.Tensor, run: Run) -> torch.Tensor:
     """The vectors of images by their numbers among all, on every process."""
     runtime = run.runtime
@@ -284,11 +306,18 @@ def _fit_predict(
 ) -> torch.Tensor:
     """Labels 0 … k − 1 of vectors (n, d) by a clusterer, or its path; those left out join the nearest mean."""
     seed = int(random_state.randint(2**31 - 1))
-    one = external(*read_call(clusterer), n_clusters, seed) if isinstance(clusterer, str) else clone(clusterer)
-    if getattr(one, "random_state", 0) is None:
+    named = isinstance(clusterer, str)
+    one = external(*read_call(clusterer), n_clusters, seed) if named else clone(clusterer, safe=False)
+    if not callable(getattr(one, "fit_predict", None)):
+        raise InputError(f"clusterer={shown(clusterer)} has no fit_predict: give one that puts images into groups")
+    if getattr(one, "random_state", 0) is None and hasattr(one, "set_params"):
         one.set_params(random_state=seed)
     found = np.asarray(one.fit_predict(vectors.cpu().numpy()))
-    if found.shape != (len(vectors),) or not (found >= 0).any():
+    if found.shape != (len(vectors),):
+        raise InputError(f"clusterer={shown(clusterer)} gave labels of shape {found.shape} for {len(vectors)} images")
+    if found.dtype.kind not in "iuf":  # names
+        found = np.unique(found.astype(str), return_inverse=True)[1]
+    if not (found >= 0).any():
         raise InputError(f"clusterer={shown(clusterer)} found no group: give one that puts images into groups")
     numbers, labels = np.unique(found[found >= 0], return_inverse=True)
     whole = torch.full((len(found),), -1)

@@ -172,16 +172,18 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         state = {"both": both, "optimizer": optimizer, "queue": queue.vectors, "filled": queue.filled, "labels": labels}
         detector = CollapseDetector(run, self.n_clusters, "swav")
         for t in run.rounds("swav", training.n_epochs, **state):
+            before = labels
             if t == 0:  # the first prototypes are centroids, so that no group begins empty
                 vectors = extract(model, images, run.runtime)
-                centers = [self._cluster(vectors, run, 0, h).centers for h in range(self.n_heads)]
-                both.prototypes.set(torch.stack(centers))
+                first = [self._cluster(vectors, run, 0, h) for h in range(self.n_heads)]
+                both.prototypes.set(torch.stack([one.centers for one in first]))
+                before = first[0].labels.cpu()  # of images that no step of this epoch sees
             self._begin_epoch(model, run, t)
             found = torch.zeros_like(labels)  # 1 + group of each image that is seen
             loss_of = self._swapping(wrapped, both.prototypes, queue, found, run, t)
             loss = train_epoch(images, loss_of, stepping, training, run, ("swav", t), lr=partial(_rate, training))
             found = run.runtime.sum_over_ranks(found)
-            new = torch.where(found > 0, found - 1, labels.clamp_min(0))
+            new = torch.where(found > 0, found - 1, before)
             run.callback(new)
             figures = examine(new, labels, self.n_clusters)
             detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
