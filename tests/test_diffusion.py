@@ -15,6 +15,7 @@ from asterism.cli.app import app
 from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
 from asterism.clustering.stability import UNSTABLE, stability_words
+from asterism.errors import InputError
 from asterism.training.checkpoint import load_state, save_state
 
 
@@ -194,3 +195,9 @@ def test_the_way_out_of_a_part_is_the_shortest_link_whether_or_not_it_is_among_t
         found += np.unravel_index(shortest.argmin(), shortest.shape) in faint
     assert parts.max() >= 11 and found >= parts.max()  # of all but, perhaps, the largest
     assert connected_components(graph, directed=False)[0] == 1
+
+
+def test_a_map_of_fewer_images_than_groups_is_refused():
+    X = np.random.default_rng(0).random((40, 40))
+    with pytest.raises(InputError, match="max_samples=3 cannot be used: .*n_clusters=10"):
+        Diffusion(10, max_samples=3, random_state=0).fit(X)

@@ -211,3 +211,9 @@ def test_vectors_of_one_direction_are_told_where_directions_count(name, told):
         said.clear()
         METHODS[name](n_clusters=3, random_state=0).fit(X)
         assert not any("same direction" in str(one.message) for one in said)
+
+
+def test_a_few_vectors_have_two_bases_at_least():
+    """Of a single one all codes have the same direction."""
+    X = 1 + np.random.default_rng(0).random((2, 40))
+    assert FCN(2, random_state=0).fit(X).labels_.tolist() in ([0, 1], [1, 0])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans as ReferenceKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from asterism import METHODS
+from asterism import METHODS, Training, load
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering
 from asterism.clustering.neighbor_voting import vote
@@ -76,6 +76,35 @@ def test_methods_fit_and_predict_in_any_unit(name, scale, offset, normalise):
     assert adjusted_rand_score(y, model.labels_) == 1
     np.testing.assert_array_equal(model.predict(moved), model.labels_)
     assert model.confidence_.min() > 0.5
+
+
+ON_FEATURES = {
+    "fcn": {},
+    "diffusion": {},
+    "temi": {"n_heads": 2, "hidden": 8, "training": Training(n_epochs=2, optimizer="adamw", lr=1e-3)},
+}
+
+
+@pytest.mark.parametrize("name", ON_FEATURES)
+@pytest.mark.parametrize("power", [-120, -60, 63, 100])
+def test_methods_on_given_features_know_no_unit(name, power, tmp_path):
+    X, _ = blobs()
+    moved = np.ldexp(X, power)
+    usual, model = (METHODS[name](3, random_state=0, **ON_FEATURES[name]).fit(one) for one in (X, moved))
+    np.testing.assert_array_equal(model.labels_, usual.labels_)
+    np.testing.assert_allclose(model.confidence_, usual.confidence_, atol=1e-4)
+    model.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    np.testing.assert_array_equal(again.predict(moved), model.labels_)
+    np.testing.assert_array_equal(again.transform(moved[:1]), model.transform(moved[:1]))
+
+
+@pytest.mark.parametrize("name", ["diffusion", "temi"])
+def test_vectors_that_are_all_the_same_warn_of_nothing_else(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        METHODS[name](3, random_state=0, **ON_FEATURES[name]).fit(np.zeros((12, 5), np.float32))
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e9])

@@ -17,6 +17,7 @@ from asterism.clustering.diffusion import DiffusionMaps, placed, unit
 from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
+from asterism.errors import InputError
 from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
@@ -114,6 +115,14 @@ class Diffusion(PretrainedClusterer):
 
     _scales_to_unit_length = False
     _has_all: bool = attribute()  # whether the map is made of all images of the fit, all different
+
+    def _check_number(self, n: int) -> None:
+        super()._check_number(n)
+        if self.max_samples < min(self.n_clusters, n):
+            raise InputError(
+                f"max_samples={self.max_samples} cannot be used: the map needs at least as many images as there are to "
+                f"be groups (n_clusters={self.n_clusters})"
+            )
 
     def _memory_to_learn(self, n: int, n_numbers: int) -> int:
         """Features of the images of the map, centred and of length 1, their neighbours and eigenvectors."""
@@ -220,6 +229,6 @@ class Diffusion(PretrainedClusterer):
         network, representation = self.encoder_.children()
         found = cast(DiffusionMap, representation)
         runtime = Runtime(self.device, self.precision)
-        features = self._pass(runtime.place(network), self._open(X, False, None), runtime)
+        features = self._in_unit(self._pass(runtime.place(network), self._open(X, False, None), runtime))
         self.encoder_.to("cpu")
         return torch.cat([found.rows(part.float().cpu()) for part in features.split(SCORE_ROWS)]).numpy()

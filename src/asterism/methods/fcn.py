@@ -58,7 +58,8 @@ class Coefficients(Representation):
 def n_bases(n_components: float | None, n_clusters: int, n_samples: int, n_features: int) -> int:
     """L: an integer as asked for, a share of the features, or three a cluster (None)."""
     if n_components is None:
-        return max(1, min(max(FEWEST_BASES, BASES_PER_CLUSTER * n_clusters), n_samples // 3, n_features))
+        most = max(2, n_samples // 3)  # of a single base all codes have the same direction
+        return max(1, min(max(FEWEST_BASES, BASES_PER_CLUSTER * n_clusters), most, n_features))
     if n_components < 1:
         return max(1, min(round(n_components * n_features), n_samples // 2))
     return int(n_components)
@@ -98,8 +99,8 @@ class FCN(RepresentationClusterer):
     REPRESENTATION = Coefficients
     n_components: float | None = parameter([POSITIVE_INT, OPEN_FRACTION], default=None)
     """L, number of bases; a number below 1 is a share of the M features (the paper's: 1 024 of VGG's 4 096, .25), at
-    most half as many as images. By default three a cluster, at least 32, at most a third as many as images: a code that
-    has a base for each image says nothing about others."""
+    most half as many as images. By default three a cluster, at least 32, at most a third as many as images (two of
+    fewer than nine): a code that has a base for each image says nothing about others."""
     l1: float = parameter(NON_NEGATIVE, default=0.02)
     """λ₂, on Σ h. The paper has .05 and .02 for l1 and l2, chosen by the classes of Scene-15. For samples and bases of
     length 1 that is too weak a ridge (docs/methods/fcn.md; ours too is chosen with classes at hand)."""
@@ -125,7 +126,7 @@ class FCN(RepresentationClusterer):
         if self.n_components is not None:
             return said
         number = n_bases(None, self.n_clusters, len(images), sys.maxsize)
-        most = f"at most {max(1, len(images) // 3)} and the number of features"
+        most = f"at most {max(2, len(images) // 3)} and the number of features"
         return [f"n_components={number}, three a group, but at least {FEWEST_BASES} and {most}", *said]
 
     def _smaller_batches(self, n: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize, pad
 
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.spectral import njw
+from asterism.clustering.units import power_of_two
 from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
@@ -41,6 +42,7 @@ FOR_THE_EYE = 128  # … and at least so many, for the page
 ONE_DIRECTION, DIRECTIONS = 1e-4, 10_000  # variance of so many unit-length vectors that says that none differ
 FEW_NUMBERS = 32  # vectors of fewer have their length count
 LARGEST_NEED, FEW = 10 * 4 * 4096, 2**30  # bytes an image, and of so few images that their memory is no question
+LARGE, LARGEST_UNIT = 2.0**40, 2.0**126  # numbers from which, or 1 over it, squares come near float32's ends; its own
 ROWS = 128  # features that a representation is computed of at once: always so many, so that none depends on the others
 # NJW's kernel is exp(−d²/s); the paper gives none. s = the mean of all d² (docs/methods/fcn.md).
 KERNEL_SCALE = 1.0
@@ -77,7 +79,8 @@ class Linear(Representation):
 def principal(X: torch.Tensor, n_components: int, run: Run) -> Linear:
     """PCA of features (N, M): the first ``n_components`` directions, at most min(N, M)."""
     width = min(n_components, *X.shape)
-    found = PCA(width, random_state=run.random_state("pca")).fit(X.numpy())
+    with np.errstate(invalid="ignore"):  # of vectors that are all the same no share of variance can be told
+        found = PCA(width, random_state=run.random_state("pca")).fit(X.numpy())
     A, mean = (torch.from_numpy(np.asarray(one, np.float32)) for one in (found.components_.T, found.mean_))
     return Linear(A=A, mean=mean)
 
@@ -92,6 +95,8 @@ class PretrainedClusterer(ImageClusterer):
     spread_ : ndarray of shape ()
         Scale of the confidences: the mean, over the images, of how much farther their second-nearest center is than
         their nearest, in squared distance.
+    unit_ : ndarray of shape ()
+        What vectors are multiplied with, a power of two, where their squares would not be float32 numbers; else 1.
     """
 
     REPRESENTATION: ClassVar[type[Representation]] = Representation
@@ -101,6 +106,7 @@ class PretrainedClusterer(ImageClusterer):
     _photo_side: int = attribute(PHOTO_SIDE)
     assign = "kmeans"
     spread_: np.ndarray = attribute()
+    unit_: np.ndarray = attribute(np.ones((), np.float32))
 
     def _learn(self, features: torch.Tensor, network: nn.Module, images: ImageSource, run: Run) -> Representation:
         """The representation, from features (N, M) of the network; may train the network further."""
@@ -149,7 +155,8 @@ class PretrainedClusterer(ImageClusterer):
         images = self._as_seen(images, tell=True)
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
         features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
-        features = self._screened(features)  # (F, M)
+        self.unit_ = unit_of(features) if images.is_table else np.ones((), np.float32)
+        features = self._screened(self._in_unit(features))  # (F, M)
         if images.is_table and self._scales_to_unit_length and run.runtime.is_main:
             _tell_of_one_direction(features, type(self).__name__)
         counted = self._screen.images(images) if self._tunes else images
@@ -171,8 +178,12 @@ class PretrainedClusterer(ImageClusterer):
             self.cluster_centers_,
             confidence.numpy(),
             self._examples(codes),
-            {"spread": self.spread_},
+            {"spread": self.spread_} | ({} if self.unit_ == 1 else {"unit": self.unit_}),
         )
+
+    def _in_unit(self, features: torch.Tensor) -> torch.Tensor:
+        """Features times `unit_`."""
+        return features if self.unit_ == 1 else features * float(self.unit_)
 
     def _screened(self, features: torch.Tensor) -> torch.Tensor:
         """Of features (N, M) those (F, M) of the images that count."""
@@ -275,7 +286,7 @@ class PretrainedClusterer(ImageClusterer):
     def _features_and_rows(self, images: ImageSource) -> tuple[torch.Tensor, torch.Tensor]:
         runtime, images = Runtime(self.device, self.precision), self._as_seen(images)
         network, representation = self.encoder_.children()
-        features = self._pass(runtime.place(network), images, runtime)
+        features = self._in_unit(self._pass(runtime.place(network), images, runtime))
         codes = represent(representation, features, runtime)
         self.encoder_.to("cpu")
         return codes, self._compared(features)
@@ -313,6 +324,13 @@ def _tell_of_one_direction(vectors: torch.Tensor, method: str) -> None:
             "or take a method that goes by distances (Diffusion, KMeans)",
             stacklevel=2,
         )
+
+
+def unit_of(vectors: torch.Tensor) -> np.ndarray:
+    """The power of two that brings vectors (N, M) near 1 where the largest number is far from that; else 1."""
+    peak = max(abs(float(one)) for one in vectors.aminmax()) if len(vectors) else 0.0
+    far = peak > LARGE or 0 < peak < 1 / LARGE
+    return np.array(min(power_of_two(peak), LARGEST_UNIT) if far else 1.0, np.float32)
 
 
 def _are_files(X: Any) -> bool:
