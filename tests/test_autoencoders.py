@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from asterism import FCAE, SAE, Training, open_images
 from asterism.methods import autoencoders
+from asterism.methods.joint_training import JointTraining
 from asterism.networks import FullyConvolutionalAutoEncoder
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -139,3 +140,9 @@ def test_two_processes_end_together(digits, tmp_path):
     subprocess.run([*map(str, start + asked)], env=environment, timeout=300, check=True, capture_output=True)
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert 1 <= sum(entry["stage"] == "autoencoder-adam" for entry in history) < 20
+
+
+def test_a_training_of_another_class_goes_on_too(digits):
+    """`JointTraining` has more parameters than `Training`, which go on with it."""
+    model = FCAE(training=JointTraining(n_epochs=1, lr=1e-4), max_unexplained=0.001, random_state=0).fit(digits[:40])
+    assert {entry["stage"] for entry in model.history_} == {"autoencoder", "autoencoder-adam"}

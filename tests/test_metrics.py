@@ -143,3 +143,23 @@ def test_tensors_that_require_grad_are_scored():
     found = torch.tensor([7.0, 7.0, -1.0, 3.0], requires_grad=True)
     assert scores(Y, found) == scores(Y, FOUND)
     assert accuracy(found, found) == 1
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan")])
+def test_a_sample_without_a_label_is_no_class(missing):
+    for y in ([1, missing, 2, missing], np.array(["a", missing, "b", missing], object)):
+        with pytest.raises(InputError, match="y has no label for 2 of 4 samples"):
+            scores(y, [0, 0, 1, 1])
+        with pytest.raises(InputError, match="labels has no label for 2 of 4 samples"):
+            scores([0, 0, 1, 1], y)
+
+
+def test_entries_of_several_lengths_are_said_in_one_line():
+    with pytest.raises(InputError, match="y must be one label a sample"):
+        accuracy([[1], [2, 3]], [0, 1])
+
+
+def test_numbers_that_a_table_holds_as_objects_stay_numbers():
+    found = match_clusters(np.array([3, 4, 4], object), np.array([10, 9, 9], object))
+    assert found == {9: 4, 10: 3} and list(found) == [9, 10]
+    assert match_clusters(np.array(["c", 4], object), np.array(["x", "y"], object)) == {"x": "c", "y": "4"}

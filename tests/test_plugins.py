@@ -92,3 +92,12 @@ def test_entry_points_of_packages_that_are_gone_are_passed_over(monkeypatch):
     named = [EntryPoint("x", "gone_package.module:X", "asterism.methods"), EntryPoint("y", "json:loads", "g")]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: named)
     assert plugins.added.__wrapped__("asterism.methods") == {"y": "json:loads"}
+
+
+@pytest.mark.parametrize("content", ["raise RuntimeError('boom')", "def", "1 / 0"])
+def test_a_module_that_breaks_when_it_is_imported_is_said_in_one_line(content, tmp_path, monkeypatch):
+    name = f"broken_{len(content)}_of_a_test"
+    (tmp_path / f"{name}.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match=f"{name}:X cannot be loaded: .*; install {name} again"):
+        plugins.load(f"{name}:X")

@@ -43,7 +43,7 @@ def contingency(y: Labels, labels: Labels) -> np.ndarray:
     Raises
     ------
     InputError
-        If the lengths differ, or there is no sample.
+        If the lengths differ, there is no sample, or one without a label (None, nan).
     """
     classes, i, clusters, j = _encode(y, labels)
     return _count(i, j, len(classes), len(clusters))
@@ -213,12 +213,30 @@ def _encode(y: Labels, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _vector(name: str, values: Any) -> np.ndarray:
     if hasattr(values, "cpu"):  # a tensor, perhaps on a GPU
         values = values.detach().cpu()
-    vector = np.asarray(values)
+    try:
+        vector = np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{name} must be one label a sample, shape (N,); its entries are of several lengths"
+        ) from error
     if vector.ndim != 1:
         raise InputError(f"{name} must be one label a sample, shape (N,); got shape {vector.shape}")
-    if vector.dtype == object:  # strings, as pandas holds them
-        vector = vector.astype(str)
+    if n_missing := _n_missing(vector):
+        raise InputError(
+            f"{name} has no label for {n_missing} of {len(vector)} samples (None or nan): leave them out of both lists"
+        )
+    if vector.dtype == object:  # as pandas holds them: numbers stay numbers
+        plain = np.array([str(one) if isinstance(one, str) else one for one in vector.tolist()])
+        vector = plain if plain.ndim == 1 and plain.dtype != object else vector.astype(str)
     return vector
+
+
+def _n_missing(vector: np.ndarray) -> int:
+    """How many entries are no label: nan, None, pandas' NA."""
+    if vector.dtype.kind != "O":
+        return int(np.isnan(vector).sum()) if vector.dtype.kind == "f" else 0
+    odd = (one for one in vector.tolist() if not isinstance(one, (str, int)))
+    return sum(one is None or str(one) in ("nan", "<NA>", "NaT") for one in odd)
 
 
 def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> np.ndarray:

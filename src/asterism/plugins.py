@@ -41,9 +41,10 @@ def load(place: str) -> Any:
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever another's module does when it is imported
         package = _package_of(place)
-        raise MissingDependencyError(f"{place} cannot be loaded: {error}; install {package} again") from error
+        said = str(error) if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {error}"
+        raise MissingDependencyError(f"{place} cannot be loaded: {said}; install {package} again") from error
 
 
 def _package_of(place: str) -> str:

@@ -184,7 +184,7 @@ class FCAE(AutoEncoder):
             network.load_state_dict(build(lambda: self._build(images.shape), run.generator("weights")).state_dict())
             self._measure(network, images)
         longer = {"n_epochs": FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE}
-        more = Training(**{**training.get_params(), **longer})
+        more = training.__class__(**{**training.get_params(), **longer})
         changed, stage = resolve_augmentation(self), "autoencoder-adam"
         train_autoencoder(network, images, more, run, augmentation=changed, stage=stage, target=most / 2)
 
