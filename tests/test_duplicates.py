@@ -160,3 +160,14 @@ def test_many_copies_are_told_where_neighbours_decide(name):
     with pytest.warns(UserWarning, match="20 of the 40 images are equal to others: .*drop_duplicates=True"):
         model._tell_of_copies(source)
     assert model._goes_by_neighbors
+
+
+def test_equal_pictures_are_copies_however_many_they_are(monkeypatch):
+    pictures = [np.asarray(picture(i).resize((48, 48))) for i in range(5)]
+    X = np.stack([pictures[0]] * 60 + pictures[1:])
+    order = np.random.default_rng(0).permutation(len(X))
+    monkeypatch.setattr(duplicates_module, "_areas", lambda images, asked: (order == 33).astype(float))
+    found = duplicates(open_images(X[order]))
+    same = order < 60
+    assert (order[found[same]] == 33).all()  # the largest file of them
+    assert (found[~same] == np.flatnonzero(~same)).all()

@@ -21,7 +21,7 @@ from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 from asterism.images.source import ImageSource
 
-RULE = 1  # another number where another rule finds other pairs: those that are kept are of the old one
+RULE = 2  # another number where another rule finds other pairs: those that are kept are of the old one
 SIDE = 56  # pixels of the pictures that are compared
 COARSE, FREQUENCIES = 28, 8  # pixels, and cosine frequencies a side, of the shape that finds candidates
 CANDIDATES = 16  # pictures of the most similar shape that each is compared with …
@@ -59,8 +59,23 @@ def duplicates(images: ImageSource) -> np.ndarray:
         return np.arange(n)
     if images.is_table:
         return _equal(images)
-    pairs = _pairs(images)
-    return stars(n, pairs, _areas(images, np.unique(pairs)))
+    digests = images.digests
+    pairs = _pairs(images, digests)
+    areas = _areas(images, np.unique(pairs))
+    equal = np.array([digests[one] == digests[other] for one, other in pairs.tolist()], dtype=bool)
+    largest = _largest_of_equals(n, pairs[equal], areas)
+    return stars(n, largest[pairs[~equal]], areas)[largest]
+
+
+def _largest_of_equals(n: int, pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Of each image the largest file with the same pixels, (n,); ``pairs`` join the first of such images to each."""
+    groups: dict[int, list[int]] = {}
+    for first, other in pairs.tolist():
+        groups.setdefault(first, [first]).append(other)
+    largest = np.arange(n)
+    for group in groups.values():
+        largest[group] = max(group, key=lambda one: (areas[one], -one))
+    return largest
 
 
 def stars(n: int, pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
@@ -100,37 +115,45 @@ def _equal(images: ImageSource) -> np.ndarray:
     return np.array([first.setdefault(row, i) for i, row in enumerate(rows)], dtype=np.int64)
 
 
-def _pairs(images: ImageSource) -> np.ndarray:
-    """Pairs (P, 2) of copies, each once; found once, then kept in the cache."""
+def _pairs(images: ImageSource, digests: list[bytes]) -> np.ndarray:
+    """Pairs (P, 2) of copies, each once; found once, then kept in the cache.
+
+    Images with the same pixels are told by their digests, however many they are: each is a pair with the first of them,
+    and that alone is compared with other pictures.
+    """
     kind = repr((RULE, images.shape, images.pixels.dtype, images.white)).encode()
-    key = "copies-" + hashlib.blake2b(kind + b"".join(images.digests), digest_size=16).hexdigest()
+    key = "copies-" + hashlib.blake2b(kind + b"".join(digests), digest_size=16).hexdigest()
     with suppress(KeyError, TypeError, ValueError, OverflowError):  # not what is kept below: looked for again
         if (known := recall(key)) is not None:
             pairs = np.array(known["pairs"], dtype=np.int64).reshape(-1, 2)
             if ((pairs >= 0) & (pairs < len(images))).all():
                 return pairs
-    pictures = _pictures(images)
-    likely = _candidates(pictures)
+    places: dict[bytes, int] = {}
+    first = np.array([places.setdefault(digest, i) for i, digest in enumerate(digests)])
+    distinct, place = np.unique(first, return_inverse=True)
+    pictures = _pictures(images, distinct)
+    shapes = torch.cat([_shapes(part.float()) for part in pictures.split(ROWS)])
+    likely = _candidates(shapes)
     if len(likely):
         likely = likely[torch.cat([_are_copies(pictures, part) for part in likely.split(ROWS)])]
-    pairs = likely.numpy()
+    again = np.flatnonzero((first != np.arange(len(first))) & shapes.any(1).numpy()[place])
+    pairs = np.concatenate([distinct[likely.numpy()], np.stack([first[again], again], axis=1)])
     remember(key, {"pairs": pairs.tolist()})
     return pairs
 
 
-def _pictures(images: ImageSource) -> torch.Tensor:
-    """All images as (N, C, 56, 56), in units of `batch`: 1 is white."""
+def _pictures(images: ImageSource, chosen: np.ndarray) -> torch.Tensor:
+    """Some images as (n, C, 56, 56), in units of `batch`: 1 is white."""
     made = []
-    for start in range(0, len(images), ROWS):
-        batch = images.batch(slice(start, start + ROWS)).float().cpu()
+    for start in range(0, len(chosen), ROWS):
+        batch = images.batch(chosen[start : start + ROWS]).float().cpu()
         made.append(interpolate(batch, size=(SIDE, SIDE), mode="bilinear", antialias=True).half())
     return torch.cat(made)
 
 
-def _candidates(pictures: torch.Tensor) -> torch.Tensor:
+def _candidates(shapes: torch.Tensor) -> torch.Tensor:
     """Pairs (P, 2) of pictures of like shape, each once."""
     found = [torch.zeros(0, 2, dtype=torch.long)]
-    shapes = torch.cat([_shapes(part.float()) for part in pictures.split(ROWS)])
     for start in range(0, len(shapes), ROWS):
         likeness = shapes[start : start + ROWS] @ shapes.T
         rows = torch.arange(start, start + len(likeness))
