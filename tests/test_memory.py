@@ -16,9 +16,10 @@ import asterism
 from asterism import DBC, FCAE, FCN, METHODS, AverageLinkage, Backbone, ImageSource, KMeans, Training, open_images
 from asterism.errors import InputError, StorageError
 from asterism.estimator import base
-from asterism.features import cache, cached_extract
+from asterism.features import cache, cached_extract, extract
 from asterism.features import store as store_module
 from asterism.methods import pretrained
+from asterism.networks.body import Body
 from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 
@@ -266,3 +267,31 @@ def test_predict_lets_go_of_the_pixels_that_it_has_read(tmp_path, monkeypatch):
     np.testing.assert_array_equal(model.predict(source), expected)
     assert len(seen) == 8 and max(seen[1:]) - min(seen[1:]) < 4e6
     assert torch.equal(source.pixels, torch.from_numpy(X))
+
+
+class Activated(Body):
+    def __init__(self, activation, slope=None):
+        super().__init__()
+        self.activation, self.inner = activation, torch.nn.LeakyReLU(slope or 0.1)
+
+    def forward(self, images):
+        return self.activation(self.inner(images.flatten(1) - 0.5))
+
+
+def test_networks_of_equal_weights_that_compute_otherwise_share_no_features(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    given, runtime = open_images(images(20)), Runtime("cpu")
+    networks = [Pixels(True), Pixels(False), Activated(torch.tanh), Activated(torch.sigmoid)]
+    networks += [Activated(torch.nn.GELU()), Activated(torch.nn.GELU("tanh")), Activated(torch.tanh, 0.3)]
+    found = [cached_extract(network, given, runtime) for network in networks]
+    assert len({one.numpy().tobytes() for one in found}) == len(networks)
+    again = cached_extract(Activated(torch.nn.GELU("tanh")), given, runtime)
+    assert torch.equal(again, found[5]) and len(list((tmp_path / "features").iterdir())) == len(networks)
+
+
+def test_a_process_without_an_image_knows_how_long_features_are(monkeypatch):
+    runtime = Runtime("cpu")
+    monkeypatch.setattr(Runtime, "shard", lambda self, indices: indices[1::2])
+    monkeypatch.setattr(Runtime, "gather_rows", lambda self, part, n: part)
+    assert extract(Pixels(True), open_images(images(1)), runtime).shape == (0, 192)
+    assert extract(Pixels(True), open_images(images(2)), runtime).shape == (1, 192)

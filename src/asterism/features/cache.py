@@ -1,6 +1,6 @@
 """Features of frozen networks, kept on disk, so that no image is computed twice.
 
-A folder of the cache holds one network's features (its name is the digest of weights, preprocessing and precision);
+A folder of the cache holds one network's features (its name is the digest of weights, settings and precision);
 in it, each file holds rows together with the digests of the images that they are of. So a second run on the same images
 does no forward pass, whatever their order, and a folder that has grown costs only its new images.
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from asterism.images.locations import cache_root
 from asterism.runtime import Runtime
 
 DIGEST_BYTES = 16
+RULES = 1  # raise it when a network of ours gives other features of the same pixels
 SHARD_BYTES, SHARD_SECONDS = 2**26, 20.0  # of features that are written together, and at most lost by a kill
 
 
@@ -85,10 +88,34 @@ def network_digest(network: nn.Module, images: ImageSource, runtime: Runtime) ->
     precision = runtime.precision if runtime.precision == "32-true" else f"{runtime.precision}, fused"
     kind = (type(network).__name__, images.shape, images.pixels.dtype, precision)
     digest.update(repr(kind if images.white is None else (*kind, images.white)).encode())
+    digest.update(repr((RULES, [*_set_up(network)])).encode())
     for name, value in network.state_dict().items():
         digest.update(repr((name, tuple(value.shape))).encode())
         digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).data)
     return digest.hexdigest()
+
+
+def _set_up(network: nn.Module) -> Iterator[tuple[Any, ...]]:
+    """What the parts of a network are and are set to; of two that share their weights one may have another activation.
+
+    Numbers, words and functions that a part holds, and the program of one that was traced.
+    """
+    for name, part in network.named_modules():
+        held = {key: _told(one) for key, one in vars(part).items() if key[:1] != "_" and key != "training"}
+        code = getattr(part, "code", None)
+        set_to = sorted((key, one) for key, one in held.items() if one is not None)
+        yield name, type(part).__name__, set_to, code if isinstance(code, str) else None
+
+
+def _told(value: Any) -> str | None:
+    """A setting in words that are the same in every process; None of what has none."""
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return repr([_told(one) for one in value])
+    if isinstance(value, dict):
+        return repr([(str(key), _told(one)) for key, one in value.items()])
+    return getattr(value, "__qualname__", None)
 
 
 def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, np.ndarray]:

@@ -110,7 +110,7 @@ def store_features(
     for _, features in feature_batches(network, images, runtime):
         store = store or FeatureStore(n_mine, features.shape[1], device or runtime.device, folder)
         store.append(features)
-    if store is None:
+    if store is None or n_mine == 0:
         raise StorageError("a process has no image to compute: start fewer processes")
     return store
 
@@ -143,12 +143,12 @@ def feature_batches(
     training = network.training
     network.eval()
     runtime.same_buffers(network)  # one network for all images, the one that is saved
+    wanted = torch.arange(len(images)) if only is None else only
     exact = runtime.precision == "32-true"  # stays as it was recorded
     compute = forward or (network if exact else fused(network))
     try:
-        for indices in runtime.shard(torch.arange(len(images)) if only is None else only).split(batch_size):
-            if not len(indices):  # none is wanted
-                return
+        for indices in runtime.shard(wanted).split(batch_size) if len(wanted) else ():
+            # Without a share there is one batch of no rows: the others wait for features of the same length.
             filled = torch.cat([indices, indices.new_zeros(batch_size - len(indices))])
             with runtime.autocast():
                 features = compute(images.batch(filled, runtime.device))  # (batch_size, D)
