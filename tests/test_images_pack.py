@@ -20,7 +20,7 @@ from PIL import Image
 from asterism.errors import InputError, StorageError
 from asterism.images import changes as changes_module
 from asterism.images import folder as folder_module
-from asterism.images import open_images, pack_cache, reopen
+from asterism.images import open_images, pack_cache, raster_readers, reopen
 from asterism.images import pack as pack_module
 from asterism.images import source as source_module
 from asterism.images.changes import pixel_hashes
@@ -413,3 +413,33 @@ def test_progress_is_told(photos):
     told = []
     open_images(photos, progress=lambda *args: told.append(args))
     assert told == [("looking", 5, 5), ("decoding", 0, 5), ("decoding", 5, 5)]
+
+
+def test_what_another_reader_may_read_is_tried_when_it_is_here(cache, photos, monkeypatch):
+    assert len(open_images(photos).skipped) == 1
+    (photos / "3.png").write_bytes((photos / "2.png").read_bytes()[:-1])
+    opened = open_images(photos, size=8)
+    monkeypatch.setattr(folder_module, "_Reading", Sighted)
+    Sighted.looked = 0
+    assert len(open_images(photos, size=8)) == len(opened) and Sighted.looked == 0
+    monkeypatch.setattr(raster_readers, "find_spec", lambda name: name)  # all of them are installed meanwhile
+    assert len(open_images(photos, size=8)) == len(opened) and Sighted.looked == 1
+
+
+class Sighted(folder_module._Reading):
+    """Counts how often files are decoded."""
+
+    looked = 0
+
+    def _decoded(self, *wanted):
+        Sighted.looked += 1
+        return super()._decoded(*wanted)
+
+
+def test_what_is_remembered_in_a_cache_of_another_user_is_read(cache, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    pack_cache.remember("key", {"same": "other"})
+    monkeypatch.setattr(os, "utime", forbidden)
+    assert pack_cache.recall("key") == {"same": "other"}

@@ -27,6 +27,7 @@ from asterism.images.pack import block_length, in_blocks
 from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
 from asterism.images.raster import Note
+from asterism.images.raster_readers import readers_here
 from asterism.images.remote import BROKEN
 from asterism.images.source import ImageSource, Kept, Skipped
 from asterism.machine import available_cores
@@ -281,8 +282,8 @@ class _Reading:
             remember(self._asked, {"height": size[0], "width": size[1], "channels": n_channels})
 
     def _key(self, *wanted: Any) -> str:
-        """Hex digest that changes with every file's path, place, length and time, and with what is wanted of them."""
-        digest = hashlib.blake2b(repr((PACKING_VERSION, wanted, self.how)).encode(), digest_size=16)
+        """Hex digest of every file's path, place, length and time, of what is wanted of them, and of the readers."""
+        digest = hashlib.blake2b(repr((PACKING_VERSION, readers_here(), wanted, self.how)).encode(), digest_size=16)
         for file in self.files:
             place = getattr(file, "offset", 0)
             digest.update(repr((os.fsencode(file.path), place, file.n_bytes, file.modified_ns)).encode())

@@ -72,9 +72,10 @@ def recall(key: str) -> dict[str, Any] | None:
     path = _folder() / f"{key}.json"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        os.utime(path)
     except (OSError, ValueError):
         return None
+    with suppress(OSError):  # as above
+        os.utime(path)
     return about if isinstance(about, dict) else None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
+import PIL
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
@@ -17,6 +19,13 @@ from asterism.images.npz import check_header
 from asterism.images.raster import How, Note, Planes, Raster, array_shape, channels_after, check_values, planes_of
 from asterism.images.resample import fit_array, recolor
 from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole, open_tiff
+
+OPTIONAL = ("pillow_heif", "imagecodecs", "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "gdcm", "rawpy")
+
+
+def readers_here() -> tuple[str, ...]:
+    """What decides which files are read: Pillow's version, and the optional packages that are installed."""
+    return PIL.__version__, *(name for name in OPTIONAL if find_spec(name) is not None)
 
 
 def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster | None:
