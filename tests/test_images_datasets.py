@@ -1,5 +1,7 @@
 """Data sets of torch and of Hugging Face."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -214,3 +216,14 @@ def test_hugging_face_itself(tmp_path):
     source = open_images(datasets.Dataset.from_dict(rows, features=features))
     assert source.pixels.equal(torch.from_numpy(RGB))
     assert source.label_names == ["cat", "dog"]
+
+
+def test_photographs_that_were_taken_upright_and_across_have_two_sizes():
+    photos = []
+    for turn in (1, 6):
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[0x0112] = turn
+        Image.new("RGB", (96, 64), "red").save(file, "JPEG", exif=exif)
+        photos.append(Image.open(file))
+    assert open_images(photos).shape == (3, 64, 64)
+    assert open_images(photos[1:]).shape == (3, 96, 64)

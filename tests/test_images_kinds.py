@@ -419,3 +419,18 @@ def test_20_000_mutated_images_are_read_or_refused_in_little_time_and_memory():
     assert found["read"] + found["refused"] == 20_000
     assert found["slowest"][0][0] < 5  # seconds of processor time, three readings of the file
     assert found["peak"] < 1200  # MiB
+
+
+def test_a_jpeg_may_be_larger_than_pillow_opens(monkeypatch, tmp_path):
+    files = {}
+    for kind in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        Image.new("RGB", (64, 48), "red").save(file, kind)
+        files[kind] = file.getvalue()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert read_header(files["JPEG"]).size == (48, 64)
+    assert decode(files["JPEG"], (8, 8)).shape == (8, 8, 3)
+    (tmp_path / "a.jpg").write_bytes(files["JPEG"])
+    assert open_images(tmp_path, size=8).shape == (3, 8, 8)
+    with pytest.raises(Unreadable, match="more pixels than"):
+        decode(files["PNG"])

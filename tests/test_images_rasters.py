@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from asterism import KMeans, load
 from asterism.errors import InputError
@@ -334,3 +335,26 @@ def test_arrays_of_many_channels_in_memory_and_npz(tmp_path):
     assert opened.shape == (2, 32, 32)
     assert opened.thumbnail(0).shape == (32, 32, 3)
     assert open_images(X).thumbnail(0).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_deep_tiff_in_which_0_is_white_is_no_negative(tmp_path, order):
+    ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
+    tifffile.imwrite(tmp_path / "a.tif", ramp, photometric="miniswhite", byteorder=order)
+    expected = 255 - np.rint(ramp / 257)
+    np.testing.assert_array_equal(decode(str(tmp_path / "a.tif"))[:, :, 0], expected)
+    np.testing.assert_array_equal(open_images(tmp_path).pixels[0, :, :, 0], expected)
+    if order == "<":  # Pillow opens no other
+        with Image.open(tmp_path / "a.tif") as image:
+            np.testing.assert_array_equal(open_images([image]).pixels[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize(("pages", "known"), [("mean", 150), ("max", 200)])
+def test_of_several_pages_those_with_a_value_tell_it(pages, known):
+    stack = np.stack([np.full((4, 4, 1), 100), np.full((4, 4, 1), 200)])
+    for missing, kind in ((-9999, np.int16), (-9999, np.float32), (np.nan, np.float32)):
+        given = stack.astype(kind)
+        given[1, 0, 0], given[:, 2, 2] = missing, missing
+        found = planes_of(given, How(pages=pages), None if np.isnan(missing) else missing)
+        assert found.values[0, 0, 0] == 100 and found.values[3, 3, 0] == known
+        assert found.missing.sum() == 1 and found.missing[2, 2, 0]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import depth
 from asterism.images.depth import Scale, White
@@ -24,6 +25,7 @@ TURNS = {  # EXIF orientation -> what makes it upright
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = 262
 MOST_CHUNKS, LARGEST_EXIF = 100_000, 2**16  # of a PNG that are looked through; bytes
 _EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
 
@@ -44,6 +46,20 @@ def orientation(image: Image.Image) -> int:
         return int(found) if found in TURNS else 1
     except Exception:  # damaged EXIF data, in whatever way: the picture itself may be sound
         return 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an image as the eye will see it."""
+    turned = isinstance(image, ImageFile.ImageFile) and orientation(image) >= 5
+    return image.size if turned else image.size[::-1]
+
+
+def positive(shown: Image.Image, image: Image.Image) -> Image.Image:
+    """An image in mode L or RGB that was made of another; turned to its positive where that is a deep TIFF in which 0
+    is white. Pillow turns those of 8 bits and fewer by itself."""
+    if not isinstance(image, TiffImageFile) or not depth.is_deep_mode(image.mode):
+        return shown
+    return ImageOps.invert(shown) if image.tag_v2.get(_PHOTOMETRIC) == 0 else shown
 
 
 def _exif_chunk(file: BinaryIO) -> bytes:
@@ -97,7 +113,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     """
     turn = orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
     try:
-        upright = eight_bit(image, white)
+        upright = positive(eight_bit(image, white), image)
     except ValueError as error:  # a mode that only a few of Pillow's functions know
         reason = f"{image.mode} is a mode of Pillow's that is not read: pass image.convert('RGB')"
         raise Unreadable(reason) from error

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import jpeg_factory
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
-from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of
+from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of, positive, upright_size
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
@@ -208,7 +209,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
     image.load()
     if sorted(image.size) != sorted(size):
         raise Unreadable(f"{image.width}x{image.height} pixels where its header says {size[0]}x{size[1]}")
-    return eight_bit(image, found, lower)
+    return positive(eight_bit(image, found, lower), image)
 
 
 def _lower_half(file: str | bytes) -> Image.Image:
@@ -221,12 +222,9 @@ def _lower_half(file: str | bytes) -> Image.Image:
 def _header(image: Image.Image | Raster, file: str | bytes) -> Header:
     if isinstance(image, Raster):
         return Header(image.size, image.n_channels, image.is_deep, image.notes)
-    width, height = image.size
-    if orientation(image) >= 5:
-        width, height = height, width
     first = pages_note("first") if isinstance(image, TiffImageFile) else FRAMES
     notes = (first,) if _has_pages(image, file) else ()
-    return Header((height, width), 1 if is_grey_mode(image.mode) else 3, is_deep(image), notes)
+    return Header(upright_size(image), 1 if is_grey_mode(image.mode) else 3, is_deep(image), notes)
 
 
 def _has_pages(image: Image.Image, file: str | bytes) -> bool:
@@ -312,6 +310,8 @@ def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
         image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=_formats())
     except UnidentifiedImageError:
         return _open_other(file, how)
+    except Image.DecompressionBombError:  # Pillow's own limit, which is below ours of a JPEG; see `_check`
+        return _open_large(file)
     if isinstance(image, TiffImageFile) and (raster := raster_of_tiff(image, file, how)) is not None:
         image.close()
         return raster
@@ -320,6 +320,14 @@ def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
         with image:
             return _open_pnm(image, file, tile)
     return image
+
+
+def _open_large(file: str | bytes) -> Image.Image:
+    """What is larger than Pillow opens: a JPEG, which can be decoded at a fraction of its size."""
+    if not _ends(file)[0].startswith(b"\xff\xd8\xff"):
+        raise Unreadable(f"more pixels than the {MAX_PIXELS:,} that are decoded")
+    source: Any = io.BytesIO(file) if isinstance(file, bytes) else file  # it opens paths too
+    return jpeg_factory(source)
 
 
 def _open_pnm(image: Image.Image, file: str | bytes, tile: Any) -> Image.Image:

@@ -16,7 +16,7 @@ from PIL import Image
 from asterism.errors import AsterismError, InputError
 from asterism.images import depth
 from asterism.images.arrays import as_numpy, channels_last, find_layout, open_array, to_pixels
-from asterism.images.convert import image_pixels, is_grey_mode
+from asterism.images.convert import image_pixels, is_grey_mode, upright_size
 from asterism.images.decode import MAX_BYTES, read_image, read_range
 from asterism.images.depth import Range, Scale, SetWhite
 from asterism.images.folder import DEFAULT_SIDE
@@ -120,7 +120,7 @@ def _check_images(images: Sequence[Any]) -> None:
 def _shape(image: Any, layout: str | None) -> tuple[tuple[int, int], bool]:
     """(H, W), and whether it is grey."""
     if isinstance(image, Image.Image):
-        return (image.height, image.width), is_grey_mode(image.mode)
+        return upright_size(image), is_grey_mode(image.mode)
     shape = tuple(image.shape) if hasattr(image, "shape") else np.asarray(image).shape
     if len(shape) != 3:
         return (shape[0], shape[-1]), True

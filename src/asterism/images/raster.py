@@ -214,6 +214,22 @@ def flattened(stack: np.ndarray, how: How) -> np.ndarray:
     return image if how.bands is None else image[:, :, [one - 1 for one in how.bands]]
 
 
+def _of_known(stack: np.ndarray, how: How, nodata: float | None) -> np.ndarray:
+    """A stack (1, H, W, C): mean or brightest of the pages that have a value there; elsewhere what the first has."""
+    image = stack[0].copy()
+    for rows in row_blocks((*image.shape, len(stack))):
+        pages = stack[:, rows].astype(np.float64)
+        known = np.isfinite(pages) if nodata is None else np.isfinite(pages) & (stack[:, rows] != nodata)
+        n = known.sum(0)
+        if how.pages == "max":
+            told = np.where(known, pages, -np.inf).max(0)
+        else:
+            told = np.where(known, pages, 0).sum(0) / np.maximum(n, 1)
+        told = told if stack.dtype.kind == "f" else np.rint(told)
+        image[rows] = np.where(n > 0, told, pages[0]).astype(stack.dtype)
+    return image[None]
+
+
 def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about: Any) -> Planes:
     """Pixels of a stack (pages, H, W, C) of any numbers.
 
@@ -227,6 +243,8 @@ def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about:
     """
     if stack.dtype.kind not in "buif":
         raise Unreadable(f"pixels of type {stack.dtype}: only whole and real numbers are read")
+    if len(stack) > 1 and how.pages in ("mean", "max") and (nodata is not None or stack.dtype.kind == "f"):
+        stack = _of_known(stack, how, nodata)
     values = flattened(stack, how)
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
