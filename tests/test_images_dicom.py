@@ -56,6 +56,16 @@ def test_colours_frames_and_bytes(tmp_path):
     assert any("several pages" in what for what, _ in read_header(dicom(grey)).notes)
 
 
+def test_bits_and_colours_of_few_bits_are_as_bright_as_those_of_8():
+    mask = np.eye(16, dtype=np.uint8)
+    bits = np.packbits(mask, axis=1, bitorder="little")
+    found = decode(dicom(bits, Columns=16, BitsAllocated=1, BitsStored=1, HighBit=0))
+    assert (found[:, :, 0] == 255 * mask).all()
+    colours = np.random.default_rng(0).integers(0, 4096, (16, 20, 3)).astype(np.uint16)
+    found = decode(dicom(colours, photometric="RGB", BitsStored=12, HighBit=11))
+    assert (found == colours >> 4).all()
+
+
 def test_what_holds_no_image_or_is_damaged_is_one_line(tmp_path):
     whole = dicom(RAMP)
     for data in (whole[:-100], whole[:300], whole[:200] + bytes(400)):

@@ -60,9 +60,10 @@ def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None)
         if is_palette:
             array = _eight_bits(apply_color_lut(array, data))
         elif int(data.SamplesPerPixel) == 1:
-            array = apply_modality_lut(array, data)
+            is_mask = int(data.BitsAllocated) == 1 and window is None
+            array = array.astype(bool) if is_mask else apply_modality_lut(array, data)
         else:
-            array = _eight_bits(array)
+            array = _eight_bits(array, int(data.get("BitsStored", 16)))
     except Exception as error:
         raise _refused(error) from error
     channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or is_palette else 1
@@ -72,8 +73,8 @@ def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None)
     return planes_of(stack, how, inverted=inverted, window=window)
 
 
-def _eight_bits(array: np.ndarray) -> np.ndarray:
-    return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)
+def _eight_bits(array: np.ndarray, stored: int = 16) -> np.ndarray:
+    return array if array.dtype == np.uint8 else (array >> max(0, stored - 8)).clip(0, 255).astype(np.uint8)
 
 
 def _read_dicom(pydicom: Any, file: str | bytes, pixels: bool) -> Any:
