@@ -40,7 +40,7 @@ def test_the_small_languages():
         "method": "dbc",
         "variant": "a b",
     }
-    for wrong in ("2-0", "a"):
+    for wrong in ("2-0", "a", "0-999999999", "9" * 5000):
         with pytest.raises(InputError):
             parse_seeds(wrong)
     for wrong in (["usps"], ["dataset="], ["dataset=a,dataset=b"]):

@@ -163,6 +163,12 @@ class Rows(nn.Module):
         return rows - rows.mean(1, keepdim=True)
 
 
+@pytest.mark.parametrize("face", [float("nan"), 0.0, 1.5])
+def test_a_face_is_a_share_of_the_photograph(lfw, face):
+    with pytest.raises(InputError, match="share"):
+        verify(Rows(), (3, 24, 24), lfw, Runtime("cpu"), face)
+
+
 def test_verify_tells_the_persons_apart(lfw):
     found = verify(Rows(), (3, 24, 24), lfw, Runtime("cpu"))
     assert found.accuracy == 1.0 and found.standard_error == 0.0

@@ -6,6 +6,8 @@ import re
 
 from asterism.errors import InputError
 
+MOST_SEEDS = 1000
+
 
 def parse_only(texts: list[str]) -> dict[str, str]:
     """``["dataset=usps,method=dbc"]`` as a value for each key.
@@ -35,8 +37,11 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
         if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
-            raise InputError(f"--seeds {text!r} is neither a range, as in 0-2, nor a list, as in 0,1,5")
-        seeds.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+            raise InputError(f"--seeds {text[:80]!r} is neither a range, as in 0-2, nor a list, as in 0,1,5")
+        wanted = range(int(match[1]), int(match[2] or match[1]) + 1)
+        if len(seeds) + len(wanted) > MOST_SEEDS:
+            raise InputError(f"--seeds {text[:80]!r} are more than the {MOST_SEEDS} that a table takes")
+        seeds.extend(wanted)
     return list(dict.fromkeys(seeds))

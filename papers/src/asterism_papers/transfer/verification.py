@@ -216,6 +216,8 @@ def verify(
     ------
     MissingDataError, InputError
     """
+    if not 0 < face <= 1:
+        raise InputError(f"face={face} is no share of a photograph's side: above 0, and at most 1")
     root, pairs = open_lfw(folder)
     features = torch.cat([extract(encoder, part, runtime) for part in faces(root, pairs.images, shape, face)])
     features = F.normalize(features)
