@@ -35,6 +35,26 @@ def epoch(run, n, training, epoch=0):
     return seen, loss, float(weight)
 
 
+def test_draws_of_other_peoples_layers_are_the_runs_own(run):
+    images, drawn = open_images(np.zeros((64, 2, 2), np.float32)), []
+    weight = torch.zeros((), requires_grad=True)
+    training = Training(batch_size=32)
+    optimizer = run.runtime.fabric.setup_optimizers(training.make_optimizer([weight]))
+
+    def loss_of(batch, indices):
+        drawn.append(float(torch.nn.functional.dropout(torch.ones(1000), 0.5).sum()))
+        return weight**2
+
+    for seed, number in ((1, 0), (2, 0), (2, 1)):
+        torch.manual_seed(seed)
+        train_epoch(images, loss_of, optimizer, training, run, ("stage", number))
+        after = torch.rand(())
+        torch.manual_seed(seed)
+        assert torch.rand(()) == after  # and nobody else's
+    first, again, other = drawn[:2], drawn[2:4], drawn[4:]
+    assert first == again and first != other and first[0] != first[1]
+
+
 def test_every_image_once_in_batches_of_equal_size(run):
     seen, _, _ = epoch(run, 1000, Training(batch_size=300))
     assert sorted(i for batch in seen for i in batch) == list(range(1000))

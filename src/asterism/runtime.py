@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -109,6 +109,19 @@ class Runtime:
     def autocast(self) -> AbstractContextManager:
         """Context of the chosen precision for passes without a wrapped module."""
         return nullcontext() if self.precision == "32-true" else self.fabric.autocast()
+
+    @contextmanager
+    def global_draws(self, seed: int) -> Iterator[None]:
+        """Context in which torch's global stream begins at a seed: other people's layers draw from it.
+
+        Afterwards it goes on as if nothing had been drawn.
+        """
+        on_gpu = self.device.type == "cuda"
+        with torch.random.fork_rng([self.device] if on_gpu else []):
+            torch.default_generator.manual_seed(seed)
+            if on_gpu:
+                torch.cuda.manual_seed(seed)
+            yield
 
     def backward(self, loss: torch.Tensor) -> None:
         """Backpropagate, with loss scaling where the precision asks for it."""

@@ -200,18 +200,19 @@ def train_epoch(
     _set_rate(optimizer, rate(key[1]))
     total, n_batches, n_seen = torch.zeros((), device=run.runtime.device), 0, 0
     sizes = [len(chunk) for chunk in batches(order, batch_size, run)]  # of all processes, whose rates must be the same
-    for (indices, batch), size in zip(minibatches(images, order, batch_size, run), sizes, strict=True):
-        if per_step:
-            _set_rate(optimizer, rate(key[1] + n_seen / len(order)))
-            n_seen += size
-        loss = loss_of(batch if augmentation is None else augmentation(batch, noise, images.ground), indices)
-        optimizer.zero_grad(set_to_none=True)
-        run.runtime.backward(loss)
-        if training.max_grad_norm is not None:
-            run.runtime.clip_gradients(optimizer, training.max_grad_norm)
-        optimizer.step()
-        total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
-        n_batches += 1
+    with run.runtime.global_draws(run.generator(*key, "layers", run.runtime.rank).initial_seed()):
+        for (indices, batch), size in zip(minibatches(images, order, batch_size, run), sizes, strict=True):
+            if per_step:
+                _set_rate(optimizer, rate(key[1] + n_seen / len(order)))
+                n_seen += size
+            loss = loss_of(batch if augmentation is None else augmentation(batch, noise, images.ground), indices)
+            optimizer.zero_grad(set_to_none=True)
+            run.runtime.backward(loss)
+            if training.max_grad_norm is not None:
+                run.runtime.clip_gradients(optimizer, training.max_grad_norm)
+            optimizer.step()
+            total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
+            n_batches += 1
     mean = float(run.runtime.sum_over_ranks(total)) / (max(1, n_batches) * run.runtime.world_size)
     if not math.isfinite(mean):
         raise DivergenceError(

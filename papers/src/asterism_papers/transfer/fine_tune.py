@@ -134,17 +134,18 @@ def fine_tune(
         seed_dropout(model, derived_seed(run.seed, (stage, "dropout", t)), run.runtime.device)
         losses = []
         jobs = (_jobs(step, recipe.batch_size, n, run, stage) for step in steps)
-        for step, items in zip(steps, prefetched(load, jobs), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * recipe.decay ** (step // recipe.decay_every)
-            with run.runtime.autocast():
-                loss = loss_of(items)
-            optimizer.zero_grad(set_to_none=True)
-            run.runtime.backward(loss)
-            if recipe.max_grad_norm is not None:
-                nn.utils.clip_grad_norm_(free, recipe.max_grad_norm)
-            optimizer.step()
-            losses.append(loss.detach())
+        with run.runtime.global_draws(derived_seed(run.seed, (stage, "layers", t))):
+            for step, items in zip(steps, prefetched(load, jobs), strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.lr * recipe.decay ** (step // recipe.decay_every)
+                with run.runtime.autocast():
+                    loss = loss_of(items)
+                optimizer.zero_grad(set_to_none=True)
+                run.runtime.backward(loss)
+                if recipe.max_grad_norm is not None:
+                    nn.utils.clip_grad_norm_(free, recipe.max_grad_norm)
+                optimizer.step()
+                losses.append(loss.detach())
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise DivergenceError(f"the loss of {stage} is {mean} after step {steps.stop}: lower lr={recipe.lr:g}")
