@@ -7,6 +7,7 @@ own library, object stores and Hugging Face by fsspec. Passwords and signatures 
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import logging
 import os
@@ -29,7 +30,7 @@ from asterism.files import replacing, write_text
 from asterism.images import urls
 from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import PAUSES, is_machine_error
-from asterism.images.listing import natural_key
+from asterism.images.listing import is_hidden, natural_key
 from asterism.images.locations import cache_root
 
 SILENCE = 20.0  # seconds without a byte
@@ -38,6 +39,8 @@ AT_ONCE = 8  # files that are fetched together
 IN_A_ROW = 24  # files that fail because of the network, after which it is taken for broken
 KEPT_DAYS = 30  # what nobody opened for so long is removed
 BROKEN = "could not be fetched"
+# What a full or failing disk, or too many open files, say of this machine, where an error names no file.
+_OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 Progress = Callable[[str, int, int], None]
 
 logger = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ def fetched(
         If the network is broken, or the cache folder has no room; what was fetched stays.
     """
     folder = folder_of(source)
-    paths = [folder / urls.key_of(url, version) for url, version in entries]
+    paths = [folder / key for key in _keys(entries)]
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     found: list[Path | str] = list(paths)
     if not missing:
@@ -98,6 +101,17 @@ def fetched(
     return found
 
 
+def _keys(entries: Sequence[tuple[str, str]]) -> list[str]:
+    """What each entry is kept under; addresses that a signature alone seems to tell apart may be different files."""
+    keys, meant = [urls.key_of(*entry) for entry in entries], dict[str, set[str]]()
+    for key, (url, _) in zip(keys, entries, strict=True):
+        meant.setdefault(key, set()).add(url)
+    return [
+        key if len(meant[key]) == 1 else urls.key_of(url, f"{version}\0{url}")
+        for key, (url, version) in zip(keys, entries, strict=True)
+    ]
+
+
 def folder_of(source: str) -> Path:
     """Where what was fetched of a source is kept."""
     root = cache_root() / "remote"
@@ -123,13 +137,21 @@ def _tried(url: str, path: Path, named: frozenset[str]) -> tuple[str | None, boo
         except AsterismError:
             raise
         except Exception as error:
-            if is_machine_error(error) and getattr(error, "filename", None) is not None:  # our own disk
+            if _is_ours(error):
                 raise StorageError(f"{path.parent} cannot be written to: {_plain(error)}") from error
             pause = next(pauses, None)
             if pause is None:
                 status = isinstance(error, urllib.error.HTTPError)
                 return _plain(error), not status
         time.sleep(pause)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the trouble is this machine's, not the network's: its disk, memory or open files."""
+    cause = getattr(error, "reason", None)
+    cause = cause if isinstance(cause, OSError) else error
+    named = getattr(cause, "filename", None) is not None or getattr(cause, "errno", None) in _OURS
+    return isinstance(cause, MemoryError) or (is_machine_error(cause) and named)
 
 
 def _plain(error: BaseException) -> str:
@@ -148,6 +170,8 @@ def fetch_file(url: str, path: Path, named: frozenset[str]) -> None:
         store.get_file(inside, str(part))
         os.replace(part, path)
     except (FileNotFoundError, PermissionError) as error:
+        if error.filename == str(part):
+            raise
         raise _Gone(f"{type(error).__name__}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
@@ -230,6 +254,7 @@ def list_store(url: str) -> list[tuple[str, str, str]]:
         check_online()
         store, inside = store_of(source)
         inside = inside.rstrip("/")
+        store.invalidate_cache()  # what it listed before, in this process
         paths = store.glob(inside, detail=True) if any(sign in inside for sign in "*?[") else {}
         paths = paths or store.find(inside, detail=True)
     except MissingDependencyError:
@@ -250,7 +275,7 @@ def list_store(url: str) -> list[tuple[str, str, str]]:
     found = []
     for path, about in sorted(paths.items(), key=lambda one: natural_key(one[0])):
         name = path.removeprefix(store._strip_protocol(root)).lstrip("/") or posixpath.basename(path)
-        hidden = any(part.startswith(".") for part in name.split("/"))
+        hidden = any(map(is_hidden, name.split("/")))
         if about.get("type") == "file" and not hidden and ".." not in name.split("/"):
             version = str(about.get("ETag") or about.get("etag") or about.get("blob_id") or about.get("size"))
             found.append((f"{scheme}://{path}", name, version))
@@ -286,6 +311,7 @@ def in_list(entry: str, url: str) -> str:
     ------
     InputError
     """
+    entry = entry.strip() if urls.is_url(entry.strip()) else entry
     if not urls.is_url(entry):
         if urls.split(url).scheme.lower() in urls.WEB:
             return urljoin(url.partition("?")[0], entry.replace("?", "%3F").replace("#", "%23"))

@@ -18,9 +18,15 @@ _PLAIN = frozenset(
     ("id", "i", "n", "index", "page", "frame", "v", "version", "w", "h", "width", "height", "size", "format")
 )
 _KEPT = ":@!$&'()*+,;=~-._"  # letters that stand for themselves
-# Parts of a query that only sign it: with others it is the same file.
+# Parts of a query that only sign it: with others it is the same file. Whole names: `src` or `keyword` tells which file.
 _SIGNING = re.compile(
-    r"x-amz-|x-goog-|signature|expires|key|token|policy|^s[a-z]{1,3}$|auth|secret|password|credential", re.I
+    r"x-(amz|goog|oss)-.*|signature|expires|policy|key-pair-id|(aws|oss)accesskeyid|googleaccessid|auth(orization)?"
+    r"|((access|auth|session|security|sas)[_-]?)?token|(api|access|subscription)[_-]?key|secret|password|credentials?",
+    re.I,
+)
+_SAS = frozenset(  # Azure's
+    ("sig", "sv", "ss", "srt", "sr", "st", "se", "sp", "si", "sip", "spr", "sdd")
+    + ("skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid")
 )
 
 
@@ -51,12 +57,25 @@ def split(url: str) -> SplitResult:
 
 def shown(url: str) -> str:
     """The address as it is written and said: without user, password and query, but for what plainly tells a file."""
+    if (stored := _of_store(url)) is not None:
+        return stored
     try:
         parts = urlsplit(url)
         query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0].lower() in _PLAIN and len(pair[1]) <= 12])
     except ValueError:
         return url.partition("?")[0].rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def _of_store(url: str) -> str | None:
+    """An address of an object store without its user; ``?`` and ``#`` are letters of a name there. None for others."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in STORES:
+        return None
+    host, slash, inside = rest.partition("/")
+    name, _, query = inside.partition("?")
+    signed = any(_SIGNING.fullmatch(word) for word, _ in parse_qsl(query))
+    return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{name if signed else inside}"
 
 
 def without_secrets(text: str) -> str:
@@ -66,14 +85,23 @@ def without_secrets(text: str) -> str:
 
 def key_of(url: str, version: str = "") -> str:
     """What an address is kept under: the same for every signature of it."""
-    parts = urlsplit(url)
-    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not _SIGNING.search(pair[0])]
-    plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(query), ""))
+    plain = _of_store(url) or _unsigned(url)
     return hashlib.blake2b(f"{plain}\0{version}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _unsigned(url: str) -> str:
+    """An address of the web without user and signature."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    sas = _SAS if any(name == "sig" for name, _ in query) else frozenset[str]()
+    told = [pair for pair in query if pair[0] not in sas and not _SIGNING.fullmatch(pair[0])]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(told), ""))
 
 
 def name_of(url: str) -> str:
     """Host and path of an address, as a name."""
+    if (stored := _of_store(url)) is not None:
+        return stored.partition("://")[2]
     parts = urlsplit(url)
     return f"{parts.netloc.rpartition('@')[2]}/{unquote(parts.path).lstrip('/')}"
 
