@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -209,6 +210,10 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
         if any(one.shape != held[0].shape for one in held):
             raise InputError(f"{name} cannot be made one array: its parts differ in shape; resize them to one")
         return np.stack(held).reshape(*array.shape, *held[0].shape)
+    kinds = {bool if isinstance(one, (bool, np.bool_)) else isinstance(one, (int, np.integer)) for one in parts}
+    with suppress(OverflowError):  # beyond 64 bits
+        if kinds in ({bool}, {True}):  # whose white is another than that of floats
+            return array.astype(bool if kinds == {bool} else np.int64)
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -195,11 +195,16 @@ def fetch(path: Path) -> None:
             raise MissingDataError(f"could not be fetched ({reason_of(error)})") from error
         images = [np.asarray(part.data) for part in parts]
         draft = Path(folder) / "draft.npz"
-        np.savez_compressed(
-            draft,
-            images=np.concatenate(images),
-            labels=np.concatenate([np.asarray(part.targets, dtype=np.int64) for part in parts]),
-            split=np.repeat(np.array([0, 1], dtype=np.uint8), [len(one) for one in images]),
-            class_names=np.array(parts[0].classes),
-        )
-        os.replace(draft, path)
+        try:
+            np.savez_compressed(
+                draft,
+                images=np.concatenate(images),
+                labels=np.concatenate([np.asarray(part.targets, dtype=np.int64) for part in parts]),
+                split=np.repeat(np.array([0, 1], dtype=np.uint8), [len(one) for one in images]),
+                class_names=np.array(parts[0].classes),
+            )
+            os.replace(draft, path)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {path}: {reason_of(error)}; set ASTERISM_CACHE to another folder"
+            ) from error

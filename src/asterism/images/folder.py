@@ -21,7 +21,7 @@ from asterism.errors import InputError
 from asterism.images.convert import has_color
 from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range, read_sample
 from asterism.images.depth import ASKED, SAMPLED, Range, Scale, SetWhite, White
-from asterism.images.listing import Listed, archive_reason, list_files, looks_like_image, shown_name
+from asterism.images.listing import UNREAD, Listed, archive_reason, list_files, looks_like_image, shown_name
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks
 from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
@@ -336,7 +336,7 @@ class _Reading:
 
 
 def _is_missed(one: Skipped) -> bool:
-    return one.reason == ABSENT or one.reason.startswith(BROKEN) or looks_like_image(one.name)
+    return one.reason == ABSENT or one.reason.startswith((BROKEN, UNREAD)) or looks_like_image(one.name)
 
 
 def _levels(level: White | Scale | str | None) -> Any:

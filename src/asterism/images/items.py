@@ -236,7 +236,9 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     if any(label is None for label in labels):
         return opened
     names = [str(name) for name in class_names] if isinstance(class_names, (list, tuple)) else None
-    fits = names is not None and all(isinstance(label, int) and 0 <= label < len(names) for label in labels)
+    fits = names is not None and all(isinstance(label, int) and -1 <= label < len(names) for label in labels)
+    if fits and max(labels) < 0:  # as a test part's have it
+        return opened
     numbered, label_names = encode_labels(labels, names if fits else None)
     return replace(opened, labels=numbered, label_names=label_names)
 
@@ -344,6 +346,8 @@ def _plain_label(label: Any) -> int | str | None:
     """A whole number or text, or None for what is no class: boxes, masks, several labels."""
     if isinstance(label, (torch.Tensor, np.ndarray)) and label.ndim < 2:
         label = label.item() if len(label.reshape(-1)) == 1 else None
+    if isinstance(label, numbers.Integral):
+        return int(label)  # a float has no room for those beyond 2^53
     if isinstance(label, numbers.Real) and float(label).is_integer():
         return int(float(label))
     return label if isinstance(label, str) else None

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,11 +54,19 @@ class Matched:
         A path of the table that names no image.
     how : str or None
         What had to be left out of sight for paths to agree, if that could mislead.
+    column : str or None
+        The column of the labels, where others may be meant.
     """
 
     labels: list[str | None]
     example: str | None = None
     how: str | None = None
+    column: str | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether paths agree, and not by what could mislead."""
+        return self.n > 0 and self.how is None
 
     @property
     def n(self) -> int:
@@ -69,7 +78,7 @@ def read_labels(path: str | os.PathLike, names: Sequence[str]) -> Matched:
     """Find the labels of images in a text file of two columns or more.
 
     Of every way to read the file (what separates the columns, which column holds the paths) the one that names most
-    images is taken.
+    images is taken; one by which paths agree comes before those by which only a part of them does.
 
     Parameters
     ----------
@@ -88,11 +97,12 @@ def read_labels(path: str | os.PathLike, names: Sequence[str]) -> Matched:
     known = frozenset(names)
     best: Matched | None = None
     for table in _tables(_text(path)):
-        for rows in _columns(table, known):
+        for rows, column in _columns(table, known):
             found = _match(names, _checked(rows, shown, known))
-            if best is None or found.n > best.n:
+            found.column = column
+            if best is None or (found.is_sure, found.n) > (best.is_sure, best.n):
                 best = found
-            if best.n == len(names):
+            if best.is_sure and best.n == len(names):
                 return best
     if best is None:
         raise InputError(f"label file {shown!r} has no two columns; expected lines such as: {names[0]},cat")
@@ -166,19 +176,41 @@ def _tables(text: str) -> Iterator[list[list[str]]]:
                 yield [row for row in rows if any(cell.strip() for cell in row)]
 
 
-def _columns(table: list[list[str]], names: frozenset[str]) -> Iterator[list[Row]]:
-    """Paths and labels, for each column that may hold the paths."""
-    heads = [cell.strip().casefold() for cell in table[0]]
-    wanted = [i for i, head in enumerate(heads) if head in PATH_WORDS]
-    if wanted and not any(cell in names for cell in table[0]):
-        labels = [i for i, head in enumerate(heads) if head in LABEL_WORDS]
-        for column in wanted:
-            others = [i for i in labels + list(range(len(heads))) if i != column]
-            yield _rows(table[1:], column, others[0] if others else 1)
+def _columns(table: list[list[str]], names: frozenset[str]) -> Iterator[tuple[list[Row], str | None]]:
+    """Paths and labels, for each column that may hold the paths, and the labels' column where others may be meant."""
+    at, heads = _headings(table, names)
+    paths = sorted((i for i, head in enumerate(heads) if head in PATH_WORDS), key=lambda i: PATH_WORDS.index(heads[i]))
+    labels = [i for i, head in enumerate(heads) if head in LABEL_WORDS]
+    may_be = [i for i, head in enumerate(heads) if head not in PATH_WORDS or head in ("name", "names")]
+    for column in paths:
+        told = [i for i in labels if i != column]
+        right = [i for i in (*range(column + 1, len(heads)), *range(column)) if i in may_be]
+        label = (told or right or [i for i in range(len(heads)) if i != column] or [1])[0]
+        yield _rows(table[at + 1 :], column, label), repr(heads[label]) if len(right) > 1 and not told else None
+    if paths:
         return
-    for column in range(min(COLUMNS_TRIED, max(map(len, table)))):
-        yield _rows(table, column, column + 1)
-    yield _rows(table, 1, 0)
+    width = max(map(len, table))
+    for label in labels[:1]:  # headings in words of its own, but for this one
+        for column in range(min(COLUMNS_TRIED, width)):
+            if column != label:
+                yield _rows(table[at + 1 :], column, label), None
+    for column in range(min(COLUMNS_TRIED, width)):
+        yield _rows(table, column, column + 1), f"column {column + 2}" if width > column + 2 else None
+    yield _rows(table, 1, 0), None
+
+
+def _headings(table: list[list[str]], names: frozenset[str]) -> tuple[int, list[str]]:
+    """Which row is that of the headings, and these in small letters: the first, or the first behind remarks.
+
+    Remarks are lines that begin with ``#``, and Excel's word on what separates. No headings where there is no such row.
+    """
+    for at, row in enumerate(table):
+        heads = [cell.strip().lstrip("#").strip().casefold() for cell in row]
+        if any(head in PATH_WORDS or head in LABEL_WORDS for head in heads) and not any(cell in names for cell in row):
+            return at, heads
+        if not row[0].lstrip().startswith(("#", "sep=")):
+            break
+    return 0, []
 
 
 def _rows(table: list[list[str]], path: int, label: int) -> list[Row]:
@@ -186,7 +218,7 @@ def _rows(table: list[list[str]], path: int, label: int) -> list[Row]:
 
 
 def _checked(rows: list[Row], shown: str, names: frozenset[str]) -> list[Row]:
-    """Rows with a label, each path once.
+    """Rows with a label, each once.
 
     Raises
     ------
@@ -194,22 +226,32 @@ def _checked(rows: list[Row], shown: str, names: frozenset[str]) -> list[Row]:
         If an image has two labels.
     """
     known: dict[str, str] = {}
-    for name, label in rows:
-        name = name.removeprefix("./")
-        if label and name.strip().strip(" ./\\") and known.setdefault(name, label) != label and name in names:
+    told = dict.fromkeys(
+        (name.removeprefix("./"), label) for name, label in rows if label and name.strip().strip(" ./\\")
+    )
+    for name, label in told:
+        if known.setdefault(name, label) != label and name in names:
             raise InputError(
                 f"label file {shown!r} gives image {name[:200]!r} two labels: {known[name][:80]!r} and {label[:80]!r}"
             )
-    return list(known.items())
+    return list(told)
 
 
 # ------------------------------------------------------------------------------------------------ paths that agree
 
 
-def match_paths(names: Sequence[str], listed: Sequence[str]) -> np.ndarray:
-    """Which of the listed paths each image is: (N,) int64, −1 for none. They may be written as those of labels are."""
-    found = _match(names, [(path, str(i)) for i, path in enumerate(listed)]).labels
-    return np.array([-1 if one is None else int(one) for one in found], np.int64)
+def match_paths(names: Sequence[str], listed: Sequence[str], called: str | None = None) -> np.ndarray:
+    """Which of the listed paths each image is: (N,) int64, −1 for none. They may be written as those of labels are.
+
+    Warns
+    -----
+    UserWarning
+        If paths agree by what could mislead, where it is given what the list is ``called``.
+    """
+    found = _match(names, [(path, str(i)) for i, path in enumerate(listed)])
+    if called is not None and found.how is not None and found.n:
+        warnings.warn(f"{called} has other paths than the images: {found.how}", UserWarning, stacklevel=3)
+    return np.array([-1 if one is None else int(one) for one in found.labels], np.int64)
 
 
 def _match(names: Sequence[str], rows: list[Row]) -> Matched:

@@ -34,7 +34,7 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
     values : sequence of int, integral float or str, of length N
         One label an image.
     names : sequence of str, optional
-        What the classes 0, 1, … are called, where ``values`` are integers from 0.
+        What the classes 0, 1, … are called, where ``values`` are integers from 0; −1 is then an image without a class.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
     if all(isinstance(value, numbers.Real) and _is_whole(value) for value in values):
         numbered = np.array([int(value) for value in values], dtype=np.int64)
         if names is not None:
-            if numbered.min() < 0 or numbered.max() >= len(names):
+            if numbered.min() < -1 or not 0 <= numbered.max() < len(names):
                 raise InputError(
                     f"labels lie in {numbered.min()} to {numbered.max()} but {len(names)} classes have names"
                 )
@@ -149,7 +149,7 @@ def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, lis
     Warns
     -----
     UserWarning
-        If some images have no label, or file names alone agree.
+        If some images have no label, file names alone agree, or it is not plain which column holds the labels.
 
     Raises
     ------
@@ -169,6 +169,13 @@ def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, lis
         )
     if found.how is not None:
         warnings.warn(f"label file {shown!r} has other paths than the images: {found.how}", UserWarning, stacklevel=2)
+    if found.column is not None:
+        warnings.warn(
+            f"label file {shown!r} has several columns that may be labels: {found.column[:SHOWN]} is taken; "
+            "write 'label' above the one that is meant",
+            UserWarning,
+            stacklevel=2,
+        )
     if found.n < len(names):
         lacking = names[found.labels.index(None)]
         warnings.warn(

@@ -36,6 +36,11 @@ def archive_reason(name: str) -> str | None:
     return None
 
 
+# Folders that systems make beside a user's files: thumbnails and bins of network disks, what Windows and macOS keep.
+_OF_SYSTEMS = frozenset(
+    ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
+)
+UNREAD = "folder cannot be read"
 _SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 T = TypeVar("T")
 
@@ -50,7 +55,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listed:
-    """A file: the path that opens it, the name that is shown (always UTF-8), and what tells that it has changed."""
+    """A file: the path that opens it, the name that is shown (always UTF-8), and what tells that it has changed.
+
+    See `changed`.
+    """
 
     path: str
     name: str
@@ -79,8 +87,16 @@ def _number_key(digits: str) -> tuple[str, int, str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is passed over in silence: its name begins with a dot."""
-    return name.startswith(".") and name not in (".", "..")
+    """Whether a file or folder is passed over in silence: its name begins with a dot, or a system made it."""
+    return (name.startswith(".") and name not in (".", "..")) or name in _OF_SYSTEMS
+
+
+def changed(info: os.stat_result) -> int:
+    """A number that is another when a file has changed.
+
+    Also when it has its old time again, as some editors of photographs see to, or has changed names with another.
+    """
+    return info.st_mtime_ns + info.st_ctime_ns
 
 
 def shown_name(path: str) -> str:
@@ -89,26 +105,32 @@ def shown_name(path: str) -> str:
 
 
 def uniquely_named(files: list[Listed]) -> list[Listed]:
-    """The files with names that no two share: the second ``a.png`` becomes ``a.png#2``."""
-    taken = {file.name for file in files}
-    if len(taken) == len(files):
-        return files
-    met: set[str] = set()
-    named = []
-    for file in files:
-        name, number = file.name, 2
-        while name in met or (name != file.name and name in taken):
-            name, number = f"{file.name}#{number}", number + 1
+    """The files with names that no two share."""
+    names = told_apart([file.name for file in files])
+    return [one if one.name == name else replace(one, name=name) for one, name in zip(files, names, strict=True)]
+
+
+def told_apart(names: list[str]) -> list[str]:
+    """Names that no two share: the second ``a.png`` becomes ``a.png#2``."""
+    taken = set(names)
+    if len(taken) == len(names):
+        return names
+    met, found = set[str](), list[str]()
+    for given in names:
+        name, number = given, 2
+        while name in met or (name != given and name in taken):
+            name, number = f"{given}#{number}", number + 1
         met.add(name)
-        named.append(replace(file, name=name))
-    return named
+        found.append(name)
+    return found
 
 
 def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
-    Hidden files and folders (a leading dot) are passed over in silence, as are runs that were written among the images:
-    the pictures in them are none of these. Links to folders are followed, but no folder
+    Hidden files and folders (a leading dot) are passed over in silence, as are folders that systems make
+    (``@eaDir`` with its thumbnails, bins), and runs that were written among the images: the pictures in them are none
+    of these. Links to folders are followed, but no folder
     is read twice; folders themselves come before links to them.
 
     Parameters
@@ -151,7 +173,7 @@ def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[
         except OSError as error:
             if folder == root:
                 raise InputError(f"folder {shown_name(root)!r} cannot be read: {error.strerror}") from error
-            skipped.append(Skipped(shown_name(relative), f"folder cannot be read: {error.strerror}"))
+            skipped.append(Skipped(shown_name(relative), f"{UNREAD}: {error.strerror}"))
             continue
         if folder != root and "run.json" in names and _is_run(os.path.join(folder, "run.json")):
             continue
@@ -195,7 +217,7 @@ def list_file(path: str, name: str) -> Listed | Skipped | None:
         return None
     if not stat.S_ISREG(info.st_mode):  # opening a pipe would wait for ever
         return Skipped(name, "not a regular file")
-    return Listed(path, name, info.st_size, info.st_mtime_ns)
+    return Listed(path, name, info.st_size, changed(info))
 
 
 def _names(folder: str) -> list[str]:

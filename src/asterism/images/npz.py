@@ -11,6 +11,7 @@ import numpy as np
 from asterism.errors import InputError
 from asterism.images.label_files import PATH_WORDS
 from asterism.images.labels import encode_labels
+from asterism.images.listing import told_apart
 from asterism.machine import available_memory
 
 # Where an .npz may hold its images, if it has no `images`; else vectors, as `asterism embed` writes them; its labels.
@@ -74,7 +75,7 @@ def npz_names(archive: Any, chosen: np.ndarray | None, n: int, path: str) -> lis
     values = archive[key] if chosen is None else archive[key][chosen]
     if values.shape != (n,):
         raise InputError(f"{path!r} holds {key!r} of shape {values.shape} for {n} vectors; expected shape ({n},)")
-    return as_texts(values)
+    return told_apart(as_texts(values))
 
 
 def as_texts(values: np.ndarray) -> list[str]:

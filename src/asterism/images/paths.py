@@ -18,7 +18,7 @@ from asterism.errors import InputError, MissingDataError
 from asterism.images import remote, urls
 from asterism.images.label_files import PATH_WORDS
 from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
-from asterism.images.text_tables import columns_of, holds_vectors, opened_text
+from asterism.images.text_tables import NO_ROW, columns_of, holds_vectors, opened_text
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
 TABLE_ENDINGS = (*LIST_ENDINGS, ".parquet")  # which may hold vectors instead
@@ -224,7 +224,7 @@ def list_glob(pattern: str) -> Listing:
     depth = None if "**" in parts else len(parts) - first
     files, skipped = list_files(root, depth)
     chosen = [one for one in files if _matches(parts[first:], one.name.split("/"))]
-    passed = [one for one in skipped if _matches(parts[first:], one.name.split("/"))]
+    passed = [one for one in skipped if _concerns(parts[first:], one.name.split("/"))]
     if not chosen:
         hint = "; for the files in folders write '/**' behind them" if depth else ""
         raise MissingDataError(f"no file matches {shown_name(pattern)!r}{hint}")
@@ -239,7 +239,8 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
     path : str
         ``.txt``: one path a line. ``.csv``, ``.tsv``: the column whose heading is the first of `PATH_WORDS`, else
         the first column. Paths are relative to the folder of the list, or, where they are not there, to the working
-        folder. Lines without a path are passed over; a path that stands there again is taken once.
+        folder; they may have backslashes. Lines without a path, and remarks (``# …``), are passed over; a path that
+        stands there again is taken once.
 
     Raises
     ------
@@ -249,7 +250,10 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
         If no path in it exists.
     """
     called = f"list {shown_name(path)!r}"
-    entries = [_resolved(entry, os.path.dirname(path)) for entry in _read_list(path, path, called)]
+    listed = [(entry, _resolved(entry, os.path.dirname(path))) for entry in _read_list(path, path, called)]
+    entries = [one for entry, one in listed if not entry.lstrip().startswith("#") or os.path.lexists(one)]
+    if not entries:
+        raise InputError(f"{called} holds remarks alone; expected one path of an image a line")
     return _listing(called, path, list(dict.fromkeys(entries)), progress)
 
 
@@ -270,9 +274,12 @@ def _resolved(entry: str, root: str) -> str:
     """Where a path of a list lies: relative to the list's folder, else to the working folder; an address as it is."""
     if urls.is_url(entry.strip()):
         return entry.strip()
-    beside = os.path.abspath(os.path.join(root, os.path.expanduser(entry)))
-    here = os.path.abspath(os.path.expanduser(entry))
-    return here if os.path.lexists(here) and not os.path.lexists(beside) else beside
+    for written in (entry, entry.strip().replace("\\", "/")):
+        for folder in (root, ""):
+            path = os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
+            if os.path.lexists(path):
+                return path
+    return os.path.abspath(os.path.join(root, os.path.expanduser(entry)))
 
 
 def _listing(
@@ -308,6 +315,18 @@ def _listing(
     return _had(listing) if addresses else replace(listing, files=uniquely_named(files))
 
 
+def _concerns(parts: list[str], names: list[str]) -> bool:
+    """Whether what cannot be read, a file or a folder (``sub/``), is or may hold what a pattern matches."""
+    return _matches(parts, names) if names[-1] else _leads(parts, names[:-1])
+
+
+def _leads(parts: list[str], folders: list[str]) -> bool:
+    """Whether what a pattern matches may lie in or below a folder."""
+    if not folders or parts[0] == "**":
+        return True
+    return len(parts) > 1 and fnmatchcase(folders[0], parts[0]) and _leads(parts[1:], folders[1:])
+
+
 def _matches(parts: list[str], names: list[str]) -> bool:
     """Whether the components of a name match those of a pattern."""
     if not parts or not names:
@@ -323,15 +342,15 @@ def _entries(lines: Iterable[str], path: str) -> Iterator[str]:
     if path.lower().endswith(".txt"):
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
         return
-    lines = iter(lines)
-    head = next(lines, "")
+    lines, head, remarks = iter(lines), "", list[str]()
+    for head in lines:
+        if not NO_ROW.fullmatch(head):
+            break
+        remarks += [head] if head.lstrip().startswith("#") else []  # the name of a file may begin so
     delimiter = max(",;\t", key=head.count)  # the comma where none is there
-    rows = csv.reader(chain([head], lines), delimiter=delimiter)
-    column = 0
-    for number, row in enumerate(rows):
-        words = [word.strip().lower() for word in row]
-        found = next((words.index(word) for word in PATH_WORDS if word in words), None) if number == 0 else None
-        if found is not None:
-            column = found
-        elif column < len(row) and row[column].strip():
+    words = [word.strip().lower() for row in csv.reader([head], delimiter=delimiter) for word in row]
+    found = next((words.index(word) for word in PATH_WORDS if word in words), None)
+    column = found or 0
+    for row in csv.reader(lines if found is not None else chain(remarks, [head], lines), delimiter=delimiter):
+        if column < len(row) and row[column].strip():
             yield row[column]

@@ -237,7 +237,7 @@ class _Shard:
     def _read(self) -> None:
         self.found.clear()
         self.passed.clear()
-        modified = os.stat(self.path).st_mtime_ns
+        modified = listing.changed(os.stat(self.path))
         with open(self.path, "rb") as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
             sample: list[_Part] = []
             try:

@@ -33,7 +33,7 @@ _NUMBER = re.compile(
 )
 _COMMA_NUMBER = re.compile(r"\s*[+-]?(?!0[0-9]+\s*$)[0-9]*,?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _MISSING = ("", "na", "n/a", "null", "none", "?", "-")
-_NO_ROW = re.compile(r"\s*(#.*|sep=.)?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
+NO_ROW = re.compile(r"\s*(#.*|sep=.)?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _sample(lines: TextIO) -> list[str]:
         room -= len(line)
         if room <= 0 and not line.endswith(("\r", "\n")):
             break
-        if not _NO_ROW.fullmatch(line):
+        if not NO_ROW.fullmatch(line):
             found.append(line)
         if room <= 0:
             break
@@ -175,7 +175,7 @@ def _sample(lines: TextIO) -> list[str]:
 
 def _rows(lines: Iterable[str], separator: str | None) -> Iterator[tuple[int, list[str]]]:
     """Number of the line, and cells, of each row."""
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if not _NO_ROW.fullmatch(line))
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if not NO_ROW.fullmatch(line))
     if separator is None:
         yield from ((number, line.split()) for number, line in numbered)
         return

@@ -17,6 +17,7 @@ from asterism.images.array_files import read_archive, read_array
 from asterism.images.arrays import open_array
 from asterism.images.label_files import PATH_WORDS, match_paths
 from asterism.images.labels import encode_known
+from asterism.images.listing import told_apart
 from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
@@ -86,7 +87,7 @@ def open_table(path: str, options: Options, source: str | None = None) -> ImageS
     rows, names, classes = read_text_table(path) if is_text else read_vectors(path)
     opened = open_array(rows, options, source or os.path.abspath(path), name=repr(os.path.basename(path)))
     if names is not None:
-        opened = replace(opened, names=names)
+        opened = replace(opened, names=told_apart(names))
     if classes is None or not any(one not in (None, "") for one in classes):
         return opened
     labels, label_names = encode_known([None if one == "" else one for one in classes])
@@ -98,7 +99,7 @@ def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise InputError(f"{called} has two rows for {twice[:200]!r}: give one an image")
-    found = match_paths(images, names)
+    found = match_paths(images, names, called)
     if (found < 0).any():
         lacking = images[int((found < 0).argmax())]
         raise InputError(
