@@ -110,3 +110,11 @@ def test_blanks_behind_an_address_of_a_list_are_none_of_it():
     assert remote.in_list("https://h/a.png  ", "https://h/list.txt") == "https://h/a.png"
     with pytest.raises(InputError):
         remote.in_list(" file:///etc/passwd ", "https://h/list.txt")
+
+
+def test_a_path_of_a_machine_in_a_list_elsewhere_is_refused_alone():
+    for entry, url in (("C:/photos/1.png", "https://h/list.txt"), ("/photos/1.png", "s3://b/list.txt")):
+        with pytest.raises(InputError, match="cannot be opened: addresses begin with"):
+            remote.in_list(entry, url)
+    assert remote.in_list("/photos/1.png", "https://h/a/list.txt") == "https://h/photos/1.png"
+    assert remote.in_list("a/1.png", "s3://b/c/list.txt") == "s3://b/c/a/1.png"

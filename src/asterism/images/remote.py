@@ -314,8 +314,11 @@ def in_list(entry: str, url: str) -> str:
     entry = entry.strip() if urls.is_url(entry.strip()) else entry
     if not urls.is_url(entry):
         if urls.split(url).scheme.lower() in urls.WEB:
-            return urljoin(url.partition("?")[0], entry.replace("?", "%3F").replace("#", "%23"))
-        return posixpath.join(posixpath.dirname(url), entry)
+            found = urljoin(url.partition("?")[0], entry.replace("?", "%3F").replace("#", "%23"))
+        else:
+            found = posixpath.join(posixpath.dirname(url), entry)
+        urls.split(found)  # a path of a machine (``C:/photos/1.png``, ``/photos/1.png``) may be none
+        return found
     scheme = urls.split(entry).scheme.lower()
     if scheme not in urls.WEB and scheme != urls.split(url).scheme.lower():
         raise InputError(f"{urls.shown(entry)!r} is not followed from a list at {urls.shown(url)}")
