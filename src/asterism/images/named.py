@@ -78,9 +78,9 @@ def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
             loose = opened.names[int(labels.argmin())]
             raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
         return replace(opened, labels=labels, label_names=label_names)
-    loose = next((name for name in opened.names if name.count("/") < 2), None)
-    if loose is not None:
-        raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
+    stray = next((name for name in opened.names if name.count("/") < 2), None)
+    if stray is not None:
+        raise InputError(f"image {stray!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
     classes = sorted({one.name for part in chosen.stored.parts for one in _folders(path / part)}, key=natural_key)
     number = {one: i for i, one in enumerate(classes)}
     labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
