@@ -1,9 +1,9 @@
 """How well clusters agree with known classes: pure functions of two lists of labels.
 
 Notation: n_ij samples lie in class i and cluster j, of N in all; a_i = Σ_j n_ij and b_j = Σ_i n_ij. Labels may be any
-integers or strings; only which samples share one matters, and a label such as −1 is a cluster like any other. Every
-score is at most 1, and 1 where the two partitions are the same. One class and one cluster (or one sample) are the same
-partition and score 1 everywhere; where only one side is split, NMI and ARI are 0.
+integers or strings, but not None or nan; only which samples share one matters, and a label such as −1 is a cluster like
+any other. Every score is at most 1, and 1 where the two partitions are the same. One class and one cluster (or one
+sample) are the same partition and score 1 everywhere; where only one side is split, NMI and ARI are 0.
 """
 
 from __future__ import annotations

@@ -50,9 +50,9 @@ Features = Annotated[
     Opt(metavar="FILE", help="Group these vectors of the images: .npz, .npy, .csv or .parquet, joined by name."),
 ]
 Layout = Annotated[str | None, Opt(help="Of arrays: NHW, NHWC, NCHW or ND.")]
-Strict = Annotated[bool, Opt("--strict", help="Stop at a damaged image instead of skipping it.")]
+Strict = Annotated[bool, Opt("--strict", help="Stop at an image or folder that cannot be read.")]
 Device = Annotated[str, Opt(help="auto, cpu, cuda, cuda:1, mps.")]
-Copy = Annotated[bool, Opt("--copy/--link", help="Export copies, or symbolic links.")]
+Copy = Annotated[bool, Opt("--copy/--link", help="What --export writes: copies, or symbolic links.")]
 Json = Annotated[bool, Opt("--json", help="Print JSON.")]
 Overwrite = Annotated[bool, Opt("--overwrite", help="Replace a file of any kind at --out.")]
 

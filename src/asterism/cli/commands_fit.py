@@ -47,7 +47,9 @@ def cluster(
     export: Annotated[Path | None, Opt(help="Put the images of each group into a folder below this one.")] = None,
     copy: Copy = False,
     device: Annotated[str | None, Opt(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]")] = None,
-    precision: Annotated[str | None, Opt(help="32-true, 16-mixed, bf16-mixed ...  [default: 32-true]")] = None,
+    precision: Annotated[
+        str | None, Opt(help="32-true, 16-mixed, bf16-mixed ...  [default: 32-true, or as auto says]")
+    ] = None,
     outliers: Annotated[bool, Opt("--outliers", help="Images that belong nowhere get no group (-1).")] = False,
     drop_duplicates: Annotated[
         bool, Opt("--drop-duplicates", help="Count copies of a picture once; they get its group.")
@@ -59,7 +61,7 @@ def cluster(
 ) -> None:
     """Group images, write the run folder and its page.
 
-    Learns features and groups together. A run that was interrupted or killed goes on with:
+    A run that was interrupted or killed goes on with:
     asterism cluster --resume --out RUN
     """
     typed = dict(locals())  # each is a field of `Request`

@@ -106,7 +106,7 @@ def cut(
 ) -> None:
     """Merge or divide the groups of a run, without a new one.
 
-    All levels nest: a group is a union or a part of the run's groups. Without -k and --level the levels are listed at
+    All levels nest: a group is a union or a part of the run's groups. Without -k and --level it lists the levels at
     which groups are most stable. The run's own groups stay as they are.
     """
     from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, write_cut

@@ -145,7 +145,7 @@ def filters(
     steps: Annotated[int, Opt(min=0, help="Of gradient ascent; 0 leaves it out.")] = 300,
     device: arguments.Device = "auto",
 ) -> None:
-    """Draw first-layer filters, images made for a filter, and the images that please it most.
+    """Draw first-layer filters, images made for a filter, and the images that it answers to most.
 
     Writes first-layer.png, and for each layer LAYER-ascent.png and LAYER-strongest.png, a row a filter.
     """

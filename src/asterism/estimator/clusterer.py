@@ -135,8 +135,8 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         X, y, layout
             See `ImageEstimator.fit`.
         outliers : float, optional
-            Images that belong nowhere get the label −1: those whose features are so far from their fifth-nearest
-            image's that of images that belong so large a share, .01 say, would be. Methods on features that are given,
+            Images that belong nowhere get the label −1: those whose features lie far from their fifth-nearest image's.
+            Of images that do belong so large a share, .01 say, lies as far. Methods on features that are given,
             or of a pre-trained network, find their groups without them; methods that learn their features learn with
             them.
         drop_duplicates : bool, optional

@@ -56,10 +56,10 @@ def open_images(
     X : array, tensor, nested list, path, Dataset or ImageSource
         An array or tensor of shape (N, H, W), (N, H, W, C), (N, C, H, W) or (N, D); a folder, searched with its
         subfolders; a list of paths; a pattern of them, ``"photos/**/*.jpg"``; a file that lists them, ``.txt`` (one a
-        line) or ``.csv`` (a column ``path``), relative to where it lies or to the working folder; an address of an
-        object store (``s3://``, ``gs://``, ``hf://datasets/…``), or of a list or an archive on the web; an ``.npz`` or
-        ``.npy`` file; vectors as a table of numbers (``.csv``, ``.tsv``, ``.txt``, ``.parquet``); WebDataset
-        shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
+        line, ``#`` begins a remark) or ``.csv`` (a column ``path``), relative to where it lies or to the working
+        folder; an address of an object store (``s3://``, ``gs://``, ``hf://datasets/…``), or of a list or an archive on
+        the web; an ``.npz`` or ``.npy`` file; vectors as a table of numbers (``.csv``, ``.tsv``, ``.txt``,
+        ``.parquet``); WebDataset shards, as a folder of ``.tar`` files or a pattern ``"train-{000..146}.tar"``;
         ``"data:NAME"`` (see `named_sets`); a map-style torch Dataset; a Hugging Face Dataset; a list of PIL images,
         arrays or tensors. An `ImageSource` is returned as it is.
     size : int or (int, int), optional
@@ -73,7 +73,7 @@ def open_images(
     layout : {"NHW", "NHWC", "NCHW", "ND"}, optional
         For arrays whose shape can be read in two ways.
     strict : bool, default=False
-        Raise at the first damaged image of a folder, instead of listing it in ``skipped``.
+        Raise at the first image or folder that cannot be read, instead of listing it in ``skipped``.
     photo_side : int, optional
         Instead of 64, what the photos of a folder become where no ``size`` is given (224 for pre-trained networks).
     white : float or (int, float), optional

@@ -54,7 +54,7 @@ class ImageSource:
     names : list of str
         Relative path of each image, or its index as text.
     labels : ndarray of shape (N,) or None
-        Known classes from 0, for scoring only.
+        Known classes from 0, for scoring only; −1 for an image without one.
     label_names : list of str or None
         What the classes are called.
     skipped : list of Skipped

@@ -27,9 +27,9 @@ def probe(
     json: Json = False,
     device: Device = "auto",
 ) -> None:
-    """Train a linear classifier on each frozen layer; of other methods than DeepCluster's on the features alone.
+    """Train a linear classifier on each frozen layer that is a map, and on the features.
 
-    data:NAME that has parts NAME-train and NAME-test is split so, other images at random, four to one.
+    Without --labels, data:NAME that has parts NAME-train and NAME-test is split so; others at random, four to one.
     """
     from json import dumps
 
