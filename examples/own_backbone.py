@@ -1,4 +1,4 @@
-"""One's own network: any function from images to vectors, whose features every method can group."""
+"""One's own network: any function from images to vectors, whose features k-means, linkage and others group."""
 
 import torch
 from sklearn.datasets import load_digits
