@@ -79,6 +79,24 @@ def double_of(x):
     return 2 * x
 
 
+KERNEL = """
+from asterism.clustering.compiled import compiled
+{}
+@compiled(nogil=True)
+def {}(x):
+    return {}
+"""
+
+
+def test_machine_code_is_not_kept_beyond_what_it_calls(tmp_path):
+    """numba looks at a function's own file alone: an update of another file would leave the old code at work."""
+    (tmp_path / "outer.py").write_text(KERNEL.format("from inner import N, inner", "outer", "inner(x) * N"))
+    for n, inner, wanted in ((10, "x + 1", 20), (10, "x + 2000", 20010), (2, "x + 2000", 4002)):
+        (tmp_path / "inner.py").write_text(KERNEL.format(f"N = {n}", "inner", inner))
+        done = run("import outer; print(outer.outer(1))", tmp_path, PYTHONDONTWRITEBYTECODE="1")
+        assert done.stdout == f"{wanted}\n", done.stderr
+
+
 @pytest.fixture
 def homeless(monkeypatch, tmp_path):
     """A user of no name and no home in a read-only installation; gives the folder of temporary files."""

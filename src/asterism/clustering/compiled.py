@@ -6,10 +6,13 @@ files. Where that does not go either, or the disk is full, it is compiled anew i
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from asterism.machine import drop_thread_numbers, private_folder
 
@@ -19,7 +22,14 @@ from numba.core.caching import FunctionCache  # noqa: E402
 
 
 class _LenientCache(FunctionCache):
-    """numba's files of machine code; one that is damaged, or cannot be written, costs a compilation and no more."""
+    """numba's files of machine code; one that is damaged, or cannot be written, costs a compilation and no more.
+
+    numba compiles anew where a function's own file is newer. Machine code holds what the function calls, too, and the
+    numbers that it names, from whatever file: these are part of the key.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return *super()._index_key(sig, codegen), _digest(self._py_func)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -32,6 +42,24 @@ class _LenientCache(FunctionCache):
             super().save_overload(sig, data)
         except Exception:  # no room, no permission any more, a file of another user's
             self.disable()
+
+
+def _digest(function: Callable) -> str:
+    """What a kernel computes: its code, that of the kernels that it calls, and the numbers that it names."""
+    waiting, seen, digest = [function], {function}, hashlib.blake2b(digest_size=16)
+    for one in waiting:
+        code = one.__code__
+        plain = [value for value in code.co_consts if not hasattr(value, "co_code")]
+        digest.update(code.co_code + repr((code.co_names, plain)).encode())
+        for name in code.co_names:
+            value = one.__globals__.get(name)
+            if isinstance(value, (int, float, np.generic)):
+                digest.update(repr((name, value)).encode())
+            called = getattr(value, "py_func", None)
+            if called is not None and called not in seen:
+                seen.add(called)
+                waiting.append(called)
+    return digest.hexdigest()
 
 
 def _cache_of(function: Callable) -> _LenientCache | None:
