@@ -37,6 +37,16 @@ def test_the_numbers_are_those_of_the_network_and_the_network_is_left_alone():
     assert fused(quick[0]) is quick[0]
 
 
+def test_a_layer_that_stands_at_two_places_is_seen_at_both():
+    act, shared = nn.ReLU(), nn.Conv2d(4, 4, 1)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), act, shared, act, nn.BatchNorm2d(4), shared, nn.BatchNorm2d(4)).eval()
+    for norm in (net[4], net[6]):
+        nn.init.normal_(norm.running_mean)
+    X = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(fused(net)(X), net(X))
+    assert fused(net) is net
+
+
 @pytest.mark.parametrize(("precision", "layers"), [("32-true", 3), ("bf16-mixed", 1)])
 def test_half_precision_alone_is_computed_so(monkeypatch, precision, layers):
     runtime, seen = Runtime("cpu", precision), []

@@ -6,6 +6,7 @@ On a processor batch norm is memory traffic, and takes a third of MobileNetV2's 
 from __future__ import annotations
 
 from copy import deepcopy
+from collections import Counter
 from itertools import pairwise
 
 from torch import nn
@@ -39,8 +40,11 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     """Names of a convolution and the batch norm after it."""
     if not isinstance(module, nn.Sequential):
         return []
+    children = list(module._modules.items())  # named_children leaves out an activation that stands at two places
+    times = Counter(id(one) for _, one in children)
     return [
         (first, second)
-        for (first, conv), (second, norm) in pairwise(module.named_children())
+        for (first, conv), (second, norm) in pairwise(children)
         if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats
+        if times[id(conv)] == times[id(norm)] == 1
     ]
