@@ -29,6 +29,13 @@ def test_small_groups_are_among_the_picks():
     assert sorted(found) == list(range(96))
 
 
+@pytest.mark.parametrize("change", [lambda X: X * 1e-20, lambda X: X * 1e20, lambda X: X + 1e9])
+def test_picks_are_the_same_in_any_unit_and_at_any_distance_from_0(change):
+    X, _ = blobs()
+    X = X.astype(float)
+    assert representatives(change(X), 5, draw()).tolist() == representatives(X, 5, draw()).tolist()
+
+
 def test_the_first_pick_is_the_one_most_similar_to_all():
     X = np.array([[1.0, 0], [0, 1], [0, 0], [-1, 0], [0, -1]])
     assert representatives(X, 1, draw()).tolist() == [2]

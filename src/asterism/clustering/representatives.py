@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from asterism.clustering.units import near_one
+
 MOST_ROWS = 4000  # that are looked at together; of more so many are drawn
+USUAL = 2.0**20  # lengths within this factor of 1 are left as they are: their squares fit into float32
 MOST_PICKS = 1000  # of rows that are looked at together; more are picked in parts
 
 
@@ -38,7 +41,7 @@ def representatives(rows: np.ndarray, n: int, random_state: np.random.RandomStat
     for number, part in enumerate(np.array_split(order, n_parts)):
         share = n // n_parts + (number < n % n_parts)
         part = np.sort(part[: max(MOST_ROWS, share)])
-        found.append(part[_greedy(np.asarray(rows[part], np.float32), share)])
+        found.append(part[_greedy(near_one(rows[part], leave=USUAL), share)])
     return np.concatenate(found).astype(np.int64)
 
 
