@@ -1,6 +1,7 @@
 """Pre-trained networks: the layer that is found, what belongs to the weights, and the cache of features."""
 
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import timm
 import torch
 import torchvision
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from asterism import Diffusion
@@ -261,16 +263,19 @@ class HubModel(torch.nn.Module):
 class Hub:
     """Stands for transformers: one model in the cache, others nowhere."""
 
-    def __init__(self, model):
+    def __init__(self, model, missing=(), **more_looks):
         def loading(found):
-            def load(source, **_):
+            def load(source, output_loading_info=False, **_):
                 if source != "owner/here":
                     raise OSError(f"{source} is not a local folder")
-                return found
+                if isinstance(missing, Exception) and output_loading_info:
+                    raise missing
+                return (found, {"missing_keys": missing}) if output_loading_info else found
 
             return SimpleNamespace(from_pretrained=load, from_config=lambda config: model)
 
         looks = Answer(image_mean=[0.1, 0.2, 0.3], image_std=[1, 1, 1], crop_size={"height": 48}, resample=3)
+        vars(looks).update(more_looks)
         self.AutoModel, self.AutoImageProcessor = loading(model), loading(looks)
         self.AutoConfig = loading(Answer(image_size=48))
         quiet = dict.fromkeys(("disable_progress_bar", "enable_progress_bar", "set_verbosity_error"), lambda: None)
@@ -290,6 +295,36 @@ def test_a_model_of_hugging_face_is_a_backbone(alone, monkeypatch, dense):
     with pytest.raises(MissingDataError, match="ASTERISM_OFFLINE.*huggingface.co/owner/away.*consent") as raised:
         Backbone("hf:owner/away").build((3, 64, 64))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_weights_that_a_model_of_hugging_face_lacks_are_not_drawn(alone, monkeypatch, dense):
+    """transformers draws them at random, and says so in its log alone."""
+    of_others = ["embed.weight", "embed.bias"] if dense else SafetensorError("incomplete")
+    monkeypatch.setitem(sys.modules, "transformers", Hub(HubModel(dense), of_others))
+    with pytest.raises(InputError, match="the weights of hf:owner/here are .*of another model"):
+        Backbone("hf:owner/here").build((3, 64, 64))
+    monkeypatch.setitem(sys.modules, "transformers", Hub(HubModel(True), ["pooler.dense.weight", "embed.bias"]))
+    Backbone("hf:owner/here").build((3, 64, 64))  # a pooling layer that is not used, and next to nothing
+
+
+def test_pixels_go_to_a_model_of_hugging_face_as_its_processor_gives_them(alone, monkeypatch):
+    looks = {"do_normalize": False, "do_flip_channel_order": True, "image_mean": None, "image_std": None}
+    model = HubModel(False)
+    monkeypatch.setitem(sys.modules, "transformers", Hub(model, **looks))
+    network, images = Backbone("hf:owner/here").build((3, 48, 48)), torch.rand(2, 3, 48, 48)
+    torch.testing.assert_close(network(images), model(images.flip(1)).pooler_output)
+
+
+def test_a_model_that_says_nothing_of_its_images_is_told_of(alone, monkeypatch):
+    hub = Hub(HubModel(False))
+    hub.AutoImageProcessor.from_pretrained = lambda source, **_: hub.AutoConfig.from_pretrained("owner/away")
+    monkeypatch.setitem(sys.modules, "transformers", hub)
+    with pytest.warns(UserWarning, match="without preprocessor_config.json: .* 224 pixels .*set backbone.size"):
+        Backbone("hf:owner/here").build((3, 64, 64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Backbone("hf:owner/here").build((3, 64, 64), pretrained=False)
 
 
 class FakeOpenClip:

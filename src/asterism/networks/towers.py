@@ -6,12 +6,15 @@ import difflib
 import inspect
 import os
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from asterism.errors import InputError, MissingDataError, MissingDependencyError, reason_of
@@ -20,6 +23,7 @@ from asterism.images.fetch import answered, check_online
 
 HUGGING_FACE, OPEN_CLIP = "hf:", "open_clip:"
 BICUBIC = 3  # what Pillow calls it
+MOST_MISSING = 0.1  # of the numbers of a model: a mask's token or a last norm may be left to its first values
 
 
 def hub() -> str:
@@ -42,8 +46,9 @@ class HuggingFaceTower(nn.Module):
     (ViT, DeiT: a dense layer that self-supervised weights have not trained); else the mean over all places.
     """
 
-    def __init__(self, model: nn.Module, resized: bool) -> None:
+    def __init__(self, model: nn.Module, resized: bool, turns_colors: bool = False) -> None:
         super().__init__()
+        self.turns_colors = turns_colors  # blue first, as MobileViT was trained
         self.model = getattr(model, "vision_model", model)
         resizable = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
         self.aside = {"interpolate_pos_encoding": True} if resized and resizable else {}
@@ -51,7 +56,7 @@ class HuggingFaceTower(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, M)."""
-        out = self.model(pixel_values=images, **self.aside)
+        out = self.model(pixel_values=images.flip(1) if self.turns_colors else images, **self.aside)
         if self.by_token:
             return out.last_hidden_state[:, 0]
         if getattr(out, "pooler_output", None) is not None:
@@ -70,7 +75,12 @@ def hugging_face_tower(name: str, size: int | None, pretrained: bool) -> tuple[n
     MissingDataError
         If the model is not here and cannot be fetched: no network, no such name, or consent of its owner is needed.
     InputError
-        If it is no model of images.
+        If its weights are damaged, or of another model.
+
+    Warns
+    -----
+    UserWarning
+        If nothing says what its images look like.
     """
     try:
         import transformers
@@ -85,20 +95,45 @@ def hugging_face_tower(name: str, size: int | None, pretrained: bool) -> tuple[n
             looks: Any = _here_or_fetched(name, source, transformers.AutoImageProcessor.from_pretrained)
         except MissingDataError:  # a folder with a model alone
             looks = None
+            if pretrained:
+                warnings.warn(
+                    f"{name} comes without preprocessor_config.json: images are brought to {size or _side(None)} pixels "
+                    "and ImageNet's mean and deviation; if it was trained on others, set backbone.size, .mean and .std",
+                    UserWarning,
+                    stacklevel=3,
+                )
         if pretrained:
-            model = _here_or_fetched(name, source, transformers.AutoModel.from_pretrained)
+            model = _with_weights(name, source, transformers.AutoModel.from_pretrained)
         else:
             with torch.random.fork_rng(devices=[]):
                 model = transformers.AutoModel.from_config(config)
     usual = _side(looks)
+    plain = looks is not None and not getattr(looks, "do_normalize", True)  # pixels in [0, 1] as they are
     needs = {
         "size": size or usual,
-        "mean": tuple(getattr(looks, "image_mean", None) or (0.485, 0.456, 0.406)),
-        "std": tuple(getattr(looks, "image_std", None) or (0.229, 0.224, 0.225)),
+        "mean": (0.0,) * 3 if plain else tuple(getattr(looks, "image_mean", None) or (0.485, 0.456, 0.406)),
+        "std": (1.0,) * 3 if plain else tuple(getattr(looks, "image_std", None) or (0.229, 0.224, 0.225)),
         "interpolation": "bicubic" if getattr(looks, "resample", None) == BICUBIC else "bilinear",
     }
     trained = getattr(getattr(config, "vision_config", config), "image_size", needs["size"])
-    return HuggingFaceTower(model, needs["size"] != trained), needs
+    turns_colors = bool(getattr(looks, "do_flip_channel_order", False))
+    return HuggingFaceTower(model, needs["size"] != trained, turns_colors), needs
+
+
+def _with_weights(name: str, source: str, load: Callable[..., Any]) -> nn.Module:
+    """A model with its weights: transformers draws those that a file lacks, and says so in a log alone."""
+    try:
+        model, about = _here_or_fetched(name, source, partial(load, output_loading_info=True))
+    except (RuntimeError, SafetensorError) as error:
+        raise InputError(f"the weights of {name} are damaged or of another model: {reason_of(error, 160)}") from error
+    tower = "vision_model." if hasattr(model, "vision_model") else ""
+    sizes = {key: one.numel() for key, one in model.named_parameters() if key.startswith(tower) and "pooler" not in key}
+    missing = sizes.keys() & set(about["missing_keys"])
+    if sum(sizes[key] for key in missing) > MOST_MISSING * sum(sizes.values()):
+        raise InputError(
+            f"the weights of {name} are of another model: they lack {len(missing)} of {len(sizes)}, {min(missing)} say"
+        )
+    return model
 
 
 @contextmanager
