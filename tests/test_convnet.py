@@ -163,3 +163,9 @@ def test_dropout_follows_its_seed():
     assert set(once.unique().tolist()) == {0.0, float(torch.tensor(1.0) / torch.tensor(0.75))}
     assert float((once > 0).float().mean()) == pytest.approx(0.75, abs=0.02)
     assert torch.equal(layer.eval()(values), values)
+
+
+def test_a_network_with_classifiers_beside_its_main_one_gives_features_in_training_too():
+    with torch.device("meta"):
+        body = ConvNet("googlenet", sobel=False).construct((3, 32, 32))
+        assert body.train()(torch.zeros(2, 3, 32, 32)).shape == (2, 1024)

@@ -19,7 +19,7 @@ from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import fetch
 from asterism.networks import Backbone
 from asterism.networks.recommended import PREFERRED, RECOMMENDED, TO_FETCH, default_network, seconds_for
-from asterism.networks.weights import PAPERS, address, construct, find_weights
+from asterism.networks.weights import PAPERS, address, construct, find_weights, load_network
 
 SMALL = ("squeezenet1_0", "squeezenet1_1")  # of the preferred ones
 
@@ -233,3 +233,62 @@ def test_offline_nothing_is_asked(online, monkeypatch, tmp_path, name):
         fetch.fetch(tmp_path / "mnist.npz")
     monkeypatch.setenv(name, "0")
     fetch.check_online()
+
+
+# ---------------------------------------------------------------- what a file holds
+
+
+def saved(folder, value):
+    path = folder / "given.pth"
+    path.write_bytes(value) if isinstance(value, bytes) else torch.save(value, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "test_convnext"])
+def test_weights_in_a_checkpoint_or_under_a_prefix_are_found(tmp_path, name):
+    state = construct(name)[0].state_dict()
+    images, wanted = torch.rand(1, 3, 64, 64), None
+    parallel = {f"module.{key}": one for key, one in state.items()}
+    headed = {f"backbone.{key}": one.half() for key, one in state.items()}
+    for value in (state, {"state_dict": parallel, "epoch": 3, "optimizer": {"state": {0: {"step": 1}}}}, headed):
+        body, _ = load_network(name, saved(tmp_path, value))
+        with torch.no_grad():
+            found = body.eval()(images)
+        wanted = found if wanted is None else wanted
+        torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "test_convnext"])
+def test_a_file_without_the_weights_of_the_network_is_one_line(tmp_path, name):
+    state, other = construct(name)[0].state_dict(), construct("test_vit")[0].state_dict()
+    for value, says in (
+        ([1, 2], "holds no weights"),
+        (torch.zeros(3), "holds no weights"),
+        ({}, "holds no weights"),
+        ({0: torch.zeros(2)}, "holds no weights"),
+        ({"student": state, "teacher": state}, "several networks .student, teacher.: save the weights of one"),
+        ({"head.fc.weight": torch.zeros(2, 2)}, f"not those of {name}"),  # timm would fetch its own
+        (other, f"not those of {name}"),
+        (b"<!DOCTYPE html><html>", "cannot be read as weights and may be cut off"),
+        (b"version https://git-lfs.github.com/spec/v1", "cannot be read as weights and may be cut off"),
+    ):
+        with pytest.raises(InputError, match=says) as raised:
+            load_network(name, saved(tmp_path, value))
+        assert "\n" not in str(raised.value)
+
+
+def test_torchvisions_weights_see_what_they_were_trained_on():
+    for name in ("googlenet", "inception_v3"):  # torchvision's own way from ImageNet's units to theirs
+        needs = construct(name)[1]
+        pixels = torch.rand(4, 3)
+        units = (pixels - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+        theirs = torch.stack(
+            [
+                units[:, i] * (std / 0.5) + (mean - 0.5) / 0.5
+                for i, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)])
+            ],
+            1,
+        )
+        torch.testing.assert_close((pixels - torch.tensor(needs["mean"])) / torch.tensor(needs["std"]), theirs)
+    assert construct("efficientnet_b0")[1]["interpolation"] == "bicubic"
+    assert construct("squeezenet1_1")[1]["interpolation"] == "bilinear"

@@ -7,7 +7,7 @@ from torch import nn
 from asterism.errors import InputError
 from asterism.networks.foreign import ForeignBody
 from asterism.networks.sobel import Front
-from asterism.networks.zoo import torchvision_models
+from asterism.networks.zoo import WITH_SIDES, torchvision_models
 
 SMALL = 64  # up to this side a ResNet keeps its resolution in the first layers
 
@@ -43,7 +43,9 @@ class TorchvisionBody(ForeignBody):
                 f"network.architecture={name!r} is none of 'alexnet', 'vgg16', 'small-resnet' and torchvision's "
                 "classifiers"
             )
-        self.network = models.get_model(name, weights=None)
+        # classifiers beside the main one answer in training alone, and would make a tuple of its output
+        aside = {"aux_logits": False, "init_weights": False} if name in WITH_SIDES else {}
+        self.network = models.get_model(name, weights=None, **aside)
         _replace_first(self.network, self.front.out_channels)
         if isinstance(self.network, models.ResNet) and min(shape[1:]) <= SMALL:
             self.network.conv1 = nn.Conv2d(self.front.out_channels, 64, 3, padding=1, bias=False)

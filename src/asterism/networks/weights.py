@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from asterism.errors import InputError, MissingDataError, reason_of
+from asterism.errors import AsterismError, InputError, MissingDataError, reason_of
 from asterism.files import expanded
 from asterism.images.fetch import download
 from asterism.images.locations import data_folders
 from asterism.networks.recommended import file_name, known_network, recommended, stored_weights, torch_hub
 from asterism.networks.towers import HUGGING_FACE, OPEN_CLIP, OpenClip, hub, hub_url, hugging_face_tower
-from asterism.networks.zoo import torchvision_models
+from asterism.networks.zoo import WITH_SIDES, torchvision_models
 
 Needs = dict[str, Any]  # size, turned, mean, std, interpolation: what a model's weights want to see
 
@@ -29,6 +29,8 @@ PAPERS = "vgg16"  # FCN's network
 TURNED = {"c523724b2c27a99746fc3db6724a66b3"}  # mobilenet_v2.safetensors
 # DINOv2 is distributed for images of 518 pixels: eight times the work of 224, at which it was trained.
 LARGE, USUAL = 518, 224
+PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DataParallel, of torch.compile, of networks with a head
+PACKED = (b"PK", b"\x80")  # how what torch saves begins: an archive, or a pickle of old
 
 
 def load_network(
@@ -63,8 +65,10 @@ def load_network(
     try:
         if name.startswith(OPEN_CLIP):
             return OpenClip(name).build(size, found)
-        body, needs = construct(name, size, _read(found))
-    except RuntimeError as error:
+        body, needs = construct(name, size, _state_of(found))
+    except (AsterismError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a library's Python raises on keys that it does not know
         raise InputError(f"the weights in {found} are not those of {name}: {reason_of(error, 160)}") from error
     return body, {**needs, "turned": _digest(found) in TURNED}
 
@@ -138,8 +142,11 @@ def construct(
 def _of_torchvision(name: str, size: int | None, state: dict[str, torch.Tensor] | None) -> tuple[nn.Module, Needs]:
     zoo = torchvision_models()
     preset = zoo.get_model_weights(name)["DEFAULT"].transforms()
-    needs = {"size": size or preset.crop_size[0], "mean": tuple(preset.mean), "std": tuple(preset.std)}
-    aside: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    needs: Needs = {"size": size or preset.crop_size[0], "mean": tuple(preset.mean), "std": tuple(preset.std)}
+    needs["interpolation"] = preset.interpolation.value
+    aside: dict[str, Any] = {"init_weights": False} if name in WITH_SIDES else {}
+    if name in WITH_SIDES:  # they were trained on numbers from -1 to 1, to which they bring ImageNet's units themselves
+        needs |= {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     if name.startswith("vit_"):
         aside["image_size"] = needs["size"]
     model = zoo.get_model(name, weights=None, **aside)
@@ -161,6 +168,8 @@ def _of_timm(name: str, size: int | None, state: dict[str, torch.Tensor] | None)
     if state is not None:  # through timm's own door, which knows older spellings and resamples positions
         ends = [about.classifier] if isinstance(about.classifier, str) else about.classifier or []
         kept = {key: one for key, one in state.items() if not any(key.startswith(f"{end}.") for end in ends)}
+        if not kept:  # timm would fetch others instead
+            raise RuntimeError("there are those of a classifier alone")
         overlay = {"state_dict": kept, "num_classes": 0, "custom_load": False}
         given.update(pretrained=True, pretrained_cfg_overlay=overlay)
     sized: Any = {"img_size": side} if about.fixed_input_size and side != usual else {}
@@ -264,10 +273,42 @@ def _how_to_get(name: str, url: str, reason: str) -> str:
     )
 
 
-def _read(found: Path) -> dict[str, torch.Tensor]:
+def _state_of(found: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file, by their names in the network; a checkpoint's other contents are left aside.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds no weights or those of several networks.
+    """
+    state = _read(found)
+    if not _is_state(state):
+        inner = {str(key): one for key, one in state.items() if _is_state(one)} if isinstance(state, dict) else {}
+        if len(inner) > 1:
+            raise InputError(f"{found} holds several networks ({', '.join(inner)}): save the weights of one alone")
+        if not inner:
+            raise InputError(f"{found} holds no weights of a network: save its state_dict")
+        (state,) = inner.values()
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): one for key, one in state.items()}
+    return state
+
+
+def _is_state(value: object) -> bool:
+    """Whether these are weights by their names."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return False
+    return any(isinstance(one, torch.Tensor) and key.endswith("weight") for key, one in value.items())
+
+
+def _read(found: Path) -> Any:
     try:
-        if found.suffix == ".safetensors":
+        if found.suffix.lower() == ".safetensors":
             return load_file(found)
+        with open(found, "rb") as file:
+            if not file.read(2).startswith(PACKED):
+                raise ValueError("it begins like no file of weights")
         return torch.load(found, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise InputError(

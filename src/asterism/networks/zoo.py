@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 COMPILER = "torch._dynamo"
+WITH_SIDES = ("googlenet", "inception_v3")  # networks with classifiers beside the main one
 
 
 class _Later(ModuleType):
