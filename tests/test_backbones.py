@@ -320,7 +320,7 @@ def test_a_model_that_says_nothing_of_its_images_is_told_of(alone, monkeypatch):
     hub = Hub(HubModel(False))
     hub.AutoImageProcessor.from_pretrained = lambda source, **_: hub.AutoConfig.from_pretrained("owner/away")
     monkeypatch.setitem(sys.modules, "transformers", hub)
-    with pytest.warns(UserWarning, match="without preprocessor_config.json: .* 224 pixels .*set backbone.size"):
+    with pytest.warns(UserWarning, match="has no preprocessor_config.json: .* 224 pixels .*set backbone.size"):
         Backbone("hf:owner/here").build((3, 64, 64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

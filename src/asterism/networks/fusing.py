@@ -5,8 +5,8 @@ On a processor batch norm is memory traffic, and takes a third of MobileNetV2's 
 
 from __future__ import annotations
 
-from copy import deepcopy
 from collections import Counter
+from copy import deepcopy
 from itertools import pairwise
 
 from torch import nn

@@ -97,7 +97,7 @@ def hugging_face_tower(name: str, size: int | None, pretrained: bool) -> tuple[n
             looks = None
             if pretrained:
                 warnings.warn(
-                    f"{name} comes without preprocessor_config.json: images are brought to {size or _side(None)} pixels "
+                    f"{name} has no preprocessor_config.json: images are brought to {size or _side(None)} pixels "
                     "and ImageNet's mean and deviation; if it was trained on others, set backbone.size, .mean and .std",
                     UserWarning,
                     stacklevel=3,
