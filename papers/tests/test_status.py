@@ -24,7 +24,8 @@ def row(method="kmeans", dataset="usps", images="11000 images, 16x16", seed=0, s
     entry = next(one for one in TABLES["dbc-4"].entries if (one.method, one.variant) == (method, variant))
     params = {**Task(TABLES["dbc-4"], dataset, entry, seed).params, "n_clusters": 10}
     protocol = {"variant": variant, "images": f"data:{dataset}, {images}"}
-    made = {"method": method, "dataset": dataset, "seed": seed, "seconds": seconds, "params": params}
+    made = {"table": "dbc-4", "method": method, "dataset": dataset, "seed": seed, "seconds": seconds, "params": params}
+    made |= {"scores": {}, "hardware": {}, "history": {}}
     return {**made, "protocol": protocol}
 
 

@@ -39,7 +39,7 @@ def narrowed(rows: np.ndarray, only: np.ndarray | None = None) -> np.ndarray:
     scale = power_of_two(max(float(np.abs(rows[i]).max()) for i in sample))  # else squares may be too large
     gram = np.zeros((len(sample), len(sample)))
     for part, _ in _centered(rows, sample, sample[:0], scale):
-        gram += part @ part.T
+        gram += part @ part.T  # in float64: where rows are fewer than axes, rounding would make axes of its own
     values, vectors = np.linalg.eigh(gram)
     sound = np.flatnonzero(values > 1e-9 * max(float(values[-1]), 1e-30))
     if len(sample) == len(kept):
@@ -47,7 +47,7 @@ def narrowed(rows: np.ndarray, only: np.ndarray | None = None) -> np.ndarray:
     axes = (vectors[:, sound] / np.sqrt(values[sound]))[:, -COMPONENTS:].astype(np.float32)
     found = np.zeros((len(kept), axes.shape[1]), np.float32)
     for part, others in _centered(rows, sample, kept, scale):
-        found += others @ (part.T @ axes)
+        found += others @ (part.astype(np.float32).T @ axes)
     return (found / scale)[copies]
 
 
@@ -61,4 +61,4 @@ def _centered(
         part = rows[sample, columns]
         mean = part.mean(0, dtype=np.float64)
         more = (rows[others, columns] - mean) * scale
-        yield ((part - mean) * scale).astype(np.float32), more.astype(np.float32)
+        yield (part - mean) * scale, more.astype(np.float32)
