@@ -194,7 +194,8 @@ def test_a_declared_guest_that_is_absent_is_passed_over(digits, tmp_path, monkey
 def test_a_row_of_a_declared_guest_is_judged_by_the_entrys_own_settings(tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES, "dbc-4", replace(TABLES["dbc-4"], entries=(DECLARED,)))
     row = {"dataset": "usps", "method": "peer", "seed": 0, "params": {"sizes": [1, 2], "other": 3, "n_clusters": 10}}
-    row["protocol"] = {"variant": "v", "images": "x"}
+    row |= {"protocol": {"variant": "v", "images": "x"}, "table": "dbc-4", "scores": {}, "seconds": 1.0}
+    row |= {"hardware": {}, "history": {}}
     records.append(tmp_path / "dbc-4.jsonl", row)
     records.append(tmp_path / "dbc-4.jsonl", {**row, "params": {**row["params"], "sizes": [1, 3]}})
     assert [one["current"] for one in recorded(tmp_path / "dbc-4.jsonl")] == [True, False]
