@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -131,6 +131,13 @@ class Runtime:
         """Shorten the gradient of all the optimizer's parameters together to ``max_norm`` where it is longer."""
         # Fabric unscales fp16 gradients first; the module is only looked at by strategies that shard parameters.
         self.fabric.clip_gradients(torch.nn.Module(), optimizer, max_norm=max_norm, error_if_nonfinite=False)
+
+    def from_main(
+        self, compute: Callable[[], dict[str, torch.Tensor]], empty: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """What the main process computes, on every process; ``empty`` are zeros of those shapes, and are added."""
+        found = compute() if self.is_main else empty
+        return {name: self.sum_over_ranks(found[name].to(self.device)).cpu() for name in empty}
 
     def sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
         """Sum a tensor over all processes (the tensor itself where there is one)."""

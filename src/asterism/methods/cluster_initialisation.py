@@ -13,7 +13,7 @@ from asterism.clustering.neighbor_voting import vote
 from asterism.images import Augmentation, RandomTransform
 from asterism.images.augment import AUGMENTATIONS
 from asterism.methods.jule_settings import MergeRule
-from asterism.methods.jule_steps import Merger, few_images, from_main, neighbors_for
+from asterism.methods.jule_steps import Merger, few_images, neighbors_for
 from asterism.parameters import Each, Parameters, parameter
 from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.training import Run
@@ -93,7 +93,7 @@ class ClusterInitialisation(Parameters, kw_only=False):
                 found = kmeans(points, n_clusters, n_init=self.n_init, random_state=run.random_state(key))
                 return {"labels": torch.as_tensor(found.labels).long()}
             empty = {"labels": torch.zeros(len(points), dtype=torch.int64)}
-            return from_main(run, lambda: {"labels": self._merged(points, n_clusters, run)}, empty)
+            return run.runtime.from_main(lambda: {"labels": self._merged(points, n_clusters, run)}, empty)
 
         labels = run.cached(stage, compute)["labels"]
         return labels, cluster_means(features, labels, n_clusters)

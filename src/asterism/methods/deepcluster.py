@@ -30,7 +30,6 @@ from asterism.images import ImageSource, RandomTransform
 from asterism.images.augment import AUGMENTATIONS, Crops
 from asterism.methods.autoencoders import resolve_augmentation
 from asterism.methods.deepcluster_settings import SizedDefaults
-from asterism.methods.jule_steps import from_main
 from asterism.networks.body import Body
 from asterism.networks.convnet import ConvNet
 from asterism.parameters import HasMethod, Parameters, parameter, shown
@@ -251,7 +250,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
             return {"labels": _fit_predict(self.clusterer, everything, self.n_clusters, random_state)}
 
         # The main process's: a clusterer that draws in its own way would find other groups on each.
-        labels = from_main(run, found, {"labels": torch.zeros(n, dtype=torch.int64)})["labels"]
+        labels = run.runtime.from_main(found, {"labels": torch.zeros(n, dtype=torch.int64)})["labels"]
         return labels, cluster_means(everything, labels.to(everything.device)), 0
 
     def _fitted(self, body: Body, found: Clustering, run: Run, n: int) -> Fitted:

@@ -20,7 +20,7 @@ from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.methods import jule_steps
 from asterism.methods.jule_settings import ConvSettings, MergeRule, TripletTraining
-from asterism.methods.jule_steps import Merger, from_main
+from asterism.methods.jule_steps import Merger
 from asterism.networks.jule_net import ConvNetwork, build_conv
 from asterism.networks.pixels import Pixels
 from asterism.parameters import attribute, parameter
@@ -130,7 +130,7 @@ class JULE(ImageClusterer):
             features = extract(encoder, images, run.runtime)  # (N, C·H·W) or (N, D)
             empty = {"labels": torch.zeros(n, dtype=torch.int64), "sigma2": torch.zeros(1, dtype=torch.float64)}
             seed = int(torch.randint(2**31, (), generator=run.generator("first clusters")))
-            found = from_main(run, lambda: merger.initial(features, seed), empty)
+            found = run.runtime.from_main(lambda: merger.initial(features, seed), empty)
             return {**found, "map": jule_steps.principal_map(features)}
 
         found = run.cached(_numbered("initial", n_before), compute)
@@ -199,7 +199,9 @@ class JULE(ImageClusterer):
         labels, sigma2 = stages["labels"], stages["sigma2"]
         empty = {"labels": torch.zeros_like(labels[0]), "sigma2": torch.zeros_like(sigma2)}
         target = int(stages["targets"][period])
-        found = from_main(run, lambda: self._merger(run, len(images)).merge(features, labels[period], target), empty)
+        found = run.runtime.from_main(
+            lambda: self._merger(run, len(images)).merge(features, labels[period], target), empty
+        )
         labels[period + 1] = found["labels"]
         sigma2.copy_(found["sigma2"])
         stages["maps"][period + 1] = jule_steps.principal_map(features)
@@ -219,7 +221,7 @@ class JULE(ImageClusterer):
         kept = sf_labels if self.result == "sf" else None
 
         def compute() -> dict[str, torch.Tensor]:
-            return from_main(run, lambda: self._merger(run, n).merge_anew(features, kept), empty)
+            return run.runtime.from_main(lambda: self._merger(run, n).merge_anew(features, kept), empty)
 
         found = run.cached("rc", compute)
         labels = found["labels"] if kept is None else kept

@@ -1,9 +1,8 @@
-"""What JULE's loop is made of: merging on the main process, features by batch statistics, the maps of Fig. 1."""
+"""What JULE's loop is made of: merging, features by batch statistics, the maps of Fig. 1."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,11 +171,3 @@ def batch_statistics_features(network: ConvNetwork, images: ImageSource, run: Ru
     for indices in order.tensor_split(-(-len(images) // STATISTICS_BATCH)):
         features[indices] = network(images.batch(indices, run.runtime.device)).float().cpu()
     return features
-
-
-def from_main(
-    run: Run, compute: Callable[[], dict[str, torch.Tensor]], empty: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """What the main process computes, on every process; ``empty`` are zeros of those shapes, and are added."""
-    found = compute() if run.runtime.is_main else empty
-    return {name: run.runtime.sum_over_ranks(found[name].to(run.runtime.device)).cpu() for name in empty}
