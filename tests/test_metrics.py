@@ -126,6 +126,13 @@ def test_bounds_and_symmetry(pair):
     assert scores(y, y) == pytest.approx({**dict.fromkeys(one, 1), "n_clusters": len(set(y))})
 
 
+def test_labels_that_all_differ_take_no_table():
+    names = np.arange(200_000)  # 320 GB as a table
+    found = scores(names, -names)
+    assert found == pytest.approx({**dict.fromkeys(found, 1), "n_clusters": len(names)})
+    assert match_clusters(names, -names)[-7] == 7
+
+
 def test_errors_say_what_to_change():
     for call, message in [
         (lambda: scores([0, 1], [0]), "y has 2 entries and labels has 1"),
@@ -147,7 +154,8 @@ def test_tensors_that_require_grad_are_scored():
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan")])
 def test_a_sample_without_a_label_is_no_class(missing):
-    for y in ([1, missing, 2, missing], np.array(["a", missing, "b", missing], object)):
+    texts = ["a", missing, "b", missing]
+    for y in ([1, missing, 2, missing], texts, np.array(texts, object)):
         with pytest.raises(InputError, match="y has no label for 2 of 4 samples"):
             scores(y, [0, 0, 1, 1])
         with pytest.raises(InputError, match="labels has no label for 2 of 4 samples"):

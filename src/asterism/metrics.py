@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from scipy.optimize import linear_sum_assignment
 
 from asterism.errors import InputError
@@ -45,16 +46,15 @@ def contingency(y: Labels, labels: Labels) -> np.ndarray:
     InputError
         If the lengths differ, there is no sample, or one without a label (None, nan).
     """
-    classes, i, clusters, j = _encode(y, labels)
-    return _count(i, j, len(classes), len(clusters))
+    return _counted(y, labels).toarray()
 
 
 def accuracy(y: Labels, labels: Labels) -> float:
     """Clustering accuracy (ACC): the share of samples that the best one-to-one map of clusters to classes gets right.
 
-    ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table,
-    padded with zeros to a square where the numbers of classes and clusters differ: samples in a cluster that is left
-    without a class are wrong. JULE's bestMap, DBC and GSNMF all use this (docs/papers/jule.md).
+    ACC = max_m (1/N) Σ_j n_{m(j) j} over the injective maps m, by the Hungarian method on the contingency table. Where
+    the numbers of classes and clusters differ, samples in a cluster that is left without a class are wrong. JULE's
+    bestMap, DBC and GSNMF all use this (docs/papers/jule.md).
 
     Parameters
     ----------
@@ -64,13 +64,14 @@ def accuracy(y: Labels, labels: Labels) -> float:
     Returns
     -------
     float
-        In (0, 1]. O(N log N + K³) time for K the larger number of groups, O(n_classes · n_clusters) memory.
+        In (0, 1]. O(N log N + K³) time and O(N + K²) memory for K the number of classes and clusters that share samples
+        with several.
 
     References
     ----------
     H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
     """
-    return _accuracy(contingency(y, labels))
+    return _accuracy(_counted(y, labels))
 
 
 def nmi(y: Labels, labels: Labels, average: str) -> float:
@@ -102,7 +103,7 @@ def nmi(y: Labels, labels: Labels, average: str) -> float:
     """
     if average not in AVERAGES:
         raise InputError(f"average={average!r} cannot be used: average must be one of {', '.join(map(repr, AVERAGES))}")
-    return _nmi(contingency(y, labels), average)
+    return _nmi(_counted(y, labels), average)
 
 
 def ari(y: Labels, labels: Labels) -> float:
@@ -124,7 +125,7 @@ def ari(y: Labels, labels: Labels) -> float:
     ----------
     L. Hubert, P. Arabie, "Comparing partitions", 1985.
     """
-    return _ari(contingency(y, labels))
+    return _ari(_counted(y, labels))
 
 
 def purity(y: Labels, labels: Labels) -> float:
@@ -146,7 +147,7 @@ def purity(y: Labels, labels: Labels) -> float:
     ----------
     C. D. Manning, P. Raghavan, H. Schütze, "Introduction to Information Retrieval", 2008, §16.3.
     """
-    return _purity(contingency(y, labels))
+    return _purity(_counted(y, labels))
 
 
 def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
@@ -164,10 +165,8 @@ def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
         not in it; nor is a cluster whose class would share no sample with it.
     """
     classes, i, clusters, j = _encode(y, labels)
-    table = _count(i, j, len(classes), len(clusters))
-    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
-    found = {clusters[col].item(): classes[row].item() for row, col in pairs if table[row, col]}
-    return dict(sorted(found.items()))
+    pairs = zip(*_matched(_count(i, j, len(classes), len(clusters))), strict=True)
+    return dict(sorted((clusters[col].item(), classes[row].item()) for row, col in pairs))
 
 
 def scores(y: Labels, labels: Labels) -> dict[str, float]:
@@ -184,7 +183,7 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         ``acc``, ``nmi_sqrt``, ``nmi_max``, ``nmi_arith``, ``ari``, ``purity`` and ``n_clusters``, the number of
         different labels.
     """
-    table = contingency(y, labels)
+    table = _counted(y, labels)
     return {
         "acc": _accuracy(table),
         "nmi_sqrt": _nmi(table, "sqrt"),
@@ -215,6 +214,8 @@ def _vector(name: str, values: Any) -> np.ndarray:
         values = values.detach().cpu()
     try:
         vector = np.asarray(values)
+        if vector.dtype.kind == "U" and not isinstance(values, np.ndarray):  # of a list: a nan in it became a text
+            vector = np.asarray(values, object)
     except ValueError as error:
         raise InputError(
             f"{name} must be one label a sample, shape (N,); its entries are of several lengths"
@@ -239,25 +240,51 @@ def _n_missing(vector: np.ndarray) -> int:
     return sum(one is None or str(one) in ("nan", "<NA>", "NaT") for one in odd)
 
 
-def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> np.ndarray:
-    return np.bincount(i * n_clusters + j, minlength=n_classes * n_clusters).reshape(n_classes, n_clusters)
+def _counted(y: Labels, labels: Labels) -> scipy.sparse.csr_array:
+    classes, i, clusters, j = _encode(y, labels)
+    return _count(i, j, len(classes), len(clusters))
 
 
-def _accuracy(table: np.ndarray) -> float:
-    # scipy takes the rectangle as it is: the same maximum as that of the square padded with zeros.
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
+def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> scipy.sparse.csr_array:
+    """The table (n_classes, n_clusters) without its zeros: it has as many numbers as samples at most."""
+    return scipy.sparse.coo_array((np.ones(len(i), np.int64), (i, j)), shape=(n_classes, n_clusters)).tocsr()
 
 
-def _purity(table: np.ndarray) -> float:
+def _matched(table: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and clusters of the best one-to-one map: pairs that share samples.
+
+    Of classes that lie in one cluster alone its largest is the only one that matters to it, and the other way round. So
+    little is left for a dense table where nearly all labels differ.
+    """
+    pairs = table.tocoo()
+    order = np.argsort(-pairs.data, kind="stable")
+    i, j = pairs.row[order], pairs.col[order]
+    for _ in range(2):  # classes, then clusters
+        several, first = np.bincount(i)[i] > 1, np.zeros(len(i), bool)
+        first[np.unique(np.where(several, -1, j), return_index=True)[1]] = True
+        i, j = j[several | first], i[several | first]
+    alone = (np.bincount(i)[i] == 1) & (np.bincount(j)[j] == 1)
+    rows, columns = np.unique(i[~alone]), np.unique(j[~alone])
+    rest = table[rows][:, columns].toarray()
+    row, column = linear_sum_assignment(rest, maximize=True)
+    shared = rest[row, column] > 0
+    return np.append(i[alone], rows[row[shared]]), np.append(j[alone], columns[column[shared]])
+
+
+def _accuracy(table: scipy.sparse.csr_array) -> float:
+    return float(table[_matched(table)].sum() / table.sum())
+
+
+def _purity(table: scipy.sparse.csr_array) -> float:
     return float(table.max(axis=0).sum() / table.sum())
 
 
-def _nmi(table: np.ndarray, average: str) -> float:
+def _nmi(table: scipy.sparse.csr_array, average: str) -> float:
     if max(table.shape) == 1:
         return 1.0
     n, rows, columns = table.sum(), table.sum(axis=1), table.sum(axis=0)
-    i, j = table.nonzero()
-    shares = table[i, j] / n
+    pairs = table.tocoo()
+    i, j, shares = pairs.row, pairs.col, pairs.data / n
     mutual = float((shares * (np.log(shares) - np.log(rows[i] / n) - np.log(columns[j] / n))).sum())
     if mutual <= np.finfo(float).eps:
         return 0.0
@@ -268,10 +295,10 @@ def _entropy(shares: np.ndarray) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _ari(table: np.ndarray) -> float:
+def _ari(table: scipy.sparse.csr_array) -> float:
     """From the pairs of samples, in integers of any length: those of both sides, of one alone, of neither."""
     n = int(table.sum())
-    both, rows, columns = (int((one.astype(object) ** 2).sum()) for one in (table, table.sum(1), table.sum(0)))
+    both, rows, columns = (int((one.astype(object) ** 2).sum()) for one in (table.data, table.sum(1), table.sum(0)))
     same, first, second = both - n, rows - both, columns - both
     none = n * n - first - second - both
     if first == second == 0:
