@@ -37,6 +37,12 @@ def test_the_silhouette_is_near_that_of_scikit_learn_and_0_for_one_group():
     assert METHODS["ac-gdl"](1).fit(X).score(X) == 0
 
 
+@pytest.mark.parametrize("moved", [X + np.float32(1e5), np.ldexp(X, 66), np.ldexp(X, -80)])
+def test_the_silhouette_knows_no_unit(moved):
+    usual, model = (METHODS["ac-gdl"](3, normalise=False).fit(one) for one in (X, moved))
+    assert model.score(moved) == pytest.approx(usual.score(X), abs=0.01)
+
+
 def test_k_means_scores_minus_its_inertia():
     model = KMeans(3, random_state=0).fit(X)
     inertia = ((X - model.cluster_centers_[model.labels_]) ** 2).sum()

@@ -386,7 +386,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
 
     def _silhouettes(self, features: torch.Tensor) -> torch.Tensor:
         """(B,) of features (B, D)."""
-        distances = torch.cdist(features, torch.from_numpy(self.cluster_centers_))  # (B, k)
+        distances = torch.cdist(features.double(), torch.from_numpy(self.cluster_centers_).double())  # (B, k)
         if distances.shape[1] == 1:
             return torch.zeros(len(features))
         own = self._best(features)[0][:, None]
