@@ -192,6 +192,12 @@ def test_coefficients_of_new_samples_are_the_best_and_do_not_depend_on_each_othe
     torch.testing.assert_close(coefficients(X[7:8], W, l1=0.02, n_iter=50), coefficients(X, W, l1=0.02, n_iter=50)[7:8])
 
 
+def test_samples_of_length_one_have_no_unit():
+    X = samples(30, 12).numpy()
+    usual = GSNMF(3, max_iter=30, random_state=0).fit_transform(X)
+    np.testing.assert_allclose(GSNMF(3, max_iter=30, random_state=0).fit_transform(X * 1e-17), usual, atol=1e-6)
+
+
 def test_transform_finds_what_fit_found():
     X = samples(80, 30).numpy()
     model = GSNMF(5, l1=0.01, l2=0.01, max_iter=600, tol=0, random_state=0)

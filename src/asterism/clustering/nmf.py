@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
-from torch.nn.functional import normalize
 
 from asterism.errors import InputError
+from asterism.networks.pixels import unit_length
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
 FORGET = 0.7  # what a pass over the data leaves of the sums of the pass before; of a batch, to the power of its share
@@ -392,7 +392,7 @@ def check_non_negative(X: torch.Tensor, who: str) -> None:
 
 def unit_samples(X: torch.Tensor) -> torch.Tensor:
     """Samples (N, M) of length 1; those of zeros stay 0."""
-    return normalize(X, eps=SMALLEST)
+    return unit_length(X)
 
 
 def _without_tiny(values: torch.Tensor) -> torch.Tensor:
