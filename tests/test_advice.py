@@ -13,7 +13,7 @@ from asterism.cli import app, choosing
 from asterism.cli.advising import numbered
 from asterism.cli.choosing import settled
 from asterism.cli.request import Request
-from asterism.clustering.advice import Advice, suggest_k
+from asterism.clustering.advice import Advice, stable_levels, suggest_k
 from asterism.errors import InputError
 from asterism.methods import choosing as auto
 from asterism.methods.choosing import about, suitable_precision
@@ -122,6 +122,13 @@ def test_the_number_of_groups_knows_no_unit():
     X = blobs(4, 30)
     one, small, large = (suggest_k((X * scale).astype(np.float32)).answers for scale in (1, 1e-20, 1e6))
     assert small == one and large == one
+
+
+@pytest.mark.parametrize("power", [-30, 66])
+def test_levels_know_no_unit(power):
+    X = blobs(4, 30, noise=3)
+    one, other = (stable_levels(np.ldexp(X, by).astype(np.float32), 4, np.random.RandomState(0)) for by in (0, power))
+    assert one == other
 
 
 def run(*args):

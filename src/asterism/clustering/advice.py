@@ -300,7 +300,7 @@ def stable_levels(rows: np.ndarray, n_clusters: int, random_state: np.random.Ran
     drawn = narrowed(rows, np.sort(random_state.permutation(len(rows))[:MOST_ROWS]))
     most = min(FARTHEST * n_clusters, len(drawn) // PER_CLUSTER)
     ks = np.array(sorted({k for k in (*GRID, n_clusters) if 2 <= k <= most}))
-    stable = stability_curve(torch.from_numpy(np.ascontiguousarray(drawn, np.float32)), ks.tolist(), random_state)
+    stable = stability_curve(torch.from_numpy(near_one(drawn)), ks.tolist(), random_state)
     return levels_of_curve(ks, stable, n_clusters)
 
 
