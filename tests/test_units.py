@@ -11,9 +11,11 @@ from sklearn.cluster import KMeans as ReferenceKMeans
 from sklearn.metrics import adjusted_rand_score
 
 from asterism import METHODS, Training, load
+from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import assign, kmeans
-from asterism.clustering.linkage import GraphAgglomerativeClustering
+from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage
 from asterism.clustering.neighbor_voting import vote
+from asterism.clustering.nmf_transformer import GSNMF
 from asterism.clustering.soft import soft_scores
 from asterism.clustering.spectral import landmark_spectral, njw, self_tuning
 from asterism.clustering.units import near_one, squared_unit
@@ -60,6 +62,22 @@ def test_units_and_offsets_change_no_group(name, scale, offset):
 def test_other_floats_are_taken(name, dtype):
     X, y = blobs()
     assert adjusted_rand_score(y, BY_DISTANCE[name](X.astype(dtype))) == 1
+
+
+def test_arrays_backwards_and_read_only():
+    X, _ = blobs()
+    X.setflags(write=False)
+    again = np.ascontiguousarray(X[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        centers = kmeans(X[::-1], 3, init=X[:3][::-1]).centers
+        np.testing.assert_array_equal(centers, kmeans(again, 3, init=again[-3:].copy()).centers)
+        np.testing.assert_array_equal(assign(X, centers[::-1])[0], 2 - assign(X, centers)[0])
+        np.testing.assert_array_equal(knn(X[::-1], 3)[0], knn(again, 3)[0])
+        np.testing.assert_array_equal(average_linkage(X[::-1]), average_linkage(again))
+        np.testing.assert_array_equal(
+            *(GSNMF(2, random_state=0).fit_transform(one) for one in (abs(again), abs(X)[::-1]))
+        )
 
 
 METHODS_BY_DISTANCE = ("kmeans", "sc-njw", "sc-st", "sc-ls", "ncuts", "ac-link", "ac-gdl", "ac-pic", "ac-zell", "iec")

@@ -190,7 +190,8 @@ def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:
 
 
 def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:
-    X = X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X  # torch warns of what it never writes
+    # torch takes no array that runs backwards, and warns of one that it may not write to, which it never does
+    X = np.require(X, requirements=["C", "W"]) if isinstance(X, np.ndarray) else X
     tensor = torch.as_tensor(X).detach()
     if tensor.ndim != 2:
         raise InputError(f"neighbours are of vectors, shape (N, D); got shape {tuple(tensor.shape)}")

@@ -105,6 +105,7 @@ def kmeans(
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty)
+    init = init if isinstance(init, (str, torch.Tensor)) else np.require(init, requirements=["C", "W"])
     with one_thread():
         rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)
     if rows.n < n_clusters:
@@ -151,6 +152,7 @@ def assign(X: Any, centers: Any, spherical: bool = False) -> tuple[Any, Any]:
     -----
     O(N·k·D) time; memory besides the rows: one tile of distances.
     """
+    centers = centers if isinstance(centers, torch.Tensor) else np.require(centers, requirements=["C", "W"])
     rows = _Rows(X, spherical, like=centers)
     nearest = torch.as_tensor(centers, device=rows.device).double() * rows.scale
     if nearest.ndim != 2 or nearest.shape[1] != rows.dim:
@@ -226,7 +228,8 @@ class _Rows:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "The given NumPy array is not writ")  # nor is it written to
-                x = torch.as_tensor(np.asarray(block) if self.is_array else block).detach().float().contiguous()
+                values = np.ascontiguousarray(block) if self.is_array else block
+                x = torch.as_tensor(values).detach().float().contiguous()
         except (TypeError, ValueError) as error:
             raise InputError(f"X cannot be read as numbers: {error}") from error
         if x.ndim != 2 or not x.shape[1]:

@@ -74,7 +74,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
 
     def _open(self, X: Any, reset: bool) -> torch.Tensor:
         checked = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
-        rows = torch.tensor(checked, device=Runtime(self.device).device)
+        rows = torch.tensor(np.ascontiguousarray(checked), device=Runtime(self.device).device)
         nmf.check_non_negative(rows, type(self).__name__)
         return nmf.unit_samples(rows) if self.normalise else rows
 

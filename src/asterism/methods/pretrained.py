@@ -264,7 +264,7 @@ class PretrainedClusterer(ImageClusterer):
         """
         self._check_fitted()
         rng = np.random.RandomState(self.seed_ % 2**32)
-        return np.asarray(group(torch.from_numpy(codes), self.n_clusters, self.assign, rng))
+        return np.asarray(group(torch.from_numpy(np.ascontiguousarray(codes)), self.n_clusters, self.assign, rng))
 
     # ---------------------------------------------------------------- using
 
