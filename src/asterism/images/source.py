@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ import torch
 from asterism.images.digest import IMAGE_BYTES, for_the_eye, image_digest, pixel_digest
 from asterism.images.listing import Skipped
 from asterism.images.pack_cache import noted
+
+if TYPE_CHECKING:
+    from asterism.runtime import Runtime
 
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs
@@ -173,9 +176,11 @@ class ImageSource:
             block = block / self.white
         return block.permute(0, 3, 1, 2)
 
-    def to(self, device: torch.device) -> ImageSource:
-        """The source with its pixels on the device, so that batches are gathered there."""
-        return self if self.pixels.device == device else replace(self, pixels=self.pixels.to(device))
+    def resident(self, runtime: Runtime) -> ImageSource:
+        """The source with its pixels on the device, so that batches are gathered there, if they may stay there."""
+        if self.pixels.device == runtime.device or not runtime.has_room(self.pixels.nbytes):
+            return self
+        return replace(self, pixels=self.pixels.to(runtime.device))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSource:
         """The images at the indices, in that order, as a source of its own."""

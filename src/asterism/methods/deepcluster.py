@@ -159,7 +159,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         epochs = self._epochs_a_round(self.resolved("training"), len(images))
         training = by_rounds(self.resolved("training"), epochs)
         optimizer = training.make_optimizer(body.parameters())
-        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
+        resident = images.resident(run.runtime)
         previous = torch.full((len(images),), -1)  # the clusters of the round before
         detector = CollapseDetector(run, self.n_clusters, "deepcluster")
         state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}

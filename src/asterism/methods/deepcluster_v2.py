@@ -116,7 +116,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         model = self._drawn(self.resolved("network").drawn_for(images, run.generator("weights")), run)
-        resident = images.to(run.runtime.device) if run.runtime.has_room(images.pixels.nbytes) else images
+        resident = images.resident(run.runtime)
         training = clone(self.resolved("training"))
         self._start(model, resident, training, run)
         if self.resolved("assignment").kind == "sinkhorn":

@@ -101,7 +101,7 @@ class JULE(ImageClusterer):
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
         network = run.runtime.place(self._network(images.shape, run.generator("weights")))
-        resident = images.to(run.runtime.device)
+        resident = images.resident(run.runtime)
         if self.center:
             network.mean.copy_(jule_steps.mean_image(resident))
         else:

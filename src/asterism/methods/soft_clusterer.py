@@ -86,7 +86,7 @@ class SoftClusterer(ImageClusterer):
         network = autoencoder.train_network(images, run, START_SHARE[self.start])
         examples = reconstruction_examples(network, images, run)
 
-        resident = images.to(run.runtime.device)
+        resident = images.resident(run.runtime)
         centers = self._group(network.encoder, resident, first, run)
         # Stage II (Algorithm 2): 4.–5. the unified model starts from both; the decoder is thrown away.
         model = SoftAssignment(network.encoder, centers)

@@ -175,7 +175,7 @@ class TEMI(PretrainedClusterer):
         width = self._width(n)
         nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
         mean, axes = _axes(X, run)
-        rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).to(device)
+        rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).resident(run.runtime)
         momentum = teacher_momentum(self._n_steps(n))
         student = Heads(self.n_heads, axes.shape[1], self.hidden, self.n_clusters, run.generator("heads")).to(device)
         teacher = copy.deepcopy(student).requires_grad_(False)

@@ -65,7 +65,7 @@ def train_autoencoder(
     """
     network.train()
     wrapped, optimizer = run.runtime.setup(network, training.make_optimizer(network.parameters()))
-    images = images.to(run.runtime.device)
+    images = images.resident(run.runtime)
 
     loss_scale = network.loss_scale
 
@@ -133,9 +133,9 @@ def _inputs_of(
     """
     maps_of = partial(network.encoder.hidden, depth=number)
     if number == 0 or 4 * len(images) * network.widths[number - 1] > memory_budget():
-        return images.to(run.runtime.device), maps_of
+        return images.resident(run.runtime), maps_of
     maps = extract(network, images, run.runtime, forward=maps_of)  # (N, d)
-    return ImageSource(maps[:, None, None, :], images.names).to(run.runtime.device), partial(torch.flatten, start_dim=1)
+    return ImageSource(maps[:, None, None, :], images.names).resident(run.runtime), partial(torch.flatten, start_dim=1)
 
 
 def _layer_loss(

@@ -161,7 +161,7 @@ def train_epoch(
     Parameters
     ----------
     images : ImageSource
-        N images; resident on the device if they fit (`ImageSource.to`).
+        N images; on the device if they fit (`ImageSource.resident`).
     loss_of : callable
         ``loss_of(batch, indices)`` → scalar; batch is (B, C, H, W), indices (B,) on the CPU.
     optimizer : torch.optim.Optimizer

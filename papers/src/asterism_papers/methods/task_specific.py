@@ -129,7 +129,7 @@ class TaskSpecificClustering(ImageClusterer):
         training = self.resolved("training")
         model.train()
         wrapped, optimizer = run.runtime.setup(model, training.make_optimizer(model.parameters()))
-        resident = images.to(run.runtime.device)
+        resident = images.resident(run.runtime)
         for epoch in run.rounds("network", training.n_epochs, model=model, optimizer=optimizer.optimizer):
             draw = run.generator("neighbors", epoch, run.runtime.rank)
 

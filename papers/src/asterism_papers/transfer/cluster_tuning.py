@@ -47,7 +47,7 @@ def fine_tuned(
     steps = network_of(network).steps()
     scaled = steps.pop(UNIT_LENGTH, None)  # "we remove the L2-normalization layer"
     features = network if scaled is None else nn.Sequential(*steps.values())
-    resident = images.to(run.runtime.device)
+    resident = images.resident(run.runtime)
     with torch.no_grad():
         width = features.eval()(resident.batch(slice(0, 1), run.runtime.device)).shape[1]
     head = new_head(width, int(labels.max()) + 1, run, ("fine-tuning", 0))
