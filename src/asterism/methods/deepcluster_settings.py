@@ -76,8 +76,8 @@ class Assignment(Parameters, kw_only=False):
     n_iterations: int = parameter(POSITIVE_INT, default=3)
     """Of Sinkhorn: scalings of rows and columns."""
     queue: int = parameter(NON_NEGATIVE_INT, default=0)
-    """Of Sinkhorn: so many of the last vectors of each large crop are spread with the batch, which may then have fewer
-    images than there are groups. 3840 in the paper for batches of 256."""
+    """Of Sinkhorn: so many of the last vectors of each large crop, all processes together, are spread with the batch,
+    which may then have fewer images than there are groups. 3840 in the paper for batches of 256."""
 
 
 class ContrastiveStart(Parameters, kw_only=False):

@@ -200,10 +200,12 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
             parts = [model(one) for one in crops.cut(batch, noise)]
             cosines = torch.cat([one for _, one in parts]).unflatten(0, (-1, len(batch)))  # (crops, B, heads, k)
             with torch.no_grad():
-                earlier = queue.full
+                earlier = run.runtime.shard(queue.full.transpose(0, 1)).transpose(0, 1)
                 queued = prototypes(earlier.flatten(0, 1)).unflatten(0, earlier.shape[:2])
                 groups = crop_groups(cosines[: MultiCrop.N_LARGE], queued, settings, run.runtime.sum_over_ranks)
-            queue.push(parts[0][0].detach().unflatten(0, (MultiCrop.N_LARGE, len(batch))))
+            n = int(run.runtime.sum_over_ranks(torch.tensor(len(batch), device=batch.device)))
+            new = parts[0][0].detach().unflatten(0, (MultiCrop.N_LARGE, len(batch))).transpose(0, 1)
+            queue.push(run.runtime.gather_rows(new, n).transpose(0, 1))
             found[indices] = 1 + groups[0, :, 0].argmax(1).cpu()
             return swapped_loss(cosines, groups, self.temperature)
 

@@ -164,6 +164,8 @@ def contrastive_loss(vectors: torch.Tensor, temperature: float) -> torch.Tensor:
 class Queue:
     """The last vectors of each large crop: (2, length, d), newest first; not used until it is full.
 
+    Every process holds those of all, and spreads its share of them: so one checkpoint has them for any number.
+
     Parameters
     ----------
     length, n_dims : int
