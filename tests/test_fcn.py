@@ -8,11 +8,13 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import nn
 
-from asterism import FCN, Backbone, Training, load
+from asterism import FCN, Backbone, Training, load, open_images
+from asterism.clustering.nmf import OnlineBases
 from asterism.errors import InputError
 from asterism.methods.fcn import n_bases
 from asterism.networks.backbones import PretrainedNetwork, without_classifier
 from asterism.networks.freezing import cut
+from asterism.runtime import Runtime
 from asterism.training import Run
 
 SIDE = 16
@@ -126,6 +128,29 @@ def test_fine_tuning_lowers_the_loss_and_moves_the_last_layer_only(small_backbon
     moved = {name for name, value in before.items() if name.startswith("0.") and not value.equal(after[name])}
     assert moved == {"0.body.right.weight", "0.body.right.bias"}
     assert not any(one.requires_grad for one in tuned.encoder_.parameters())
+
+
+def test_each_process_begins_fine_tuning_with_its_share_of_the_images(network, monkeypatch):
+    """Else the first look would count as often as there are processes."""
+
+    class SeenError(Exception):
+        pass
+
+    class Second(Runtime):
+        world_size, rank = 2, 1
+
+        def gather_rows(self, part, n):
+            return torch.zeros(n, *part.shape[1:])
+
+    def see(self, X, *n):
+        raise SeenError(len(X))
+
+    monkeypatch.setattr(OnlineBases, "see", see)
+    images = open_images(np.zeros((9, SIDE, SIDE, 3), np.float32))
+    with pytest.raises(SeenError, match=r"^4$"):
+        FCN(2, fine_tune=1)._tune(
+            {"W": torch.ones(4, 10)}, torch.ones(9, 10), network, images, Run(Second("cpu"), 0), False
+        )
 
 
 def test_fine_tuning_resumes_where_it_was_killed(small_backbone, photos, tmp_path, monkeypatch):

@@ -348,8 +348,9 @@ class OnlineBases:
         lengths = (self.HtH.diagonal() / self.weight.clamp_min(SMALLEST)).sqrt()
         return self.penalty.ridge(torch.diag(lengths)) if self.penalty.l21 and lengths.any() else self.penalty.l2
 
-    def see(self, X: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-        """Learn from a batch (B, M) that is ``share`` of the data. Returns its coefficients (B, L)."""
+    def see(self, X: torch.Tensor, n: int) -> torch.Tensor:
+        """Learn from a batch (B, M), or this process's part of it, of n samples. Returns its coefficients (B, L)."""
+        share = float(self.reduce(X.new_tensor(len(X)))) / n
         H = coefficients(X, self.W, l1=self.penalty.l1, ridge=self.ridge, n_iter=self.n_inner)
         self.HtX.mul_(FORGET**share).add_(self.reduce(H.T @ X))
         self.HtH.mul_(FORGET**share).add_(self.reduce(H.T @ H))
@@ -367,7 +368,7 @@ class OnlineBases:
     def pass_over(self, batches: Iterable[torch.Tensor], n: int) -> None:
         """See every batch of n samples once."""
         for batch in batches:
-            self.see(batch, len(batch) / n)
+            self.see(batch, n)
 
 
 # ---------------------------------------------------------------- small things

@@ -168,13 +168,13 @@ class FCN(RepresentationClusterer):
         for weight in parts.tuned:
             weight.requires_grad_(True)
         bases = OnlineBases(found["W"].to(device), self._penalty, n_inner=N_INNER, reduce=run.runtime.sum_over_ranks)
-        bases.see(X)  # the sums begin with all images, not with the first batch's few
+        bases.see(run.runtime.shard(X), len(X))  # the sums begin with all images, not with the first batch's few
         wrapped, optimizer = run.runtime.setup(top, training.make_optimizer(parts.tuned))
 
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             X = non_negative(normalize(wrapped(batch)), signed)  # the ℓ2 layer keeps the features from shrinking to 0
             with torch.no_grad():
-                H = bases.see(X.detach().float(), len(X) * run.runtime.world_size / len(images))
+                H = bases.see(X.detach().float(), len(images))
                 target = H @ bases.W
             return 0.5 * (X - target).square().sum(1).mean()
 
