@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Net = TypeVar("Net", bound=torch.nn.Module)
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+PATIENCE = timedelta(days=7)  # for one that merges, or decodes what others have; torchrun sees to those that died
 
 
 class Runtime:
@@ -58,7 +60,7 @@ class Runtime:
             return
         try:
             self.fabric  # noqa: B018
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # Lightning's own are of no other kind
             raise InputError(f"device={device!r} cannot be used here: {error}") from error
         if processes.world_size > 1:
             self.fabric.launch()
@@ -140,10 +142,10 @@ class Runtime:
         return {name: self.sum_over_ranks(found[name].to(self.device)).cpu() for name in empty}
 
     def sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
-        """Sum a tensor over all processes (the tensor itself where there is one)."""
+        """Sum a tensor over all processes (the tensor itself where there is one); it stays on its device."""
         if self.world_size == 1:
             return value
-        return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+        return self.fabric.all_reduce(value, reduce_op="sum").to(value.device)  # type: ignore[union-attr]
 
     @torch.no_grad()
     def same_buffers(self, module: torch.nn.Module) -> None:
@@ -160,7 +162,7 @@ class Runtime:
         padded = torch.zeros((longest, *part.shape[1:]), dtype=part.dtype, device=part.device)
         padded[: len(part)] = part
         gathered = self.fabric.all_gather(padded)  # (ranks, longest, …)
-        return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n]  # type: ignore[union-attr]
+        return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)  # type: ignore[union-attr]
 
 
 def _on_processor(name: str) -> bool:
@@ -174,11 +176,13 @@ def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -
     if processes.world_size == 1:  # whatever a job's shell holds: Fabric would wait for its other tasks
         with launchers_hidden():
             return _fabric_class()(accelerator=accelerator, devices=devices, precision=precision)
+    from lightning_fabric.strategies import DDPStrategy
+
     return _fabric_class()(
         accelerator=accelerator,
         devices=processes.local_world_size,
         num_nodes=max(1, processes.world_size // processes.local_world_size),
-        strategy="ddp",
+        strategy=DDPStrategy(timeout=PATIENCE),
         precision=precision,
     )
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from asterism.errors import StorageError
-from asterism.features.store import FeatureStore, feature_array, release
+from asterism.features.store import BLOCK, FeatureStore, feature_array, release
 from asterism.images import ImageSource
 from asterism.images.pack import let_go
 from asterism.networks.body import network_of
@@ -79,7 +79,14 @@ def extract(
         rows[filled : filled + len(indices)] = features.cpu().numpy()
         filled += len(indices)
         release(rows)
-    return runtime.gather_rows(torch.from_numpy(rows), len(wanted))[:n]
+    if runtime.world_size == 1:
+        return torch.from_numpy(rows)
+    whole = feature_array((len(wanted), *rows.shape[1:]))
+    for first in range(0, -(-len(wanted) // runtime.world_size), BLOCK):  # by blocks: they may pass through a GPU
+        block = whole[first * runtime.world_size :][: BLOCK * runtime.world_size]
+        block[:] = runtime.gather_rows(torch.from_numpy(rows[first : first + BLOCK]), len(block)).numpy()
+        release(whole)
+    return torch.from_numpy(whole)[:n]
 
 
 def extract_store(network: nn.Module, images: ImageSource, runtime: Runtime) -> FeatureStore:
