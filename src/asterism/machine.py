@@ -153,6 +153,12 @@ def _free_of_limits() -> list[int]:
     return found
 
 
+def lost_another(error: BaseException) -> bool:
+    """Whether an error says that another of torchrun's processes has ended."""
+    told = isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I)
+    return bool(told) and launch().world_size > 1
+
+
 def memory_wanted(error: BaseException) -> str | None:
     """If an error says that memory could not be had: how much, ``" (2,384 GiB were asked for)"``, or "" if it does not
     tell. None for other errors.

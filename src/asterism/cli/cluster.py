@@ -148,7 +148,7 @@ def _opened(plan: Plan, request: Request) -> tuple[ImageSource, Labels | None]:
     if seen is not None and seen[0] == how:
         images = seen[1]
     else:
-        with decoding_bar(is_main_process() and not request.quiet) as progress:
+        with decoding_bar(not request.quiet) as progress:
             images = open_images(plan.origin["source"], **how, progress=progress)
     if is_main_process() and not request.quiet:
         list_skipped(images.skipped)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import typer
 
 from asterism.cli.text import note, one_line
-from asterism.machine import launch, memory_wanted
+from asterism.machine import launch, lost_another, memory_wanted
 
 USER_ERROR = 1
 INTERRUPTED = 130
@@ -85,7 +85,7 @@ def guarded(command: F) -> F:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        quiet = bool(kwargs.get("quiet"))
+        quiet = bool(kwargs.get("quiet")) or launch().rank > 0  # the main process says it for all
         warnings.showwarning = functools.partial(_show, quiet=quiet)
         logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]
         logging.getLogger("asterism").setLevel(logging.INFO)
@@ -221,7 +221,7 @@ def described(error: Exception) -> str:
         return f"not enough memory{wanted}; give smaller settings (--set), a smaller --size or fewer images"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
-    if launch().world_size > 1 and isinstance(error, RuntimeError) and re.search("gloo|nccl", str(error), re.I):
+    if lost_another(error):
         return "another process has ended; what was begun goes on with --resume"
     if isinstance(error, ImportError) and re.search("failed to map segment|annot allocate memory", str(error)):
         return "not enough memory to load the libraries: raise the limit (ulimit -v), or take a larger machine"

@@ -26,7 +26,7 @@ from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.options import reading_of
 from asterism.images.units import Units
-from asterism.machine import available_memory, memory_wanted
+from asterism.machine import available_memory, launch, launchers_hidden, lost_another, memory_wanted
 from asterism.parameters import Interval, Parameters, attribute, parameter, plain_params
 from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -145,7 +145,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
-        with ProgressBars(int(self.verbose), runtime.is_main) as progress:
+        with ProgressBars(int(self.verbose)) as progress:
             if (line := self._check_memory(images)) is not None:
                 progress.say(line)
             for line in self._choices(images, runtime):
@@ -164,7 +164,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                     raise MemoryError(
                         f"not enough memory{asked}: take fewer features or groups, smaller batches, or smaller images"
                     ) from error
-                if not run.restored or isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)):
+                own = isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)) or lost_another(error)
+                if own or not run.restored:
                     raise
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
                 raise RunError(
@@ -229,14 +230,16 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         InputError
             If it cannot fit into memory.
         """
-        need, there = self._memory_needed(len(images), self._n_numbers(images.shape)), available_memory()
+        beside = launch().local_world_size
+        need, there = self._memory_needed(len(images), self._n_numbers(images.shape)), available_memory() // beside
+        left = f"{_gib(there)} are there" + (f" for each of {beside} processes" if beside > 1 else "")
         what = f"{type(self).__name__} needs about {_gib(need)} of memory for {len(images)} images of {images.shape}"
         if need > there:
             raise InputError(
-                f"{what}, and {_gib(there)} are there: take fewer or smaller images, or more memory; of all methods "
+                f"{what}, and {left}: take fewer or smaller images, or more memory; of all methods "
                 "those that go by blocks of images need least (KMeans, DBC, DeepCluster)"
             )
-        return f"{what}; {_gib(there)} are there" if need > WORTH_TELLING else None
+        return f"{what}; {left}" if need > WORTH_TELLING else None
 
     # ---------------------------------------------------------------- using
 
@@ -342,13 +345,17 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         Parameters
         ----------
         path : str or Path
-            A new or empty folder.
+            A new or empty folder. Of several processes the main one alone writes, whether the others call this or not.
 
         Raises
         ------
         NotFittedError, RunError, StorageError
         """
         self._check_fitted()
+        if launch().rank:
+            return
+        with launchers_hidden():  # it waits for no other
+            alone = Runtime("cpu")
         folder = RunFolder(path)
         skipped = [[one.name, one.reason] for one in self.skipped_]
         about = {"method": type(self).__name__, "params": self._plain_params(), "images": self._about}
@@ -358,8 +365,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             names = self.names_
         except RunError:  # the table of the run that was loaded is no longer what it was
             names = None
-        with RunRecord(folder, {**about, "skipped": skipped}, Runtime("cpu"), lambda: self.seed_) as record:
-            run = Run(Runtime("cpu"), self.seed_, folder.path)
+        with RunRecord(folder, {**about, "skipped": skipped}, alone, lambda: self.seed_) as record:
+            run = Run(alone, self.seed_, folder.path)
             run.history = self.history_
             run.write_history()
             self._write_results(folder, names)

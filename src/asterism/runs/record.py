@@ -78,6 +78,7 @@ class RunRecord:
 
     def __enter__(self) -> RunRecord:
         seed, old_format = 0, 0
+        agreed(0, self._runtime)  # by then all have looked at the folder
         if self._runtime.is_main:
             self._began = time.monotonic()
             self.folder.look()  # not even a lock is made where something else lies

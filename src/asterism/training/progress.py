@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from asterism.machine import launch
+
 logger = logging.getLogger(__name__)
 
 SOON, SELDOM = 1.0, 30.0  # seconds before a bar for decoding appears; between two lines where there is no terminal
@@ -21,8 +23,9 @@ SOON, SELDOM = 1.0, 30.0  # seconds before a bar for decoding appears; between t
 def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]:
     """What `asterism.images.open_images` takes as ``progress``: a bar, or now and then a line, on standard error.
 
-    Nothing appears where the work is done within a second.
+    Nothing appears where the work is done within a second, nor from another process than the main one.
     """
+    show = show and launch().rank == 0
     console = _console()
     began = last = time.monotonic()
     bar: Progress | None = None
@@ -76,14 +79,13 @@ class ProgressBars:
     Parameters
     ----------
     verbose : int
-        0 shows nothing; 1 shows bars, or on a terminal that cannot, a line a stage.
-    is_main : bool
-        Whether this process, of those of the run, is the one that speaks.
+        0 shows nothing; 1 shows bars, or on a terminal that cannot, a line a stage. Of several processes the main one
+        alone speaks.
     """
 
-    def __init__(self, verbose: int = 0, is_main: bool = True) -> None:
-        verbose = verbose if is_main else 0
-        self.is_main = is_main
+    def __init__(self, verbose: int = 0) -> None:
+        self._speaks = launch().rank == 0
+        verbose = verbose if self._speaks else 0
         console = _console()
         self._lines = bool(verbose) and not console.is_terminal
         self._console = console
@@ -105,7 +107,7 @@ class ProgressBars:
 
     def tell(self, text: str) -> None:
         """A line for the log, under the name ``asterism``; among the bars where nobody reads that."""
-        if self.is_main and logger.isEnabledFor(logging.INFO):
+        if self._speaks and logger.isEnabledFor(logging.INFO):
             logger.info(text)
         else:
             self.say(text)

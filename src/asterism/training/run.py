@@ -158,11 +158,14 @@ class Run:
     def _read(self, stage: str) -> dict[str, Any] | None:
         """What an earlier life of this run wrote of a stage; None where there is nothing, or what is another run's."""
         path = self._checkpoint(stage)
-        if path is None or not path.is_file():
+        if path is None:
             return None
-        saved = load_state(path)
-        if saved.get("of", "") != self.identity:
+        saved = load_state(path) if path.is_file() else {"of": None}
+        own = torch.tensor(int(saved.get("of", "") == self.identity), device=self.runtime.device)
+        if (n_own := int(self.runtime.sum_over_ranks(own))) == 0:
             return None
+        if n_own < (n := self.runtime.world_size):  # they would wait for each other for ever
+            raise RunError(f"{path} is there for {n_own} of {n} processes: give a folder that all their machines share")
         self.restored = True
         return saved
 
