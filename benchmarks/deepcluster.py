@@ -63,7 +63,7 @@ def one_round(options, runtime):
     images, run = photos(options.images, options.side), Run(runtime, 0)
     body = runtime.place(ConvNet(width=options.width).drawn_for(images, run.generator("weights")))
     optimizer, parts = TRAINING.make_optimizer(body.parameters()), {}
-    features, parts["feature pass"] = timed(options, store_features, body, images.to(runtime.device), runtime)
+    features, parts["feature pass"] = timed(options, store_features, body, images.resident(runtime), runtime)
     reduction, parts["PCA"] = timed(options, fit_reduction, features.blocks, 256)
     vectors, parts["projection"] = timed(options, features.map, reduction)
     kmeans(torch.randn(512, 16), 4, max_iter=2)  # compiled

@@ -78,7 +78,7 @@ def our_fcae(images, runtime):
     network = runtime.place(FullyConvolutionalAutoEncoder(images.shape)).train()
     run = Run(runtime, 0)
     wrapped, optimizer = runtime.setup(network, TRAINING.make_optimizer(network.parameters()))
-    images = images.to(runtime.device)
+    images = images.resident(runtime)
 
     def epoch(t):
         train_epoch(images, lambda x, _: euclidean_loss(x, wrapped(x)), optimizer, TRAINING, run, ("fcae", t))
@@ -92,7 +92,7 @@ def our_dbc(images, runtime, k=10):
     model = runtime.place(SoftAssignment(encoder, torch.randn(k, 120))).train()
     run = Run(runtime, 0)
     wrapped, optimizer = runtime.setup(model, TRAINING.make_optimizer(model.parameters()))
-    images = images.to(runtime.device)
+    images = images.resident(runtime)
 
     def epoch(t):
         targets = boosted_targets(extract(model, images, runtime)).to(runtime.device)
@@ -129,7 +129,7 @@ def our_jule(images, clusters, runtime):
     network = runtime.place(build_conv(images.shape, torch.Generator().manual_seed(0))).train()
     run, training, loss = Run(runtime, 0), TripletTraining(), TripletLoss()
     wrapped, optimizer = runtime.setup(network, training.make_optimizer(network.parameters()))
-    images = images.to(runtime.device)
+    images = images.resident(runtime)
 
     def epoch(t):
         noise = run.generator("triplets", t)
