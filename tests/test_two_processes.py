@@ -1,14 +1,12 @@
-"""Two processes as torchrun starts them, forked from this one: a new one takes seconds to import torch."""
+"""Two processes as torchrun starts them, forked from a server that has imported torch once and begun no thread."""
 
 import multiprocessing
 import os
 import socket
 from contextlib import suppress
 
-import lightning_fabric  # noqa: F401  (once, for all that are forked)
 import numpy as np
 import pytest
-import torch._dynamo  # noqa: F401  (as well: DDP asks it)
 
 from asterism import ConvNet, Crops, DeepClusterV2, KMeans, Training, load
 from asterism.errors import RunError
@@ -18,26 +16,28 @@ from asterism.training import run as run_module
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 
 
+def one_of_two(task, folder, port, rank):
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {name: str(number) for name, number in numbers.items()}
+    task(rank, folder)
+
+
 def exit_codes(task, folder):
     """How two processes end that run ``task(rank, folder)`` within one group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-
-    def one(rank):
-        numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-        os.environ |= {"TORCHELASTIC_RUN_ID": "test", **address, **{name: str(n) for name, n in numbers.items()}}
-        task(rank, folder)
-
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=one, args=(rank,), daemon=True) for rank in range(2)]
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["asterism.methods.deepcluster_v2", "lightning_fabric", "torch._dynamo"])
+    processes = [context.Process(target=one_of_two, args=(task, folder, port, rank), daemon=True) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
         if process.exitcode != 0:  # the other may wait for it
-            for one_of_them in processes:
-                one_of_them.kill()
+            for one in processes:
+                one.kill()
     return [process.exitcode for process in processes]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Net = TypeVar("Net", bound=torch.nn.Module)
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-PATIENCE = timedelta(days=7)  # for one that merges, or decodes what others have; torchrun sees to those that died
+PATIENCE = timedelta(days=1)  # for one that merges, or decodes what others have; torchrun sees to those that died
 
 
 class Runtime:
