@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,26 @@ def test_a_pattern_that_is_a_name_and_one_that_matches_nothing(photos):
         open_images("photos/c*")
     with pytest.raises(MissingDataError, match="there is no folder"):
         open_images("nowhere/*.png")
+
+
+def test_a_pattern_in_a_folder_that_is_called_as_one(photos, monkeypatch):
+    (photos / "[1] summer").mkdir()
+    shutil.copy(photos / "cats" / "4.png", photos / "[1] summer" / "a.png")
+    assert reds(open_images("photos/[1] summer/*.png")) == [4]
+    monkeypatch.chdir(photos / "[1] summer")
+    assert reds(open_images("*.png")) == [4]
+    with pytest.raises(MissingDataError, match="gone.png' does not exist"):
+        open_images("gone.png")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(("other", "encoding"), [("NFC", "utf-8"), ("NFD", "utf-8"), ("NFC", "cp1252")])
+def test_letters_of_a_list_are_those_of_the_files_however_they_are_written(tmp_path, form, other, encoding):
+    Image.new("L", (8, 8), 3).save(tmp_path / unicodedata.normalize(form, "Füße.png"))
+    Image.new("L", (8, 8), 4).save(tmp_path / "b.png")
+    (tmp_path / "list.csv").write_text(unicodedata.normalize(other, "path\nb.png\nFüße.png\n"), encoding=encoding)
+    source = open_images(tmp_path / "list.csv")
+    assert source.pixels[:, 0, 0, 0].tolist() == [4, 3] and not source.skipped
 
 
 def test_a_pattern_does_not_run_in_circles(photos):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -85,9 +86,24 @@ def as_paths(X: Any) -> str | list[str] | None:
     return [os.fsdecode(one) for one in items]
 
 
-def is_glob(path: str) -> bool:
-    """Whether a path is a pattern with ``*``, ``?`` or ``[…]``, and no file that is called so."""
-    return _MAGIC.search(path) is not None and not os.path.lexists(path)
+def _pattern_of(path: str) -> tuple[str, list[str]] | None:
+    """The folder below which a pattern with ``*``, ``?`` or ``[…]`` is looked for, and its parts; None for no pattern.
+
+    A file or folder that is called so, ``[1] summer``, is none.
+    """
+    parts = path.split("/")
+    for i, part in enumerate(parts):
+        if _MAGIC.search(part) and not os.path.lexists("/".join(parts[: i + 1])):
+            return "/".join(parts[:i]) or "/", parts[i:]
+    return None
+
+
+def is_searched(source: str, folder: str | os.PathLike[str]) -> bool:
+    """Whether images in the folders of groups below ``folder`` would be found by a folder's name or a pattern."""
+    path = os.path.abspath(os.path.expanduser(source))
+    root, parts = (path, ["**"]) if os.path.isdir(path) else _pattern_of(path) or ("", [])
+    inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(root)).split(os.sep)
+    return parts != [] and inside[0] != ".." and _leads(parts, [*(one for one in inside if one != "."), "cluster-000"])
 
 
 def is_list_file(path: str) -> bool:
@@ -112,8 +128,8 @@ def list_images(source: str | list[str], progress: remote.Progress | None = None
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isdir(path):
         return Listing(f"folder {shown_name(path)!r}", path, *list_files(path))
-    if is_glob(path):
-        return list_glob(path)
+    if (pattern := _pattern_of(path)) is not None:
+        return list_glob(path, *pattern)
     is_list = is_list_file(path) and os.path.isfile(path) and not holds_vectors(path)
     return list_listed(path, progress) if is_list else None
 
@@ -205,8 +221,8 @@ def list_paths(paths: list[str], progress: remote.Progress | None = None) -> Lis
     return _listing(f"the list of {len(paths)} paths", source, absolute, progress)
 
 
-def list_glob(pattern: str) -> Listing:
-    """The files below a folder that match a pattern, in natural order.
+def list_glob(pattern: str, root: str, parts: list[str]) -> Listing:
+    """The files below a folder that match the parts of a pattern, in natural order.
 
     ``*`` and ``?`` match within one name, ``[…]`` one of some letters, ``**`` any folders or none. As in folders,
     hidden files are passed over and no folder is read twice.
@@ -216,15 +232,12 @@ def list_glob(pattern: str) -> Listing:
     MissingDataError
         If none does.
     """
-    parts = pattern.split("/")
-    first = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
-    root = "/".join(parts[:first]) or "/"
     if not os.path.isdir(root):
         raise MissingDataError(f"no file matches {shown_name(pattern)!r}: there is no folder {shown_name(root)!r}")
-    depth = None if "**" in parts else len(parts) - first
+    depth = None if "**" in parts else len(parts)
     files, skipped = list_files(root, depth)
-    chosen = [one for one in files if _matches(parts[first:], one.name.split("/"))]
-    passed = [one for one in skipped if _concerns(parts[first:], one.name.split("/"))]
+    chosen = [one for one in files if _matches(parts, one.name.split("/"))]
+    passed = [one for one in skipped if _concerns(parts, one.name.split("/"))]
     if not chosen:
         hint = "; for the files in folders write '/**' behind them" if depth else ""
         raise MissingDataError(f"no file matches {shown_name(pattern)!r}{hint}")
@@ -239,8 +252,8 @@ def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
     path : str
         ``.txt``: one path a line. ``.csv``, ``.tsv``: the column whose heading is the first of `PATH_WORDS`, else
         the first column. Paths are relative to the folder of the list, or, where they are not there, to the working
-        folder; they may have backslashes. Lines without a path, and remarks (``# …``), are passed over; a path that
-        stands there again is taken once.
+        folder; they may have backslashes, letters composed or not, and the encoding of old Windows programs. Lines
+        without a path, and remarks (``# …``), are passed over; a path that stands there again is taken once.
 
     Raises
     ------
@@ -274,12 +287,22 @@ def _resolved(entry: str, root: str) -> str:
     """Where a path of a list lies: relative to the list's folder, else to the working folder; an address as it is."""
     if urls.is_url(entry.strip()):
         return entry.strip()
-    for written in (entry, entry.strip().replace("\\", "/")):
+    for written in dict.fromkeys(_spellings(entry)):
         for folder in (root, ""):
             path = os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
             if os.path.lexists(path):
                 return path
     return os.path.abspath(os.path.join(root, os.path.expanduser(entry)))
+
+
+def _spellings(entry: str) -> Iterator[str]:
+    """A path as it stands in a list, and as it may be meant: other slashes, old Windows letters, composed or not."""
+    yield entry
+    plain = [entry.strip().replace("\\", "/")]
+    if any("\udc80" <= one <= "\udcff" for one in plain[0]):  # bytes that are not UTF-8
+        plain.append(plain[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"))
+    for one in plain:
+        yield from (one, unicodedata.normalize("NFC", one), unicodedata.normalize("NFD", one))
 
 
 def _listing(
