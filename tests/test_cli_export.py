@@ -3,12 +3,16 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from asterism.cli.export import unused_name
+from asterism.cli.export import check_export, export_groups, unused_name
+from asterism.errors import InputError
+from asterism.images.listing import Listed
+from asterism.runs import RunFolder
 from test_cli import run
 
 KMEANS = ["--method", "kmeans", "--set", "n_init=1", "--no-report", "-q"]
@@ -101,6 +105,40 @@ def test_a_manifest_cannot_make_it_remove_other_files(photos, tmp_path):
 def test_groups_are_not_put_among_the_images(photos, tmp_path):
     result = run("cluster", photos, "-k", 2, "--out", tmp_path / "r", *KMEANS, "--export", photos / "groups", code=1)
     assert "among the images" in result.stderr and not (tmp_path / "r" / "run.json").exists()
+
+
+def test_groups_are_not_put_where_a_pattern_would_find_them(photos, monkeypatch):
+    monkeypatch.chdir(photos / "a")
+    for pattern, folder in (("**/*.png", "groups"), (f"{photos}/*/*/*.png", photos / "a")):
+        with pytest.raises(InputError, match="among the images"):
+            check_export(Path(folder), pattern, overwrite=False)
+    for pattern, folder in (("*.png", "groups"), ("../b/**", "groups"), ("s3://a/**/*.png", "groups")):
+        check_export(Path(folder), pattern, overwrite=False)
+
+
+def test_what_was_fetched_is_copied_since_the_cache_forgets_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    kept = tmp_path / "remote" / "list" / "digest"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"picture")
+    export_groups(np.zeros(1, int), ["a.png"], tmp_path / "g", {"a.png": Listed(str(kept), "a.png", 7, 0)})
+    kept.unlink()
+    assert (tmp_path / "g" / "cluster-000" / "a.png").read_bytes() == b"picture"
+
+
+def test_what_systems_leave_where_a_person_has_looked_is_in_nobodys_way(tmp_path):
+    groups, files = tmp_path / "g", {"a.png": Listed(str(tmp_path / "a.png"), "a.png", 1, 0)}
+    (tmp_path / "a.png").write_bytes(b"a")
+    groups.mkdir()
+    (groups / ".DS_Store").write_bytes(b"\0")
+    assert RunFolder(groups).look() is None
+    for overwrite in (False, True):
+        check_export(groups, None, overwrite)
+        export_groups(np.zeros(1, int), ["a.png"], groups, files)
+        (groups / "cluster-000" / "Thumbs.db").write_bytes(b"\0")
+    check_export(groups, None, overwrite=True)
+    export_groups(np.ones(1, int), ["a.png"], groups, files)
+    assert sorted(path.name for path in groups.iterdir()) == [".DS_Store", "cluster-001", "export.csv"]
 
 
 def test_images_that_have_gone_are_left_out(tmp_path):

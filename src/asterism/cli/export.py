@@ -21,11 +21,12 @@ from PIL import Image
 from asterism.cli.outputs import check_writable
 from asterism.cli.text import counted, note
 from asterism.errors import InputError, RunError, StorageError
-from asterism.files import csv_safe, write_csv
+from asterism.files import csv_safe, is_litter, write_csv
 from asterism.images.io_errors import Unreadable
 from asterism.images.label_files import match_paths
 from asterism.images.listing import Listed
-from asterism.images.paths import Listing, list_images
+from asterism.images.paths import Listing, is_searched, list_images
+from asterism.images.remote import is_fetched
 from asterism.images.shards import Member, is_shards, list_members, list_shards
 from asterism.runs.folder import has_header
 
@@ -49,7 +50,7 @@ def check_export(target: Path, source: str | list[str] | None, overwrite: bool) 
         If it lies among the images, or holds something else.
     """
     check_writable(target)
-    if isinstance(source, str) and os.path.isdir(source) and target.resolve().is_relative_to(Path(source).resolve()):
+    if isinstance(source, str) and is_searched(source, target):
         raise InputError(f"{target} lies among the images, where it would be taken for images; choose another")
     if not target.is_dir():
         if os.path.lexists(target):
@@ -57,7 +58,7 @@ def check_export(target: Path, source: str | list[str] | None, overwrite: bool) 
         return
     manifest = target / MANIFEST
     ours = manifest.is_file() and not manifest.is_symlink() and has_header(manifest, HEADER)
-    if not ours and any(target.iterdir()):
+    if not ours and not all(map(is_litter, target.iterdir())):
         raise RunError(f"{target} holds other things; groups need a folder that is new or empty: choose another")
     if ours and not overwrite:
         raise RunError(f"{target} holds groups already; choose another folder, or --overwrite")
@@ -87,7 +88,8 @@ def export_groups(
     images : ImageSource, optional
         The images, needed where they are not files.
     copy : bool, default=False
-        Copies instead of symbolic links. Images in shards are always copied; arrays and named sets become PNG files.
+        Copies instead of symbolic links. Images in shards, and those that were fetched, are always copied; arrays and
+        named sets become PNG files.
     folders : list of str, optional
         Folder of each image, below ``target``; by default ``cluster-000`` and so on.
 
@@ -153,7 +155,7 @@ def _write(
     for one in planned:
         if isinstance(one.origin, Member):
             (target / one.chosen).write_bytes(one.origin.content)
-        elif one.origin is not None and copy:
+        elif one.origin is not None and (copy or is_fetched(one.origin.path)):
             shutil.copyfile(one.origin.path, target / one.chosen)
         elif one.origin is not None:
             os.symlink(os.path.abspath(one.origin.path), target / one.chosen)
@@ -169,7 +171,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
-        if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
+        if folder.is_symlink() or not folder.is_dir() or not all(map(is_litter, folder.iterdir())):
             raise StorageError(f"{folder} is not asterism's; move it, or choose another folder") from None
 
 
@@ -307,10 +309,12 @@ def _remove_earlier(target: Path) -> None:
     ours = {file for file, outer in above.items() if not any(one.is_symlink() for one in outer)}
     folders = {one for file in ours for one in above[file] if one.is_dir()}
     for folder in folders:
-        if any(one not in ours and one not in folders for one in folder.iterdir()):
+        if any(one not in ours and one not in folders and not is_litter(one) for one in folder.iterdir()):
             raise StorageError(f"{folder} holds files that are not asterism's; move them or choose another")
     for file in ours:
         file.unlink(missing_ok=True)
     for folder in sorted(folders, reverse=True):  # the inner ones first
+        for one in filter(is_litter, list(folder.iterdir())):
+            one.unlink()
         folder.rmdir()
     manifest.unlink()

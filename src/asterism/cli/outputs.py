@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asterism.errors import InputError, RunError, StorageError
-from asterism.files import check_place
+from asterism.files import check_place, is_litter
 from asterism.runs.folder import FILES
 
 
@@ -70,7 +70,11 @@ def check_folder(path: Path, is_ours: Callable[[str], bool]) -> None:
     if not path.is_dir():
         raise StorageError(f"cannot write to {path}: it is not a folder; choose another place")
     with os.scandir(path) as found:
-        others = sorted(one.name for one in found if one.is_symlink() or not one.is_file() or not is_ours(one.name))
+        others = sorted(
+            one.name
+            for one in found
+            if one.is_symlink() or not (one.is_file() and (is_ours(one.name) or is_litter(Path(one.path))))
+        )
     if others:
         raise RunError(
             f"{path} holds {others[0]!r}, which is not of this command; choose a folder that is new or empty"

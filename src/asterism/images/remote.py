@@ -125,6 +125,11 @@ def folder_of(source: str) -> Path:
     return folder
 
 
+def is_fetched(path: str) -> bool:
+    """Whether a file is one that was fetched, and will be removed when nobody opens it."""
+    return Path(path).is_relative_to(cache_root() / "remote")
+
+
 def _tried(url: str, path: Path, named: frozenset[str]) -> tuple[str | None, bool]:
     """Fetch a file, again after pauses; the reason why not, and whether that is the network's."""
     pauses = iter(PAUSES)

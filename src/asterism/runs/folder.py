@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import RunError, StorageError
-from asterism.files import check_place, csv_plain, csv_safe, exclusive, expanded, write_csv, write_text
+from asterism.files import check_place, csv_plain, csv_safe, exclusive, expanded, is_litter, write_csv, write_text
 from asterism.runs.content import FORMAT, MANY_PATHS, PATHS, read_content
 
 # What a run writes; `asterism transfer` adds the last ones.
@@ -97,7 +97,8 @@ class RunFolder:
         if not self.path.is_dir():
             raise StorageError(f"{self.path} is not a folder; choose another")
         try:
-            names = sorted(name for name in os.listdir(self.path) if not name.startswith(PASSING))
+            found = [one for one in self.path.iterdir() if not one.name.startswith(PASSING) and not is_litter(one)]
+            names = sorted(one.name for one in found)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be read: {error.strerror}; choose another folder") from error
         if names:
