@@ -1,6 +1,8 @@
 """Pre-trained networks: the layer that is found, what belongs to the weights, and the cache of features."""
 
+import os
 import sys
+import time
 import warnings
 from types import SimpleNamespace
 
@@ -162,6 +164,18 @@ def test_a_second_run_does_no_forward_pass(weights, photos, monkeypatch):
         network.prepare.mean += 0.1  # other preprocessing, other features
     assert not torch.equal(cached_extract(network, photos, runtime), whole)
     assert seen == [3, 2, 5]
+
+
+def test_features_that_nobody_wanted_for_a_month_are_removed(photos, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    network, past = torch.nn.Flatten(), time.time() - 31 * 86400
+    for row in (0, 1):
+        cached_extract(network, photos.subset([row]), Runtime("cpu"))
+    for path in tmp_path.rglob("*.safetensors"):
+        os.utime(path, (past, past))
+    cached_extract(network, photos.subset([1]), Runtime("cpu"))
+    cached_extract(network, photos.subset([2]), Runtime("cpu"))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2  # of the second, wanted again, and of the third
 
 
 def test_a_cache_that_cannot_be_written_costs_no_run(weights, photos, monkeypatch, tmp_path):

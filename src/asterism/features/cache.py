@@ -8,6 +8,7 @@ does no forward pass, whatever their order, and a folder that has grown costs on
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,7 @@ from asterism.features.store import feature_array, release
 from asterism.files import replacing
 from asterism.images import ImageSource
 from asterism.images.locations import cache_root
+from asterism.images.pack_cache import KEPT_DAYS
 from asterism.runtime import Runtime
 
 DIGEST_BYTES = 16
@@ -65,6 +67,8 @@ def cached_extract(
     digests = images.digests
     rows, known = _known_rows(folder, digests)
     missing = np.flatnonzero(~known)
+    if len(missing):
+        _prune(folder.parent)
     if progress is not None:
         progress.start("features", len(digests), len(digests) - len(missing), "images")
     shard = _Shard(folder)
@@ -118,6 +122,14 @@ def _told(value: Any) -> str | None:
     return getattr(value, "__qualname__", None)
 
 
+def _prune(root: Path) -> None:
+    """Remove files of rows that nobody wanted for long."""
+    for path in root.glob("*/*.safetensors"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
+                path.unlink()
+
+
 def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, np.ndarray]:
     """Rows (N, M) with those filled that lie in the folder (None where none does), and which they are (N,)."""
     places: dict[bytes, list[int]] = {}
@@ -133,6 +145,8 @@ def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, 
                 features = file.get_tensor("features")
         except (OSError, SafetensorError):  # damaged, or being removed: computed again
             continue
+        with suppress(OSError):
+            os.utime(path)  # wanted today, see KEPT_DAYS
         if rows is None:
             rows = feature_array((len(digests), features.shape[1]))
         for row, found in here:
