@@ -329,6 +329,17 @@ def test_frames_behind_the_first_are_told(tmp_path, kind):
     assert "1 of 1 files hold several pages or frames, as 'burst.bin': the first of each is taken" in lines[0]
 
 
+def test_a_gif_is_white_where_its_first_frame_does_not_reach():
+    buffer = BytesIO()
+    Image.new("RGB", (4, 2), (0, 0, 200)).save(buffer, "GIF")
+    data = buffer.getvalue()
+    data = data[:6] + struct.pack("<HH", 6, 3) + data[10:]  # a larger canvas
+    expected = np.full((3, 6, 3), 255)
+    expected[:2, :4] = (0, 0, 200)
+    np.testing.assert_array_equal(decode(data), expected)
+    np.testing.assert_array_equal(image_pixels(Image.open(BytesIO(data))), expected)
+
+
 # ------------------------------------------------------------------------------------------------ what a scale cuts off
 
 CUT = "scale 100…1000: of the values 10 % lie below it and 50 % lie above it and are cut off"

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
+from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import depth
@@ -54,9 +55,16 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size if turned else image.size[::-1]
 
 
-def positive(shown: Image.Image, image: Image.Image) -> Image.Image:
-    """An image in mode L or RGB that was made of another; turned to its positive where that is a deep TIFF in which 0
-    is white. Pillow turns those of 8 bits and fewer by itself."""
+def as_seen(shown: Image.Image, image: Image.Image) -> Image.Image:
+    """An image in mode L or RGB that was made of another, as a viewer shows that.
+
+    White where the first frame of a GIF does not reach; the positive of a deep TIFF in which 0 is white, as Pillow
+    turns those of 8 bits and fewer by itself.
+    """
+    if isinstance(image, GifImageFile) and image.tell() == 0 and image.dispose_extent is not None:
+        page = Image.new(shown.mode, shown.size, "white")
+        page.paste(shown.crop(image.dispose_extent), image.dispose_extent[:2])
+        return page
     if not isinstance(image, TiffImageFile) or not depth.is_deep_mode(image.mode):
         return shown
     return ImageOps.invert(shown) if image.tag_v2.get(_PHOTOMETRIC) == 0 else shown
@@ -113,7 +121,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     """
     turn = orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
     try:
-        upright = positive(eight_bit(image, white), image)
+        upright = as_seen(eight_bit(image, white), image)
     except ValueError as error:  # a mode that only a few of Pillow's functions know
         reason = f"{image.mode} is a mode of Pillow's that is not read: pass image.convert('RGB')"
         raise Unreadable(reason) from error

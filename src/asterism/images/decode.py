@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
-from asterism.images.convert import TURNS, eight_bit, is_grey_mode, orientation, pixels_of, positive, upright_size
+from asterism.images.convert import TURNS, as_seen, eight_bit, is_grey_mode, orientation, pixels_of, upright_size
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
@@ -209,7 +209,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
     image.load()
     if sorted(image.size) != sorted(size):
         raise Unreadable(f"{image.width}x{image.height} pixels where its header says {size[0]}x{size[1]}")
-    return positive(eight_bit(image, found, lower), image)
+    return as_seen(eight_bit(image, found, lower), image)
 
 
 def _lower_half(file: str | bytes) -> Image.Image:

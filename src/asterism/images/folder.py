@@ -40,7 +40,7 @@ DEFAULT_SIDE = 64
 COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
-PACKING_VERSION = 3  # part of the cache key: raise it when the same files give other pixels
+PACKING_VERSION = 4  # part of the cache key: raise it when the same files give other pixels
 
 
 def open_folder(path: str, options: Options, source: str | None = None, parts: tuple[str, ...] = ()) -> ImageSource:
