@@ -114,7 +114,17 @@ def test_a_file_that_is_called_as_a_remark_begins(photos, tmp_path):
 def test_what_systems_keep_beside_photographs_is_none_of_them(photos):
     for name in ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", "$RECYCLE.BIN/x.png", "cat/__MACOSX/y.png"):
         save(photos / name)
-    assert open_images(photos).names == ["cat/1.png", "cat/2.png", "dog/3.png"]
+    for name in ("Thumbs.db", "cat/desktop.ini", "cat/.DS_Store"):
+        (photos / name).write_bytes(b"x")
+    opened = open_images(photos)
+    assert (opened.names, opened.skipped) == (["cat/1.png", "cat/2.png", "dog/3.png"], [])
+
+
+def test_photographs_that_are_left_out_are_told_before_what_lies_beside_them(photos):
+    for name in ("cat/1.png.json", "cat/2.png.json", "dog/9.jpg", "zoo.tar"):
+        (photos / name).write_bytes(b"{}")
+    told = [one.name for one in open_images(photos).skipped]
+    assert told == ["dog/9.jpg", "zoo.tar", "cat/1.png.json", "cat/2.png.json"]
 
 
 def test_a_folder_that_may_not_be_read_is_said_of_patterns_too_and_is_an_end_of_strict(photos, monkeypatch):

@@ -19,7 +19,7 @@ _ZEROS = bytes(2**20)
 LARGEST_LOCK = 4096  # bytes
 _NO_LOCKS = [getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")]
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a path makes one slash of the two
-_LITTER = frozenset((".DS_Store", ".directory", "Thumbs.db", "desktop.ini"))
+LITTER = frozenset((".DS_Store", ".directory", "Thumbs.db", "desktop.ini"))  # of folders that were looked into
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -93,7 +93,7 @@ def expanded(path: str | bytes | os.PathLike) -> Path:
 
 def is_litter(path: Path) -> bool:
     """Whether a file is what a system leaves in a folder that a person has looked into."""
-    return path.name in _LITTER and path.is_file()
+    return path.name in LITTER and path.is_file()
 
 
 def check_place(path: Path) -> None:

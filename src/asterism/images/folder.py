@@ -106,6 +106,7 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     failed = reading.failed
     kept = [file for index, file in enumerate(files) if index not in failed]
     skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
+    skipped.sort(key=lambda one: not _is_missed(one) and archive_reason(one.name) is None)  # a list shows the first
     _, height, width, channels = pixels.shape
     origin = options.origin(listing.source, (height, width, channels), white=reading.white.found)
     names, known = [file.name for file in kept], None if reading.key is None else Kept.of(reading.key, pixels)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from asterism.errors import InputError, StorageError
+from asterism.files import LITTER
 from asterism.images.io_errors import is_machine_error, retry
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
@@ -36,8 +37,8 @@ def archive_reason(name: str) -> str | None:
     return None
 
 
-# Folders that systems make beside a user's files: thumbnails and bins of network disks, what Windows and macOS keep.
-_OF_SYSTEMS = frozenset(
+# What systems make beside a user's files: thumbnails and bins of network disks, what Windows and macOS keep.
+_OF_SYSTEMS = LITTER.union(
     ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
 )
 UNREAD = "folder cannot be read"
@@ -128,8 +129,8 @@ def told_apart(names: list[str]) -> list[str]:
 def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
-    Hidden files and folders (a leading dot) are passed over in silence, as are folders that systems make
-    (``@eaDir`` with its thumbnails, bins), and runs that were written among the images: the pictures in them are none
+    Hidden files and folders (a leading dot) are passed over in silence, as is what systems make (``Thumbs.db``,
+    ``@eaDir`` with its thumbnails, bins), and runs that were written among the images: the pictures in them are none
     of these. Links to folders are followed, but no folder
     is read twice; folders themselves come before links to them.
 
