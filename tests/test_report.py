@@ -420,7 +420,14 @@ def test_sprites_hold_each_picture_at_its_place():
         assert np.abs(decoded(sprites, index) - shades[2499 - index]).max() <= 4
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_of_two_channels_both_are_shown():
+    pixels = torch.zeros(2, 16, 16, 2, dtype=torch.uint8)
+    pixels[0, ..., 0] = pixels[1, ..., 1] = 200
+    sprites = make_sprites(ImageSource(pixels, ["", ""]), np.array([0, 1]), 16)
+    assert [decoded(sprites, i).reshape(-1, 3).mean(0).argmax() for i in (0, 1)] == [0, 1]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sprites_shrink_large_images_and_take_any_channels(channels):
     pixels = torch.zeros(2, 40, 100, channels)
     pixels[1] = 1.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from asterism.images.source import ImageSource, stretched
 
@@ -108,11 +108,11 @@ def sprites_of(pictures: list[np.ndarray]) -> Sprites:
 def _thumbnails(images: ImageSource, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Chosen images as uint8 (n, h, w, 1 or 3) of a size (w, h).
 
-    Images of other than one or three channels show their first three, or their first. All at once, by the kernel that
-    torch has for bytes: one by one Pillow takes ten times as long.
+    Images of more channels show their first three, of two both as red and green. All at once, by the kernel that torch
+    has for bytes: one by one Pillow takes ten times as long.
     """
     block = _as_bytes(images.pixels[torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))].cpu())
-    block = block[..., :3] if block.shape[3] >= 3 else block[..., :1]  # (n, H, W, C)
+    block = pad(block, (0, 1)) if block.shape[3] == 2 else block[..., :3]  # (n, H, W, C)
     if (block.shape[2], block.shape[1]) != size:
         shrunk = interpolate(block.permute(0, 3, 1, 2), size[::-1], mode="bicubic", antialias=True)
         block = shrunk.permute(0, 2, 3, 1)
