@@ -105,6 +105,8 @@ def test_a_manifest_cannot_make_it_remove_other_files(photos, tmp_path):
 def test_groups_are_not_put_among_the_images(photos, tmp_path):
     result = run("cluster", photos, "-k", 2, "--out", tmp_path / "r", *KMEANS, "--export", photos / "groups", code=1)
     assert "among the images" in result.stderr and not (tmp_path / "r" / "run.json").exists()
+    result = run("cluster", photos, "-k", 2, "--out", tmp_path / "g" / "r", *KMEANS, "--export", tmp_path / "g", code=1)
+    assert "holds the run" in result.stderr and not (tmp_path / "g").exists()
 
 
 def test_groups_are_not_put_where_a_pattern_would_find_them(photos, monkeypatch):

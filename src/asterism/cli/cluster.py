@@ -95,6 +95,8 @@ def cluster_images(request: Request) -> None:
     plan.estimator.check()
     if request.export is not None:
         check_export(request.export, plan.origin["source"], request.overwrite)
+        if folder.path.resolve().is_relative_to(request.export.resolve()):
+            raise InputError(f"{request.export} holds the run, {folder.path}; choose another --export")
     with _resumable(plan.estimator):
         images, labels = _opened(plan, request)
         if request.chosen and is_main_process() and not request.quiet:
