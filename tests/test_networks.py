@@ -137,20 +137,6 @@ def test_the_steps_are_the_network_and_its_maps(network):
         torch.testing.assert_close(body.maps(images, [name])[name], maps[name], atol=0, rtol=0)
 
 
-def test_pieces_are_the_network(network):
-    body, shape, layers = network
-    if not layers:
-        return
-    pieces, images = body.pieces(body.input_shape or shape), images_of(body.input_shape or shape)
-    last = body.layer_names[-1]
-    torch.testing.assert_close(pieces.convolutions(images), body.maps(images, [last])[last], atol=0, rtol=0)
-    assert pieces.pool(pieces.convolutions(images)).shape == (2, pieces.n_filters, *pieces.grid)
-    if pieces.fully_connected:
-        fc6, fc7 = pieces.fully_connected
-        flat = pieces.pool(pieces.convolutions(images)).flatten(1)
-        torch.testing.assert_close(fc7(fc6(flat).relu()), body(images), atol=0, rtol=0)
-
-
 @pytest.mark.parametrize("name", ["alexnet", "small-resnet", "jule of digits", "fcae", "timm's convnext"])
 def test_maps_of_larger_images_lie_over_what_they_show(name):
     """A bright corner moves the maps there, and not at the opposite one."""

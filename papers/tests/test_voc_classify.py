@@ -19,13 +19,14 @@ from asterism.networks.pixels import Pixels
 from asterism.runtime import Runtime
 from asterism.training import Run
 from asterism_papers.transfer import fine_tune as tuning
-from asterism_papers.transfer.backbone import input_shape, parts_of
+from asterism_papers.transfer.backbone import input_shape, parts_of, pieces_of
 from asterism_papers.transfer.classify import ClassificationTuning, classifier_of, classify, masked_loss, random_crop
 from asterism_papers.transfer.detect import detect
 from asterism_papers.transfer.fine_tune import prefetched
 from asterism_papers.transfer.segment import segment
 from asterism_papers.transfer.voc import VocImages, open_voc, read_annotation
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked
+from test_networks import NETWORKS, images_of
 from voc_like import CLASSES, make_voc
 
 SHAPE = (3, 32, 32)
@@ -244,6 +245,20 @@ def test_pieces_are_the_network(body):
         maps = parts.pool(parts.convolutions(images)).flatten(1)
         found = parts.fully_connected[1](torch.relu(parts.fully_connected[0](maps)))
         torch.testing.assert_close(found, body.eval()(images))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, layers) in NETWORKS.items() if layers])
+def test_pieces_of_every_network_are_the_network(name):
+    make, shape, _ = NETWORKS[name]
+    network = make().eval().requires_grad_(False)
+    pieces = pieces_of(network, network.input_shape or shape)
+    images, last = images_of(network.input_shape or shape), network.layer_names[-1]
+    torch.testing.assert_close(pieces.convolutions(images), network.maps(images, [last])[last], atol=0, rtol=0)
+    assert pieces.pool(pieces.convolutions(images)).shape == (2, pieces.n_filters, *pieces.grid)
+    if pieces.fully_connected:
+        fc6, fc7 = pieces.fully_connected
+        flat = pieces.pool(pieces.convolutions(images)).flatten(1)
+        torch.testing.assert_close(fc7(fc6(flat).relu()), network(images), atol=0, rtol=0)
 
 
 def test_a_pretrained_network_is_shown_its_own_size_and_upright_maps():

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from asterism.errors import InputError, reason_of
-from asterism.networks.body import Apply, Body, Pieces
+from asterism.networks.body import Body
 from asterism.networks.channels import tell_of_channels, three_channels
 from asterism.networks.foreign import ForeignBody, watched
 from asterism.networks.handcrafted import HandCrafted
@@ -188,12 +188,6 @@ class PretrainedNetwork(ForeignBody):
         """Maps of the named layers, upright where the weights want their input turned."""
         found = super().maps(images, names)
         return {name: half_turn(maps) for name, maps in found.items()} if self.prepare.turned else found
-
-    def pieces(self, shape: tuple[int, int, int]) -> Pieces:
-        """See `Body`; the maps are upright."""
-        found = super().pieces(shape)
-        upright = nn.Sequential(found.convolutions, Apply(half_turn)) if self.prepare.turned else found.convolutions
-        return found._replace(convolutions=upright)
 
 
 def half_turn(images: torch.Tensor) -> torch.Tensor:

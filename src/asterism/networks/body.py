@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import takewhile
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from asterism.errors import InputError
 from asterism.networks.sobel import Front
 
 POOLINGS = (nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-
-
-class Pieces(NamedTuple):
-    """A network taken to pieces that share its weights.
-
-    Attributes
-    ----------
-    convolutions : nn.Module
-        Images (B, C, H, W) → the last layer's maps (B, filters, h, w).
-    pool : nn.Module
-        What stands between those maps and fc6; the identity where there is no fc6.
-    n_filters : int
-        Of the last maps.
-    grid : (int, int)
-        Height and width of what ``pool`` gives for images of the size that was learnt from.
-    fully_connected : tuple of nn.Linear or None
-        fc6 and fc7, of AlexNet and VGG.
-    """
-
-    convolutions: nn.Module
-    pool: nn.Module
-    n_filters: int
-    grid: tuple[int, int]
-    fully_connected: tuple[nn.Linear, nn.Linear] | None
 
 
 class Body(nn.Module):
@@ -95,32 +68,6 @@ class Body(nn.Module):
 
     def open_to_any_size(self) -> None:
         """Prepare the network, in place, for images of any size: each place of a map then lies over what it shows."""
-
-    @torch.no_grad()
-    def pieces(self, shape: tuple[int, int, int]) -> Pieces:
-        """The convolutions of a network that has layers, and what stands behind them.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            (C, H, W) of the images that were learnt from.
-
-        Raises
-        ------
-        InputError
-            If a network of another library cannot be cut behind its last layer.
-        """
-        steps = self.steps()
-        if self.layer_names[-1] not in steps:
-            raise InputError(f"a {type(self).__name__} cannot be cut at {self.layer_names[-1]}: choose another network")
-        end = list(steps).index(self.layer_names[-1]) + 1
-        before, behind = list(steps.values())[:end], list(steps.values())[end:]
-        linear = [step for step in behind if isinstance(step, nn.Linear)]
-        fully_connected = (linear[0], linear[1]) if len(linear) == 2 else None
-        between = takewhile(lambda step: isinstance(step, POOLINGS), behind if fully_connected else ())
-        convolutions, pool = nn.Sequential(*before), nn.Sequential(*between)
-        _, n_filters, height, width = pool(convolutions(torch.zeros(1, *shape))).shape
-        return Pieces(convolutions, pool, n_filters, (height, width), fully_connected)
 
 
 def network_of(encoder: nn.Module) -> Body:

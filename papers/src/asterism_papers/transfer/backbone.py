@@ -7,11 +7,39 @@ new: fc6, fc7 and fc8 of AlexNet and VGG, one layer where a network ends otherwi
 from __future__ import annotations
 
 import copy
+from itertools import takewhile
+from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from asterism.errors import InputError
-from asterism.networks.body import Body, Pieces, network_of
+from asterism.networks.backbones import PretrainedNetwork, half_turn
+from asterism.networks.body import POOLINGS, Apply, Body, network_of
+
+
+class Pieces(NamedTuple):
+    """A network taken to pieces that share its weights.
+
+    Attributes
+    ----------
+    convolutions : nn.Module
+        Images (B, C, H, W) → the last layer's maps (B, filters, h, w).
+    pool : nn.Module
+        What stands between those maps and fc6; the identity where there is no fc6.
+    n_filters : int
+        Of the last maps.
+    grid : (int, int)
+        Height and width of what ``pool`` gives for images of the size that was learnt from.
+    fully_connected : tuple of nn.Linear or None
+        fc6 and fc7, of AlexNet and VGG.
+    """
+
+    convolutions: nn.Module
+    pool: nn.Module
+    n_filters: int
+    grid: tuple[int, int]
+    fully_connected: tuple[nn.Linear, nn.Linear] | None
 
 
 def input_shape(encoder: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -64,7 +92,42 @@ def parts_of(encoder: nn.Module, shape: tuple[int, int, int]) -> Pieces:
     InputError
         If it has no convolutions.
     """
-    return searchable(encoder).pieces(input_shape(encoder, shape))
+    return pieces_of(searchable(encoder), input_shape(encoder, shape))
+
+
+@torch.no_grad()
+def pieces_of(network: Body, shape: tuple[int, int, int]) -> Pieces:
+    """The convolutions of a network that has layers, and what stands behind them.
+
+    Parameters
+    ----------
+    network : Body
+    shape : tuple of int
+        (C, H, W) of the images that were learnt from.
+
+    Returns
+    -------
+    Pieces
+        The maps are upright, as those of `Body.maps`.
+
+    Raises
+    ------
+    InputError
+        If a network of another library cannot be cut behind its last layer.
+    """
+    steps, last = network.steps(), network.layer_names[-1]
+    if last not in steps:
+        raise InputError(f"a {type(network).__name__} cannot be cut at {last}: choose another network")
+    end = list(steps).index(last) + 1
+    before, behind = list(steps.values())[:end], list(steps.values())[end:]
+    linear = [step for step in behind if isinstance(step, nn.Linear)]
+    fully_connected = (linear[0], linear[1]) if len(linear) == 2 else None
+    between = takewhile(lambda step: isinstance(step, POOLINGS), behind if fully_connected else ())
+    convolutions, pool = nn.Sequential(*before), nn.Sequential(*between)
+    _, n_filters, height, width = pool(convolutions(torch.zeros(1, *shape))).shape
+    if isinstance(network, PretrainedNetwork) and network.prepare.turned:
+        convolutions = nn.Sequential(convolutions, Apply(half_turn))
+    return Pieces(convolutions, pool, n_filters, (height, width), fully_connected)
 
 
 LEARN = ("fc6-8", "fc6-8+norm", "all")

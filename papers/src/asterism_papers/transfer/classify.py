@@ -18,10 +18,9 @@ from torch import nn
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
-from asterism.networks.body import Pieces
 from asterism.parameters import Interval, parameter
 from asterism.training import Run
-from asterism_papers.transfer.backbone import free, input_shape, parts_of
+from asterism_papers.transfer.backbone import Pieces, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, drawn_linear, fine_tune, prefetched
 from asterism_papers.transfer.voc import VocImages, check_apart, check_classes
 from asterism_papers.transfer.voc_scores import area, eleven_point, ranked

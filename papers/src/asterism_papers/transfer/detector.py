@@ -15,9 +15,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from asterism.networks.alexnet_vgg import Dropout
-from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
-from asterism_papers.transfer.backbone import free, parts_of
+from asterism_papers.transfer.backbone import Pieces, free, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning
 
 BOXES, OBJECTS = 64, 0.25  # boxes of an image that are learnt from, and the share of objects among them

@@ -18,12 +18,11 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from asterism.errors import InputError
 from asterism.networks.alexnet_vgg import Dropout
-from asterism.networks.body import Pieces
 from asterism.networks.initialise import build, gaussian_weights
 from asterism.parameters import parameter
 from asterism.parameters.constraints import POSITIVE
 from asterism.training import Run
-from asterism_papers.transfer.backbone import free, input_shape, parts_of
+from asterism_papers.transfer.backbone import Pieces, free, input_shape, parts_of
 from asterism_papers.transfer.fine_tune import FineTuning, Recipe, fine_tune, prefetched
 from asterism_papers.transfer.voc import VocImages, check_apart
 from asterism_papers.transfer.voc_scores import VOID, Confusion
