@@ -120,11 +120,6 @@ class Preparation(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(1, 3, 1, 1))
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what comes out."""
-        return 3, self.size, self.size
-
     def get_extra_state(self) -> torch.Tensor:
         """Size and turn, and a 1 where sizes change by cubic interpolation."""
         return torch.tensor([self.size, int(self.turned), *([1] if self.bicubic else [])])
@@ -178,7 +173,7 @@ class PretrainedNetwork(ForeignBody):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(3, size, size): what a batch costs."""
-        return self.prepare.input_shape
+        return 3, self.prepare.size, self.prepare.size
 
     def open_to_any_size(self) -> None:
         """Take images as large as they are."""

@@ -31,13 +31,6 @@ Labels = tuple[np.ndarray, list[str] | None]
 
 
 @dataclass
-class _Named:
-    """Images of which only the names are known."""
-
-    names: list[str]
-
-
-@dataclass
 class FittedRun:
     """A finished run.
 
@@ -161,14 +154,14 @@ class FittedRun:
         InputError, MissingDataError
             If those that are asked for cannot be had; of others a warning says so.
         """
-        return self._known if wanted is None else known_labels(wanted, _Named(self.names))
+        return self._known if wanted is None else known_labels(wanted, self)
 
     @cached_property
     def _known(self) -> Labels | None:
         recorded = self.content.get("labels")
         try:
             if recorded is not None:
-                return known_labels(recorded, _Named(self.names))
+                return known_labels(recorded, self)
             return self._brought_labels() if self._may_bring_labels else None
         except AsterismError as error:
             warnings.warn(f"going on without known classes: {error}", UserWarning, stacklevel=2)
@@ -235,7 +228,10 @@ def with_images(run: FittedRun, images: Any) -> FittedRun:
 
 
 def known_labels(wanted: str | None, images: Any) -> Labels | None:
-    """Classes of images, for scoring: ``"folders"``, a CSV file, or what the data set brought along."""
+    """Classes of images, for scoring: ``"folders"``, a CSV file, or what the data set brought along.
+
+    Where it is said which are wanted, anything does that has the images' ``names``.
+    """
     if wanted is None:
         return None if images.labels is None else (images.labels, images.label_names)
     return folder_labels(images) if wanted == "folders" else file_labels(images, wanted)

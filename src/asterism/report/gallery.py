@@ -36,9 +36,7 @@ def gallery(material: Material) -> Section:
         "classes": None if material.classes is None else material.classes[members].tolist(),
         "wrong": material.wrong[members].astype(int).tolist(),
     }
-    sprites = None
-    if material.has_pictures:
-        sprites = material.sprites(members, card_side(len(members)))
+    sprites = material.sprites(members, card_side(len(members))) if material.has_pictures else None
     values = {
         "n_cards": grouped(len(cards)),
         "k": grouped(material.k),

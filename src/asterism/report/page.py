@@ -138,17 +138,14 @@ def render(material: Material, sections: list[Section]) -> str:
     script = "\n" + "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     # Only this very script may run: even markup that slipped through the escaping could not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            head=headline(material),
-            sections=sections,
-            shared=_shared(material),
-            style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-            script=Markup(script),
-            script_hash=f"sha256-{digest}",
-        )
+    page = _templates().get_template("page.html")
+    return page.render(
+        head=headline(material),
+        sections=sections,
+        shared=_shared(material),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
     )
 
 
