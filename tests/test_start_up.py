@@ -149,12 +149,12 @@ def merged(tmp_path):
 
 def test_groups_are_merged_for_an_export_without_opening_the_network(tmp_path, merged):
     from asterism import load
-    from asterism.cli.cutting import export_cut
+    from asterism.cli.cutting import export_opened
 
     numbers, model = (1, 2, 4), load(merged)
     assert not any(loaded_after([("export", merged, tmp_path / f"groups{k}", "--cut", k) for k in numbers]))
     for k in numbers:
-        export_cut(merged, tmp_path / f"whole{k}", k, False, None, False)
+        export_opened(merged, tmp_path / f"whole{k}", k, False, False, None, False)
         table = (tmp_path / f"groups{k}/export.csv").read_text()
         assert table == (tmp_path / f"whole{k}/export.csv").read_text()
         of = {path: int(group) for _, group, path in (line.split(",") for line in table.splitlines()[1:])}
@@ -166,7 +166,7 @@ def test_groups_are_divided_without_a_network_library_where_features_are_kept(tm
     from PIL import Image
 
     from asterism import Backbone, load
-    from asterism.cli.cutting import export_cut
+    from asterism.cli.cutting import export_opened
 
     rng, (photos, run) = np.random.default_rng(0), (tmp_path / "photos", tmp_path / "run")
     photos.mkdir()
@@ -181,7 +181,7 @@ def test_groups_are_divided_without_a_network_library_where_features_are_kept(tm
     rows = [line.split(",") for line in (tmp_path / "nine/export.csv").read_text().splitlines()[1:]]
     assert sorted(path for *_, path in rows) == load(run).names_ and len(set(whole)) == 9
     assert {path: group for _, group, path in rows} == dict(zip(load(run).names_, whole, strict=True))
-    export_cut(run, tmp_path / "first", None, False, None, False)  # levels are found once
+    export_opened(run, tmp_path / "first", None, True, False, None, False)  # levels are found once
     assert loaded("export", run, tmp_path / "again", "--levels") == []
     assert (tmp_path / "again/export.csv").read_text() == (tmp_path / "first/export.csv").read_text()
 

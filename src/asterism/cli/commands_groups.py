@@ -32,7 +32,9 @@ def export(
         raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
     n = _export_recorded(run, folder, cut, levels, copy, images, overwrite)
     if n is None:
-        n = _export_opened(run, folder, cut, levels, copy, images, overwrite)
+        from asterism.cli.cutting import export_opened
+
+        n = export_opened(run, folder, cut, levels, copy, images, overwrite)
     say(f"{counted(n, 'image')}: {folder}")
 
 
@@ -68,22 +70,6 @@ def _export_recorded(
         return None
     check_export(folder, source, overwrite)
     return export_groups(groups, recorded.names, folder, files, pictures, copy, folders)
-
-
-def _export_opened(
-    run: Path, folder: Path, cut: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
-) -> int:
-    """Export what takes the network, or the images opened; how many."""
-    from asterism.cli.cutting import export_cut
-    from asterism.cli.export import check_export
-    from asterism.cli.summary import export_run
-    from asterism.report.fitted import open_run
-
-    if cut is not None or levels:
-        return export_cut(run, folder, cut, copy, images, overwrite)
-    fitted = open_run(run, images=images, bar=True)
-    check_export(folder, fitted.origin.get("source"), overwrite)
-    return export_run(fitted, folder, copy=copy)
 
 
 class LevelName(str, Enum):

@@ -70,19 +70,19 @@ def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:
     write_csv(path, CUT, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
 
 
-def export_cut(
-    path: Path, target: Path, n_clusters: int | None, copy: bool, images: str | None, overwrite: bool
+def export_opened(
+    path: Path, target: Path, n_clusters: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
 ) -> int:
-    """Export a run's groups, merged or divided into so many, or all levels; how many images."""
-    run = open_run(path, images=images)
+    """Export a run's groups, merged or divided into so many, or all levels, by the network or the images; how many."""
+    run = open_run(path, images=images, bar=True)
     check_export(target, run.origin.get("source"), overwrite)
-    if n_clusters is None:
-        groups, folders = level_folders(
-            [level.n_clusters for level in levels_of(run)], run.clusterer.labels_, lambda number: cut_run(run, number)
-        )
-    else:
+    own, groups, folders = run.clusterer.labels_, None, None
+    if levels:
+        found = [level.n_clusters for level in levels_of(run)]
+        groups, folders = level_folders(found, own, lambda number: cut_run(run, number))
+    elif n_clusters is not None:
         groups = cut_run(run, n_clusters)
-        folders = within(groups, run.clusterer.labels_)
+        folders = within(groups, own)
     return export_run(run, target, copy=copy, groups=groups, folders=folders)
 
 
