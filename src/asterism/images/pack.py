@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -171,17 +171,12 @@ def map_blocks(blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.d
     folder = cache_root() / "packed"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps the bytes after the file is closed
-        n = _append(blocks, file)
+        n = 0
+        for block in blocks:  # written, not mapped: a full disk is then an error and no bus fault
+            file.write(np.ascontiguousarray(block).data)
+            n += len(block)
         file.flush()
         return np.memmap(file, dtype=dtype, mode="r", shape=(n, *shape))
-
-
-def _append(blocks: Iterable[np.ndarray], file: BinaryIO | Any) -> int:
-    n = 0
-    for block in blocks:  # written, not mapped: a full disk is then an error and no bus fault
-        file.write(np.ascontiguousarray(block).data)
-        n += len(block)
-    return n
 
 
 @contextmanager

@@ -102,7 +102,6 @@ class Diffusion(PretrainedClusterer):
 
     REPRESENTATION = DiffusionMap
     reference_: np.ndarray = attribute()
-    typical_distance_: np.ndarray = attribute()
     metric: str = parameter({"auto", "cosine", "euclidean"}, default="auto")
     """How far apart features are: by the angle between them, first as they are, then seen from their mean; or by their
     distance. "auto" takes angles, but distances for vectors of fewer than 32 numbers."""
