@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from asterism.errors import InputError
+from asterism.errors import InputError, reason_of
 from asterism.machine import Launch, available_cores, launch, launchers_hidden
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Runtime:
             return
         try:
             self.fabric  # noqa: B018
-        except Exception as error:  # Lightning's own are of no other kind
-            raise InputError(f"device={device!r} cannot be used here: {error}") from error
+        except Exception as error:  # Fabric has a kind of its own for a GPU whose number is too high
+            raise InputError(f"device={device!r} cannot be used here: {reason_of(error)}") from error
         if processes.world_size > 1:
             self.fabric.launch()
 
@@ -96,6 +96,8 @@ class Runtime:
 
     def setup(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """Wrap a module and its optimizer for this device, precision and process group."""
+        if self.precision == "16-mixed":  # else Fabric refuses to shorten the gradients of a fused step
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         return self.fabric.setup(module, optimizer)
 
     def place(self, module: Net) -> Net:
@@ -139,13 +141,15 @@ class Runtime:
     ) -> dict[str, torch.Tensor]:
         """What the main process computes, on every process; ``empty`` are zeros of those shapes, and are added."""
         found = compute() if self.is_main else empty
-        return {name: self.sum_over_ranks(found[name].to(self.device)).cpu() for name in empty}
+        return {name: self.sum_over_ranks(found[name]).cpu() for name in empty}
 
     def sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
         """Sum a tensor over all processes (the tensor itself where there is one); it stays on its device."""
         if self.world_size == 1:
             return value
-        return self.fabric.all_reduce(value, reduce_op="sum").to(value.device)  # type: ignore[union-attr]
+        # NCCL knows nothing of tensors on the processor.
+        summed: Any = self.fabric.all_reduce(value.to(self.device), reduce_op="sum")
+        return summed.to(value.device)
 
     @torch.no_grad()
     def same_buffers(self, module: torch.nn.Module) -> None:
@@ -159,10 +163,10 @@ class Runtime:
         if self.world_size == 1:
             return part
         longest = -(-n // self.world_size)
-        padded = torch.zeros((longest, *part.shape[1:]), dtype=part.dtype, device=part.device)
+        padded = torch.zeros((longest, *part.shape[1:]), dtype=part.dtype, device=self.device)
         padded[: len(part)] = part
-        gathered = self.fabric.all_gather(padded)  # (ranks, longest, …)
-        return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)  # type: ignore[union-attr]
+        gathered: Any = self.fabric.all_gather(padded)  # (ranks, longest, …)
+        return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)
 
 
 def _on_processor(name: str) -> bool:
