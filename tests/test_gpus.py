@@ -7,6 +7,7 @@ import torch
 
 from asterism import runtime as runtime_module
 from asterism.errors import InputError
+from asterism.networks.towers import HuggingFaceTower
 from asterism.runtime import Runtime
 from asterism.training import Training
 
@@ -58,3 +59,18 @@ def test_gradients_are_shortened_in_half_precision():
     runtime.clip_gradients(optimizer, 1.0)
     assert layer.weight.grad.norm() <= 1.001
     optimizer.step()
+
+
+def test_a_model_of_hugging_face_in_half_precision_is_brought_to_float32():
+    """As transformers 5 loads one that is stored so; the images are float32."""
+    tower = HuggingFaceTower(HalfModel(), False)
+    assert tower(torch.ones(1, 2)).dtype == torch.float32
+
+
+class HalfModel(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Linear(2, 3, dtype=torch.bfloat16)
+
+    def forward(self, pixel_values):
+        return SimpleNamespace(pooler_output=self.embed(pixel_values))

@@ -49,7 +49,7 @@ class HuggingFaceTower(nn.Module):
     def __init__(self, model: nn.Module, resized: bool, turns_colors: bool = False) -> None:
         super().__init__()
         self.turns_colors = turns_colors  # blue first, as MobileViT was trained
-        self.model = getattr(model, "vision_model", model)
+        self.model = getattr(model, "vision_model", model).float()  # transformers 5 leaves half precision as stored
         resizable = "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
         self.aside = {"interpolate_pos_encoding": True} if resized and resizable else {}
         self.by_token = hasattr(getattr(self.model, "pooler", None), "dense")
