@@ -20,8 +20,9 @@ TORCHRUN = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WO
 # What libraries take for an order to join others: torchrun's, and what Slurm, MPI, LSF and Lightning leave in a shell.
 LAUNCHERS = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_", "LSB_", "JSM_", "LT_", "GROUP_", "ROLE_", "NODE_RANK")
 _OUT_OF_MEMORY = re.compile(
-    "can't allocate memory|not enough memory: you tried|[Ss]torage size calculation overflowed|"
-    "multiplication overflow|Overflow when unpacking|Python int too large to convert to C|array is too big"
+    "can't allocate memory|not enough memory: you tried|MPS backend out of memory|"
+    "[Ss]torage size calculation overflowed|multiplication overflow|Overflow when unpacking|"
+    "Python int too large to convert to C|array is too big"
 )
 
 

@@ -29,6 +29,7 @@ Net = TypeVar("Net", bound=torch.nn.Module)
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 PATIENCE = timedelta(days=1)  # for one that merges, or decodes what others have; torchrun sees to those that died
+APPLE = "2.14"  # the first torch whose batch norm and resampling are right, or there, on an Apple GPU
 
 
 class Runtime:
@@ -38,7 +39,8 @@ class Runtime:
     ----------
     device : str
         ``"auto"`` (the first GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or
-        any other accelerator name of Fabric.
+        any other accelerator name of Fabric. An Apple GPU counts from torch 2.14 on: older ones lack operations on it,
+        and their batch norm has wrong gradients of images in channels-last.
     precision : str
         A Fabric precision, see `PRECISIONS`. Tensors stay float32 under the ``-mixed`` ones.
     """
@@ -50,6 +52,10 @@ class Runtime:
         name, _, number = str(device).partition(":")
         if name == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device={device!r} needs a CUDA GPU and none is visible; use device='cpu' or 'auto'")
+        if name == "mps" and not _apple_gpu():
+            raise InputError(
+                f"device={device!r} needs an Apple GPU and torch {APPLE} or newer; use device='cpu' or 'auto'"
+            )
         if number and not number.isdigit():
             raise InputError(f"device={device!r}: expected a number after the colon, as in 'cuda:0'")
         devices: Any = [int(number)] if number and name != "cpu" else 1
@@ -120,11 +126,11 @@ class Runtime:
 
         Afterwards it goes on as if nothing had been drawn.
         """
-        on_gpu = self.device.type == "cuda"
-        with torch.random.fork_rng([self.device] if on_gpu else []):
+        gpu = self.device.type if self.device.type in ("cuda", "mps") else None
+        with torch.random.fork_rng([self.device] if gpu else [], device_type=gpu or "cuda"):
             torch.default_generator.manual_seed(seed)
-            if on_gpu:
-                torch.cuda.manual_seed(seed)
+            if gpu is not None:
+                getattr(torch, gpu).manual_seed(seed)
             yield
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -169,9 +175,19 @@ class Runtime:
         return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)
 
 
+def capable_device(device: torch.device) -> torch.device:
+    """Where float64 is to be had, and every operation: the device itself, but of an Apple GPU the processor."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _apple_gpu() -> bool:
+    """Whether there is one that this torch can be trusted with."""
+    return torch.backends.mps.is_available() and torch.__version__ >= APPLE  # versions: 2.9 is less than 2.14
+
+
 def _on_processor(name: str) -> bool:
-    """Whether Fabric would take the processor for a device of this name."""
-    gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or find_spec("torch_xla") is not None
+    """Whether the processor is taken for a device of this name."""
+    gpu = torch.cuda.is_available() or _apple_gpu() or find_spec("torch_xla") is not None
     return name == "cpu" or (name == "auto" and not gpu)
 
 

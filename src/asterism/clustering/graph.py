@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from asterism.clustering.compiled import compiled
 from asterism.clustering.linkage_tree import numbered
 from asterism.errors import InputError, MissingDependencyError
+from asterism.runtime import capable_device
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
 SPARE = 8  # neighbours kept beyond those asked for, to see whether rounding mattered
@@ -42,7 +43,7 @@ def knn(
     n_neighbors : int
         K_s. Where there are not that many other samples, all N − 1 are returned.
     device : torch device, optional
-        Where to compute; by default where ``X`` lies.
+        Where to compute; by default where ``X`` lies. In place of an Apple GPU, which has no float64, the processor.
     approximate : bool
         Use faiss's inverted lists, which find most but not all neighbours.
 
@@ -196,7 +197,7 @@ def _as_tensor(X: Array, device: torch.device | str | None) -> torch.Tensor:
     if tensor.ndim != 2:
         raise InputError(f"neighbours are of vectors, shape (N, D); got shape {tuple(tensor.shape)}")
     tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
-    tensor = tensor.to(device) if device is not None else tensor
+    tensor = tensor.to(capable_device(tensor.device if device is None else torch.device(device)))
     if not torch.isfinite(tensor).all():
         raise InputError("X holds nan or infinite values, whose neighbours cannot be told")
     return tensor.contiguous()

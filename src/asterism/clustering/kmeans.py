@@ -20,6 +20,7 @@ from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers, one_
 from asterism.errors import InputError
 from asterism.networks.pixels import unit_length
 from asterism.parameters import Interval
+from asterism.runtime import capable_device
 
 SPLIT = 1 / 1024  # faiss's perturbation of the two halves of a split cluster
 UNITS = 2.0**30  # rows whose largest number lies beyond this, or 1 over it, are brought near 1: squares would overflow
@@ -234,7 +235,7 @@ class _Rows:
             raise InputError(f"X cannot be read as numbers: {error}") from error
         if x.ndim != 2 or not x.shape[1]:
             raise InputError(f"rows are vectors, shape (N, D); got shape {tuple(x.shape)}")
-        x = x.cpu() if x.device.type == "mps" else x  # which has no float64
+        x = x.to(capable_device(x.device))
         return unit_length(x) if self.spherical else x
 
     def blocks(self) -> Iterator[torch.Tensor]:

@@ -26,6 +26,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from asterism.errors import InputError
 from asterism.networks.pixels import unit_length
+from asterism.runtime import capable_device
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
 FORGET = 0.7  # what a pass over the data leaves of the sums of the pass before; of a batch, to the power of its share
@@ -277,7 +278,7 @@ def initialise(
     W, H : torch.Tensor
     """
     rng = check_random_state(random_state)
-    mean = float(X.mean(dtype=torch.float64))
+    mean = float(X.to(capable_device(X.device)).mean(dtype=torch.float64))
     if init == "random":
         scale = (mean / n_components) ** 0.5
         W = scale * np.abs(rng.standard_normal((n_components, X.shape[1])))
@@ -403,7 +404,7 @@ def _without_tiny(values: torch.Tensor) -> torch.Tensor:
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """⟨a, b⟩, rows summed in the type of a, the rows' sums in float64."""
-    return float(torch.linalg.vecdot(a, b).sum(dtype=torch.float64))
+    return float(torch.linalg.vecdot(a, b).to(capable_device(a.device)).sum(dtype=torch.float64))
 
 
 def _like(array: np.ndarray, X: torch.Tensor) -> torch.Tensor:

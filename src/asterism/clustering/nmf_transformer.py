@@ -12,7 +12,7 @@ from asterism.clustering import nmf
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from asterism.runtime import Runtime
+from asterism.runtime import Runtime, capable_device
 
 ONLINE_PASSES = 20
 
@@ -74,7 +74,10 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
 
     def _open(self, X: Any, reset: bool) -> torch.Tensor:
         checked = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
-        rows = torch.tensor(np.ascontiguousarray(checked), device=Runtime(self.device).device)
+        device = Runtime(self.device).device
+        rows = torch.tensor(
+            np.ascontiguousarray(checked), device=device if checked.dtype == np.float32 else capable_device(device)
+        )
         nmf.check_non_negative(rows, type(self).__name__)
         return nmf.unit_samples(rows) if self.normalise else rows
 

@@ -16,7 +16,7 @@ from asterism.images import ImageSource
 from asterism.images.pack import let_go
 from asterism.networks.body import network_of
 from asterism.networks.fusing import fused
-from asterism.runtime import Runtime
+from asterism.runtime import Runtime, capable_device
 
 # Large enough to keep the arithmetic busy, small enough that a 128×128 network's maps stay below 1 GiB. A network with
 # many weights keeps it busy with fewer images, and a batch is always computed whole, for one image too.
@@ -108,14 +108,15 @@ def store_features(
 ) -> FeatureStore:
     """The feature pass over this process's share of the images (`Runtime.shard`), into a store.
 
-    The store gives its blocks on the runtime's device unless another is named.
+    The store gives its blocks on the runtime's device unless another is named; `capable_device` of it, as clustering
+    sums in float64.
 
     Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
     """
     n_mine = len(runtime.shard(torch.arange(len(images))))
     store: FeatureStore | None = None
     for _, features in feature_batches(network, images, runtime):
-        store = store or FeatureStore(n_mine, features.shape[1], device or runtime.device, folder)
+        store = store or FeatureStore(n_mine, features.shape[1], device or capable_device(runtime.device), folder)
         store.append(features)
     if store is None or n_mine == 0:
         raise StorageError("a process has no image to compute: start fewer processes")

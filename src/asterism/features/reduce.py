@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.errors import InputError
+from asterism.runtime import capable_device
 
 NEGLIGIBLE = 1e-6  # of the largest eigenvalue: directions below it hold rounding, which whitening would blow up
 
@@ -88,7 +89,8 @@ def fit_reduction(
     """
     summed: Reduce = reduce or (lambda value: value)
     first = next(iter(blocks()))
-    device, dim = first.device, first.shape[1]
+    home, device, dim = first.device, capable_device(first.device), first.shape[1]
+    first = first.to(device)
     # Sums are taken from about the mean, so that float32 products lose nothing to a large offset.
     start = torch.cat([first.double().sum(0), first.new_tensor([len(first)], dtype=torch.float64)])
     start = summed(start)
@@ -96,7 +98,7 @@ def fit_reduction(
     total = torch.zeros(dim * dim + dim + 1, dtype=torch.float64, device=device)
     second, linear = total[: dim * dim].view(dim, dim), total[dim * dim : -1]
     for block in blocks():
-        shifted = block.float() - origin
+        shifted = block.to(device).float() - origin
         second += shifted.T @ shifted
         linear += shifted.sum(0, dtype=torch.float64)
         total[-1] += len(block)
@@ -110,7 +112,7 @@ def fit_reduction(
     projection = principal_directions(covariance, reduction.projection.shape[1], whiten, floor)
     # Another processor may round, and so turn the directions, otherwise.
     reduction.projection.copy_(summed(projection if rank == 0 else torch.zeros_like(projection)))
-    return reduction
+    return reduction.to(home)
 
 
 def principal_directions(

@@ -169,7 +169,7 @@ class ImageSource:
         else:
             block = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
         if device is not None and block.device != device:
-            block = block.to(device, non_blocking=True)
+            block = block.to(device, non_blocking=device.type == "cuda")  # Apple's reads memory that was given back
         if block.dtype == torch.uint8:
             block = block.float().div_(255 if self.white is None else self.white)  # in place: float() made a copy
         elif self.white is not None:

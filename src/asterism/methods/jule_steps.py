@@ -18,6 +18,7 @@ from asterism.clustering.small_clusters import merge_without_small_clusters
 from asterism.images import ImageSource
 from asterism.methods.jule_settings import MergeRule
 from asterism.networks.jule_net import ConvNetwork
+from asterism.runtime import capable_device
 from asterism.training import Run
 
 N_NEIGHBORS = 20  # K_s of Table 2
@@ -145,7 +146,8 @@ def neighbors_for(n_neighbors: int | None, n_images: int, n_clusters: int, few: 
 
 def mean_image(images: ImageSource) -> torch.Tensor:
     """Mean (C, H, W) of all images."""
-    sums = [images.batch(slice(i, i + 1024)).sum(0, dtype=torch.float64) for i in range(0, len(images), 1024)]
+    device, starts = capable_device(images.pixels.device), range(0, len(images), 1024)
+    sums = [images.batch(slice(i, i + 1024), device).sum(0, dtype=torch.float64) for i in starts]
     return (torch.stack(sums).sum(0) / len(images)).float()
 
 

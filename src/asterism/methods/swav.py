@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.methods.deepcluster_settings import Assignment, MultiCrop
+from asterism.runtime import capable_device
 
 
 class Prototypes(nn.Module):
@@ -80,11 +81,12 @@ def sinkhorn(
     torch.Tensor of shape (B, k), float32
         Rows sum to 1, columns to about B / k. Cost O(n_iterations·B·k).
     """
-    codes = torch.exp((scores.double() - 1) / epsilon)  # at least e^-400, which double precision holds
+    exact = scores.to(capable_device(scores.device)).double()
+    codes = torch.exp((exact - 1) / epsilon)  # at least e^-400, which double precision holds
     for _ in range(n_iterations):
         codes = codes / reduce(codes.sum(0))
         codes = codes / codes.sum(1, keepdim=True)
-    return codes.float()
+    return codes.float().to(scores.device)
 
 
 @torch.no_grad()

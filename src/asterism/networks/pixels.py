@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from asterism.networks.body import Body
+from asterism.runtime import capable_device
 
 
 class Pixels(Body):
@@ -40,5 +41,6 @@ def unit_length(rows: torch.Tensor) -> torch.Tensor:
     The largest number of a row is brought near 1 first, by a power of two: this changes no digit, and the squares of
     float32 end at 1e±38.
     """
-    _, exponents = torch.frexp(rows.detach().abs().amax(1, keepdim=True))
+    largest = rows.detach().abs().amax(1, keepdim=True)
+    exponents = torch.frexp(largest.to(capable_device(rows.device)))[1].to(rows.device)
     return nn.functional.normalize(torch.ldexp(rows, -exponents.clamp(-126, 126)))

@@ -25,6 +25,7 @@ from asterism.networks.body import network_of
 from asterism.networks.initialise import build
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
+from asterism.runtime import capable_device
 from asterism.training import Run
 
 # Side of the grid, and average pooling (kernel, stride, padding) that gives it from AlexNet's maps at 224².
@@ -95,7 +96,7 @@ def pooled(maps: torch.Tensor, layer: str) -> torch.Tensor:
     if ALEXNET_SIDES.get(layer) == maps.shape[2] == maps.shape[3]:
         return F.avg_pool2d(maps, kernel, stride, padding).flatten(1)
     sides = (min(grid, maps.shape[2]), min(grid, maps.shape[3]))
-    return F.adaptive_avg_pool2d(maps, sides).flatten(1)
+    return F.adaptive_avg_pool2d(maps.to(capable_device(maps.device)), sides).flatten(1).to(maps.device)
 
 
 def layers_of(encoder: nn.Module) -> tuple[str, ...]:
