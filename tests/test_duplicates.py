@@ -171,3 +171,12 @@ def test_equal_pictures_are_copies_however_many_they_are(monkeypatch):
     same = order < 60
     assert (order[found[same]] == 33).all()  # the largest file of them
     assert (found[~same] == np.flatnonzero(~same)).all()
+
+
+def test_near_copies_are_one_group_however_many_they_are(monkeypatch):
+    """A burst, or a picture that was sent around: each finds a few of the others, the one that is kept all."""
+    monkeypatch.setattr(duplicates_module, "CANDIDATES", 2)
+    one, rng = np.asarray(picture(3).resize((64, 64))), np.random.default_rng(0)
+    near = [np.clip(one + rng.normal(0, 4, one.shape), 0, 255).astype("u1") for _ in range(9)]
+    others = [np.asarray(picture(seed).resize((64, 64))) for seed in (50, 51)]
+    assert duplicates(open_images([others[0], *near, others[1]])).tolist() == [0, *[1] * 9, 10]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
 from asterism.images.decode import Unreadable, read_header
@@ -21,7 +24,7 @@ from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 from asterism.images.source import ImageSource
 
-RULE = 2  # another number where another rule finds other pairs: those that are kept are of the old one
+RULE = 3  # another number where another rule finds other pairs: those that are kept are of the old one
 SIDE = 56  # pixels of the pictures that are compared
 COARSE, FREQUENCIES = 28, 8  # pixels, and cosine frequencies a side, of the shape that finds candidates
 CANDIDATES = 16  # pictures of the most similar shape that each is compared with …
@@ -133,9 +136,8 @@ def _pairs(images: ImageSource, digests: list[bytes]) -> np.ndarray:
     distinct, place = np.unique(first, return_inverse=True)
     pictures = _pictures(images, distinct)
     shapes = torch.cat([_shapes(part.float()) for part in pictures.split(ROWS)])
-    likely = _candidates(shapes)
-    if len(likely):
-        likely = likely[torch.cat([_are_copies(pictures, part) for part in likely.split(ROWS)])]
+    likely = _copies_among(pictures, _candidates(shapes))
+    likely = torch.cat([likely, *_within_heaps(images, distinct, pictures, likely)])
     again = np.flatnonzero((first != np.arange(len(first))) & shapes.any(1).numpy()[place])
     pairs = np.concatenate([distinct[likely.numpy()], np.stack([first[again], again], axis=1)])
     remember(key, {"pairs": pairs.tolist()})
@@ -164,6 +166,24 @@ def _candidates(shapes: torch.Tensor) -> torch.Tensor:
     return torch.cat(found).unique(dim=0)
 
 
+def _within_heaps(
+    images: ImageSource, chosen: np.ndarray, pictures: torch.Tensor, pairs: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Pairs (P, 2) of what `stars` keeps of a heap with the rest of it, where there are more copies than `CANDIDATES`.
+
+    Each of such many finds another few of them, and none would find all.
+    """
+    joined = coo_array((np.ones(len(pairs)), pairs.numpy().T), shape=(len(pictures), len(pictures)))
+    heaps = connected_components(joined, directed=False)[1]
+    for heap in np.flatnonzero(np.bincount(heaps) > CANDIDATES + 1):
+        rest = np.flatnonzero(heaps == heap)
+        rest = torch.from_numpy(rest[np.argsort(-_areas(images, chosen[rest])[chosen[rest]], kind="stable")])
+        while len(rest) > 1:
+            copies = _copies_among(pictures, torch.stack([rest[:1].expand(len(rest) - 1), rest[1:]], 1))
+            yield copies
+            rest = rest[1:][~torch.isin(rest[1:], copies[:, 1])]
+
+
 def _shapes(pictures: torch.Tensor) -> torch.Tensor:
     """The lowest cosine frequencies of grey pictures, (B, 63), length 1; 0 for a picture that shows nothing."""
     grey = interpolate(pictures.mean(1, keepdim=True), size=(COARSE, COARSE), mode="bilinear", antialias=True)[:, 0]
@@ -171,6 +191,11 @@ def _shapes(pictures: torch.Tensor) -> torch.Tensor:
     waves = torch.cos(torch.arange(FREQUENCIES)[:, None] * places)
     found = (waves @ grey @ waves.T).flatten(1)[:, 1:]
     return normalize(found) * (grey.flatten(1).std(1, keepdim=True) > FLAT)
+
+
+def _copies_among(pictures: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Those of the pairs (P, 2) that are copies."""
+    return pairs[torch.cat([_are_copies(pictures, part) for part in pairs.split(ROWS)])] if len(pairs) else pairs
 
 
 def _are_copies(pictures: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
