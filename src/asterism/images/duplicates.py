@@ -175,9 +175,11 @@ def _within_heaps(
     """
     joined = coo_array((np.ones(len(pairs)), pairs.numpy().T), shape=(len(pictures), len(pictures)))
     heaps = connected_components(joined, directed=False)[1]
-    for heap in np.flatnonzero(np.bincount(heaps) > CANDIDATES + 1):
-        rest = np.flatnonzero(heaps == heap)
-        rest = torch.from_numpy(rest[np.argsort(-_areas(images, chosen[rest])[chosen[rest]], kind="stable")])
+    large = np.flatnonzero(np.bincount(heaps) > CANDIDATES + 1)
+    areas = _areas(images, chosen[np.isin(heaps, large)])[chosen]
+    for heap in large:
+        members = np.flatnonzero(heaps == heap)
+        rest = torch.from_numpy(members[np.argsort(-areas[members], kind="stable")])
         while len(rest) > 1:
             copies = _copies_among(pictures, torch.stack([rest[:1].expand(len(rest) - 1), rest[1:]], 1))
             yield copies
