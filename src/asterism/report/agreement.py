@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asterism.report.material import Material
-from asterism.report.section import Section, grouped, shortened
+from asterism.report.section import Section, counted, grouped, rounded, shortened
 
 LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
 MOST_MISTAKES = 100  # as many as the DBC paper's Fig. 8 shows
@@ -36,14 +36,21 @@ def confusion(material: Material) -> Section | None:
         else [],
         "per_class": per_class(material),
         "n_left": int((material.matched[rows] < 0).sum()),
-        "k": len(rows),
+        "k": counted(len(rows), "group"),
+        "of": grouped(len(rows)),
+        "rounded": rounded,
     }
     at = np.argwhere(counts)
     data = None
     if not as_table:
-        cells = [[int(i), int(j), int(counts[i, j]), round(float(shares[i, j]), 3)] for i, j in at]
+        cells = [[int(i), int(j), int(counts[i, j]), _drawn(shares[i, j])] for i, j in at]
         data = {"clusters": rows.tolist(), "matched": material.matched[rows].tolist(), "cells": cells}
     return Section("confusion", "Confusion", values, data)
+
+
+def _drawn(share: float) -> float:
+    """A share in three digits; 1 is only what is so."""
+    return 1.0 if share == 1 else min(max(round(float(share), 3), 0.001), 0.999)
 
 
 def ordered_clusters(material: Material) -> np.ndarray:
@@ -73,7 +80,7 @@ def per_class(material: Material) -> list[dict[str, Any]]:
                 "found": hits / total,
                 "pure": None if cluster is None else hits / int(material.counts[cluster].sum()),
                 "other": other if elsewhere[other] else None,
-                "other_name": material.class_of_cluster(other),
+                "other_name": None if material.stands_for[other] == number else material.class_of_cluster(other),
                 "other_count": grouped(int(elsewhere[other])),
             }
         )
@@ -100,8 +107,9 @@ def mistakes(material: Material) -> Section | None:
         return None
     values = {
         "pictures": pictures,
-        "n_wrong": grouped(len(wrong)),
-        "share": f"{100 * len(wrong) / material.scored.sum():.1f} %",
+        "n_wrong": counted(len(wrong), "image"),
+        "one": len(wrong) == 1,
+        "share": f"{rounded(100 * len(wrong) / material.scored.sum(), 1, 100)} %",
         "lowest": f"{material.confidence[chosen[-1]]:.2f}",
         "n_shown": len(chosen),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from asterism.estimator.keeping import card_side, on_cards, shown_members
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, grouped, shortened
+from asterism.report.section import Section, counted, grouped, rounded, shortened
 
 BINS = 20  # of a group's confidences
 OUTLIERS_SHOWN, COPIES_SHOWN = 100, 200  # pictures, at most
@@ -38,8 +38,8 @@ def gallery(material: Material) -> Section:
     }
     sprites = material.sprites(members, card_side(len(members))) if material.has_pictures else None
     values = {
-        "n_cards": grouped(len(cards)),
-        "k": grouped(material.k),
+        "n_cards": grouped(sum(card.group != material.none for card in cards)),
+        "k": grouped(material.n_groups),
         "is_part": len(cards) < material.k,
         "many": len(cards) > 12,
         "calibrated": hasattr(material.estimator, "agreement_"),
@@ -57,7 +57,7 @@ def outliers(material: Material) -> Section | None:
     sprites = material.sprites(shown, 96) if material.has_pictures else None
     values: dict[str, Any] = {
         "total": counted(len(found), "image"),
-        "share": f"{100 * len(found) / material.n:.1f} %",
+        "share": f"{rounded(100 * len(found) / material.n, 1, 100)} %",
         "n_shown": len(shown) if len(shown) < len(found) else None,
         "one": len(found) == 1,
         "names": [shortened(material.names[i]) for i in shown],

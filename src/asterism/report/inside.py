@@ -17,7 +17,7 @@ from asterism.images.sprites import Sprites, make_sprites
 from asterism.inspection.filters import first_layer
 from asterism.networks.body import network_of
 from asterism.report.material import Material
-from asterism.report.section import Section, shortened
+from asterism.report.section import Section, counted, rounded, shortened
 
 SIDE = 48  # pixels of a picture of a layer's output
 MAPS_SHOWN = 16  # of a layer
@@ -61,7 +61,13 @@ def inside(material: Material) -> Section | None:
     ]
     pixels = (torch.stack(tiles) * 255).round().to(torch.uint8)[..., None]  # (tiles, SIDE, SIDE, 1)
     zeros = 100 * float((features == 0).float().mean())
-    values = {"images": images, "filters": filters, "zeros": f"{zeros:.0f}", "n_features": features.shape[1]}
+    values = {
+        "images": images,
+        "n": counted(len(images), "image"),
+        "filters": filters,
+        "zeros": rounded(zeros, 0, 100),
+        "n_features": features.shape[1],
+    }
     return Section("inside", "Inside the auto-encoder", values, sprites=_sprites(pixels, SIDE))
 
 
@@ -85,6 +91,8 @@ def components(material: Material) -> Section | None:
     if "component_images" not in examples or not material.has_pictures:
         return None
     chosen, weights = (examples[f"component_{name}"].numpy() for name in ("images", "weights"))  # (components, images)
+    if (left := getattr(material.estimator, "fitted_images_", None)) is not None:
+        chosen = left[chosen]  # they were numbered without those that were left out of the fit
     rows = [
         {
             "number": int(number),

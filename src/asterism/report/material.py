@@ -89,6 +89,11 @@ class Material:
         return max(len(self.estimator.cluster_centers_), int(self.clusters.max()) + 1)
 
     @property
+    def n_groups(self) -> int:
+        """How many groups there are, empty ones too."""
+        return self.k - (self.none is not None)
+
+    @property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.content["seed"])

@@ -28,7 +28,7 @@ def merge_tree(material: Material) -> Section | None:
     n_samples = len(images)
     leaves, clusters = nodes_after(history, n_samples, n_samples - n_leaves), material.clusters[images]
     commonest = {int(leaf): int(np.bincount(clusters[leaves == leaf]).argmax()) for leaf in np.unique(leaves)}
-    is_cut = n_groups < n_merged + 1 and n_groups <= n_leaves
+    is_cut = 1 < n_groups < n_merged + 1 and n_groups <= n_leaves
     number = material.content.get("number")
     values: dict[str, Any] = {
         "branches": branches(history, n_leaves, commonest, material.colors),
@@ -101,9 +101,10 @@ def stages(material: Material) -> list[dict[str, Any]]:
     if maps is None or labels is None:
         return []
     last = len(maps) - 1
-    shown = np.arange(material.n)
-    if material.n > MOST_POINTS:
-        shown = np.sort(np.random.default_rng(material.seed).choice(material.n, MOST_POINTS, replace=False))
+    n = len(labels[0])  # of the images that were fitted
+    shown = np.arange(n)
+    if n > MOST_POINTS:
+        shown = np.sort(np.random.default_rng(material.seed).choice(n, MOST_POINTS, replace=False))
     found = []
     for name, at in {"Initial": 0, "Middle": last // 2, "Final": last}.items():
         if name == "Middle" and at in (0, last):

@@ -9,7 +9,7 @@ import numpy as np
 from asterism.clustering.stability import WEAK, stability_words
 from asterism.images.options import source_words
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, duration, grouped, short, shortened, without_home
+from asterism.report.section import Section, counted, duration, grouped, rounded, short, shortened, without_home
 
 SCORES = {
     "acc": ("ACC", "accuracy: images in the group that stands for their class, by the Hungarian method"),
@@ -24,14 +24,15 @@ MOST_BARS = 120  # more clusters than this are drawn as one outline of the sorte
 
 def headline(material: Material) -> dict[str, Any]:
     """What stands above all sections: title, facts, scores, warnings."""
-    content, n_groups = material.content, material.k - (material.none is not None)
+    content = material.content
+    in_groups = material.confidence[material.clusters != (-1 if material.none is None else material.none)]
     facts = [
         ("Images", grouped(material.n)),
-        ("Groups", grouped(n_groups)),
+        ("Groups", grouped(material.n_groups)),
         ("Method", content["method"]),
         ("Size", _shape(material)),
         ("Time", duration(float(content["seconds"]))),
-        ("Mean confidence", f"{float(material.confidence.mean()):.3f}"),
+        ("Mean confidence", f"{float(in_groups.mean()):.3f}"),
     ]
     stability = getattr(material.estimator, "stability_", None)
     warnings = [without_home(one) for one in material.warnings]
@@ -44,10 +45,10 @@ def headline(material: Material) -> dict[str, Any]:
         if stability < WEAK:
             warnings.append(f"Stability {stability_words(float(stability))}.")
     return {
-        "title": f"{counted(material.n, 'image')} in {counted(n_groups, 'group')}",
+        "title": f"{counted(material.n, 'image')} in {counted(material.n_groups, 'group')}",
         "source": shortened(without_home(source_words(content["images"].get("origin")))),
         "facts": facts,
-        "scores": [(*SCORES[key], f"{material.scores[key]:.3f}") for key in SCORES if key in material.scores],
+        "scores": [(*SCORES[key], rounded(material.scores[key])) for key in SCORES if key in material.scores],
         "warnings": warnings,
     }
 
@@ -60,6 +61,7 @@ def sizes(material: Material) -> Section:
         {
             "cluster": cluster,
             "count": grouped(int(count)),
+            "images": counted(int(count), "image"),
             "share": count / largest,
             "color": material.colors[cluster],
             "name": material.class_of_cluster(cluster),

@@ -49,6 +49,15 @@ def counted(number: int, one: str) -> str:
     return f"{grouped(number)} {one}{'' if number == 1 else 's'}"
 
 
+def rounded(value: float, digits: int = 3, whole: float = 1.0) -> str:
+    """A share of the whole; what is not quite all or nothing is not written as such, but ``> 0.999`` or ``< 0.001``."""
+    step = 10.0**-digits
+    if 0 < value < step / 2:
+        return f"< {step:.{digits}f}"
+    near = whole - step / 2 <= value < whole * (1 - 1e-12)  # a sum of shares may miss the whole by an ulp
+    return f"> {whole - step:.{digits}f}" if near else f"{value:.{digits}f}"
+
+
 def short(value: float) -> str:
     """Four significant digits, whole numbers whole."""
     return grouped(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
