@@ -302,6 +302,70 @@ def test_keys_and_pictures_are_named_and_leave_the_browsers_own_keys_alone(opene
     assert opened.js(unnamed) == 0
 
 
+def test_a_finger_finds_a_point_and_the_menus_button_does_not_drag(opened):
+    point_at(opened, 7)
+    left, top = opened.js("const { x, y } = document.querySelector('canvas.map').getBoundingClientRect();"
+                          "return asterism.map.points.pointToScreen(7).map((one, i) => one + [x, y][i])")  # fmt: skip
+    opened.move_to(5, 5)
+    to = {"type": "pointerMove", "x": int(left), "y": int(top), "duration": 0}
+    down, up = ({"type": f"pointer{way}", "button": 0} for way in ("Down", "Up"))
+    opened.act("pointer", to, down, up, id="finger", parameters={"pointerType": "touch"})
+    time.sleep(0.3)
+    name = opened.js("return asterism.json(document.querySelector('#map .data')).names[7]")
+    tip = (
+        "const tip = document.getElementById('tip'); return tip.hidden ? null : tip.querySelector('strong').textContent"
+    )
+    assert opened.js(tip) == name, "a finger that is lifted also leaves"
+    view = "return asterism.map.points.view.x"
+    before = opened.js(view)
+    to["x"] += 40
+    opened.move_to(left, top)
+    opened.act("pointer", {"type": "pointerDown", "button": 2}, to, parameters={"pointerType": "mouse"})
+    after = opened.js(view)
+    opened.act("pointer", {"type": "pointerUp", "button": 2}, parameters={"pointerType": "mouse"})
+    assert after == before
+
+
+def test_odd_shapes_long_names_and_many_bars_are_laid_out(opened):
+    for width, height in ((10, 96), (96, 10)):
+        box = opened.js(
+            "const sprites = Object.create(asterism.Sprites.prototype);"
+            "sprites.layout = { width: arguments[0], height: arguments[1] };"
+            "const canvas = document.querySelector('#gallery canvas[data-sprite]');"
+            "sprites.fit(canvas); return [canvas.clientWidth, canvas.clientHeight]",
+            *(width, height),
+        )
+        assert max(box) < 180 and min(box) > 12, box
+    broad = opened.js("""
+      const [side, top] = ['.figures tbody th bdi', '.matrix thead th bdi'].map((one) => document.querySelector(one));
+      side.textContent = 'x'.repeat(160);
+      top.textContent = 'american_pit_bull_terrier';
+      return [side.closest('th').offsetWidth / innerWidth, top.offsetWidth / top.closest('th').clientWidth]""")
+    assert broad[0] < 0.5 and broad[1] <= 1
+    lines = opened.js("""
+      const bars = document.querySelector('.bars'), one = bars.querySelector('a');
+      one.querySelector('small').textContent = '12 345';
+      for (let i = 0; i < 37; i++) bars.append(one.cloneNode(true));
+      return Math.max(...[...bars.querySelectorAll('small, .number')].map((text) => text.scrollHeight))""")
+    assert lines < 30, "a number stands on one line"
+    name = opened.js("""
+      const data = { clusters: [0], classes: [0], perClass: [1, 0], verdicts: [1, 0, 0] }, { shared } = asterism;
+      asterism.shared = { ...shared, sizes: [1], classNames: ['x'.repeat(160)], classColors: ['#000000'] };
+      try { return asterism.mapColorings(data, [0], [0]).classes.short(0); } finally { asterism.shared = shared; }""")
+    assert len(name) < 30
+
+
+def test_only_groups_that_are_on_the_map_are_shown_there(opened):
+    buttons = opened.js("""
+      const section = document.getElementById('gallery'), { map } = asterism;
+      section.querySelector('.cards').replaceChildren();
+      asterism.map = { ...map, groups: new Set([0, 2]) };
+      const data = asterism.json(section.querySelector('.data'));
+      try { asterism.draw.gallery(section, data, asterism.sprites.get(section)); } finally { asterism.map = map; }
+      return [...section.querySelectorAll('.card')].map((one) => Boolean(one.querySelector('button')))""")
+    assert buttons == [True, False, True]
+
+
 def test_the_tip_is_seen_in_full_screen(opened):
     opened.js("document.querySelector('[data-act=full]').focus()")
     opened.press("\ue007")  # Enter

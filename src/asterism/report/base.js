@@ -23,6 +23,8 @@ asterism.rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16
 
 asterism.count = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 
+asterism.images = (number) => `${asterism.count(number)} ${number === 1 ? "image" : "images"}`;
+
 /** A class in words: a bare number would be taken for a group. */
 asterism.className = (one) => {
   if (one < 0) return "class not known";
@@ -78,6 +80,7 @@ asterism.Sprites = class {
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
     canvas.classList.toggle("fine", width > 40);
+    canvas.style.setProperty("--shape", Math.sqrt(width / height)); // a strip has the area of a square
   }
 
   /** Fill a canvas with a picture, now or when its sheet is there. */

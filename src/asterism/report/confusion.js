@@ -23,8 +23,8 @@ asterism.draw.confusion = (section, { clusters, matched, cells }) => {
     const row = Math.min(canvas.height - 1, Math.floor((event.offsetY / canvas.clientHeight) * canvas.height));
     const cell = found.get(row * classNames.length + column) ?? { count: 0, share: 0 };
     const stands = matched[row] >= 0 ? `matched to ${classNames[matched[row]]}` : "not matched";
-    caption.textContent = `Group ${clusters[row]} (${stands}), class ${classNames[column]}: ${asterism.count(cell.count)}`
-      + ` images, ${(100 * cell.share).toFixed(1)} % of the group`;
+    caption.textContent = `Group ${clusters[row]} (${stands}), class ${classNames[column]}: ${asterism.images(cell.count)}`
+      + `, ${(100 * cell.share).toFixed(1)} % of the group`;
   });
   draw();
   asterism.whenThemeChanges(draw);

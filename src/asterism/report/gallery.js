@@ -51,12 +51,12 @@ asterism.draw.gallery = (section, data, sprites) => {
     const heading = element("h3", {},
       element("i", { class: "swatch", style: { background: colors[cluster] } }), cluster === asterism.shared.none ? "No group" : `Group ${cluster}`, name);
     const facts = element("p", { class: "numbers" },
-      `${asterism.count(sizes[cluster])} ${sizes[cluster] === 1 ? "image" : "images"}`,
+      asterism.images(sizes[cluster]),
       ...(sizes[cluster] ? [spread(card), element("span", {}, `confidence ${card.confidence.toFixed(3)}`)] : []));
     const show = element("button", { type: "button", class: "quiet" }, "Show on the map");
     show.addEventListener("click", () => asterism.map.showCluster(cluster));
     return element("article", { class: "card", id: `group-${cluster}`, "data-cluster": cluster },
-      element("header", {}, heading, asterism.map && sizes[cluster] ? show : null), facts,
+      element("header", {}, heading, asterism.map?.groups.has(cluster) ? show : null), facts,
       members("Most certain", card.start, card.certain, cluster),
       members("Least certain", card.start + card.certain, card.uncertain, cluster));
   };

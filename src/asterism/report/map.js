@@ -151,6 +151,7 @@ asterism.draw.map = (section, data, sprites) => {
     full: () => (document.fullscreenElement ? document.exitFullscreen() : canvas.parentElement.requestFullscreen()),
   };
   section.querySelectorAll("[data-act]").forEach((button) => button.addEventListener("click", acts[button.dataset.act]));
+  section.querySelector("[data-act=full]").hidden = !document.fullscreenEnabled; // an iPhone has none
   select.addEventListener("change", () => setMode(select.value));
   setMode("clusters");
   new ResizeObserver(() => points.resize() && draw()).observe(canvas); // at once: a resized canvas is blank
@@ -159,6 +160,7 @@ asterism.draw.map = (section, data, sprites) => {
   /** For the gallery ("show on the map") and for tests. */
   asterism.map = {
     draw, points,
+    groups: new Set(data.clusters), // a sample may have none of a group
     showCluster: (cluster) => {
       setMode("clusters");
       highlight(cluster, true);

@@ -36,13 +36,14 @@ asterism.mapColorings = (data, x, y) => {
   const classOf = (i) => (data.classes[i] < 0 ? nowhere : data.classes[i]);
   const unscored = (i) => data.classes[i] < 0 || clusterOf(i) === none;
   const wrong = (i) => (unscored(i) ? 2 : Number(standsFor[clusterOf(i)] !== classOf(i)));
+  const brief = (name) => (name.length > 24 ? `${[...name].slice(0, 23).join("")}…` : name);
   const [names, shades] = whole ? [classNames, classColors] : [[...classNames, "?"], [...classColors, "#7b8794"]];
   const verdicts = ["right", "wrong", whole ? "in no group" : none === null ? "not known" : "not known, or in no group"].slice(0, whole && none === null ? 2 : 3);
   return {
     clusters,
     confidence,
     classes: {
-      of: classOf, colors: shades, name: (one) => className(one === nowhere ? -1 : one), short: (one) => names[one],
+      of: classOf, colors: shades, name: (one) => className(one === nowhere ? -1 : one), short: (one) => brief(names[one]),
       counts: data.perClass.slice(0, names.length), middles: middles(names.length, classOf),
     },
     wrong: {

@@ -10,6 +10,7 @@ asterism.listenToMap = (canvas, act) => {
   };
 
   canvas.addEventListener("pointerdown", (event) => {
+    if (event.button) return; // of the menu, which may swallow that it is let go
     canvas.setPointerCapture(event.pointerId);
     down.set(event.pointerId, place(event));
     travelled = 0;
@@ -36,7 +37,7 @@ asterism.listenToMap = (canvas, act) => {
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("pointerleave", act.unpoint);
+  canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || act.unpoint()); // a finger that is lifted leaves
   canvas.addEventListener("blur", act.unpoint);
 
   canvas.addEventListener("wheel", (event) => {

@@ -42,22 +42,20 @@ document.addEventListener("pointerover", ({ target }) => {
   else if (!target.closest?.("canvas.map")) asterism.tip.hide();
 });
 
-for (const type of ["focusin", "keydown"]) {
-  document.addEventListener(type, (event) => {
-    if (event.key === "Escape") asterism.tip.hide();
-    const group = event.target.closest?.(".pictures");
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!group || !step || event.altKey || event.ctrlKey || event.metaKey) return; // Alt and an arrow goes back a page
-    event.preventDefault();
-    const pictures = [...group.querySelectorAll("canvas[data-sprite]")];
-    const at = pictures.findIndex((canvas) => canvas.classList.contains("active"));
-    pictures[at]?.classList.remove("active");
-    const next = pictures[Math.max(0, Math.min(pictures.length - 1, at + step))];
-    next.classList.add("active");
-    next.scrollIntoView({ block: "nearest" });
-    asterism.showPicture(next);
-  });
-}
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") asterism.tip.hide();
+  const group = event.target.closest?.(".pictures");
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!group || !step || event.altKey || event.ctrlKey || event.metaKey) return; // Alt and an arrow goes back a page
+  event.preventDefault();
+  const pictures = [...group.querySelectorAll("canvas[data-sprite]")];
+  const at = pictures.findIndex((canvas) => canvas.classList.contains("active"));
+  pictures[at]?.classList.remove("active");
+  const next = pictures[Math.max(0, Math.min(pictures.length - 1, at + step))];
+  next.classList.add("active");
+  next.scrollIntoView({ block: "nearest" });
+  asterism.showPicture(next);
+});
 
 document.addEventListener("focusout", ({ target }) => {
   target.querySelector?.("canvas.active")?.classList.remove("active");
@@ -76,7 +74,7 @@ document.addEventListener("fullscreenchange", () => {
 });
 
 /* Cards are made by script: a link to one that came with the address finds it only now. */
-if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 
 /* Paper shows all pictures, in light colours: those that were not looked at yet are painted while nothing else is done. */
 asterism.paintAll = (deadline) => {
@@ -85,8 +83,8 @@ asterism.paintAll = (deadline) => {
     asterism.sprites.get(canvas.closest("section"))?.paint(canvas, Number(canvas.dataset.sprite));
   }
 };
-if (document.querySelectorAll("main canvas[data-sprite]").length <= 4000 && window.requestIdleCallback) {
-  requestIdleCallback(asterism.paintAll);
+if (document.querySelectorAll("main canvas[data-sprite]").length <= 4000) {
+  (window.requestIdleCallback ?? setTimeout)(asterism.paintAll); // Safari never says that it is idle
 }
 
 for (const [type, printing] of [["beforeprint", true], ["afterprint", false]]) {
