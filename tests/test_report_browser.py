@@ -326,6 +326,19 @@ def test_a_finger_finds_a_point_and_the_menus_button_does_not_drag(opened):
     assert after == before
 
 
+def test_a_finger_reads_a_curve(opened):
+    left, top = opened.js("""
+      const plot = document.querySelector('.plot');
+      plot.scrollIntoView({ block: 'center' });
+      const box = plot.getBoundingClientRect();
+      return [box.left + 2, box.top + box.height / 2]""")
+    to = {"type": "pointerMove", "x": int(left), "y": int(top), "duration": 0}
+    down, up = ({"type": f"pointer{way}", "button": 0} for way in ("Down", "Up"))
+    opened.act("pointer", to, down, up, id="finger", parameters={"pointerType": "touch"})
+    time.sleep(0.3)
+    assert opened.js("return document.querySelector('.curve output').textContent").endswith("in round 0")
+
+
 def test_odd_shapes_long_names_and_many_bars_are_laid_out(opened):
     for width, height in ((10, 96), (96, 10)):
         box = opened.js(

@@ -12,6 +12,7 @@ from asterism.images import ImageSource
 from asterism.report.agreement import confusion, mistakes, per_class
 from asterism.report.gallery import gallery, outliers
 from asterism.report.inside import components
+from asterism.report.map import map_
 from asterism.report.merge_tree import merge_tree, stages
 from asterism.report.overview import headline, sizes
 from asterism.report.page import HERE
@@ -98,6 +99,12 @@ def test_images_that_were_left_out_do_not_shift_those_of_components_and_stages()
     maps, labels = np.random.default_rng(0).random((2, 3, 3)), np.array([[0, 1, 2], [0, 0, 1]])
     left = SimpleNamespace(n=4, seed=0, estimator=SimpleNamespace(stage_maps_=maps, stage_labels_=labels))
     assert [one["clusters"] for one in stages(left)] == ["3 groups", "2 groups"]
+
+
+@pytest.mark.parametrize(("n", "how"), [(11, "principal components"), (12, "t-SNE")])
+def test_the_map_says_how_its_points_were_placed(n, how):
+    material = with_pictures(made_up([0] * n, map_features=lambda images: np.random.default_rng(0).random((n, 4))))
+    assert how in shown(map_(material))
 
 
 def test_a_tree_of_one_group_has_no_line():

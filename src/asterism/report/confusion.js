@@ -18,14 +18,15 @@ asterism.draw.confusion = (section, { clusters, matched, cells }) => {
     context.putImageData(picture, 0, 0);
   };
 
-  canvas.addEventListener("pointermove", (event) => {
+  const read = (event) => {
     const column = Math.min(canvas.width - 1, Math.floor((event.offsetX / canvas.clientWidth) * canvas.width));
     const row = Math.min(canvas.height - 1, Math.floor((event.offsetY / canvas.clientHeight) * canvas.height));
     const cell = found.get(row * classNames.length + column) ?? { count: 0, share: 0 };
     const stands = matched[row] >= 0 ? `matched to ${classNames[matched[row]]}` : "not matched";
     caption.textContent = `Group ${clusters[row]} (${stands}), class ${classNames[column]}: ${asterism.images(cell.count)}`
       + `, ${(100 * cell.share).toFixed(1)} % of the group`;
-  });
+  };
+  for (const type of ["pointerdown", "pointermove"]) canvas.addEventListener(type, read); // a finger that taps does not move
   draw();
   asterism.whenThemeChanges(draw);
 };

@@ -74,5 +74,5 @@ asterism.draw.gallery = (section, data, sprites) => {
     list.append(...sorted.map(({ cluster }) => document.getElementById(`group-${cluster}`)));
   });
   const go = section.querySelector(".go");
-  go?.addEventListener("change", () => document.getElementById(`group-${Number(go.value)}`)?.scrollIntoView());
+  go?.addEventListener("change", () => document.getElementById(`group-${go.value && Number(go.value)}`)?.scrollIntoView());
 };

@@ -17,6 +17,7 @@ PERPLEXITY = 30.0  # a tenth of the points where they are few: a group smaller t
 # openTSNE's own 250 and 250, on a grid of width 1, keep as many of each image's 30 nearest among its 30 nearest on the
 # map (51 % of 10 000 images) and take six times as long.
 EARLY_ITERATIONS, ITERATIONS = 75, 100
+FEWEST = 12  # images that t-SNE places
 FFT_FROM = 2500  # below it a tree is as quick as the interpolated gradient (FIt-SNE)
 GRID = {"ints_in_interval": 2, "min_num_intervals": 30}  # of that interpolation
 COARSENESS = 1.0  # of the tree: cells count as one point whose width is this part of their distance (usually .5)
@@ -47,6 +48,7 @@ def map_(material: Material) -> Section | None:
         "n_shown": grouped(len(shown)),
         "images": counted(len(shown), "image"),
         "n": grouped(material.n),
+        "is_few": len(shown) < FEWEST,
         "is_sample": len(shown) < material.n,
         "has_classes": material.classes is not None,
         "has_pictures": sprites is not None,
@@ -108,7 +110,7 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     """
     points = reduced(features, seed).astype(np.float64)
     points = np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))
-    if len(points) >= 12 and float(points.std()) > 0:
+    if len(points) >= FEWEST and float(points.std()) > 0:
         points = _tsne(points, seed)
     return _into_unit_square(points[:, :2])
 

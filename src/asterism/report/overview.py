@@ -12,7 +12,7 @@ from asterism.report.material import Material
 from asterism.report.section import Section, counted, duration, grouped, rounded, short, shortened, without_home
 
 SCORES = {
-    "acc": ("ACC", "accuracy: images in the group that stands for their class, by the Hungarian method"),
+    "acc": ("ACC", "accuracy: images in the group that their class is matched to, one to one (Hungarian method)"),
     "nmi_max": ("NMI max", "normalised mutual information, divided by the larger entropy"),
     "nmi_sqrt": ("NMI sqrt", "normalised mutual information, divided by the geometric mean of the entropies"),
     "nmi_arith": ("NMI arith", "normalised mutual information, divided by the mean of the entropies"),

@@ -18,14 +18,15 @@ asterism.draw.training = (section, curves) => {
       cursor.hidden = true;
       output.textContent = resting;
     };
-    plot.addEventListener("pointermove", (event) => {
+    const follow = (event) => {
       const box = plot.getBoundingClientRect();
       const round = rounds[0] + (length * (event.clientX - box.left)) / box.width;
       const after = rounds.findIndex((one) => one >= round);
       const closer = after > 0 && round - rounds[after - 1] < rounds[after] - round ? after - 1 : after;
       read(after < 0 ? rounds.length - 1 : closer);
-    });
-    plot.addEventListener("pointerleave", rest);
+    };
+    for (const type of ["pointerdown", "pointermove"]) plot.addEventListener(type, follow); // a finger that taps does not move
+    plot.addEventListener("pointerleave", (event) => event.pointerType === "touch" || rest());
     plot.addEventListener("blur", rest);
     plot.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
