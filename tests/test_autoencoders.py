@@ -127,6 +127,15 @@ def test_a_layer_learns_the_same_whether_what_lies_below_it_is_kept_or_made_anew
     np.testing.assert_allclose(learnt(), kept, rtol=1e-3, atol=1e-4)
 
 
+def test_layers_are_trained_alone_where_that_is_asked_for_and_half_with_half_a_start(digits):
+    settings = {"training": Training(n_epochs=0), "layer_training": Training(n_epochs=2)}
+    model = SAE((6, 4), **settings, random_state=0)
+    assert [entry["stage"] for entry in model.fit(digits[:40]).history_] == 2 * ["layer-1"] + 2 * ["layer-2"]
+    images, run = open_images(digits[:40]), Run(Runtime("cpu"), 0)
+    model.train_network(images, run, share=0.5)
+    assert [entry["stage"] for entry in run.history] == ["layer-1", "layer-2"]
+
+
 @pytest.mark.slow
 def test_two_processes_end_together(digits, tmp_path):
     """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import nn
 
 from asterism.estimator import ImageEstimator
@@ -67,9 +68,8 @@ class AutoEncoder(ImageEstimator):
         """
         network = build(lambda: self._build(images.shape), run.generator("weights"))
         run.runtime.place(network)
-        training = self.resolved("training")
-        part = training.__class__(**{**training.get_params(), "n_epochs": round(training.n_epochs * share)})
-        self._train(network, images, part, run)
+        part = _part(self.resolved("training"), share)
+        self._train(network, images, part, run, share)
         if share == 1.0:
             self._train_on(network, images, part, run)
         return network
@@ -77,7 +77,9 @@ class AutoEncoder(ImageEstimator):
     def _train_on(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         """Where the training was not enough."""
 
-    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
+    def _train(
+        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
+    ) -> None:
         train_autoencoder(network, images, training, run, augmentation=resolve_augmentation(self))
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
@@ -165,9 +167,11 @@ class FCAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features, self.unpooling, self.feature_layer)
 
-    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
+    def _train(
+        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
+    ) -> None:
         self._measure(network, images)
-        super()._train(network, images, training, run)
+        super()._train(network, images, training, run, share)
 
     def _measure(self, network: AutoEncoderNetwork, images: ImageSource) -> None:
         chosen = torch.linspace(0, len(images) - 1, min(N_MEASURED, len(images))).long()
@@ -206,15 +210,23 @@ class SAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
 
-    def _train(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
+    def _train(
+        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
+    ) -> None:
         mean_square = torch.stack(
             [images.batch(slice(i, i + 4096)).square().mean((1, 2, 3)).sum() for i in range(0, len(images), 4096)]
         ).sum() / len(images)
         stacked = cast(StackedAutoEncoderNetwork, network)
         stacked.encoder.input_scale.copy_(mean_square.clamp_min(1e-12).rsqrt())
-        if training.n_epochs:  # a random start (DBC's ablation) has no layer-wise training either
-            pretrain_layers(stacked, images, self.resolved("layer_training"), run, dropout=self.dropout)
-        super()._train(network, images, training, run)
+        layers = _part(self.resolved("layer_training"), share)
+        if layers.n_epochs:
+            pretrain_layers(stacked, images, layers, run, dropout=self.dropout)
+        super()._train(network, images, training, run, share)
+
+
+def _part(training: Training, share: float) -> Training:
+    """The same training for a part of its epochs."""
+    return clone(training).set_params(n_epochs=round(training.n_epochs * share))
 
 
 def resolve_augmentation(estimator: Any) -> RandomTransform | None:
