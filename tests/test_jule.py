@@ -238,6 +238,9 @@ def test_more_clusters_than_initial_ones_start_from_single_images():
     with pytest.warns(UserWarning, match="merging starts from single images"):
         model = JULE(20, training=SHORT, random_state=0, device="cpu").fit(X)
     assert len(np.unique(model.labels_)) == len(np.unique(model.sf_labels_)) == 20
+    two = np.repeat(X[:2], 20, 0)
+    with pytest.warns(UserWarning, match="2 initial clusters, fewer than n_clusters=3"):
+        JULE(3, merging=MergeRule("k-means"), training=SHORT, random_state=0, device="cpu").fit(two)
 
 
 def test_equal_and_duplicated_images():

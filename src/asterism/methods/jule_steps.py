@@ -57,9 +57,9 @@ class Merger:
         if self.rule.initial == "k-means":
             n_centers = max(self.n_clusters, len(features) // IMAGES_A_CENTER)
             labels = kmeans(features.numpy(), n_centers, max_iter=20, random_state=seed).labels
-            labels = np.unique(labels, return_inverse=True)[1]
+            labels = self._enough(np.unique(labels, return_inverse=True)[1])
         else:
-            labels = self._first_clusters(found[0])
+            labels = self._enough(nearest_neighbor_components(found[0]))
         return {"labels": torch.from_numpy(labels), "sigma2": torch.tensor([sigma2], dtype=torch.float64)}
 
     def merge(self, features: torch.Tensor, labels: torch.Tensor, target: int) -> Found:
@@ -88,7 +88,8 @@ class Merger:
             ``confidence`` (N,): share of an image's affinity to its neighbours that its cluster has.
         """
         found = knn(features, self.n_neighbors, device=self.device)
-        merging, sigma2 = self._merged(found, features, self._first_clusters(found[0]), self.n_clusters, full=True)
+        first = self._enough(nearest_neighbor_components(found[0]))
+        merging, sigma2 = self._merged(found, features, first, self.n_clusters, full=True)
         labels = merging.labels if kept is None else kept.numpy()
         weights = neighbor_weights(found[1], sigma2)  # (N, K_s)
         own = (weights * (labels[found[0]] == labels[:, None])).sum(1)
@@ -100,16 +101,16 @@ class Merger:
             "confidence": torch.from_numpy(own / weights.sum(1)),
         }
 
-    def _first_clusters(self, indices: np.ndarray) -> np.ndarray:
-        labels = nearest_neighbor_components(indices)
+    def _enough(self, labels: np.ndarray) -> np.ndarray:
+        """Initial clusters, or single images where these are too few."""
         if labels.max() + 1 >= self.n_clusters:
             return labels
         warnings.warn(
-            f"images and their nearest neighbours form {labels.max() + 1} clusters, fewer than n_clusters="
-            f"{self.n_clusters}: merging starts from single images",
+            f"images form {labels.max() + 1} initial clusters, fewer than n_clusters={self.n_clusters}: merging starts "
+            "from single images",
             stacklevel=2,
         )
-        return np.arange(len(indices))
+        return np.arange(len(labels))
 
     def _merged(
         self,

@@ -100,7 +100,9 @@ class Training(GradientDescent, kw_only=False):
 
     def rate(self, epoch: float) -> float:
         """Learning rate of an epoch; 1.5 is the middle of the second."""
-        lr = self.lr if self.drop_interval is None else self.lr * 0.1 ** (epoch // self.drop_interval)
+        lr = self.lr
+        if self.drop_interval is not None:  # of rounds of several epochs it is a fraction, which may be rounded
+            lr *= 0.1 ** math.floor(epoch / self.drop_interval + 1e-6)
         if self.schedule == "constant":
             return lr
         return lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / max(1, self.n_epochs)))))
