@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from asterism import ConvNet, DeepCluster, DeepClusterV2, Training
+from asterism import DBC, FCAE, ConvNet, Crops, DeepCluster, DeepClusterV2, Training
 from asterism.errors import InputError
 from asterism.external import external, external_class
-from asterism.methods.deepcluster import _fit_predict, by_rounds
+from asterism.methods.deepcluster import Whitening, _fit_predict, by_rounds
 from asterism.methods.deepcluster_settings import Assignment, MultiCrop, Projection
 
 ROWS = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
@@ -73,10 +73,36 @@ def test_steps_and_drops_are_counted_in_epochs_however_long_a_round_is():
     assert (rounds.n_epochs, rounds.max_steps) == (2, 12)
     assert [rounds.rate(t) for t in (0, 1)] == pytest.approx([training.rate(t) for t in (0, 4)])
     assert [by_rounds(training, 0.5).rate(t) for t in (7, 8)] == pytest.approx([1.0, 0.1])
+    assert by_rounds(Training(n_epochs=17), 17 / 7).n_epochs == 7  # the quotient is rounded to more than 7
+    every = by_rounds(Training(n_epochs=20, lr=1.0, drop_interval=1), 20 / 16)
+    assert every.rate(4) == pytest.approx(0.1**5)  # the fifth epoch begins with the fourth round: 4 / .8 is below 5
     X = np.random.default_rng(0).random((40, 8, 8), dtype=np.float32)
     model = DeepCluster(3, training=Training(n_epochs=40, max_steps=1), random_state=0)
     assert model._epochs_a_round(model.training, len(X)) == 10  # 40 steps make the fewest rounds
     assert model._epochs_a_round(Training(n_epochs=4000, max_steps=1), 40_000) == 500
+    assert DeepCluster(reassign_every=9)._epochs_a_round(Training(n_epochs=2), 40) == 2  # no round is longer than all
+
+
+def test_power_iteration_asks_for_vectors_of_length_1():
+    """Of others all affinities are 0: every image would be a group."""
+    X = np.random.default_rng(0).random((40, 8, 8), dtype=np.float32)
+    model = DeepCluster(3, clusterer="pic", whitening=Whitening(normalise=False))
+    with pytest.raises(InputError, match="length 1: leave whitening.normalise out"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize("side", [6, 16])
+def test_crops_of_a_size_that_the_network_does_not_take_are_one_line(side):
+    X = np.random.default_rng(0).random((40, 8, 8), dtype=np.float32)
+    crops, short, network = Crops(0.5, side=side), Training(n_epochs=1), ConvNet(width=0.03)
+    models = {
+        "augmentation.side": DeepCluster(3, network=network, training=short, augmentation=crops),
+        "crops.large.side": DeepClusterV2(3, network=network, training=short, crops=MultiCrop(crops, n_small=0)),
+        "autoencoder.augmentation.side": DBC(3, autoencoder=FCAE(2, training=short, augmentation=crops)),
+    }
+    for name, model in models.items():
+        with pytest.raises(InputError, match=f"leave {name} out$"):
+            model.fit(X)
 
 
 def test_images_that_no_step_saw_keep_their_first_groups():

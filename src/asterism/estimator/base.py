@@ -165,9 +165,17 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                         f"not enough memory{asked}: take fewer features or groups, smaller batches, or smaller images"
                     ) from error
                 own = isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)) or lost_another(error)
+                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+                sides = [
+                    name.replace("__", ".") for name, one in self.get_params().items() if one and name[-6:] == "__side"
+                ]
+                if sides and isinstance(error, RuntimeError) and not own:
+                    raise InputError(
+                        f"crops of another size need a network that takes them, as residual ones do ({reason}): leave "
+                        f"{' and '.join(sides)} out"
+                    ) from error
                 if own or not run.restored:
                     raise
-                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
                 raise RunError(
                     f"the run in {folder} cannot go on from its checkpoints ({reason}); start anew in another folder"
                 ) from error

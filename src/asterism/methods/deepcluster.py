@@ -128,15 +128,16 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     whitening: Whitening | None = parameter(Whitening, default=None, when_none=Whitening())
     """What features go through first: PCA, whitening, unit length."""
     clusterer: Any = parameter([str, HasMethod("fit_predict", "a clusterer with fit_predict")], default="kmeans")
-    """What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself. Any
-    other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too (``MiniBatchKMeans(30)``,
-    ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path, ``"sklearn.cluster.Birch"`` or
-    ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A clusterer's own number of clusters
-    counts; images that it leaves out (−1) join the nearest mean."""
+    """What groups the features. ``"pic"``: power iteration clustering, which finds the number of clusters itself, of
+    vectors of length 1. Any other clusterer with scikit-learn's ``fit_predict`` can stand here, ours too
+    (``MiniBatchKMeans(30)``, ``GaussianMixture(30)``, ``GraphDegreeLinkage(30)``), or its class by its path,
+    ``"sklearn.cluster.Birch"`` or ``"sklearn.cluster.Birch(threshold=0.1)"``, which is given ``n_clusters``. A
+    clusterer's own number of clusters counts; images that it leaves out (−1) join the nearest mean."""
     reassign_every: float | None = parameter(POSITIVE, default=None)
-    """Epochs between two clusterings, or a part of one; of a stream, this many times N images. By default one, as in
-    the paper, whose epoch has 5000 steps; where an epoch has fewer than 500, as many epochs as have 500, but no more
-    than a quarter of all: a new classifier is learnt first, and in a few steps it teaches the network little."""
+    """Epochs between two clusterings, or a part of one. By default one, as in the paper, whose epoch has 5000 steps;
+    where an epoch has fewer than 500, as many epochs as have 500, but no more than a quarter of all: a new classifier
+    is learnt first, and in a few steps it teaches the network little. Rounds are whole, so that the last may go beyond
+    ``training.n_epochs``; none is longer than that."""
     sampler: str = parameter(set(SAMPLERS), default="uniform")
     """How images are drawn: every cluster equally often (§3.3); as the released code does; as they come. See
     `draw_images`."""
@@ -150,6 +151,11 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     """The paper's (docs/papers/deepcluster.md); for a few thousand images on a laptop 50 to 100 epochs do."""
     augmentation: RandomTransform | str | None = parameter(AUGMENTATIONS, default=None, when_none=Crops())
     """Of the images that are learnt from: random crops and flips."""
+
+    def _check_needs(self, X: Any) -> None:
+        super()._check_needs(X)
+        if self.clusterer == "pic" and not self.resolved("whitening").normalise:
+            raise InputError("clusterer='pic' goes by vectors of length 1: leave whitening.normalise out")
 
     def _number_wanted(self) -> int | None:
         return self.n_clusters if self.clusterer == "kmeans" else None
@@ -197,7 +203,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
     def _epochs_a_round(self, training: Training, n: int) -> float:
         """Epochs between two clusterings of n images."""
         if self.reassign_every is not None:
-            return self.reassign_every
+            return min(self.reassign_every, training.n_epochs or self.reassign_every)
         rounds = _steps_of(training, n, training.n_epochs) // STEPS_OF_ROUND
         return max(1.0, training.n_epochs / max(FEWEST_ROUNDS, rounds))
 
@@ -276,7 +282,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
 def by_rounds(training: Training, epochs: float) -> Training:
     """The same training counted in rounds of so many epochs, each of which `train_epoch` takes for one epoch."""
     own = clone(training)
-    own.n_epochs = math.ceil(training.n_epochs / epochs)
+    own.n_epochs = math.ceil(round(training.n_epochs / epochs, 6))  # 17 / (17 / 7) is above 7
     if training.max_steps is not None:
         own.max_steps = max(1, round(training.max_steps * epochs))
     if training.drop_interval is not None:
