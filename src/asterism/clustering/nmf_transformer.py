@@ -50,11 +50,12 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
     init: str = parameter(set(nmf.INITS), default="nndsvda")
     """How the bases begin."""
     normalise: bool = parameter(bool, default=True)
-    """Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length."""
+    """Samples and bases of length 1 (§3.3); without, X is taken as it is and bases have any length, but those learnt
+    online have length 1 all the same."""
     max_iter: int = parameter(POSITIVE_INT, default=200)
-    """Iterations at most (passes, with ``batch_size``: a tenth of it)."""
+    """Iterations at most; with ``batch_size`` a tenth of it, and at most 20, is the number of passes."""
     tol: float = parameter(NON_NEGATIVE, default=1e-4)
-    """Stop when ten iterations lowered the objective by less than this share of it."""
+    """Stop when ten iterations lowered the objective by less than this share of it; not with ``batch_size``."""
     batch_size: int | None = parameter(POSITIVE_INT, default=None)
     """Learn the bases online, a batch at a time, for samples whose coefficients do not fit."""
     device: str = parameter(str, default="cpu")

@@ -18,7 +18,8 @@ class MergeRule(Parameters, kw_only=False):
 
     initial: str = parameter({"neighbors", "k-means"}, default="neighbors")
     """Initial clusters: each image with its nearest neighbour, or k-means with a center for four images, which is what
-    the paper's initial clusters have on average ("other kind of initializations can also be used")."""
+    the paper's initial clusters have on average ("other kind of initializations can also be used"). OURS-RC always
+    begins with nearest neighbours."""
     merge_first: bool = parameter(bool, default=False)
     """Each period merges and then trains, as Alg. 1 reads: the first on pixels; and the last clusters are trained on.
     Both codes train first and end with a merge."""

@@ -38,7 +38,7 @@ class ConvNet(Parameters, kw_only=False):
     n_features: int | None = parameter(POSITIVE_INT, default=None)
     """Units of fc6 and fc7; by default 4096 · ``width``."""
     dropout: float = parameter(FRACTION_BELOW_1, default=0.5)
-    """In the fully connected layers of AlexNet and VGG."""
+    """In the fully connected layers of AlexNet and VGG; vectors have none."""
 
     def construct(self, shape: tuple[int, int, int]) -> TrainedBody:
         """The network for images of a shape (C, H, W); its weights are torch's business, see `drawn`."""

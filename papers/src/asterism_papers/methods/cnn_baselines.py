@@ -45,7 +45,8 @@ class PCACNN(CNN):
 
     REPRESENTATION: ClassVar[type[Representation]] = Linear
     n_components: int | None = parameter(POSITIVE_INT, default=None)
-    """L; by default as in `FCN` (the paper's 1 024 for VGG-16)."""
+    """L; by default a quarter of the features (the paper's 1 024 for VGG-16), at least 256, but at most all of them
+    and half as many as images."""
 
     def _reduced(self, X: torch.Tensor, run: Run) -> Representation:
         return principal(X, width_for(self.n_components, *X.shape), run)
