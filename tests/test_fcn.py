@@ -101,6 +101,12 @@ def test_cut_that_cannot_be_is_one_line(network):
         FCN(2, fine_tune=1).fit(np.random.default_rng(0).random((20, 5)))
 
 
+def test_a_penalty_that_leaves_nothing_is_said():
+    X = np.random.default_rng(0).random((40, 50), dtype=np.float32)
+    with pytest.warns(UserWarning, match="every coefficient is 0, .*: lower l1=10"):
+        FCN(4, l1=10.0, random_state=0).fit(X)
+
+
 @pytest.mark.parametrize("assign", ["kmeans", "spectral"])
 def test_groups_train_and_test(small_backbone, photos, assign, tmp_path):
     X, kinds = photos

@@ -110,7 +110,7 @@ class PathIntegral(GraphMergingClusterer):
     a: float | None = parameter(POSITIVE, default=None)
     """σ² of the graph is this times the mean d² of neighbours: 1, and 0.95 for AC-Zell, as the tables were run."""
     z: float = parameter(OPEN_FRACTION, default=0.01)
-    """Weight of a step of the walks."""
+    """Weight of a step of the walks, of which those up to four steps are summed: exact to about z³ of an affinity."""
 
 
 class ZetaFunction(PathIntegral):

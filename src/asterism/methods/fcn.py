@@ -10,6 +10,7 @@ GSNMF-FCN-FT.
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -194,6 +195,8 @@ class FCN(RepresentationClusterer):
 
     def _examples(self, codes: torch.Tensor) -> dict[str, torch.Tensor]:
         """For the page: which images use each of the busiest components most."""
+        if self.l1 and not codes.any():
+            warnings.warn(f"every coefficient is 0, and nothing tells images apart: lower l1={self.l1:g}", stacklevel=2)
         busiest = codes.sum(0).argsort(descending=True, stable=True)[:TOP_COMPONENTS]
         weights, images = codes[:, busiest].topk(min(TOP_IMAGES, len(codes)), dim=0)
         return {"components": busiest, "component_images": images.T.clone(), "component_weights": weights.T.clone()}
