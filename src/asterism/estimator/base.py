@@ -7,6 +7,7 @@ images of any kind as ``X``, run folders that resume, and saving without pickle.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -48,6 +49,8 @@ LARGEST_SEED = 2**62  # processes tell each other a seed in 64 bits
 # What a fit raises where memory is short, or where a checkpoint is not what it was.
 _OF_A_FIT = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, RuntimeError)
 COMPUTING = ("device", "precision", "run_dir", "random_state", "verbose")  # what every estimator has
+# How torch says that a network does not take images of a size.
+UNFIT = "mat1 and mat2 shapes|size of tensor a|shape '|weight of size|input size|output size"
 
 
 class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
@@ -166,10 +169,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                     ) from error
                 own = isinstance(error, (AsterismError, torch.cuda.OutOfMemoryError)) or lost_another(error)
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-                sides = [
-                    name.replace("__", ".") for name, one in self.get_params().items() if one and name[-6:] == "__side"
-                ]
-                if sides and isinstance(error, RuntimeError) and not own:
+                if (sides := self._sides_of_crops()) and re.search(UNFIT, reason):
                     raise InputError(
                         f"crops of another size need a network that takes them, as residual ones do ({reason}): leave "
                         f"{' and '.join(sides)} out"
@@ -229,6 +229,10 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def _n_numbers(self, shape: tuple[int, int, int]) -> int:
         """How many numbers `_memory_needed` reckons with for each image: its pixels."""
         return math.prod(shape)
+
+    def _sides_of_crops(self) -> list[str]:
+        """The parameters that give crops a size of their own."""
+        return [name.replace("__", ".") for name, one in self.get_params().items() if name.endswith("__side") and one]
 
     def _check_memory(self, images: ImageSource) -> str | None:
         """A line that says what a fit will need, if that is much.
