@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from asterism import DBC, FCAE, ConvNet, Crops, DeepCluster, DeepClusterV2, Training
+from asterism.cli.settings import apply_settings
 from asterism.errors import InputError
 from asterism.external import external, external_class
 from asterism.methods.deepcluster import Whitening, _fit_predict, by_rounds
@@ -58,13 +59,25 @@ def test_a_seed_that_is_set_counts():
     assert external("sklearn.cluster.KMeans", {}, 4, seed=7).random_state == 7
 
 
-def test_the_working_folder_is_looked_into_once(tmp_path, monkeypatch):
+def test_the_working_folder_is_looked_into_for_what_is_typed(tmp_path, monkeypatch):
     (tmp_path / "ours_of_a_test.py").write_text("class One: ...")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(InputError, match="ours_of_a_test.One stands in a file"):  # a stranger's run.json, say
+        grouped("ours_of_a_test.One")
     for _ in range(3):
-        external_class("ours_of_a_test.One")
-    assert sys.path.count(str(tmp_path)) == 1
+        apply_settings(DeepCluster(2), ["clusterer=ours_of_a_test.One(a=0.1)"], "deepcluster")
+    assert sys.path.count(str(tmp_path)) == 1 and external_class("ours_of_a_test.One")
+
+
+def test_only_a_class_that_groups_is_made(monkeypatch):
+    """A run from a stranger may name any class that is installed: subprocess.Popen does its harm as it is made."""
+    made = []
+    monkeypatch.setattr("subprocess.Popen.__init__", lambda self, args=(): made.append(args))
+    monkeypatch.setattr("subprocess.Popen.__del__", lambda self: None)
+    with pytest.raises(InputError, match="has no fit_predict"):
+        grouped("subprocess.Popen(args=['touch', 'owned'])")
+    assert not made
 
 
 def test_steps_and_drops_are_counted_in_epochs_however_long_a_round_is():

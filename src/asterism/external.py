@@ -21,13 +21,27 @@ EXTRAS = {"clustpy": "peers"}  # package -> our optional extra
 _NUMBER_OF_CLUSTERS = ("n_clusters", "n_components")  # of a clusterer, of a mixture
 
 
+def look_here(path: str) -> None:
+    """Let a class that a person has typed lie in the working folder, where the installed command does not look.
+
+    Not one that a file names, ``run.json`` say: who sent it may have sent code along.
+    """
+    package, dot, _ = path.partition(".")
+    if dot and _lies_here(package) and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+def _lies_here(package: str) -> bool:
+    return package.isidentifier() and (Path(package).is_dir() or Path(f"{package}.py").is_file())
+
+
 def external_class(path: str) -> type:
     """The class at a path.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or it lies in the working folder and nobody has typed its path (`look_here`).
     MissingDependencyError
         If its package is not installed; holds the pip command.
     """
@@ -35,13 +49,14 @@ def external_class(path: str) -> type:
     if not module:
         raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
-    if (Path(package).is_dir() or Path(f"{package}.py").is_file()) and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the installed command does not look there by itself
     try:
         importlib.import_module(package)
         cls = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         lacking = error.name or package
+        if lacking == package and _lies_here(package):
+            typed = "code in the working folder is run only where it is typed: give it again"
+            raise InputError(f"{path} stands in a file, and {typed}") from error
         if lacking == package:
             wanted = f"'asterism-clustering[{EXTRAS[package]}]'" if package in EXTRAS else package
             raise MissingDependencyError(f"{path} is not installed: pip install {wanted}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asterism.cli.errors import OF_ESTIMATORS, OPTION_OF
 from asterism.cli.outline import Outline, known_outlines
 from asterism.errors import InputError
+from asterism.external import look_here
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters.constraints import Interval
 from asterism.parameters.stated import Stated, allowed_values, honours, shown, text_of
@@ -60,6 +61,7 @@ def apply_settings(estimator: Parameters, settings: Sequence[str], method: str) 
         pairs.append((path.strip(), text.strip()))
     for path, text in sorted(pairs, key=lambda pair: pair[0].count(".")):  # autoencoder=SAE before autoencoder.dropout
         holder, name = holder_of(estimator, path, partial(_check_known, whole=path, estimator=estimator, method=method))
+        look_here(text)
         setattr(holder, name, parse_value(text, allowed_values(holder, name), _classes(holder, name)))
 
 

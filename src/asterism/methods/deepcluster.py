@@ -22,7 +22,7 @@ from asterism.clustering.power_iteration import power_iteration_clustering
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
 from asterism.estimator import Fitted, ImageClusterer
-from asterism.external import external, read_call
+from asterism.external import external, external_class, read_call
 from asterism.features.extract import store_features
 from asterism.features.reduce import Reduction, fit_reduction
 from asterism.features.store import FeatureStore, gathered
@@ -311,10 +311,10 @@ def _fit_predict(
 ) -> torch.Tensor:
     """Labels 0 … k − 1 of vectors (n, d) by a clusterer, or its path; those left out join the nearest mean."""
     seed = int(random_state.randint(2**31 - 1))
-    named = isinstance(clusterer, str)
-    one = external(*read_call(clusterer), n_clusters, seed) if named else clone(clusterer, safe=False)
-    if not callable(getattr(one, "fit_predict", None)):
+    path, settings = read_call(clusterer) if isinstance(clusterer, str) else ("", {})
+    if not callable(getattr(external_class(path) if path else clusterer, "fit_predict", None)):  # before it is made
         raise InputError(f"clusterer={shown(clusterer)} has no fit_predict: give one that puts images into groups")
+    one = external(path, settings, n_clusters, seed) if path else clone(clusterer, safe=False)
     if getattr(one, "random_state", 0) is None and hasattr(one, "set_params"):
         one.set_params(random_state=seed)
     found = np.asarray(one.fit_predict(vectors.cpu().numpy()))

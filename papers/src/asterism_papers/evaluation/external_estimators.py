@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import InputError, MissingDependencyError
-from asterism.external import external, external_class
+from asterism.external import external, external_class, look_here
 from asterism.features import extract
 from asterism.images import ImageSource
 from asterism.networks.pixels import Pixels
@@ -60,6 +60,7 @@ def external_entry(path: str, settings: Sequence[str] = ()) -> Entry:
         If its package is not installed.
     """
     path = path.replace(":", ".")
+    look_here(path)
     cls = external_class(path)
     if not hasattr(cls, "fit_predict"):
         raise InputError(f"{path} has no fit_predict, which a clusterer in a table needs")
