@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from asterism.errors import InputError, StorageError
+from asterism.features.cache import _prune
 from asterism.images import changes as changes_module
 from asterism.images import folder as folder_module
 from asterism.images import open_images, pack_cache, raster_readers, reopen
@@ -26,6 +27,7 @@ from asterism.images import source as source_module
 from asterism.images.changes import pixel_hashes
 from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
 from asterism.images.pack_cache import load_packed, pack_kept
+from asterism.images.remote import folder_of
 from asterism.images.source import Kept
 from asterism.machine import Launch
 
@@ -291,14 +293,24 @@ def test_a_kill_costs_a_block(tmp_path, monkeypatch):
 
 
 def test_what_nobody_opened_for_a_month_is_removed(cache):
-    for key in ("old", "used", "new"):
+    old, used, new = ("0a" * 16, "1b" * 16, "2c" * 16)
+    for key in (old, used, new, "mine"):  # the last as a folder of the user's, whose folder the cache is in
         keep([BLOCK], key=key)
-    for key in ("old", "used"):
+    for key in (old, used, "mine"):
         past = time.time() - (pack_cache.KEPT_DAYS + 1) * 86400
         os.utime(cache_root() / "packed" / key / "meta.json", (past, past))
-    assert load_packed("used") is not None
+    mine = cache_root() / "remote" / "mine" / "1.jpg", cache_root() / "features" / "mine" / "x.safetensors"
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (past, past))
+        os.utime(path.parent, (past, past))
+    assert load_packed(used) is not None
     keep([BLOCK], key="another")
-    assert [key for key in ("old", "used", "new", "another") if load_packed(key)] == ["used", "new", "another"]
+    folder_of("s3://bucket")
+    _prune(cache_root() / "features")
+    assert [key for key in (old, used, new, "mine", "another") if load_packed(key)] == [used, new, "mine", "another"]
+    assert all(path.is_file() for path in mine)
 
 
 def test_a_full_disk_is_one_line(cache, photos, monkeypatch):

@@ -26,7 +26,7 @@ from asterism.features.extract import Progress, extract, feature_batches
 from asterism.features.store import feature_array, release
 from asterism.files import replacing
 from asterism.images import ImageSource
-from asterism.images.locations import cache_root
+from asterism.images.locations import KEY, cache_root
 from asterism.images.pack_cache import KEPT_DAYS
 from asterism.runtime import Runtime
 
@@ -124,7 +124,7 @@ def _told(value: Any) -> str | None:
 
 def _prune(root: Path) -> None:
     """Remove files of rows that nobody wanted for long."""
-    for path in root.glob("*/*.safetensors"):
+    for path in root.glob(f"{KEY}/{KEY}.safetensors"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
                 path.unlink()

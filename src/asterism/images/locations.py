@@ -8,6 +8,7 @@ from pathlib import Path
 from asterism.files import expanded
 from asterism.machine import private_folder
 
+KEY = "[0-9a-f]" * 32  # what things in the cache are called, as a pattern: others there are a user's, and stay
 OFFLINE = ("ASTERISM_OFFLINE", "HF_HUB_OFFLINE")  # variables that forbid to fetch; the second is Hugging Face's
 
 

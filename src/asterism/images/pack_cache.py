@@ -21,7 +21,7 @@ import torch
 from asterism.errors import StorageError
 from asterism.files import exclusive, write_text
 from asterism.images import pack
-from asterism.images.locations import cache_root
+from asterism.images.locations import KEY, cache_root
 from asterism.machine import launch
 
 KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
@@ -289,7 +289,8 @@ def _folder() -> Path:
 
 def _prune() -> None:
     """Remove what was not opened for long, whole or half; what is mapped now lives on until its process ends."""
-    for about in (*_folder().glob("*/meta.json"), *_folder().glob("*.draft/state.json"), *_folder().glob("*.json")):
+    patterns = (f"{KEY}/meta.json", f"{KEY}.draft/state.json", f"*{KEY}.json")
+    for about in (one for pattern in patterns for one in _folder().glob(pattern)):
         with suppress(OSError):
             if time.time() - about.stat().st_mtime <= KEPT_DAYS * 86400:
                 continue

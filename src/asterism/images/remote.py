@@ -31,7 +31,7 @@ from asterism.images import urls
 from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import PAUSES, is_machine_error
 from asterism.images.listing import is_hidden, natural_key
-from asterism.images.locations import cache_root
+from asterism.images.locations import KEY, cache_root
 
 SILENCE = 20.0  # seconds without a byte
 PATIENCE = 600.0  # seconds that a file may take
@@ -115,7 +115,7 @@ def _keys(entries: Sequence[tuple[str, str]]) -> list[str]:
 def folder_of(source: str) -> Path:
     """Where what was fetched of a source is kept."""
     root = cache_root() / "remote"
-    for old in root.glob("*"):
+    for old in root.glob(KEY):
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
                 shutil.rmtree(old, ignore_errors=True)
