@@ -279,14 +279,15 @@ class Hub:
 
     def __init__(self, model, missing=(), **more_looks):
         def loading(found):
-            def load(source, output_loading_info=False, **_):
+            def load(source, output_loading_info=False, *, trust_remote_code, **_):
+                assert trust_remote_code is False
                 if source != "owner/here":
                     raise OSError(f"{source} is not a local folder")
                 if isinstance(missing, Exception) and output_loading_info:
                     raise missing
                 return (found, {"missing_keys": missing}) if output_loading_info else found
 
-            return SimpleNamespace(from_pretrained=load, from_config=lambda config: model)
+            return SimpleNamespace(from_pretrained=load, from_config=lambda config, trust_remote_code: model)
 
         looks = Answer(image_mean=[0.1, 0.2, 0.3], image_std=[1, 1, 1], crop_size={"height": 48}, resample=3)
         vars(looks).update(more_looks)
@@ -311,6 +312,17 @@ def test_a_model_of_hugging_face_is_a_backbone(alone, monkeypatch, dense):
     assert "\n" not in str(raised.value)
 
 
+class OfWords(torch.nn.Linear):
+    def forward(self, input_ids):
+        return super().forward(input_ids)
+
+
+def test_a_model_that_takes_no_images_is_one_line(alone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", Hub(OfWords(2, 2)))
+    with pytest.raises(InputError, match="cannot take images of 48 pixels a side .*'pixel_values'"):
+        Backbone("hf:owner/here").build((3, 64, 64))
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_weights_that_a_model_of_hugging_face_lacks_are_not_drawn(alone, monkeypatch, dense):
     """transformers draws them at random, and says so in its log alone."""
@@ -332,7 +344,7 @@ def test_pixels_go_to_a_model_of_hugging_face_as_its_processor_gives_them(alone,
 
 def test_a_model_that_says_nothing_of_its_images_is_told_of(alone, monkeypatch):
     hub = Hub(HubModel(False))
-    hub.AutoImageProcessor.from_pretrained = lambda source, **_: hub.AutoConfig.from_pretrained("owner/away")
+    hub.AutoImageProcessor.from_pretrained = lambda source, **_: hub.AutoConfig.from_pretrained("owner/away", **_)
     monkeypatch.setitem(sys.modules, "transformers", hub)
     with pytest.warns(UserWarning, match="has no preprocessor_config.json: .* 224 pixels .*set backbone.size"):
         Backbone("hf:owner/here").build((3, 64, 64))
@@ -366,6 +378,11 @@ def test_a_model_of_open_clip_is_named_with_its_tag(alone, monkeypatch):
     file.touch()
     network = Backbone("open_clip:ViT-T-16/two").build((3, 64, 64))
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 16) and loaded == [str(file)]
+    file.unlink()
+    pickled = alone / "open_clip-ViT-T-16-two.pth"
+    torch.save({"state_dict": torch.nn.Linear(2, 2)}, pickled)  # open_clip's loader would unpickle it
+    with pytest.raises(InputError, match="holds more than tensors and is not opened"):
+        Backbone("open_clip:ViT-T-16/two").build((3, 64, 64))
     for name, words in (
         ("open_clip:ViT-T-17/one", "no model 'ViT-T-17'; did you mean ViT-T-16"),
         ("open_clip:ViT-T-16", "TAG is one of one, two"),

@@ -249,13 +249,37 @@ def test_weights_in_a_checkpoint_or_under_a_prefix_are_found(tmp_path, name):
     state = construct(name)[0].state_dict()
     images, wanted = torch.rand(1, 3, 64, 64), None
     parallel = {f"module.{key}": one for key, one in state.items()}
-    headed = {f"backbone.{key}": one.half() for key, one in state.items()}
-    for value in (state, {"state_dict": parallel, "epoch": 3, "optimizer": {"state": {0: {"step": 1}}}}, headed):
-        body, _ = load_network(name, saved(tmp_path, value))
+    headed = {f"backbone.{key}": one.half() for key, one in state.items()} | {"projector.weight": torch.zeros(2, 2)}
+    compiled = {f"_orig_mod.module.{key}": one for key, one in state.items()}
+    lightning = {f"model.{key}": one for key, one in state.items()} | {"criterion.weight": torch.zeros(3)}
+    checkpoint = {"state_dict": parallel, "epoch": 3, "optimizer": {"state": {0: {"step": 1}}}}
+    for value in (state, checkpoint, headed, compiled, lightning):
+        network = Backbone(name, weights=saved(tmp_path, value)).build((3, 64, 64))
         with torch.no_grad():
-            found = body.eval()(images)
+            found = network(images)
         wanted = found if wanted is None else wanted
         torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_classifier_of_other_classes_or_none_is_no_matter(tmp_path):
+    state, images = construct("squeezenet1_1")[0].state_dict(), torch.rand(1, 3, 64, 64)
+    body = {key: one for key, one in state.items() if not key.startswith("classifier.")}
+    of_seven = {"classifier.1.weight": torch.zeros(7, 512, 1, 1), "classifier.1.bias": torch.zeros(7)}
+    replaced = {"classifier.1.1.weight": torch.zeros(7, 512, 1, 1)}
+    built = (
+        Backbone("squeezenet1_1", weights=saved(tmp_path, one)).build((3, 64, 64))
+        for one in (state, body, body | of_seven, body | replaced)
+    )
+    with torch.no_grad():
+        first, *others = (network(images) for network in built)
+    assert all(found.equal(first) for found in others)
+
+
+def test_a_program_in_a_file_of_weights_is_not_run(tmp_path):
+    program = str(tmp_path / "program.pt")
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), program)
+    with pytest.raises(InputError, match="is a TorchScript program and is not run"):
+        load_network("squeezenet1_1", program)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "test_convnext"])

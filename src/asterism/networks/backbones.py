@@ -92,7 +92,7 @@ class Backbone(Parameters):
         try:
             body = without_classifier(body, needs["size"]) if in_torchvision(name) else body
             network = PretrainedNetwork(body, **needs)
-        except (RuntimeError, AssertionError, ValueError) as error:  # its pass over an image of zeros
+        except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:  # of an image of zeros
             usual = "; leave backbone.size out" if self.size is not None else ""
             raise InputError(
                 f"{name} cannot take images of {needs['size']} pixels a side ({reason_of(error, 120)}){usual}"

@@ -106,7 +106,7 @@ def hugging_face_tower(name: str, size: int | None, pretrained: bool) -> tuple[n
             model = _with_weights(name, source, transformers.AutoModel.from_pretrained)
         else:
             with torch.random.fork_rng(devices=[]):
-                model = transformers.AutoModel.from_config(config)
+                model = transformers.AutoModel.from_config(config, trust_remote_code=False)
     usual = _side(looks)
     plain = looks is not None and not getattr(looks, "do_normalize", True)  # pixels in [0, 1] as they are
     needs = {
@@ -150,7 +150,11 @@ def _quiet(logging: Any) -> Iterator[None]:
 
 
 def _here_or_fetched(name: str, source: str, load: Callable[..., Any]) -> Any:
-    """What a ``from_pretrained`` loads: of this machine if it can, else fetched, where somebody answers."""
+    """What a ``from_pretrained`` loads: of this machine if it can, else fetched, where somebody answers.
+
+    Code that comes with a model is not run; left to itself, transformers asks on the terminal whether it may.
+    """
+    load = partial(load, trust_remote_code=False)
     try:
         return load(source, local_files_only=True)
     except (OSError, ValueError) as error:

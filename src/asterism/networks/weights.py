@@ -29,7 +29,8 @@ PAPERS = "vgg16"  # FCN's network
 TURNED = {"c523724b2c27a99746fc3db6724a66b3"}  # mobilenet_v2.safetensors
 # DINOv2 is distributed for images of 518 pixels: eight times the work of 224, at which it was trained.
 LARGE, USUAL = 518, 224
-PREFIXES = ("module.", "_orig_mod.", "backbone.")  # of DataParallel, of torch.compile, of networks with a head
+# Of DataParallel, of torch.compile, of Lightning, of networks with a head: what stands beside them is none of theirs.
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 PACKED = (b"PK", b"\x80")  # how what torch saves begins: an archive, or a pickle of old
 
 
@@ -64,6 +65,8 @@ def load_network(
     found = find_weights(name, weights) or fetched(name)
     try:
         if name.startswith(OPEN_CLIP):
+            if found.suffix != ".safetensors":
+                _read(found)  # refuses a pickle with code, which open_clip's loader runs in older versions
             return OpenClip(name).build(size, found)
         body, needs = construct(name, size, _state_of(found))
     except (AsterismError, OSError, MemoryError):
@@ -154,7 +157,10 @@ def _of_torchvision(name: str, size: int | None, state: dict[str, torch.Tensor] 
         if name.startswith("vit_") and size is not None:
             patch = model.patch_size
             state = zoo.vision_transformer.interpolate_embeddings(needs["size"], patch, state)
-        model.load_state_dict(state)
+        own = model.state_dict()
+        last = next(reversed(own)).rpartition(".")[0] + "."  # the classifier: it is taken off, whatever the file has
+        state = {key: one for key, one in state.items() if not key.startswith(last)}
+        model.load_state_dict(state | {key: one for key, one in own.items() if key.startswith(last)})
     return model, needs
 
 
@@ -289,9 +295,8 @@ def _state_of(found: Path) -> dict[str, torch.Tensor]:
         if not inner:
             raise InputError(f"{found} holds no weights of a network: save its state_dict")
         (state,) = inner.values()
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): one for key, one in state.items()}
+    while prefix := next((one for one in PREFIXES if any(key.startswith(one) for key in state)), ""):
+        state = {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
     return state
 
 
@@ -311,6 +316,8 @@ def _read(found: Path) -> Any:
                 raise ValueError("it begins like no file of weights")
         return torch.load(found, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise InputError(f"{found} is a TorchScript program and is not run: save its state_dict alone") from error
         raise InputError(
             f"{found} cannot be read as weights and may be cut off ({reason_of(error, 160)}): remove it and fetch it "
             "again, or give backbone.weights=FILE"
