@@ -1,6 +1,7 @@
 """Vectors as text: tables of numbers are told from lists of images, and read whatever wrote them."""
 
 import csv
+import time
 
 import numpy as np
 import pytest
@@ -203,3 +204,10 @@ def test_groups_of_a_table_from_end_to_end(tmp_path):
         assert [row["path"] for row in csv.DictReader(found)] == [f"n{i}" for i in range(60)]
     assert open_images(tmp_path / "e.csv").names[:2] == ["n0", "n1"]  # what embed writes is vectors
     assert '"k": 3' in run("suggest-k", table, "--json").stdout
+
+
+@pytest.mark.parametrize("line", ["1" * 20_000 + "x", "2;" + "1" * 20_000 + "x", " " * 60_000 + "x"])
+def test_a_long_run_of_like_letters_is_looked_at_once(tmp_path, line):
+    began = time.process_time()
+    assert text_tables.columns_of(str(written(tmp_path, line, "list.txt"))) is None or ";" in line
+    assert time.process_time() - began < 2

@@ -27,13 +27,13 @@ FEW = 8  # columns of numbers beside paths of images are more likely about them 
 BLOCK = 2**18  # cells that are text at once
 LARGEST = float(np.finfo(np.float32).max)
 
-# "000017" names an image.
+# "000017" names an image. None of these looks twice at a run of like letters, which a stranger may make very long.
 _NUMBER = re.compile(
-    r"\s*[+-]?(?!0[0-9]+\s*$)(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)\s*", re.IGNORECASE
+    r"\s*[+-]?(?!0[0-9]+\s*$)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)\s*", re.IGNORECASE
 )
-_COMMA_NUMBER = re.compile(r"\s*[+-]?(?!0[0-9]+\s*$)[0-9]*,?[0-9]+(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(?!0[0-9]+\s*$)([0-9]+(,[0-9]+)?|,[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _MISSING = ("", "na", "n/a", "null", "none", "?", "-")
-NO_ROW = re.compile(r"\s*(#.*|sep=.)?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
+NO_ROW = re.compile(r"(\s*(#.*|sep=.))?\s*")  # blank, a comment of numpy's, or Excel's word on what separates
 
 
 @dataclass(frozen=True)
