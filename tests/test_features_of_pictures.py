@@ -1,6 +1,8 @@
 """Vectors of pictures: the vectors are grouped, page, export and tables have the pictures."""
 
 import csv
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +96,18 @@ def test_what_does_not_fit_is_told(photos, vectors, tmp_path):
             open_images(photos, features=tmp_path / bad)
     with pytest.raises(InputError, match="NaN|finite|infinity"):
         open_images(photos, features=np.full((N, 2), np.nan))
+
+
+def test_a_parquet_file_larger_than_the_memory_is_not_read(photos, tmp_path, monkeypatch):
+    """Equal numbers take no room in the file."""
+    group = SimpleNamespace(column=lambda i: SimpleNamespace(num_values=2**50))
+    about = SimpleNamespace(num_row_groups=1, num_columns=1, row_group=lambda i: group)
+    parquet = SimpleNamespace(read_metadata=lambda path: about)
+    monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace(parquet=parquet))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
+    (tmp_path / "f.parquet").touch()
+    with pytest.raises(InputError, match="needs 36,028,797,018,963,968 bytes of memory.*save it as .npy"):
+        open_images(photos, features=tmp_path / "f.parquet")
 
 
 def test_parquet(photos, vectors, tmp_path):

@@ -22,8 +22,10 @@ from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
 from asterism.images.text_tables import named_columns, read_text_table
+from asterism.machine import available_memory
 
 ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".txt", ".parquet")
+CELL_BYTES = 32  # of memory that a number of a .parquet takes on its way
 VECTOR_KEYS = (*FEATURE_KEYS, "X", "x", "data", "arr_0")
 
 Table = tuple[np.ndarray, list[str] | None, list[Any] | None]  # (M, D), and name and class of each row
@@ -149,6 +151,11 @@ def _read_parquet(path: str) -> Table:
         import pyarrow.parquet
     except ImportError as error:
         raise InputError("a .parquet file needs pyarrow: pip install 'asterism-clustering[parquet]'") from error
+    about = pyarrow.parquet.read_metadata(path)
+    groups, leaves = map(about.row_group, range(about.num_row_groups)), range(about.num_columns)
+    n_bytes = CELL_BYTES * sum(group.column(i).num_values for group in groups for i in leaves)
+    if n_bytes > available_memory():  # of equal numbers a small file may hold any number
+        raise InputError(f"{path!r} needs {n_bytes:,} bytes of memory, which are not free: save it as .npy")
     columns = pyarrow.parquet.read_table(path).to_pydict()
     heads = list(columns)
     names, labels = named_columns([head.casefold() for head in heads])
