@@ -93,6 +93,14 @@ def test_a_zip_that_claims_more_than_the_memory(tmp_path, monkeypatch):
         open_images(tmp_path / "x.npz")
 
 
+def test_a_header_that_is_long_is_not_read(tmp_path):
+    """4 MB of a zip may be 4 GiB of it."""
+    member = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**17) + b" " * 2**17
+    (tmp_path / "x.npz").write_bytes(npz(images=array(IMAGES), labels=member))
+    with pytest.raises(AsterismError, match="x.npz' cannot be read .*'labels.npy': its header is 131,072 letters long"):
+        open_images(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize("offsets", [[0.0, 9.0], [9, 0], [-5, 9], [0, 10**9], [[0, 9]], []])
 def test_offsets_of_jpegs_that_lead_astray(tmp_path, offsets):
     np.savez(tmp_path / "x.npz", jpeg=np.frombuffer(png(1), np.uint8), offsets=np.array(offsets))

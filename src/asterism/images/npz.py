@@ -18,6 +18,7 @@ from asterism.machine import available_memory
 IMAGE_KEYS = ("X", "x", "data", "arr_0", "x_train", "X_train")
 FEATURE_KEYS = ("features", "embeddings", "vectors")
 LABEL_KEYS = ("labels", "y", "y_train")
+LONGEST_HEADER = 2**16
 NAME_KEYS = ("label_names", "class_names")
 
 
@@ -44,6 +45,10 @@ def check_header(stream: IO[bytes], n_bytes: int, what: str = "") -> tuple[tuple
     if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
         return None
     major = stream.read(2)[:1]
+    place, n_letters = stream.tell(), int.from_bytes(stream.read(2 if major == b"\x01" else 4), "little")
+    if n_letters > LONGEST_HEADER:  # numpy reads it whole, 4 GiB of zeros in 4 MB of a zip, to say the same
+        raise ValueError(f"{what}its header is {n_letters:,} letters long")
+    stream.seek(place)
     read = np.lib.format.read_array_header_1_0 if major == b"\x01" else np.lib.format.read_array_header_2_0
     try:
         shape, fortran, dtype = read(stream)
