@@ -116,12 +116,13 @@ def told_apart(names: list[str]) -> list[str]:
     taken = set(names)
     if len(taken) == len(names):
         return names
-    met, found = set[str](), list[str]()
+    met, found, numbers = set[str](), list[str](), dict[str, int]()
     for given in names:
-        name, number = given, 2
+        name, number = given, numbers.get(given, 2)  # those below it are taken
         while name in met or (name != given and name in taken):
             name, number = f"{given}#{number}", number + 1
         met.add(name)
+        numbers[given] = number
         found.append(name)
     return found
 
