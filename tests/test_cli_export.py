@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -168,13 +169,16 @@ def test_images_that_have_gone_are_left_out(tmp_path):
     ],
 )
 def test_names_are_one_plain_component(name, expected):
-    assert unused_name("c", name, None, set()) == expected
+    assert unused_name("c", name, None, {}) == expected
 
 
 def test_names_that_clash_are_numbered():
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     found = [unused_name("c", name, None, taken) for name in ("a/x.png", "b/X.png", "c/x.png", "x-2.png")]
     assert found == ["c/x.png", "c/X-2.png", "c/x-3.png", "c/x-2-2.png"]
+    began = time.process_time()  # not the square of their number
+    assert [unused_name("c", f"{i}/y.png", None, taken) for i in range(20_000)][-1] == "c/y-20000.png"
+    assert time.process_time() - began < 2
 
 
 def test_json_names_survive(tmp_path, photos):

@@ -139,7 +139,7 @@ def _write(
     images: ImageSource | Pictures | None,
     copy: bool,
 ) -> int:
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     planned = []
     for index, (name, folder) in enumerate(zip(names, folders, strict=True)):
         origin = None if files is None else files.get(name)
@@ -236,7 +236,7 @@ def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:
     return nested_folders(sorted((run_groups, groups), key=lambda labels: len(np.unique(labels))))
 
 
-def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> str:
+def unused_name(folder: str, name: str, ending: str | None, taken: dict[str, int]) -> str:
     """``folder/name``: one plain component behind the folder, as no other image has it (on any file system).
 
     Parameters
@@ -246,18 +246,19 @@ def unused_name(folder: str, name: str, ending: str | None, taken: set[str]) -> 
         Of the image; only what stands behind its last slash is used.
     ending : str or None
         Replaces the name's own.
-    taken : set of str
-        Names that are used; the new one is added, in lower case.
+    taken : dict of str to int
+        Names that are used, in lower case, and the number that the next of each is tried with; the new one is added.
     """
     base = re.split(r"[/\\]", name)[-1]
     stem, own = os.path.splitext(base)
     stem = "".join(one if one.isprintable() and one not in '<>:"|?*' else "_" for one in stem).strip(" .") or "image"
     own = "".join(one for one in own if one.isalnum() or one == ".")[:10] if ending is None else ending
     stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
-    chosen, number = f"{folder}/{stem}{own}", 2
+    chosen = f"{folder}/{stem}{own}"
+    wanted, number = chosen.casefold(), taken.get(chosen.casefold(), 2)
     while chosen.casefold() in taken:
         chosen, number = f"{folder}/{stem}-{number}{own}", number + 1
-    taken.add(chosen.casefold())
+    taken |= {chosen.casefold(): 2, wanted: number}
     return chosen
 
 
