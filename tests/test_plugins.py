@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from asterism import plugins
+from asterism import load, plugins
 from asterism.cli import added as added_commands
+from asterism.cli.describe import method_lines, parameter_lines
 from asterism.errors import MissingDependencyError
-from asterism.methods.registry import OF_PAPERS, LazyClasses
+from asterism.methods.registry import KNOWN_CLASSES, METHODS, OF_PAPERS, LazyClasses
 
 WITHOUT = """
 import sys
@@ -101,3 +103,62 @@ def test_a_module_that_breaks_when_it_is_imported_is_said_in_one_line(content, t
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingDependencyError, match=f"{name}:X cannot be loaded: .*; install {name} again"):
         plugins.load(f"{name}:X")
+
+
+BENT = '''
+"""BENT: A. Body, "Bent means", 2026."""
+
+from asterism import KMeans
+from asterism.parameters import Parameters, parameter
+from asterism.parameters.constraints import POSITIVE_INT
+
+
+class Bend(Parameters):
+    """How it is bent."""
+
+    far: int = parameter(POSITIVE_INT, default=2)
+    """How far."""
+
+
+class Bent(KMeans):
+    """Means, bent."""
+
+    bend: Bend | None = parameter(Bend, default=None, when_none=Bend())
+    """How it is bent."""
+'''
+
+
+@pytest.fixture
+def guests(tmp_path, monkeypatch):
+    """Methods of a lone module, of a package that hands its class on, and of two modules that are broken."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "bent_of_a_test").mkdir()
+    (tmp_path / "bent_of_a_test" / "__init__.py").write_text("from bent_of_a_test.inner import Bend, Bent")
+    (tmp_path / "bent_of_a_test" / "inner.py").write_text(BENT)
+    (tmp_path / "lone_of_a_test.py").write_text(BENT.replace("Bent(", "Lone("))
+    (tmp_path / "typo_of_a_test.py").write_text("class Typo(")
+    untyped = BENT.replace("far: int", "far").replace("Bent(", "Untyped(")
+    (tmp_path / "untyped_of_a_test.py").write_text(untyped)
+    methods = {one: f"{one}_of_a_test:{one.capitalize()}" for one in ("bent", "lone", "typo", "untyped")}
+    added = {plugins.METHODS: methods, plugins.PARAMETERS: {"bend": "bent_of_a_test:Bend"}}
+    monkeypatch.setattr(plugins, "added", lambda group: added.get(group, {}))
+    for classes in (METHODS, KNOWN_CLASSES):
+        more = {name: place for name, place in classes._more().items() if name not in classes.own}
+        monkeypatch.setattr(classes, "added", more)
+        monkeypatch.setattr(classes, "places", classes.own | more)
+
+
+def test_methods_of_others_are_listed_wherever_they_stand_and_a_broken_one_hides_none(guests):
+    listed = " ".join(method_lines().split())
+    for name in ("bent", "lone"):
+        assert f'{name} Means, bent. A. Body, "Bent means", 2026' in listed
+    assert "typo_of_a_test:Typo cannot be loaded: " in listed and "dbc " in listed
+    assert "bend.far" in parameter_lines("lone") and "autoencoder.training.lr" in parameter_lines("dbc")
+    with pytest.raises(MissingDependencyError, match=r"parameter 'far' of Bend has no type: write it as far: float ="):
+        METHODS["untyped"]
+
+
+def test_a_parameter_object_of_others_is_saved_and_loaded(guests, tmp_path):
+    model = METHODS["bent"](2, bend=KNOWN_CLASSES["Bend"](far=3), random_state=0)
+    model.fit(np.random.default_rng(0).random((12, 4, 4))).save(tmp_path / "run")
+    assert load(tmp_path / "run").bend.far == 3

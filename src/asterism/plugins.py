@@ -1,9 +1,11 @@
-"""What other distributions add to this one: methods and commands, told by entry points of theirs.
+"""What other distributions add to this one: methods, their parameter objects, commands, told by entry points of theirs.
 
 An entry point is a name and ``module:object``; the names cost no import. Groups:
 
 ``asterism.methods``
     ``nmf-lp = "asterism_papers.methods.factorisation:GraphNMF"``, a subclass of `ImageClusterer`.
+``asterism.parameters``
+    ``whitening = "my_package.mine:Whitening"``, a subclass of `Parameters` that a method of theirs is made of.
 ``asterism.commands``
     ``bench = "asterism_papers.cli.commands_bench:bench"``, a function for typer; ``transfer.verify`` is one below
     ``asterism transfer``.
@@ -18,7 +20,7 @@ from typing import Any
 
 from asterism.errors import MissingDependencyError
 
-METHODS, COMMANDS = "asterism.methods", "asterism.commands"
+METHODS, PARAMETERS, COMMANDS = "asterism.methods", "asterism.parameters", "asterism.commands"
 PAPERS = "asterism-papers"
 
 

@@ -8,9 +8,11 @@ import re
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 
 from asterism.cli.outline import outline_of, parsed
 from asterism.cli.settings import Setting, settings_of
+from asterism.errors import MissingDependencyError
 from asterism.methods.registry import METHODS, find_method
 
 WIDTH = 110  # where no terminal says how wide it is
@@ -21,22 +23,36 @@ def method_lines() -> str:
     """Every method: name, one line, and its paper below."""
     lines = []
     for name in METHODS:
-        lines += _hung([name], max(map(len, METHODS)) + 2, summary_of(name), paper_of(name) or "")
+        try:
+            texts = summary_of(name), paper_of(name) or ""
+        except MissingDependencyError as error:  # of another distribution: the others are listed all the same
+            texts = str(error), ""
+        lines += _hung([name], max(map(len, METHODS)) + 2, *texts)
     return "\n".join([*lines, "", "Parameters of one: asterism methods NAME"])
 
 
 def summary_of(name: str) -> str:
     """The first paragraph of a method's docstring."""
-    module, _, wanted = METHODS.places[name].partition(":")
-    classes = (node for node in parsed(module).body if isinstance(node, ast.ClassDef) and node.name == wanted)
-    return _first_paragraph(ast.get_docstring(next(classes)))
+    return _first_paragraph(_texts(name)[1])
 
 
 def paper_of(name: str) -> str | None:
     """The paper that a method's module begins with (``NAME: authors, "title", where``), if it does."""
-    first = _first_paragraph(ast.get_docstring(parsed(METHODS.places[name].partition(":")[0])))
+    first = _first_paragraph(_texts(name)[0])
     match = re.fullmatch(r'[\w-]+: (.+".+".*?)\.?', first)
     return match.group(1) if match else None
+
+
+def _texts(name: str) -> tuple[str | None, str | None]:
+    """Docstrings of a method's module and class; where they cannot be read at its place, its class is imported."""
+    module, _, wanted = METHODS.places[name].partition(":")
+    with suppress(LookupError, OSError, SyntaxError, ValueError):
+        tree = parsed(module)
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name == wanted:
+                return ast.get_docstring(tree), ast.get_docstring(node)
+    cls = METHODS[name]
+    return sys.modules[cls.__module__].__doc__, cls.__doc__
 
 
 def parameter_lines(name: str) -> str:

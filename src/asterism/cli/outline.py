@@ -73,9 +73,9 @@ def parsed(module: str) -> ast.Module:
     """The source of a module; raises `LookupError`, `OSError` or `SyntaxError`."""
     package, *inner = module.split(".")
     spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None:
         raise LookupError(f"there is no package {package}")
-    path = Path(spec.submodule_search_locations[0]).joinpath(*inner)
+    path = Path(next(iter(spec.submodule_search_locations or [str(spec.origin)]))).joinpath(*inner)
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(path.read_text(encoding="utf-8"))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asterism.cli.errors import OF_ESTIMATORS, OPTION_OF
 from asterism.cli.outline import Outline, known_outlines
-from asterism.errors import InputError
+from asterism.errors import InputError, MissingDependencyError
 from asterism.external import look_here
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters.constraints import Interval
@@ -129,5 +130,12 @@ def _classes(holder: Stated, name: str) -> list[type[Any]]:
     kinds = [one for one in allowed_values(holder, name) if isinstance(one, type) and issubclass(one, Stated)]
     if not kinds:
         return []
-    known = known_outlines() if isinstance(holder, Outline) else KNOWN_CLASSES.values()
+    known: Iterable[type[Any]] = known_outlines() if isinstance(holder, Outline) else _loadable()
     return [cls for cls in known if any(honours(cls, kind) for kind in kinds)]
+
+
+def _loadable() -> Iterator[type[Any]]:
+    """The known classes, without those of other distributions that are broken."""
+    for name in KNOWN_CLASSES:
+        with suppress(MissingDependencyError):
+            yield KNOWN_CLASSES[name]

@@ -91,7 +91,7 @@ def _pattern_of(path: str) -> tuple[str, list[str]] | None:
 
     A file or folder that is called so, ``[1] summer``, is none.
     """
-    parts = path.split("/")
+    parts = path.replace(os.sep, "/").split("/")  # Windows has another
     for i, part in enumerate(parts):
         if _MAGIC.search(part) and not os.path.lexists("/".join(parts[: i + 1])):
             return "/".join(parts[:i]) or "/", parts[i:]

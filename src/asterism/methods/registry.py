@@ -98,7 +98,8 @@ _PARTS = {  # what methods are made of, by module
 _PLACES = [f"{module}:{name}" for module, names in _PARTS.items() for name in names]
 # The only classes that a run.json may name.
 KNOWN_CLASSES: LazyClasses[Parameters] = LazyClasses(
-    _named_by_class((*METHODS.own.values(), *_PLACES)), lambda: _named_by_class(METHODS.places.values())
+    _named_by_class((*METHODS.own.values(), *_PLACES)),
+    lambda: _named_by_class((*METHODS.places.values(), *plugins.added(plugins.PARAMETERS).values())),
 )
 
 OF_PAPERS = {  # what asterism-papers adds: said where it is not installed

@@ -65,6 +65,8 @@ def make_constructor(cls: Any, kw_only: bool) -> None:
     """
     own = {name: value for name, value in vars(cls).items() if isinstance(value, dataclasses.Field)}
     types = inspect.get_annotations(cls)
+    for name in own.keys() - types.keys():
+        raise TypeError(f"parameter {name!r} of {cls.__name__} has no type: write it as {name}: float = parameter(…)")
     for name, one in own.items():
         one.name, one.type, one.metadata = name, types[name], MappingProxyType({**one.metadata, "home": cls})
         one.kw_only = kw_only if one.kw_only is dataclasses.MISSING else one.kw_only
