@@ -17,6 +17,7 @@ $(VENV)/.installed: $(VENV)/.library papers/pyproject.toml
 
 demo: $(VENV)/.library
 	$(BIN)/asterism demo
+	@echo "    (in this shell first: source $(BIN)/activate)"
 
 # One process a core, one thread each: small tests gain nothing from threads, and threads that wait cost much.
 # Neighbours stay together, as they share fits, but a process that is done takes over from one that is not.

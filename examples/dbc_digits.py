@@ -1,5 +1,7 @@
 """DBC on handwritten digits that scikit-learn brings along: fit, score, predict, save, load."""
 
+from tempfile import TemporaryDirectory
+
 from sklearn.datasets import load_digits
 
 from asterism import DBC, load
@@ -12,5 +14,6 @@ model = DBC(n_clusters=10, random_state=0).fit(images)
 print("ACC of the groups", round(scores(digits.target[:1500], model.labels_)["acc"], 3))
 print("ACC of new images", round(scores(digits.target[1500:], model.predict(new_images))["acc"], 3))
 
-model.save("digits-run")  # plain files, no pickle
-print("the same from disk:", (load("digits-run").predict(new_images) == model.predict(new_images)).all())
+with TemporaryDirectory() as folder:
+    model.save(folder)  # plain files, no pickle
+    print("the same from disk:", (load(folder).predict(new_images) == model.predict(new_images)).all())

@@ -40,5 +40,7 @@ def test_example(name, tmp_path, monkeypatch, capsys):
         torch.save(squeezenet1_0(weights=None).state_dict(), tmp_path / "weights" / "squeezenet1_0.pth")
         monkeypatch.setenv("ASTERISM_DATA", str(tmp_path))
         monkeypatch.setattr(sys, "argv", ["fcn_photos.py", str(tmp_path), "2"])
+    before = sorted(tmp_path.rglob("*"))
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert SAYS[name] in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before  # it runs again, and leaves nothing in the folder of whoever tries it
