@@ -16,6 +16,7 @@ from asterism import KMeans, load
 from asterism.cli.app import app
 from asterism.errors import InputError, MissingDataError
 from asterism.images import open_images, reopen
+from asterism.images.paths import _pattern_of
 
 
 @pytest.fixture
@@ -201,6 +202,11 @@ def test_estimators_take_them_everywhere(photos, tmp_path):
     assert load(tmp_path / "run").labels_.shape == (12,)
     cli("report", tmp_path / "run")
     assert "12 listed files, the first" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_pattern_with_the_slashes_of_windows(monkeypatch):
+    monkeypatch.setattr("os.sep", "\\")
+    assert _pattern_of(r"C:\photos\**\*.jpg") == ("C:/photos", ["**", "*.jpg"])
 
 
 @pytest.mark.parametrize("images", ["photos/**/*.png", "list.txt"])
