@@ -181,6 +181,20 @@ def test_names_that_clash_are_numbered():
     assert time.process_time() - began < 2
 
 
+def test_of_many_files_of_one_name_none_tries_the_names_of_the_others():
+    """A folder an image, each with ``image.jpg``: a million took days."""
+    asked = []
+
+    class Taken(dict):
+        def __contains__(self, name):
+            asked.append(name)
+            return super().__contains__(name)
+
+    taken = Taken()
+    found = [unused_name("c", f"{i}/image.jpg", None, taken) for i in range(50)]
+    assert found[-1] == "c/image-50.jpg" and len({*found}) == 50 and len(asked) <= 2 * 50
+
+
 def test_json_names_survive(tmp_path, photos):
     run("cluster", photos, "-k", 2, "--out", tmp_path / "r", *KMEANS)
     assert json.loads((tmp_path / "r" / "run.json").read_text())["images"]["n"] == 15

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -436,6 +437,25 @@ def test_natural_order_is_total(names, random):
 def test_natural_order_by_example():
     names = ["b/1", "a10/x", "a2/x", "A3/x", "a2/x1", "a02/x"]
     assert sorted(names, key=natural_key) == ["a02/x", "a2/x", "a2/x1", "A3/x", "a10/x", "b/1"]
+
+
+def parts_of(name):
+    """The key as lists of texts and numbers, which one text stands for."""
+    pieces = ([(one, 0, "") for one in re.split("[0-9]+", part)] for part in name.casefold().split("/"))
+    numbers = ([one.lstrip("0") for one in re.findall("[0-9]+", part)] for part in name.split("/"))
+    key = []
+    for texts, digits in zip(pieces, numbers, strict=True):
+        key.append([texts[0]])
+        for text, number in zip(texts[1:], digits, strict=True):
+            key[-1] += [("", len(number), number), text]
+    return [*key, [(name, 0, "")]]
+
+
+@given(st.lists(st.text("aAb01 9./", min_size=1), max_size=20))
+@example(["x" + "1" * 45, "x" + "1" * 46, "x" + "2" * 46, "x/1", "x" + "1" * 46 + "/", "x" + "1" * 300])
+def test_one_text_orders_as_lists_of_parts_do(names):
+    assert sorted(names, key=natural_key) == sorted(names, key=parts_of)
+    assert all(isinstance(natural_key(one), str) and len(natural_key(one)) <= 4 * len(one) + 2 for one in names)
 
 
 def test_a_run_among_the_images_is_none_of_them(tmp_path):

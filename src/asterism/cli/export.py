@@ -247,7 +247,8 @@ def unused_name(folder: str, name: str, ending: str | None, taken: dict[str, int
     ending : str or None
         Replaces the name's own.
     taken : dict of str to int
-        Names that are used, in lower case, and the number that the next of each is tried with; the new one is added.
+        Names that are used, in lower case, each with the number that is tried next for another of that name; the new
+        one is added.
     """
     base = re.split(r"[/\\]", name)[-1]
     stem, own = os.path.splitext(base)
@@ -255,10 +256,12 @@ def unused_name(folder: str, name: str, ending: str | None, taken: dict[str, int
     own = "".join(one for one in own if one.isalnum() or one == ".")[:10] if ending is None else ending
     stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
     chosen = f"{folder}/{stem}{own}"
-    wanted, number = chosen.casefold(), taken.get(chosen.casefold(), 2)
+    first = chosen.casefold()
+    number = taken.get(first, 2)
     while chosen.casefold() in taken:
         chosen, number = f"{folder}/{stem}-{number}{own}", number + 1
-    taken |= {chosen.casefold(): 2, wanted: number}
+    taken[first] = number
+    taken.setdefault(chosen.casefold(), 2)
     return chosen
 
 
