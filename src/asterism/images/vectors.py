@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,9 @@ from asterism.images.text_tables import named_columns, read_text_table
 from asterism.machine import available_memory
 
 ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".txt", ".parquet")
-CELL_BYTES = 32  # of memory that a number of a .parquet takes on its way
+CELL_BYTES = 16  # of memory that a number of a .parquet takes on its way
 VECTOR_KEYS = (*FEATURE_KEYS, "X", "x", "data", "arr_0")
+AT_ONCE = 4096  # rows of a .parquet file that are Python's own values together
 
 Table = tuple[np.ndarray, list[str] | None, list[Any] | None]  # (M, D), and name and class of each row
 
@@ -156,23 +157,30 @@ def _read_parquet(path: str) -> Table:
     n_bytes = CELL_BYTES * sum(group.column(i).num_values for group in groups for i in leaves)
     if n_bytes > available_memory():  # of equal numbers a small file may hold any number
         raise InputError(f"{path!r} needs {n_bytes:,} bytes of memory, which are not free: save it as .npy")
-    columns = pyarrow.parquet.read_table(path).to_pydict()
-    heads = list(columns)
+    table = pyarrow.parquet.read_table(path)
+    heads = table.column_names
     names, labels = named_columns([head.casefold() for head in heads])
-    if names is None and labels != 0 and len(heads) > 1 and all(isinstance(one, str) for one in columns[heads[0]]):
-        names = 0  # as in text
+    if names is None and labels != 0 and len(heads) > 1:
+        texts = (isinstance(one, str) for part in _parts(table.column(0)) for one in part)
+        names = 0 if all(texts) else None  # as in text
     named = (names, labels)
-    at, classes = (None if i is None else columns[heads[i]] for i in named)
-    others = [_column(columns[head], head) for i, head in enumerate(heads) if i not in named]
+    at, classes = (None if i is None else table.column(i).to_pylist() for i in named)
+    others = [_column(table.column(i), head) for i, head in enumerate(heads) if i not in named]
     if not others:
         raise InputError(f"{path!r} has no column of numbers; it has {', '.join(map(repr, heads))[:200]}")
     rows = others[0] if len(others) == 1 and others[0].ndim == 2 else np.stack(others, 1)  # one column of lists
     return rows, None if at is None else _texts(at, len(rows), path), classes
 
 
-def _column(values: list[Any], head: str) -> np.ndarray:
+def _parts(column: Any) -> Iterator[list[Any]]:
+    """A column of pyarrow's as Python's own values, some thousands at once: each takes eight times the room."""
+    for start in range(0, max(1, len(column)), AT_ONCE):
+        yield column.slice(start, AT_ONCE).to_pylist()
+
+
+def _column(column: Any, head: str) -> np.ndarray:
     try:
-        return np.array(values, np.float32)
+        return np.concatenate([np.array(part, np.float32) for part in _parts(column)])
     except (TypeError, ValueError) as error:
         raise ValueError(f"column {head[:80]!r} holds what is no number: leave it out") from error
 
