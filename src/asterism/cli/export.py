@@ -198,13 +198,12 @@ def nested_folders(levels: list[np.ndarray]) -> list[str]:
     width = max(3, len(str(levels[0].max())))
     whole = [NONE if group < 0 else f"group-{group:0{width}d}" for group in levels[0].tolist()]
     for finer in levels[1:]:
-        parts: dict[str, list[int]] = {}
+        parts: dict[str, dict[int, int]] = {}  # of each folder, its parts and their numbers
         for folder, part in sorted({*zip(whole, finer.tolist(), strict=True)}):
-            parts.setdefault(folder, []).append(part)
+            parts.setdefault(folder, {})[part] = len(parts.get(folder, ())) + 1
         for i, folder in enumerate(whole):
             if len(parts[folder]) > 1:
-                number = parts[folder].index(int(finer[i])) + 1
-                whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{number}"
+                whole[i] = f"{folder}/{folder.rpartition('/')[2]}-{parts[folder][int(finer[i])]}"
     return whole
 
 
