@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from asterism import METHODS, Backbone, Diffusion, open_images
 from asterism.cli.app import app
 from asterism.images import duplicates as duplicates_module
+from asterism.images import pack as pack_module
 from asterism.images.duplicates import duplicates, stars
 
 
@@ -171,6 +173,17 @@ def test_equal_pictures_are_copies_however_many_they_are(monkeypatch):
     same = order < 60
     assert (order[found[same]] == 33).all()  # the largest file of them
     assert (found[~same] == np.flatnonzero(~same)).all()
+
+
+def test_the_pictures_that_are_compared_lie_in_a_file_where_they_are_many(monkeypatch):
+    """Those of a million images took 38 GB of memory."""
+    images = open_images(np.stack([np.asarray(picture(i).resize((64, 64))) for i in range(5)]))
+    held = duplicates_module._pictures(images, np.array([0, 2, 3]))
+    monkeypatch.setattr(duplicates_module, "ROWS", 2)
+    monkeypatch.setattr(pack_module, "memory_budget", lambda: 0)
+    mapped = duplicates_module._pictures(images, np.array([0, 2, 3]))
+    assert torch.allclose(held.float(), mapped.float(), atol=1e-3) and mapped.dtype == torch.float16
+    assert mapped.untyped_storage().data_ptr() in pack_module._MAPPED
 
 
 def test_near_copies_are_one_group_however_many_they_are(monkeypatch):

@@ -33,7 +33,7 @@ def narrowed(rows: np.ndarray, only: np.ndarray | None = None) -> np.ndarray:
     """
     chosen = np.arange(len(rows)) if only is None else only
     if rows.shape[1] <= max(WIDE, len(chosen)) or len(chosen) < 2:
-        return rows if only is None else rows[only]
+        return rows if only is None or np.array_equal(only, np.arange(len(rows))) else rows[only]
     kept, copies = distinct_rows(rows, chosen)
     sample = kept if len(kept) <= MOST_ROWS else np.random.RandomState(0).permutation(kept)[:MOST_ROWS]
     scale = power_of_two(max(float(np.abs(rows[i]).max()) for i in sample))  # else squares may be too large

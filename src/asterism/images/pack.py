@@ -128,7 +128,7 @@ def pack(
     shape : (int, int, int)
         (H, W, C).
     dtype : dtype
-        uint8 or float32.
+        Of the pixels.
 
     Returns
     -------

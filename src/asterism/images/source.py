@@ -12,6 +12,7 @@ import torch
 
 from asterism.images.digest import IMAGE_BYTES, for_the_eye, image_digest, pixel_digest
 from asterism.images.listing import Skipped
+from asterism.images.pack import memory_budget, pack
 from asterism.images.pack_cache import noted
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DARK = 0.25  # of the brightest pixel: a darker background is as good as black
 MOST_ASKED, FEWEST_ASKED, MOST_VALUES = 1024, 16, 2**24  # images that tell the background, and pixels of theirs
+FEW_BYTES, ROWS = 2**26, 1024  # pixels of a choice of images that are always held in memory; images read at once
 EVEN = 0.1  # of the pixels' deviation: so far a background's pixels may lie from its level
 
 
@@ -195,13 +197,22 @@ class ImageSource:
         """Some of the images: the same rows, as numpy and as torch take them."""
         return replace(
             self,
-            pixels=self.pixels[places],
+            pixels=self.pixels[places] if isinstance(places, slice) else self._picked(places),
             names=self.names[rows] if isinstance(rows, slice) else [self.names[i] for i in rows],
             labels=None if self.labels is None else self.labels[rows],
             origin={"source": None},
             kept=None,
             pictures=None if self.pictures is None else self.pictures._taken(rows, places),
         )
+
+    def _picked(self, places: torch.Tensor) -> torch.Tensor:
+        """The pixels of some images; in a nameless file of the cache where they would fill the memory."""
+        n_bytes = len(places) * self.pixels[:1].nbytes
+        if self.pixels.device.type != "cpu" or n_bytes <= FEW_BYTES or n_bytes <= memory_budget():
+            return self.pixels[places]
+        _, height, width, channels = self.pixels.shape
+        blocks = (self.pixels[part].numpy() for part in places.split(ROWS))
+        return pack(blocks, len(places), (height, width, channels), self.pixels[:1].numpy().dtype)
 
     @property
     def for_the_eye(self) -> ImageSource:
