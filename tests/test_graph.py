@@ -6,6 +6,7 @@ import scipy.sparse
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from asterism.clustering import graph
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
 from asterism.errors import InputError
 
@@ -41,6 +42,15 @@ def test_neighbours_of_other_points():
     indices, distances = neighbors(np.array([[2.2], [7.9]]), X, 2)
     assert indices.tolist() == [[2, 3], [8, 7]]
     np.testing.assert_allclose(distances, [[0.04, 0.64], [0.01, 0.81]])
+
+
+def test_what_rounding_could_decide_is_looked_for_part_by_part(monkeypatch):
+    X = np.round(np.random.RandomState(0).randn(60, 2)).astype(np.float32)
+    monkeypatch.setattr(graph, "PART", 7)
+    np.testing.assert_array_equal(knn(X, 3)[0], brute(X, 3)[0])
+    indices, distances = neighbors(X[:9] + 1, X, 4)
+    expected = np.square(X[:9, None] + 1 - X).sum(2)
+    np.testing.assert_array_equal(indices, np.argsort(expected, 1, kind="stable")[:, :4])
 
 
 def test_affinities_by_hand():

@@ -18,6 +18,8 @@ from asterism.errors import InputError, StorageError
 from asterism.estimator import base
 from asterism.features import cache, cached_extract, extract
 from asterism.features import store as store_module
+from asterism.images import pack as pack_module
+from asterism.images import source as source_module
 from asterism.methods import pretrained
 from asterism.networks.body import Body
 from asterism.networks.pixels import Pixels
@@ -95,6 +97,32 @@ def test_a_part_shares_its_pixels():
     assert part.pixels.data_ptr() == source.pixels[10:].data_ptr()
 
 
+def test_a_choice_of_images_lies_in_a_file_where_it_would_fill_the_memory(monkeypatch):
+    source, order = open_images(images()), np.random.default_rng(0).permutation(60)[:50]
+    expected = source.pixels[torch.from_numpy(order)]
+    monkeypatch.setattr(source_module, "FEW_BYTES", 0)
+    monkeypatch.setattr(source_module, "ROWS", 7)
+    for module in (source_module, pack_module):
+        monkeypatch.setattr(module, "memory_budget", lambda: 0)
+    chosen = source.subset(order)
+    assert torch.equal(chosen.pixels, expected) and chosen.names == [str(i) for i in order]
+    assert chosen.pixels.untyped_storage().data_ptr() in pack_module._MAPPED
+
+
+@pytest.mark.parametrize("name", ["fcn", "diffusion"])
+def test_the_cache_is_looked_through_once_however_many_blocks_there_are(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path))
+    X = images()
+    model = METHODS[name](3, backbone=Backbone("pixels"), random_state=0).fit(X)
+    expected, looked = model.predict_with_confidence(X), []
+    real = cache._known_rows
+    monkeypatch.setattr(cache, "_known_rows", lambda *given: looked.append(1) or real(*given))
+    monkeypatch.setattr(base, "BLOCK_NUMBERS", 17 * X[0].size)
+    found = model.predict_with_confidence(X)
+    assert len(looked) == 1 and np.array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
+
+
 def test_a_full_disk_is_told_before_anything_is_mapped(monkeypatch, tmp_path):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -142,7 +170,7 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
     bars = Bars()
     found = cached_extract(Pixels(True), open_images(X), Runtime("cpu"), bars)
     assert len(computed) == 1  # of three batches, two had been written
-    assert bars.told == [("start", 2500, 2048), ("advance", 452), ("finish", 2500)]
+    assert bars.told == [("start", 2500, 0), ("advance", 2048), ("advance", 452), ("finish", 2500)]
     monkeypatch.setenv("ASTERISM_CACHE", str(tmp_path / "other"))
     assert torch.equal(found, cached_extract(Pixels(True), open_images(X), Runtime("cpu")))
     assert len(computed) == 4
@@ -227,7 +255,7 @@ def test_much_memory_is_told_before_the_fit(monkeypatch, capsys):
     monkeypatch.setattr(base, "WORTH_TELLING", 1)
     AverageLinkage(3, random_state=0, verbose=1).fit(images())
     said = " ".join(capsys.readouterr().err.split())  # a narrow terminal breaks lines
-    assert "AverageLinkage needs about 0.1 MiB of memory for 60 images of (3, 8, 8)" in said
+    assert "AverageLinkage needs about 0.2 MiB of memory for 60 images of (3, 8, 8)" in said
     AverageLinkage(3, random_state=0).fit(images())
     assert capsys.readouterr().err == ""
 

@@ -28,6 +28,7 @@ from asterism.cli.app import app
 from asterism.cli.new_images import placed
 from asterism.clustering.outliers import conformal_p_values, p_values, typical
 from asterism.errors import InputError, RunError
+from asterism.estimator import screening
 from asterism.methods.jule_settings import TripletTraining
 
 
@@ -245,6 +246,26 @@ def test_a_few_strange_ones_that_are_alike_do_not_hide_each_other():
 def test_a_share_that_is_none(outliers):
     with pytest.raises(InputError, match="outliers="):
         KMeans(2).fit(np.eye(6), outliers=outliers)
+
+
+@pytest.mark.parametrize("method", [Diffusion, KMeans])
+def test_outliers_are_looked_for_part_by_part(strange, method, monkeypatch):
+    """A million vectors were held six times over, as float64 too."""
+    X, asked = strange[0], []
+    whole = method(3, random_state=0).fit(X, outliers=0.01)
+    real = screening.neighbor_distance
+
+    def watched(rows, samples, own=None):
+        asked.append(len(rows) if rows is not samples else 0)
+        return real(rows, samples, own)
+
+    monkeypatch.setattr(screening, "neighbor_distance", watched)
+    monkeypatch.setattr(screening, "AT_ONCE", 16 * 40)
+    monkeypatch.setattr("asterism.features.store.IN_MEMORY", 0)
+    parts = method(3, random_state=0).fit(X, outliers=0.01)
+    assert max(asked) == 16 and sum(asked) == len(X) and (parts.labels_[-3:] == -1).all()
+    for name in ("labels_", "confidence_", "reference_", "reference_distances_"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
 
 
 def test_too_few_are_left():

@@ -22,6 +22,7 @@ from asterism.errors import InputError, MissingDependencyError
 from asterism.runtime import capable_device
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
+PART = 16 * BLOCK  # rows that are in float64 at once, where rounding mattered
 SPARE = 8  # neighbours kept beyond those asked for, to see whether rounding mattered
 
 Array = Any  # an array or a tensor
@@ -208,8 +209,8 @@ def _exact(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search in float32, refine, and search what rounding could have decided once more in float64."""
     center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
-    low = (X - center).float()
-    low_queries = low if within else (queries - center).float()
+    low = _less(X, center)
+    low_queries = low if within else _less(queries, center)
     n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
     values, found = _search(low_queries, low, n_candidates, own, within)
     indices, distances = _refine(queries, X, found, n_neighbors, own)
@@ -218,7 +219,7 @@ def _exact(
         rows = torch.as_tensor(doubtful, device=X.device)
         again = queries[rows]
         centered = again.double() - center
-        values, found = _search(centered, X.double() - center, n_candidates, own[rows])
+        values, found = _search(centered, X, n_candidates, own[rows], center=center)
         indices[doubtful], distances[doubtful] = _refine(again, X, found, n_neighbors, own[rows])
         # What is left are ties: more samples at the last place's distance than there are spare places. Duplicates,
         # at 0, the second search has sorted by their index; the others are looked for among all, by differences.
@@ -227,6 +228,14 @@ def _exact(
         if len(tied):
             indices[tied], distances[tied] = _refine(queries[tied], X, None, n_neighbors, own[tied])
     return indices, distances
+
+
+def _less(X: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+    """X less a center (D,) in float64, as float32; by parts, since all differences in float64 take twice the room."""
+    found = torch.empty_like(X, dtype=torch.float32)
+    for i in range(0, len(X), BLOCK):
+        found[i : i + BLOCK] = X[i : i + BLOCK] - center
+    return found
 
 
 def _doubtful(queries: torch.Tensor, values: torch.Tensor, distances: np.ndarray, n_others: int) -> np.ndarray:
@@ -244,31 +253,44 @@ def _doubtful(queries: torch.Tensor, values: torch.Tensor, distances: np.ndarray
 
 
 def _search(
-    queries: torch.Tensor, X: torch.Tensor, n_candidates: int, own: torch.Tensor, within: bool = False
+    queries: torch.Tensor,
+    X: torch.Tensor,
+    n_candidates: int,
+    own: torch.Tensor,
+    within: bool = False,
+    center: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``n_candidates`` smallest squared distances, by products of blocks; half of them where ``within``."""
-    values = torch.full((len(queries), n_candidates), torch.inf, dtype=X.dtype, device=X.device)
+    """The ``n_candidates`` smallest squared distances, by products of blocks; half of them where ``within``.
+
+    Where X is not centred and in the queries' type already, it is brought so part by part: ``center`` is given.
+    """
+    dtype, step = queries.dtype, len(X) if center is None else PART
+    values = torch.full((len(queries), n_candidates), torch.inf, dtype=dtype, device=X.device)
     found = torch.zeros((len(queries), n_candidates), dtype=torch.int64, device=X.device)
-    norms, query_norms = X.square().sum(1, keepdim=True), queries.square().sum(1, keepdim=True)
-    # [−2q, |q|², 1]·[x, 1, |x|²] is the squared distance: one product, no pass over the block to add the norms
-    left = torch.cat([-2 * queries, query_norms, torch.ones_like(query_norms)], dim=1)
-    right = torch.cat([X, torch.ones_like(norms), norms], dim=1)
-    floor = (4 * X.shape[1] ** 0.5 + 8) * torch.finfo(X.dtype).eps
-    room = torch.empty(BLOCK * BLOCK, dtype=X.dtype, device=X.device)
+    query_norms = queries.square().sum(1, keepdim=True)
+    floor = (4 * X.shape[1] ** 0.5 + 8) * torch.finfo(dtype).eps
+    room = torch.empty(BLOCK * BLOCK, dtype=dtype, device=X.device)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for i in range(0, len(queries), BLOCK):
-            rows = slice(i, min(i + BLOCK, len(queries)))
-            for j in range(i if within else 0, len(X), BLOCK):
-                columns = slice(j, min(j + BLOCK, len(X)))
-                shape = rows.stop - i, columns.stop - j
-                block = torch.mm(left[rows], right[columns].T, out=room[: shape[0] * shape[1]].view(shape))
-                if X.dtype == torch.float64:  # duplicates must tie at 0, so that the lower index wins
-                    block[block < floor * (query_norms[rows] + norms[columns].T)] = 0.0
-                inside = torch.nonzero((own[rows] >= j) & (own[rows] < columns.stop))[:, 0]
-                block[inside, own[rows][inside] - j] = torch.inf
-                _take(block, j, values[rows], found[rows], pool)
-                if within and j > i:
-                    _take(block.T, i, values[columns], found[columns], pool)
+        for first in range(0, len(X), step):
+            end = min(first + step, len(X))
+            # [−2q, |q|², 1]·[x, 1, |x|²] is the squared distance: one product, no pass over the block to add the norms
+            part = X if center is None else X[first:end].to(dtype) - center
+            norms = part.square().sum(1, keepdim=True)
+            right = torch.cat([part, torch.ones_like(norms), norms], dim=1)
+            for i in range(0, len(queries), BLOCK):
+                rows = slice(i, min(i + BLOCK, len(queries)))
+                left = torch.cat([-2 * queries[rows], query_norms[rows], torch.ones_like(query_norms[rows])], dim=1)
+                for j in range(i if within else first, end, BLOCK):
+                    columns = slice(j - first, min(j + BLOCK, end) - first)
+                    shape = rows.stop - i, columns.stop - columns.start
+                    block = torch.mm(left, right[columns].T, out=room[: shape[0] * shape[1]].view(shape))
+                    if dtype == torch.float64:  # duplicates must tie at 0, so that the lower index wins
+                        block[block < floor * (query_norms[rows] + norms[columns].T)] = 0.0
+                    inside = torch.nonzero((own[rows] >= j) & (own[rows] < j + shape[1]))[:, 0]
+                    block[inside, own[rows][inside] - j] = torch.inf
+                    _take(block, j, values[rows], found[rows], pool)
+                    if within and j > i:
+                        _take(block.T, i, values[columns], found[columns], pool)
     return values, found
 
 

@@ -186,7 +186,7 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
                 images if len(fitted_images) == len(images) else images.subset(fitted_images)
             )[1]
             inside = np.ones(len(rows), bool) if early is not None else screen.judge(rows)
-            screen.keep(rows if inside.all() else rows[torch.from_numpy(inside)])
+            screen.keep(rows, inside=inside)
         labels, confidence = np.asarray(fitted.labels), np.asarray(fitted.confidence)
         if len(fitted_images) < len(images) or len(screen.counted) < len(images):
             labels, confidence = screen.whole(labels, confidence, fitted_images)

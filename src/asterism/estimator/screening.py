@@ -15,6 +15,7 @@ import torch
 
 from asterism.clustering.outliers import conformal_p_values, neighbor_distance, p_values, typical
 from asterism.errors import InputError
+from asterism.features.store import picked
 from asterism.images import ImageSource
 from asterism.images.duplicates import duplicates
 from asterism.parameters import Interval, shown
@@ -22,6 +23,7 @@ from asterism.training.run import Run
 
 SMALLEST_PICTURE, MOST_PICTURES = 64, 20_000  # pixels a side from which, and number up to which, copies are looked for
 REFERENCE, FEWEST = 2**22, 256  # numbers of the features that are kept to tell what belongs nowhere; rows at least
+AT_ONCE = 2**24  # numbers of the features that are compared with these together
 SHARE = Interval(float, 0, 0.5, closed="neither")
 Rows = Callable[[torch.Tensor], torch.Tensor]
 
@@ -105,7 +107,7 @@ class Screen:
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
         """Those of N rows whose images count."""
-        return rows if len(self.counted) == len(rows) else rows[torch.from_numpy(self.counted)]
+        return rows if len(self.counted) == len(rows) else picked(rows, self.counted)
 
     def images(self, images: ImageSource) -> ImageSource:
         """The images that count."""
@@ -129,23 +131,25 @@ class Screen:
         alpha = self.asked.outliers
         if alpha is None:
             return np.ones(len(features), bool)
-        rows = compared(features)
-        chosen = self._chosen(*rows.shape)
-        places = np.full(len(rows), -1)
-        places[chosen] = np.arange(len(chosen))
-        distances = neighbor_distance(rows, rows[torch.from_numpy(chosen)], places)
+        chosen = self._chosen(*features.shape)
+        own = np.full(len(features), -1)
+        own[chosen] = np.arange(len(chosen))
+        reference, step = compared(features[torch.from_numpy(chosen)]), max(1, AT_ONCE // max(features.shape[1], 1))
+        parts = (slice(start, start + step) for start in range(0, len(features), step))
+        distances = np.concatenate([neighbor_distance(compared(features[i]), reference, own[i]) for i in parts])
         self._p[self.counted] = p_values(distances, *typical(distances[chosen]).tolist())
         inside = self._p[self.counted] >= alpha
         self.counted = self.counted[inside]
         self._check("belong somewhere", "leave outliers out")
         return inside
 
-    def keep(self, features: torch.Tensor, compared: Rows = _as_they_are) -> None:
-        """Keep what tells of new images whether they belong; see `judge` for the parameters.
+    def keep(self, features: torch.Tensor, compared: Rows = _as_they_are, inside: np.ndarray | None = None) -> None:
+        """Keep what tells of new images whether they belong; see `judge`, which gives ``inside``, for the parameters.
 
         The distances where this fit has asked; else they are found when a prediction asks.
         """
-        chosen = torch.from_numpy(self._chosen(*features.shape))
+        places = np.arange(len(features)) if inside is None else np.flatnonzero(inside)
+        chosen = torch.from_numpy(places[self._chosen(len(places), features.shape[1])])
 
         def compute() -> dict[str, torch.Tensor]:
             reference = compared(features[chosen])

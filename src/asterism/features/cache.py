@@ -63,6 +63,8 @@ def cached_extract(
     """
     if runtime.world_size > 1 or images.is_table:
         return extract(network, images, runtime)
+    if progress is not None:  # to read all pixels for their digests takes minutes, too, where they are many
+        progress.start("features", len(images), unit="images")
     folder = cache_root() / "features" / network_digest(network, images, runtime)
     digests = images.digests
     rows, known = _known_rows(folder, digests)
@@ -70,7 +72,7 @@ def cached_extract(
     if len(missing):
         _prune(folder.parent)
     if progress is not None:
-        progress.start("features", len(digests), len(digests) - len(missing), "images")
+        progress.advance("features", by=len(digests) - len(missing))
     shard = _Shard(folder)
     for places, features in feature_batches(network, images, runtime, only=torch.from_numpy(missing)):
         if rows is None:

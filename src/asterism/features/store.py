@@ -57,6 +57,16 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
         raise StorageError(f"no room for {need} of features in {folder}: {error.strerror}; make room") from error
 
 
+def picked(rows: torch.Tensor, places: np.ndarray) -> torch.Tensor:
+    """Some of the rows (N, D), by their places; on disk where they are many, see `feature_array`."""
+    found = feature_array((len(places), *rows.shape[1:]))
+    for start in range(0, len(places), BLOCK):
+        part = torch.from_numpy(places[start : start + BLOCK])
+        found[start : start + len(part)] = rows[part].numpy()
+        release(found)
+    return torch.from_numpy(found)
+
+
 def release(rows: np.ndarray) -> None:
     """Let go of the memory that a mapped array takes; its content stays in the file."""
     if isinstance(rows, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -66,8 +66,8 @@ class VectorClusterer(ImageClusterer):
         return {"labels": self._find(features[kept], rng)[copies]}
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:
-        """The pixels as floats and a copy of them, neighbours, and what `_find` takes besides."""
-        return 2 * 4 * n * n_numbers + 24 * N_VOTES * n + self._memory_to_find(n, n_numbers)
+        """The pixels as floats, copies of them and of those that differ, neighbours, and what `_find` takes besides."""
+        return 4 * 4 * n * n_numbers + 24 * N_VOTES * n + self._memory_to_find(n, n_numbers)
 
     def _memory_to_find(self, n: int, n_numbers: int) -> int:
         """Bytes that `_find` takes for n rows of so many numbers: for the graph of a row's nearest neighbours."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.features import cached_extract
 from asterism.features.extract import Progress
-from asterism.features.store import IN_MEMORY, feature_array, gathered, release
+from asterism.features.store import IN_MEMORY, feature_array, gathered, picked, release
 from asterism.images import ImageSource
 from asterism.images.catalogue import named_set
 from asterism.machine import available_memory
@@ -35,6 +36,7 @@ from asterism.networks.weights import PAPERS
 from asterism.parameters import attribute, parameter, to_json
 from asterism.runtime import Runtime
 from asterism.training import Run
+from asterism.training.progress import ProgressBars
 
 N_INIT = 10  # restarts of k-means, also of that in spectral clustering (§4.3)
 PHOTO_SIDE = 224  # pixels that photos of a folder become (§4.3), unless the network takes others …
@@ -74,6 +76,10 @@ class Linear(Representation):
     def code(self, features: torch.Tensor) -> torch.Tensor:
         """(B, M) → (B, D)."""
         return (features - self.mean) @ self.A
+
+
+class Seen(ImageSource):
+    """Features that a network gave of images, as images of one pixel."""
 
 
 def principal(X: torch.Tensor, n_components: int, run: Run) -> Linear:
@@ -189,7 +195,7 @@ class PretrainedClusterer(ImageClusterer):
         """Of features (N, M) those (F, M) of the images that count."""
         features = self._screen.of(features)
         inside = self._screen.judge(features, self._compared)
-        return features if inside.all() else features[torch.from_numpy(inside)]
+        return features if inside.all() else picked(features, np.flatnonzero(inside))
 
     def _by_angles(self, n_features: int) -> bool:
         """Whether the angles between features count, not their lengths."""
@@ -280,13 +286,28 @@ class PretrainedClusterer(ImageClusterer):
         """Of vectors (N, D) to the centers, (N, k)."""
         return torch.cdist(features, torch.from_numpy(self.cluster_centers_)).square()
 
+    def _image_blocks(self, images: ImageSource) -> Iterator[tuple[slice, ImageSource]]:
+        """Blocks of images, seen by the network all in one pass: for each block anew the cache would be looked through,
+        and there are the more files in it the more blocks are done."""
+        if len(images) and not images.is_table:
+            with ProgressBars(int(self.verbose)) as progress:
+                network, runtime = self.encoder_.get_submodule("0"), Runtime(self.device, self.precision)
+                features = self._pass(runtime.place(network), self._as_seen(images), runtime, progress)
+            self.encoder_.to("cpu")
+            images = Seen(features[:, None, None, :], images.names)
+        yield from super()._image_blocks(images)
+
     def _features(self, images: ImageSource) -> torch.Tensor:
         return self._features_and_rows(images)[0]
 
     def _features_and_rows(self, images: ImageSource) -> tuple[torch.Tensor, torch.Tensor]:
-        runtime, images = Runtime(self.device, self.precision), self._as_seen(images)
+        runtime = Runtime(self.device, self.precision)
         network, representation = self.encoder_.children()
-        features = self._in_unit(self._pass(runtime.place(network), images, runtime))
+        if isinstance(images, Seen):
+            features = images.pixels[:, 0, 0]
+        else:
+            features = self._pass(runtime.place(network), self._as_seen(images), runtime)
+        features = self._in_unit(features)
         codes = represent(representation, features, runtime)
         self.encoder_.to("cpu")
         return codes, self._compared(features)
