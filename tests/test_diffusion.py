@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from asterism import Diffusion, KMeans, load
 from asterism.cli.app import app
+from asterism.clustering import diffusion
 from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
 from asterism.clustering.graph import knn
 from asterism.clustering.stability import UNSTABLE, stability_words
@@ -69,6 +70,17 @@ def test_axes_that_are_rounding_alone_tell_nothing_apart():
     for k in (2, 3):
         model = Diffusion(k, random_state=0).fit(X)
         assert (model.predict(X) == model.labels_).all() and (model.labels_ == 0).all()
+
+
+def test_thousands_of_images_are_looked_for_among_the_samples_at_once(monkeypatch):
+    """To prepare 20 000 samples anew for each 128 of a million images took longer than the search itself."""
+    X = np.random.RandomState(0).standard_normal((700, 40)).astype("f4")
+    model, asked = Diffusion(3, max_samples=60, random_state=0).fit(X), []
+    real = diffusion.neighbors
+    monkeypatch.setattr(diffusion, "neighbors", lambda rows, *more: asked.append(len(rows)) or real(rows, *more))
+    found = model.transform(X)
+    assert asked == [768]
+    assert np.array_equal(found, np.concatenate([model.transform(X[i : i + 128]) for i in range(0, 700, 128)]))
 
 
 def test_an_older_run_that_goes_on_takes_no_groups_of_other_maps(digits, tmp_path):

@@ -21,7 +21,7 @@ from asterism.errors import InputError
 from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
-from asterism.methods.pretrained import FEW_NUMBERS, PretrainedClusterer, Representation, principal
+from asterism.methods.pretrained import FEW_NUMBERS, ROWS, PretrainedClusterer, Representation, principal
 from asterism.parameters import Interval, attribute, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -45,6 +45,7 @@ class DiffusionMap(Representation):
     angles: torch.Tensor  # (), whether only directions count
     samples: torch.Tensor  # (R, D)
     positions: torch.Tensor  # (R, k)
+    at_once = 32 * ROWS  # features: before it looks among the samples it goes over all of them
 
     @classmethod
     def of(cls, tensors: dict[str, torch.Tensor]) -> DiffusionMap:
@@ -63,7 +64,8 @@ class DiffusionMap(Representation):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Positions (B, k)."""
-        return placed(self.rows(features), self.samples, self.positions)
+        rows = torch.cat([self.rows(part) for part in features.split(ROWS)])
+        return placed(rows, self.samples, self.positions)
 
 
 def origin_of(features: torch.Tensor) -> torch.Tensor:

@@ -369,9 +369,10 @@ def _are_files(X: Any) -> bool:
 def represent(representation: nn.Module, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     """Vectors (N, D) of features (N, M), on the CPU."""
     place, codes = representation.to(runtime.device), np.zeros((0, 0), np.float32)
-    for start in range(0, len(features), ROWS):
-        block = features[start : start + ROWS]
-        filled = pad(block, (0, 0, 0, ROWS - len(block)))
+    at_once = getattr(representation, "at_once", ROWS)
+    for start in range(0, len(features), at_once):
+        block = features[start : start + at_once]
+        filled = pad(block, (0, 0, 0, -len(block) % ROWS))
         found = place(filled.to(runtime.device))[: len(block)].float().cpu()
         if not start:
             codes = feature_array((len(features), *found.shape[1:]))
