@@ -2,6 +2,8 @@
 
 import pytest
 
+from asterism.images import listing
+from asterism.images.open import list_source
 from asterism.training import progress as module
 from asterism.training.progress import ProgressBars, decoding_bar
 
@@ -21,6 +23,23 @@ def test_lines_are_seldom(clock, capsys, show, wanted):
             progress("decoding", seconds, 80)
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.count("of 80 images") == wanted
+
+
+def test_files_are_counted_while_they_are_listed(clock, capsys, monkeypatch, tmp_path):
+    """Of a million on a slow disk nothing was said for many minutes."""
+    monkeypatch.setattr(listing, "TOLD", 2)
+    for i in range(5):
+        (tmp_path / f"{i}.png").touch()
+    told = []
+    assert len(list_source(str(tmp_path), lambda *one: told.append(one)).files) == 5
+    assert told == [("listing", 2, 0), ("listing", 4, 0), ("listing", 5, 5)]
+    for is_terminal, shown in ((False, "listing: 4 images"), (True, "4/?")):
+        monkeypatch.setattr(module.Console, "is_terminal", is_terminal)
+        clock[0] = 0.0
+        with decoding_bar() as progress:
+            clock[0] = 40.0
+            progress("listing", 4, 0)
+        assert shown in capsys.readouterr().err
 
 
 def test_a_terminal_gets_a_bar(clock, capsys, monkeypatch):

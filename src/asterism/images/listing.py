@@ -44,6 +44,7 @@ _OF_SYSTEMS = LITTER.union(
 UNREAD = "folder cannot be read"
 _SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 _DIGITS = re.compile("[0-9]+")
+TOLD = 4096  # files, from one word of how many are listed to the next
 T = TypeVar("T")
 
 
@@ -128,7 +129,9 @@ def told_apart(names: list[str]) -> list[str]:
     return found
 
 
-def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[Skipped]]:
+def list_files(
+    root: str, depth: int | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
     Hidden files and folders (a leading dot) are passed over in silence, as is what systems make (``Thumbs.db``,
@@ -142,6 +145,8 @@ def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[
         Absolute path of the folder.
     depth : int, optional
         So many folders deep, itself included; all by default.
+    progress : callable, optional
+        See `asterism.images.open_images`; of files that are listed nobody knows how many there will be: 0.
 
     Returns
     -------
@@ -185,10 +190,14 @@ def list_files(root: str, depth: int | None = None) -> tuple[list[Listed], list[
             listed = list_file(path, shown_name(relative + name))
             if isinstance(listed, Listed):
                 files.append(listed)
+                if progress is not None and len(files) % TOLD == 0:
+                    progress("listing", len(files), 0)
             elif isinstance(listed, Skipped):
                 skipped.append(listed)
             else:
                 (links if os.path.islink(path) else folders).append(path)
+    if progress is not None and len(files) >= TOLD:
+        progress("listing", len(files), len(files))
     return uniquely_named(sorted(files, key=lambda one: natural_key(one.name))), skipped
 
 

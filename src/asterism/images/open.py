@@ -191,7 +191,7 @@ def list_source(path: str, progress: Progress | None = None) -> Listing | None:
     What lies in shards is listed one by one, what lies elsewhere is fetched. Raises what `open_images` raises.
     """
     listing = _listing(path, progress)
-    return list_members(listing) if listing is not None and _holds_shards(listing) else listing
+    return list_members(listing, progress=progress) if listing is not None and _holds_shards(listing) else listing
 
 
 def _listing(path: str, progress: Progress | None) -> Listing | None:
@@ -232,6 +232,6 @@ def _open_listing(listing: Listing, options: Options) -> ImageSource:
 
 def _open_shards(shards: Listing, options: Options) -> ImageSource:
     """Images of shards, in natural order of the shards, and within one as they lie there; labels where all have one."""
-    opened, kept = open_listed(list_members(shards, options.strict), options)
+    opened, kept = open_listed(list_members(shards, options.strict, options.progress), options)
     found = member_labels(kept)
     return opened if found is None else replace(opened, labels=found[0], label_names=found[1])

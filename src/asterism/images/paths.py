@@ -127,9 +127,9 @@ def list_images(source: str | list[str], progress: remote.Progress | None = None
         return None if is_archive(source) else list_remote(source, progress)
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isdir(path):
-        return Listing(f"folder {shown_name(path)!r}", path, *list_files(path))
+        return Listing(f"folder {shown_name(path)!r}", path, *list_files(path, progress=progress))
     if (pattern := _pattern_of(path)) is not None:
-        return list_glob(path, *pattern)
+        return list_glob(path, *pattern, progress)
     is_list = is_list_file(path) and os.path.isfile(path) and not holds_vectors(path)
     return list_listed(path, progress) if is_list else None
 
@@ -221,7 +221,7 @@ def list_paths(paths: list[str], progress: remote.Progress | None = None) -> Lis
     return _listing(f"the list of {len(paths)} paths", source, absolute, progress)
 
 
-def list_glob(pattern: str, root: str, parts: list[str]) -> Listing:
+def list_glob(pattern: str, root: str, parts: list[str], progress: remote.Progress | None = None) -> Listing:
     """The files below a folder that match the parts of a pattern, in natural order.
 
     ``*`` and ``?`` match within one name, ``[…]`` one of some letters, ``**`` any folders or none. As in folders,
@@ -235,7 +235,7 @@ def list_glob(pattern: str, root: str, parts: list[str]) -> Listing:
     if not os.path.isdir(root):
         raise MissingDataError(f"no file matches {shown_name(pattern)!r}: there is no folder {shown_name(root)!r}")
     depth = None if "**" in parts else len(parts)
-    files, skipped = list_files(root, depth)
+    files, skipped = list_files(root, depth, progress)
     chosen = [one for one in files if _matches(parts, one.name.split("/"))]
     passed = [one for one in skipped if _concerns(parts, one.name.split("/"))]
     if not chosen:

@@ -119,7 +119,7 @@ def choose(
     >>> from asterism.methods.choosing import choose
     >>> choose("photos/").line  # doctest: +SKIP
     """
-    channels, side, n = _look(images, {"layout": layout, **(reading or {})})
+    channels, side, n = _look(images, {"layout": layout, **(reading or {})}, say is not None)
     channels = {"rgb": 3, "grey": 1, "gray": 1}.get(color or "", channels)
     if side == 1:
         return VECTORS
@@ -219,19 +219,24 @@ def about(seconds: float) -> str:
     return f"about {round(seconds / 60)} min" if seconds < 90 * 60 else f"about {round(seconds / 3600)} h"
 
 
-def _look(images: str, reading: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Channels, longer side and number of images; of files, from some of them. Colours may all be grey."""
+def _look(images: str, reading: Mapping[str, Any], tell: bool) -> tuple[int, int, int]:
+    """Channels, longer side and number of images; of files, from some of them. Colours may all be grey.
+
+    Where it is to ``tell``, a bar shows how many files are listed.
+    """
     from asterism.images import open_images
     from asterism.images.catalogue import PREFIX, named_set
     from asterism.images.convert import has_color
     from asterism.images.open import list_source
     from asterism.images.paths import TABLE_ENDINGS
+    from asterism.training.progress import decoding_bar
 
     path = images
     if images.startswith(PREFIX):
         named = named_set(images)
         path = str(named.path or "") if named is not None else ""
-    listing = list_source(path) if path else None
+    with decoding_bar(tell) as progress:
+        listing = list_source(path, progress) if path else None
     if listing is None and path.lower().endswith(TABLE_ENDINGS) and os.path.isfile(os.path.expanduser(path)):
         return 1, 1, 0  # vectors, which are read when they are grouped
     if listing is None:

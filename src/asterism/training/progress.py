@@ -23,6 +23,8 @@ SOON, SELDOM = 1.0, 30.0  # seconds before a bar for decoding appears; between t
 def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]:
     """What `asterism.images.open_images` takes as ``progress``: a bar, or now and then a line, on standard error.
 
+    A total of 0 is one that nobody knows yet.
+
     Nothing appears where the work is done within a second, nor from another process than the main one.
     """
     show = show and launch().rank == 0
@@ -39,14 +41,14 @@ def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]
         if not console.is_terminal:
             if now - last > SELDOM:
                 last = now
-                console.print(f"{what}: {done} of {total} images")
+                console.print(f"{what}: {done} of {total} images" if total else f"{what}: {done} images")
             return
         if bar is None:
             bar = _bar(console)
             bar.start()
         if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total, note="")
-        bar.update(tasks[what], completed=done, total=total)
+            tasks[what] = bar.add_task(what, total=total or None, note="")
+        bar.update(tasks[what], completed=done, total=total or None)
 
     try:
         yield progress
