@@ -53,6 +53,12 @@ def test_what_rounding_could_decide_is_looked_for_part_by_part(monkeypatch):
     np.testing.assert_array_equal(indices, np.argsort(expected, 1, kind="stable")[:, :4])
 
 
+def test_neighbours_of_all_samples_are_those_that_each_finds_but_itself():
+    X = np.round(np.random.RandomState(1).randn(70, 2)).astype(np.float32)
+    for one, other in zip(knn(X, 5), neighbors(X, X, 5, exclude=np.arange(70)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_affinities_by_hand():
     X = np.array([[0.0], [1.0], [3.0]])
     W, sigma2 = affinity_graph(X, 1)

@@ -55,6 +55,15 @@ def test_addresses_that_a_token_alone_tells_apart_are_two_files(near):
     assert [path.read_text()[-1] for path in places] == ["1", "2", "2"]
 
 
+def test_of_many_addresses_some_thousands_wait_together(near, monkeypatch):
+    """Those of a million took 1.6 GB."""
+    waiting, real = [], remote.as_completed
+    monkeypatch.setattr(remote, "WAITING", 2)
+    monkeypatch.setattr(remote, "as_completed", lambda tasks: waiting.append(len(tasks)) or real(tasks))
+    places = remote.fetched([(f"https://h/{i}.png", "") for i in range(5)], "list", frozenset())
+    assert [path.read_text()[-5] for path in places] == list("01234") and waiting == [2, 2, 1]
+
+
 def test_a_full_disk_here_is_no_bad_address(near, monkeypatch):
     def fill(url, path, _):
         if "ok" in url:

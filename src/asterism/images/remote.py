@@ -35,7 +35,7 @@ from asterism.images.locations import KEY, cache_root
 
 SILENCE = 20.0  # seconds without a byte
 PATIENCE = 600.0  # seconds that a file may take
-AT_ONCE = 8  # files that are fetched together
+AT_ONCE, WAITING = 8, 4096  # files that are fetched together; that wait for their turn, 1.6 kB of memory each
 IN_A_ROW = 24  # files that fail because of the network, after which it is taken for broken
 KEPT_DAYS = 30  # what nobody opened for so long is removed
 BROKEN = "could not be fetched"
@@ -85,17 +85,19 @@ def fetched(
     n_done, failing, last = len(entries) - len(missing), 0, ""
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        tasks = {pool.submit(_tried, entries[i][0], paths[i], named): i for i in missing}
-        for task in as_completed(tasks):
-            reason, is_network = task.result()
-            n_done += 1
-            failing = failing + 1 if is_network else 0
-            if reason is not None:
-                found[tasks[task]], last = f"{BROKEN}: {reason}", reason
-            if failing >= min(IN_A_ROW, len(missing)):
-                raise StorageError(f"{source} cannot be reached: {last}; what was fetched stays: run the same again")
-            if progress is not None:
-                progress("fetching", n_done, len(entries))
+        for first in range(0, len(missing), WAITING):
+            tasks = {pool.submit(_tried, entries[i][0], paths[i], named): i for i in missing[first : first + WAITING]}
+            for task in as_completed(tasks):
+                reason, is_network = task.result()
+                n_done += 1
+                failing = failing + 1 if is_network else 0
+                if reason is not None:
+                    found[tasks[task]], last = f"{BROKEN}: {reason}", reason
+                if failing >= min(IN_A_ROW, len(missing)):
+                    again = "what was fetched stays: run the same again"
+                    raise StorageError(f"{source} cannot be reached: {last}; {again}")
+                if progress is not None:
+                    progress("fetching", n_done, len(entries))
     finally:
         pool.shutdown(cancel_futures=True)
     return found

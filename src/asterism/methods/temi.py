@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, normalize
 
-from asterism.clustering.graph import neighbors
+from asterism.clustering.graph import knn
 from asterism.images import ImageSource
 from asterism.methods.pretrained import PretrainedClusterer, Representation, principal
 from asterism.parameters import parameter
@@ -173,7 +173,7 @@ class TEMI(PretrainedClusterer):
         X = normalize(features)
         n, training, device = len(X), self.resolved("training"), run.runtime.device
         width = self._width(n)
-        nearest = torch.as_tensor(neighbors(X.numpy(), X.numpy(), width, exclude=np.arange(n))[0]).long()  # (N, K)
+        nearest = torch.as_tensor(knn(X.numpy(), width)[0]).long()  # (N, K)
         mean, axes = _axes(X, run)
         rows = ImageSource(((X - mean) @ axes)[:, None, None, :], images.names[:n]).resident(run.runtime)
         momentum = teacher_momentum(self._n_steps(n))
