@@ -107,7 +107,7 @@ def test_a_parquet_file_larger_than_the_memory_is_not_read(photos, tmp_path, mon
     monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace(parquet=parquet))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
     (tmp_path / "f.parquet").touch()
-    with pytest.raises(InputError, match="needs 36,028,797,018,963,968 bytes of memory.*save it as .npy"):
+    with pytest.raises(InputError, match="needs 18,014,398,509,481,984 bytes of memory.*save it as .npy"):
         open_images(photos, features=tmp_path / "f.parquet")
 
 
