@@ -3,27 +3,27 @@
 import re
 from types import SimpleNamespace
 
-import jinja2
 import numpy as np
 import pytest
 import torch
 
 from asterism.images import ImageSource
+from asterism.report import page
 from asterism.report.agreement import confusion, mistakes, per_class
 from asterism.report.gallery import gallery, outliers
 from asterism.report.inside import components
 from asterism.report.map import map_
 from asterism.report.merge_tree import merge_tree, stages
 from asterism.report.overview import headline, sizes
-from asterism.report.page import HERE
 from asterism.report.section import rounded
 from test_report import made_up
 
 
 def shown(section):
-    """A section as its template writes it, spaces drawn together."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True)
-    return re.sub(r"\s+", " ", environment.get_template(f"{section.id}.html").render(it=section.values))
+    """A section as the page writes it, spaces drawn together; no sentence touches the next."""
+    text = re.sub(r"\s+", " ", page._templates().get_template(f"{section.id}.html").render(it=section.values))
+    assert not re.search(r"[a-z)]\.[A-Z]", text)
+    return text
 
 
 def with_pictures(material):
@@ -57,6 +57,10 @@ def test_shares_near_all_or_nothing_are_not_written_as_such():
     assert cells[0][3] == pytest.approx(3001 / 3030, abs=1e-3) and cells[-1][3] == 0.001
     lonely = with_outliers(np.append(np.zeros(5000, int), 1))
     assert "1 image (&lt; 0.1 %) is so far" in shown(outliers(lonely))
+
+
+def test_sentences_stand_apart():
+    assert "probability. A red edge" in shown(gallery(made_up([0, 1], [0, 1])))
 
 
 def test_one_is_not_many():
@@ -121,7 +125,7 @@ def contrast(one, other):
 
 
 def test_every_number_of_the_confusion_can_be_read():
-    css = (HERE / "page.css").read_text()
+    css = (page.HERE / "page.css").read_text()
     rule = re.search(r"\.matrix td \{.*?var\(--c\) calc\(var\(--s\) \* (\d+)%\), var\(--card\)\)", css)
     mixed, worst = int(rule[1]) / 100, 99.0
     for theme in re.findall(r"--paper: .*?--shadow", css, re.S)[:2]:
