@@ -93,6 +93,11 @@ _CHOICES: dict[str, dict[str, Any]] = {
 }
 _256 = {"network.n_features": 512, "whitening.n_components": 256}
 _WIDE = Entry("deepcluster", "DeepCluster", "long: 256 components", {**_SMALL, **_256, "reassign_every": 1.0}, _K)
+_CHOICES_NOTES = (
+    f"{_LAPTOP_NOTE} {N_FITTED} images without labels.",
+    f"'{_WIDE.variant}': all 50 000 images, 512 features, reassigned every epoch; filters and epochs as '{LAPTOP}'.",
+    *_NOTE[1:],
+)
 _CLUSTERS = (10, 30, 100, 300, 1000)
 _PROBED = ProbedRuns(N_FITTED, N_LABELLED, LinearProbe())
 _PREPROCESSING = "uint8 pixels / 255, then mean 0 and deviation 1 a channel, then Sobel where the network has it"
@@ -381,7 +386,7 @@ DEEPCLUSTER_TABLES = (
         ),
         metrics=SCORES,
         preprocessing=_PREPROCESSING,
-        notes=_NOTE,
+        notes=_CHOICES_NOTES,
         also=ALSO,
         photo_side=_PHOTO_SIDE,
         perform=_PROBED,
