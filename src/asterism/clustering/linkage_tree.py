@@ -117,15 +117,15 @@ def with_copies(history: np.ndarray, copies: np.ndarray) -> np.ndarray:
     n_samples, n_distinct = len(copies), int(copies.max()) + 1
     if n_distinct == n_samples:
         return history
-    first = linkage_matrix(copies, np.empty((0, 2), np.int64))
-    leaves = nodes_after(first, n_samples, len(first))[_first_of(copies)]
-    renamed = np.concatenate([leaves, n_samples + len(first) + np.arange(len(history))])
-    sizes = np.concatenate([np.bincount(copies), np.zeros(len(history))])
-    rows = history.copy()
-    for t, pair in enumerate(history[:, :2].astype(np.int64)):
-        rows[t, :2] = np.sort(renamed[pair])
-        rows[t, 3] = sizes[n_distinct + t] = sizes[pair].sum()
-    return np.concatenate([first, rows])
+    rows = linkage_matrix(copies, merged_pairs(history, n_distinct))
+    rows[n_samples - n_distinct :, 2] = history[:, 2]
+    return rows
+
+
+def merged_pairs(history: np.ndarray, n_samples: int) -> np.ndarray:
+    """Two samples (T, 2) for each merge of a history: each stands for its part, the first then for both. O(N log N)."""
+    nodes = history[:, :2].astype(np.int64)
+    return ends(np.concatenate([np.arange(n_samples), nodes[:, 0]]))[nodes]
 
 
 def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> np.ndarray:
@@ -160,13 +160,16 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
 
 def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
     """Node of each sample (N,) when the first ``n_rows`` rows of a history have been merged. O(N log N)."""
-    top = np.arange(n_samples + n_rows)
-    top[history[:n_rows, :2].astype(np.int64)] = top[n_samples:, None]
-    for _ in range(int(n_rows).bit_length()):  # each time twice as high
-        if np.array_equal(top, higher := top[top]):
-            break
-        top = higher
-    return top[:n_samples]
+    above = np.arange(n_samples + n_rows)
+    above[history[:n_rows, :2].astype(np.int64)] = above[n_samples:, None]
+    return ends(above)[:n_samples]
+
+
+def ends(steps: np.ndarray) -> np.ndarray:
+    """Where each of N ends, going from i to ``steps[i]`` until it stays; no step may lead back. O(N log N)."""
+    while not np.array_equal(steps, further := steps[steps]):  # each time twice as far
+        steps = further
+    return steps
 
 
 def labels_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from asterism.clustering.graph import knn
-from asterism.clustering.linkage_tree import numbered
+from asterism.clustering.linkage_tree import ends, numbered
 from asterism.errors import InputError
 
 
@@ -66,7 +66,7 @@ def power_iteration_clustering(
     for _ in range(n_iter):
         v = alpha * (weights.T @ v) + (1 - alpha) / n
         v /= v.sum()
-    labels = _roots(_strongest_pull(weights, v))
+    labels = ends(_strongest_pull(weights, v))  # v rises with every step: no step leads back
     return numbered(_without_singletons(labels, found))
 
 
@@ -92,21 +92,11 @@ def _strongest_pull(weights: scipy.sparse.csr_matrix, v: np.ndarray) -> np.ndarr
     return steps
 
 
-def _roots(steps: np.ndarray) -> np.ndarray:
-    """Where each sample ends; v rises with every step, so there are no circles. O(N log N)."""
-    while True:
-        further = steps[steps]
-        if (further == steps).all():
-            return steps
-        steps = further
-
-
 def _without_singletons(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Let lone samples join the cluster of their nearest neighbour that is not alone."""
-    sizes = np.bincount(labels, minlength=len(labels))
-    alone = sizes[labels] == 1
-    near = ~alone[found[alone]]  # (S, K) whether a neighbour has company
-    joined = labels.copy()
-    nearest = found[alone][np.arange(len(near)), near.argmax(1)] if found.shape[1] else np.flatnonzero(alone)
-    joined[alone] = np.where(near.any(1), labels[nearest], labels[alone]) if found.shape[1] else labels[alone]
-    return joined
+    if not found.shape[1]:  # of one sample
+        return labels
+    alone = np.bincount(labels, minlength=len(labels))[labels] == 1
+    near = ~alone[found]  # (N, K) whether a neighbour has company
+    nearest = np.take_along_axis(found, near.argmax(1)[:, None], 1)[:, 0]
+    return np.where(alone & near.any(1), labels[nearest], labels)

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from asterism.clustering.graph import neighbors
 from asterism.clustering.linkage_merge import Merging, merge
-from asterism.clustering.linkage_tree import labels_after, nodes_after, numbered
+from asterism.clustering.linkage_tree import ends, labels_after, linkage_matrix, merged_pairs, numbered
 
 
 def merge_without_small_clusters(
@@ -53,7 +53,7 @@ def merge_without_small_clusters(
     if not full:
         return Merging(kept, merging.history, merging.affinities, merging.n_initial_clusters, merging.n_isolated)
     rest = merge(W, kept, n_clusters, features=features, full=True, **{**options, "isolated": "never"})
-    history = join_histories(merging.history[:n_rows], pieces, owner, rest.history, kept)
+    history = join_histories(merging.history[:n_rows], pieces, owner, rest.history)
     waiting = np.zeros(len(np.unique(pieces)) - n_clusters)  # the small ones
     affinities = np.concatenate([merging.affinities[:n_rows], waiting, rest.affinities[n_samples - n_clusters :]])
     return Merging(kept, history, affinities, merging.n_initial_clusters, merging.n_isolated)
@@ -63,19 +63,13 @@ def rows_before_small(history: np.ndarray, n_samples: int, n_clusters: int, leas
     """How many rows of a history that ends with ``n_clusters`` to keep, so that as many clusters of size ``least`` are
     left: the merges are taken back one by one until there are. All of them where there never were.
     """
-
-    def size(node: int) -> float:
-        return 1.0 if node < n_samples else history[node - n_samples, 3]
-
-    top = set(range(n_samples + len(history))) - {int(node) for node in history[:, :2].ravel()}
-    fair = sum(size(node) >= least for node in top)
-    for t in range(len(history) - 1, -1, -1):
-        if fair == n_clusters:
-            return t + 1
-        if history[t, 2] == 0:  # the initial clusters are not cut
-            break
-        fair += sum(size(int(node)) >= least for node in history[t, :2]) - (history[t, 3] >= least)
-    return len(history)
+    nodes = history[:, :2].astype(np.int64)
+    fair = np.concatenate([np.ones(n_samples), history[:, 3]]) >= least
+    more = fair[n_samples:].astype(np.int64) - fair[nodes].sum(1)  # fair clusters by each merge
+    n_fair = fair[:n_samples].sum() + np.concatenate([[0], np.cumsum(more)])  # after 0, 1, … rows
+    n_first = int((history[:, 2] == 0).sum())  # the initial clusters are not cut
+    enough = np.flatnonzero(n_fair[n_first:] == n_clusters)
+    return n_first + int(enough[-1]) if len(enough) else len(history)
 
 
 def fair_owner(W: Any, pieces: np.ndarray, least: float, features: np.ndarray) -> np.ndarray:
@@ -93,30 +87,19 @@ def fair_owner(W: Any, pieces: np.ndarray, least: float, features: np.ndarray) -
     return owner
 
 
-def join_histories(
-    before: np.ndarray, pieces: np.ndarray, owner: np.ndarray, after: np.ndarray, kept: np.ndarray
-) -> np.ndarray:
+def join_histories(before: np.ndarray, pieces: np.ndarray, owner: np.ndarray, after: np.ndarray) -> np.ndarray:
     """One history (N − 1, 4): rows ``before`` make the ``pieces``, which go to their owners; then ``after``'s merges.
 
-    ``after`` starts from the clusters ``kept``, whose first rows, at height 0, put them together in its own way; those
-    are left out, and since there are as many rows before, the nodes of its merges keep their numbers.
+    ``after`` starts from the clusters of the owners, which its first rows, at height 0, put together in its own way:
+    those are left out.
     """
-    n_samples = len(pieces)
-    first_of_piece = np.unique(pieces, return_index=True)[1]
-    node = nodes_after(before, n_samples, len(before))[first_of_piece]  # of each piece, and of what it grows to
-    sizes, rows = np.bincount(pieces).astype(float), list(before)
-    for piece in np.flatnonzero(owner != np.arange(len(owner))):
-        to = owner[piece]
-        sizes[to] += sizes[piece]
-        rows.append(np.array([*sorted((node[to], node[piece])), 0.0, sizes[to]]))
-        node[to] = n_samples + len(rows) - 1
-    n_rows = len(rows)
-    renamed = np.arange(n_samples + len(after))
-    first_of_cluster = np.unique(kept, return_index=True)[1]
-    renamed[nodes_after(after, n_samples, n_rows)[first_of_cluster]] = node[owner[pieces[first_of_cluster]]]
-    joins = after[n_rows:].copy()
-    joins[:, :2] = np.sort(renamed[joins[:, :2].astype(np.int64)], axis=1)
-    joined = np.concatenate([np.array(rows).reshape(-1, 4), joins])
-    n_first = int((before[:, 2] == 0).sum())  # rows of the initial clusters; each merge after them is a step higher
-    joined[n_first:, 2] = np.arange(len(joined) - n_first) + 1.0
+    n_samples, made = len(pieces), merged_pairs(before, len(pieces))
+    stands = np.arange(n_samples)
+    stands[made[:, 1]] = made[:, 0]
+    first = ends(stands)[np.unique(pieces, return_index=True)[1]]  # the sample that stands for each piece
+    small = np.flatnonzero(owner != np.arange(len(owner)))
+    joins = np.stack([first[owner[small]], first[small]], 1)
+    later = first[owner[pieces]][merged_pairs(after, n_samples)[len(made) + len(small) :]]
+    joined = linkage_matrix(np.arange(n_samples), np.concatenate([made, joins, later]))
+    joined[:, 2] = np.maximum(joined[:, 2] - (before[:, 2] == 0).sum(), 0)  # each merge of clusters is a step higher
     return joined
