@@ -20,10 +20,10 @@ from asterism.clustering.nmf import (
     step_h,
     step_w,
     unit_bases,
-    unit_samples,
 )
 from asterism.clustering.nmf_transformer import GSNMF
 from asterism.errors import InputError
+from asterism.networks.pixels import unit_length
 
 
 @parametrize_with_checks([GSNMF(3, max_iter=20), GSNMF(3, max_iter=20, batch_size=16, l21=0.1)])
@@ -111,7 +111,7 @@ def test_gram_is_the_whole_product():
 
 
 def test_a_penalty_needs_bases_of_length_one():
-    X = unit_samples(samples())
+    X = unit_length(samples())
     start = initialise(X, 4, "nndsvda", 0)
     free = factorise(X, *start, Penalty(l1=0.5), n_iter=300, tol=0, unit=False)
     held = factorise(X, *start, Penalty(l1=0.5), n_iter=300, tol=0)
@@ -120,7 +120,7 @@ def test_a_penalty_needs_bases_of_length_one():
 
 
 def test_penalties_do_what_they_are_for():
-    X = unit_samples(samples(60, 30, 6))
+    X = unit_length(samples(60, 30, 6))
     start = initialise(X, 10, "nndsvdar", 0)
 
     def coded(**penalty):
@@ -156,19 +156,19 @@ def test_nndsvd_is_the_one_of_scikit_learn():
 
 
 def test_more_components_than_samples_or_rank():
-    X = unit_samples(samples(6, 30, 2))
+    X = unit_length(samples(6, 30, 2))
     W, H = initialise(X, 12, "nndsvda", 0)
     assert W.shape == (12, 30)
     found = factorise(X, W, H, n_iter=500, tol=0)
     assert found.objective[-1] < 0.02 * found.objective[0]
-    line = unit_samples(torch.outer(torch.rand(9, dtype=torch.float64) + 0.1, torch.rand(5, dtype=torch.float64)))
+    line = unit_length(torch.outer(torch.rand(9, dtype=torch.float64) + 0.1, torch.rand(5, dtype=torch.float64)))
     assert torch.isfinite(factorise(line, *initialise(line, 4, "nndsvd", 0), Penalty(0.05, 0.02)).H).all()
 
 
 def test_zero_rows_and_columns_stay_zero():
     X = samples()
     X[3], X[:, 5] = 0, 0
-    X = unit_samples(X)
+    X = unit_length(X)
     found = factorise(X, *initialise(X, 4, "nndsvda", 0), Penalty(0.05, 0.02), n_iter=200)
     assert torch.isfinite(found.H).all() and torch.isfinite(found.W).all()
     assert found.H[3].max() < 1e-9 and found.W[:, 5].max() < 1e-9
@@ -184,7 +184,7 @@ def test_negative_input_is_named_with_the_fix():
 
 
 def test_coefficients_of_new_samples_are_the_best_and_do_not_depend_on_each_other():
-    X = unit_samples(samples(50, 20))
+    X = unit_length(samples(50, 20))
     W = unit_bases(initialise(X, 5, "nndsvda", 0)[0])[0]
     H = coefficients(X, W, l1=0.02, ridge=0.05, n_iter=4000)
     gradient = H @ (W @ W.T) - X @ W.T + 0.05 * H + 0.02  # eq. 4: 0 where h > 0, at least 0 where h = 0
@@ -202,21 +202,27 @@ def test_transform_finds_what_fit_found():
     X = samples(80, 30).numpy()
     model = GSNMF(5, l1=0.01, l2=0.01, max_iter=600, tol=0, random_state=0)
     fitted = model.fit_transform(X)
-    rows = unit_samples(torch.from_numpy(X))
+    rows = unit_length(torch.from_numpy(X))
     found = factorise(rows, *initialise(rows, 5, "nndsvda", 0), Penalty(0.01, 0.01), n_iter=600, tol=0)
     np.testing.assert_allclose(model.components_, found.W.numpy(), atol=1e-9)
     np.testing.assert_allclose(fitted, found.H.numpy(), atol=0.02)
     assert np.linalg.norm(model.inverse_transform(fitted) - X / np.linalg.norm(X, axis=1, keepdims=True)) < 1.2
 
 
+def pass_over(online, X):
+    """See every sample once."""
+    for batch in X.split(50):
+        online.see(batch, len(X))
+
+
 def test_online_bases_come_near_those_of_all_samples():
-    X = unit_samples(samples(600, 25, 5))
+    X = unit_length(samples(600, 25, 5))
     start, _ = initialise(X, 5, "nndsvdar", 0)
     whole = factorise(X, *initialise(X, 5, "nndsvdar", 0), n_iter=400, tol=0).objective[-1]
     online = OnlineBases(start, Penalty())
     before = float((X - coefficients(X, online.W) @ online.W).norm() ** 2) / 2
     for _ in range(30):
-        online.pass_over(X.split(50), len(X))
+        pass_over(online, X)
     after = float((X - coefficients(X, online.W) @ online.W).norm() ** 2) / 2
     assert after < 0.05 * before and after < 4 * whole
     assert torch.allclose(online.W.norm(dim=1), torch.ones(5, dtype=torch.float64))
@@ -224,10 +230,10 @@ def test_online_bases_come_near_those_of_all_samples():
 
 def test_online_bases_know_the_mixed_norm_of_all_samples():
     """The decayed sums hold the data several times over; ‖h_l‖ is no sum, and must not."""
-    X, penalty = unit_samples(samples(600, 25, 5)), Penalty(l21=0.1)
+    X, penalty = unit_length(samples(600, 25, 5)), Penalty(l21=0.1)
     found = factorise(X, *initialise(X, 5, "nndsvdar", 0), penalty, n_iter=400, tol=0)
     online = OnlineBases(found.W, penalty, n_inner=200)
     for _ in range(20):
-        online.pass_over(X.split(50), len(X))
+        pass_over(online, X)
     H = coefficients(X, online.W, ridge=online.ridge, n_iter=400)
     torch.testing.assert_close(online.ridge, penalty.ridge(H), rtol=0.05, atol=0)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
 
 from asterism.errors import InputError
-from asterism.networks.pixels import unit_length
 from asterism.runtime import capable_device
 
 INITS = ("nndsvd", "nndsvda", "nndsvdar", "random")
@@ -70,6 +69,9 @@ class Penalty:
     def of_length(self, sums: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
         """What the penalty grows by with each basis's length, d/ds of its part for s·h_l at s = 1, (L,)."""
         return self.l1 * sums + self.l2 * squares + self.l21 * squares.clamp_min(0).sqrt()
+
+
+NO_PENALTY = Penalty()
 
 
 class Factors(NamedTuple):
@@ -135,35 +137,11 @@ def unit_bases(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return W / lengths[:, None], lengths
 
 
-@dataclass
-class _State:
-    """W, H and the products that the rules and f share, each computed once."""
-
-    X: torch.Tensor
-    XX: float
-    W: torch.Tensor
-    H: torch.Tensor
-    XWt: torch.Tensor = field(init=False)
-    WWt: torch.Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.multiply()
-
-    def multiply(self) -> None:
-        """Products of the bases as they are now."""
-        self.XWt, self.WWt = self.X @ self.W.T, gram(self.W)
-
-    def objective(self, HtH: torch.Tensor, sums: torch.Tensor, penalty: Penalty) -> float:
-        """f by ‖X‖² − 2⟨XWᵀ, H⟩ + ⟨HᵀH, WWᵀ⟩: no product of the size of X."""
-        error = self.XX - 2 * _dot(self.XWt, self.H) + _dot(HtH, self.WWt)
-        return 0.5 * max(0.0, error) + penalty.value(sums, HtH.diagonal())
-
-
 def factorise(
     X: torch.Tensor,
     W: torch.Tensor,
     H: torch.Tensor,
-    penalty: Penalty | None = None,
+    penalty: Penalty = NO_PENALTY,
     *,
     n_iter: int = 200,
     tol: float = 1e-4,
@@ -197,25 +175,30 @@ def factorise(
     An iteration costs 4·N·M·L + 4·N·L² + 4·M·L² operations, all but O(N·L + M·L) of them in matrix products; f costs
     nothing beside. Memory: X, three times H, twice W.
     """
-    penalty = penalty or Penalty()
     if unit:
         W, lengths = unit_bases(W)
         H = H * lengths
-    state = _State(X, _dot(X, X), W, H)
-    HtH = gram(state.H.T)
-    values = [state.objective(HtH, state.H.sum(0), penalty)]
+    XX, XWt, WWt = _dot(X, X), X @ W.T, gram(W)
+    HtH, sums = gram(H.T), H.sum(0)
+
+    def objective() -> float:
+        """f by ‖X‖² − 2⟨XWᵀ, H⟩ + ⟨HᵀH, WWᵀ⟩: no product of the size of X."""
+        error = XX - 2 * _dot(XWt, H) + _dot(HtH, WWt)
+        return 0.5 * max(0.0, error) + penalty.value(sums, HtH.diagonal())
+
+    values = [objective()]
     for t in range(1, n_iter + 1):
-        state.H = step_h(state.H, state.XWt, state.WWt, penalty.l1, penalty.ridge(state.H))
-        HtH, sums = gram(state.H.T), state.H.sum(0)
-        state.W = step_w(state.W, state.H.T @ state.X, HtH, penalty.of_length(sums, HtH.diagonal()) if unit else None)
+        H = step_h(H, XWt, WWt, penalty.l1, penalty.ridge(H))
+        HtH, sums = gram(H.T), H.sum(0)
+        W = step_w(W, H.T @ X, HtH, penalty.of_length(sums, HtH.diagonal()) if unit else None)
         if unit:
-            state.W, lengths = unit_bases(state.W)
-            state.H, HtH, sums = state.H * lengths, lengths[:, None] * HtH * lengths, sums * lengths
-        state.multiply()
-        values.append(state.objective(HtH, sums, penalty))
+            W, lengths = unit_bases(W)
+            H, HtH, sums = H * lengths, lengths[:, None] * HtH * lengths, sums * lengths
+        XWt, WWt = X @ W.T, gram(W)
+        values.append(objective())
         if tol and t % 10 == 0 and values[-11] - values[-1] < tol * values[-1]:
             break
-    return Factors(state.H, state.W, values, len(values) - 1)
+    return Factors(H, W, values, len(values) - 1)
 
 
 def coefficients(
@@ -366,11 +349,6 @@ class OnlineBases:
         self.sums.mul_(lengths)
         return H * lengths
 
-    def pass_over(self, batches: Iterable[torch.Tensor], n: int) -> None:
-        """See every batch of n samples once."""
-        for batch in batches:
-            self.see(batch, n)
-
 
 # ---------------------------------------------------------------- small things
 
@@ -390,11 +368,6 @@ def check_non_negative(X: torch.Tensor, who: str) -> None:
         )
     if least == 0 and X.numel() and float(X.max()) == 0:
         warnings.warn(f"{who}: every value is 0, and so are all coefficients", stacklevel=3)
-
-
-def unit_samples(X: torch.Tensor) -> torch.Tensor:
-    """Samples (N, M) of length 1; those of zeros stay 0."""
-    return unit_length(X)
 
 
 def _without_tiny(values: torch.Tensor) -> torch.Tensor:

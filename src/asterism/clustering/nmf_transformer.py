@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asterism.clustering import nmf
+from asterism.networks.pixels import unit_length
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -80,7 +81,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
             np.ascontiguousarray(checked), device=device if checked.dtype == np.float32 else capable_device(device)
         )
         nmf.check_non_negative(rows, type(self).__name__)
-        return nmf.unit_samples(rows) if self.normalise else rows
+        return unit_length(rows) if self.normalise else rows
 
     def fit(self, X: Any, y: Any = None) -> GSNMF:
         """Learn the bases of samples X (N, M), all of them non-negative.
@@ -116,7 +117,8 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         online = nmf.OnlineBases(W, penalty)
         n_passes = max(1, min(ONLINE_PASSES, self.max_iter // 10))
         for _ in range(n_passes):
-            online.pass_over(rows.split(size), len(rows))
+            for batch in rows.split(size):
+                online.see(batch, len(rows))
         self._keep(online.W, online.ridge, [], n_passes)
         return self._coded(rows)
 
