@@ -27,7 +27,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
-from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components, neighbors
+from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
 from asterism.clustering.linkage import cut, merge
 from asterism.clustering.linkage_tree import distinct_rows
 from asterism.clustering.stability import stability_curve
@@ -163,10 +163,10 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     low, high = min(said), max(said)
     ks = sorted({*grid, k})
     modularity = np.mean([curves[size] - curves[size].max() for size in answers], axis=0)[np.array(ks) - 2]
-    history = _tree(points, N_NEIGHBORS)
+    graph, history = _tree(points, N_NEIGHBORS)
     silhouette = np.array([_silhouette(points, _groups(history, one)) for one in ks])
     stable = np.interp(ks, grid, np.nan_to_num(stable))  # 0 where halves have too few samples
-    return Advice(ks, modularity, stable, silhouette, _eigengaps(points, ks), answers, agreed, k, low, high)
+    return Advice(ks, modularity, stable, silhouette, _eigengaps(graph, ks), answers, agreed, k, low, high)
 
 
 def _agreed(ks: list[int], stable: np.ndarray) -> int | None:
@@ -201,13 +201,13 @@ def _first_of_heaps(points: np.ndarray) -> np.ndarray:
     return np.unique(connected_components(links, directed=False)[1], return_index=True)[1]
 
 
-def _tree(points: np.ndarray, size: int, W: scipy.sparse.csr_matrix | None = None) -> np.ndarray:
-    """Linkage matrix of graph degree linkage, from samples joined with their nearest neighbours."""
-    found = knn(points, min(size, len(points) - 1))
+def _tree(points: np.ndarray, size: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+    """A graph, and the linkage matrix of graph degree linkage on it, from samples joined with their nearest ones."""
+    found = knn(points, size)
     initial = nearest_neighbor_components(found[0])
     start = initial if initial.max() > 0 else None  # else they are all one, as duplicates are
-    graph = affinity_graph(found, size)[0] if W is None else W
-    return merge(graph, start, 2, features=points, isolated="always").history
+    graph = affinity_graph(found, size)[0]
+    return graph, merge(graph, start, 2, features=points, isolated="always").history
 
 
 def _groups(history: np.ndarray, k: int) -> np.ndarray:
@@ -217,9 +217,8 @@ def _groups(history: np.ndarray, k: int) -> np.ndarray:
 
 def _modularities(points: np.ndarray, size: int, ks: np.ndarray) -> np.ndarray:
     """Q = Σ_c (links inside of c / all links − (degree of c / all degrees)²) of the merged groups, for each k."""
-    W, _ = affinity_graph(points, size)
-    history = _tree(points, size, W)
-    links = (W + W.T).tocoo()
+    graph, history = _tree(points, size)
+    links = (graph + graph.T).tocoo()
     degrees = np.bincount(links.row, links.data, len(points)) / links.data.sum()
     found = []
     for k in ks:
@@ -234,18 +233,13 @@ def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     return float(silhouette_score(points, labels)) if 1 < n_groups < len(points) else -1.0
 
 
-def _eigengaps(points: np.ndarray, ks: list[int]) -> np.ndarray:
-    """λ_{k+1} − λ_k of I − D^(−½) A D^(−½) on the k-NN graph, over the mean of the gaps from k/2 to 2k.
+def _eigengaps(graph: scipy.sparse.csr_matrix, ks: list[int]) -> np.ndarray:
+    """λ_{k+1} − λ_k of I − D^(−½) A D^(−½), A of a graph of neighbours, over the mean of the gaps from k/2 to 2k.
 
     The gaps themselves shrink with k; over those around it a gap stands out or does not. The quotient is weighed with
     1 − λ_k: only where that is near 1 are there k groups with few links between them.
     """
-    n = len(points)
-    nearest, squared = neighbors(points, points, min(N_NEIGHBORS, n - 1), exclude=np.arange(n))
-    scale = max(float(squared.mean()), 1e-12)
-    rows = np.repeat(np.arange(n), nearest.shape[1])
-    A = scipy.sparse.csr_matrix((np.exp(-squared.ravel() / scale), (rows, nearest.ravel())), (n, n))
-    A = A.maximum(A.T)
+    n, A = graph.shape[0], graph.maximum(graph.T)
     degree = scipy.sparse.diags(1 / np.sqrt(np.maximum(np.asarray(A.sum(1)).ravel(), 1e-12)))
     wanted = min(2 * ks[-1] + 2, n - 2)
     if wanted > n // 3:  # most of them: all at once is faster
