@@ -66,8 +66,8 @@ def test_triplets_are_what_they_should_be(labels, n_negatives, ordered, nearest)
     sizes = torch.bincount(labels)
     most = n_negatives if nearest else min(n_negatives, len(labels.unique()) - 1)  # of a pair of one cluster each
     pairs = sizes * (sizes - 1) // (1 if ordered else 2)
-    assert len(found) == int((pairs * (len(labels) - sizes).clamp_max(most)).sum())
-    assert len(set(zip(i.tolist(), j.tolist(), k.tolist(), strict=True))) == len(found)
+    assert len(i) == int((pairs * (len(labels) - sizes).clamp_max(most)).sum())
+    assert len(set(zip(i.tolist(), j.tolist(), k.tolist(), strict=True))) == len(i)
 
 
 def test_random_negatives_are_uniform():

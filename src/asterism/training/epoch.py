@@ -82,21 +82,13 @@ class Training(GradientDescent, kw_only=False):
         MissingDependencyError
             If LARS is asked for and timm is not installed.
         """
-        if self.optimizer == "lars":
-            return _lars()(
-                parameters,
-                lr=self.lr,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                trust_coeff=TRUST,
-                always_adapt=True,  # biases too, as the released LARC does
-            )
+        settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "lars":  # adapts biases too, as the released LARC does
+            return _lars()(parameters, momentum=self.momentum, trust_coeff=TRUST, always_adapt=True, **settings)
         if self.optimizer == "sgd":
-            return torch.optim.SGD(
-                parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
-            )
+            return torch.optim.SGD(parameters, momentum=self.momentum, fused=True, **settings)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, lr=self.lr, betas=(self.momentum, 0.999), weight_decay=self.weight_decay, fused=True)
+        return kind(parameters, betas=(self.momentum, 0.999), fused=True, **settings)
 
     def rate(self, epoch: float) -> float:
         """Learning rate of an epoch; 1.5 is the middle of the second."""
@@ -200,7 +192,7 @@ def train_epoch(
     rate = lr if callable(lr) else training.rate if lr is None else lambda _: lr
     per_step = training.schedule == "cosine-steps"
     _set_rate(optimizer, rate(key[1]))
-    total, n_batches, n_seen = torch.zeros((), device=run.runtime.device), 0, 0
+    total, n_seen = torch.zeros((), device=run.runtime.device), 0
     sizes = [len(chunk) for chunk in batches(order, batch_size, run)]  # of all processes, whose rates must be the same
     with run.runtime.global_draws(run.generator(*key, "layers", run.runtime.rank).initial_seed()):
         for (indices, batch), size in zip(minibatches(images, order, batch_size, run), sizes, strict=True):
@@ -214,8 +206,7 @@ def train_epoch(
                 run.runtime.clip_gradients(optimizer, training.max_grad_norm)
             optimizer.step()
             total += loss.detach()  # stays on the device: reading it each step would wait for the GPU
-            n_batches += 1
-    mean = float(run.runtime.sum_over_ranks(total)) / (max(1, n_batches) * run.runtime.world_size)
+    mean = float(run.runtime.sum_over_ranks(total)) / (len(sizes) * run.runtime.world_size)
     if not math.isfinite(mean):
         raise DivergenceError(
             f"the loss of {key[0]} is {mean} after epoch {key[1] + 1}: lower training.lr={training.lr:g}, set "

@@ -6,7 +6,7 @@ the authors' codes have a hinge on squared distances with negatives drawn at ran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -14,16 +14,12 @@ from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, POSITIVE, POSITIVE_INT
 
 
-@dataclass(frozen=True)
-class Triplets:
+class Triplets(NamedTuple):
     """T triplets of a batch, as indices into it: anchor i, positive j of its cluster, negative k of another."""
 
     anchors: torch.Tensor
     positives: torch.Tensor
     negatives: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.anchors)
 
 
 class TripletLoss(Parameters, kw_only=False):
@@ -75,9 +71,9 @@ class TripletLoss(Parameters, kw_only=False):
         distances = squared_distances(embeddings, anchors_only=self.gradient == "anchor")
         nearness = distances.detach().cpu() if self.negatives == "nearest" else None
         found = draw_triplets(labels, self.n_negatives, generator, nearness, ordered=self.pairs == "ordered")
-        if len(found) == 0:
+        if len(found.anchors) == 0:
             return distances.sum() * 0.0
-        i, j, k = (one.to(embeddings.device) for one in (found.anchors, found.positives, found.negatives))
+        i, j, k = (one.to(embeddings.device) for one in found)
         width = distances.shape[1]
         to_positive, to_negative = distances.view(-1)[i * width + j], distances.view(-1)[i * width + k]
         if self.form == "hinge":
