@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -86,24 +85,18 @@ class ProgressBars:
     """
 
     def __init__(self, verbose: int = 0) -> None:
-        self._speaks = launch().rank == 0
-        verbose = verbose if self._speaks else 0
-        console = _console()
-        self._lines = bool(verbose) and not console.is_terminal
-        self._console = console
+        self._speaks, self._console = launch().rank == 0, _console()
+        shown, can = bool(verbose) and self._speaks, self._console.is_terminal
+        self._bars = _bar(self._console) if shown and can else None
+        self._lines = shown and not can
         self._tasks: dict[str, Any] = {}
-        self._bars: Progress | None = None
-        if verbose and console.is_terminal:
-            self._bars = _bar(console)
 
     def __enter__(self) -> ProgressBars:
         if self._bars is not None:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 
