@@ -26,7 +26,7 @@ from asterism.images import open_images
 from asterism.runtime import Runtime, hardware, versions
 from asterism.training import Run
 from asterism.training.collapse import examine
-from asterism.training.pseudolabels import PseudoLabelModel, train_on_pseudo_labels
+from asterism.training.pseudolabels import classifying, train_on_pseudo_labels
 
 TRAINING = Training(batch_size=256, lr=0.05, momentum=0.9, weight_decay=1e-5)
 
@@ -106,7 +106,7 @@ def passes(options, runtime):
     labels = torch.arange(options.images) % options.clusters
     optimizer = TRAINING.make_optimizer(body.parameters())
     head = torch.nn.Linear(body.n_features, options.clusters).to(runtime.device)
-    model = PseudoLabelModel(body, head)
+    model = classifying(body, head)
     plain = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-5, fused=True)
 
     @torch.no_grad()

@@ -135,7 +135,7 @@ class ConvolutionalBody(Body):
     """Front, convolutions conv1 … convL, and fully connected layers without the last: features before their ReLU.
 
     docs/papers/deepcluster.md: what is clustered is fc7 *before* its ReLU, so the ReLU belongs to the head
-    (`PseudoLabelModel`).
+    (`asterism.training.pseudolabels.classifying`).
 
     Parameters
     ----------

@@ -21,28 +21,13 @@ from asterism.training.run import Run
 SAMPLERS = ("uniform", "legacy", "natural")
 
 
-class PseudoLabelModel(nn.Module):
-    """g_W ∘ f_θ: images (B, C, H, W) → logits (B, k).
+def classifying(body: nn.Module, head: nn.Linear) -> nn.Sequential:
+    """g_W ∘ f_θ: images (B, C, H, W) → logits (B, k), of a body f_θ, images → (B, D), and a head g_W, D → k.
 
     The ReLU after the last fully connected layer stands here: clustered are the features before it
     (docs/papers/deepcluster.md).
-
-    Parameters
-    ----------
-    body : nn.Module
-        f_θ, images → (B, D).
-    head : nn.Linear
-        g_W, D → k.
     """
-
-    def __init__(self, body: nn.Module, head: nn.Linear) -> None:
-        super().__init__()
-        self.body = body
-        self.head = head
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (B, k)."""
-        return self.head(F.relu(self.body(images)))
+    return nn.Sequential(body, nn.ReLU(), head)
 
 
 def draw_images(labels: torch.Tensor, n_draws: int, sampler: str, generator: torch.Generator) -> torch.Tensor:
@@ -159,7 +144,7 @@ def train_on_pseudo_labels(
     seed_dropout(body, run.generator(*key, "dropout", run.runtime.rank).initial_seed(), run.runtime.device)
     body.train()
     with also_training(optimizer, head, head_momentum):
-        model, stepping = run.runtime.setup(PseudoLabelModel(body, head), optimizer)
+        model, stepping = run.runtime.setup(classifying(body, head), optimizer)
 
         def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             return F.cross_entropy(model(batch), labels[indices].to(batch.device))
