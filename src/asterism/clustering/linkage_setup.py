@@ -81,9 +81,6 @@ def _empty_clusters(labels: np.ndarray, n_clusters: int, room: int, width: int) 
     after[order[ends - 1]] = -1
     leaves = 1 << max(1, (n_clusters - 1).bit_length())
 
-    def filled(length: int, value: float, dtype: Any = np.float64) -> np.ndarray:
-        return np.full(length, value, dtype)
-
     return Clusters(
         label=labels.copy(),
         first=order[ends - size].astype(np.int32),
@@ -93,17 +90,17 @@ def _empty_clusters(labels: np.ndarray, n_clusters: int, room: int, width: int) 
         name=np.arange(n_clusters, dtype=np.int32),
         number=np.arange(n_clusters, dtype=np.int32),
         norm=size.astype(np.float64) ** 2,
-        head=filled(n_clusters, -1, np.int32),
-        after_edge=filled(room, -1, np.int32),
-        other=filled(room, -1, np.int32),
-        value=filled(room, 0),
+        head=np.full(n_clusters, -1, np.int32),
+        after_edge=np.full(room, -1, np.int32),
+        other=np.full(room, -1, np.int32),
+        value=np.zeros(room),
         top=np.zeros((n_clusters, width)),
         who=np.full((n_clusters, width), -1, np.int32),
-        fence=filled(n_clusters, 0),
-        score=filled(n_clusters, 0),
-        tree=filled(2 * leaves, -1, np.int32),
-        extra=filled(n_clusters, 0),
-        edge_to=filled(n_clusters, -1, np.int32),
+        fence=np.zeros(n_clusters),
+        score=np.zeros(n_clusters),
+        tree=np.full(2 * leaves, -1, np.int32),
+        extra=np.zeros(n_clusters),
+        edge_to=np.full(n_clusters, -1, np.int32),
     )
 
 
