@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
 from asterism.clustering.chebyshev import SPARE, leading_eigenvectors
-from asterism.clustering.graph import knn, neighbors
+from asterism.clustering.graph import knn, neighbors, weights_to_neighbors
 from asterism.clustering.neighbor_voting import SAME
 
 # Chosen by the classes of many parts of Flowers-102, Scene-15, CIFAR-10, COIL-100, CMU-PIE and UKBench, with features
@@ -206,9 +206,7 @@ def symmetric_graph(
     """
     n, width = len(X), width or indices.shape[1]
     ways = {} if ways is None else ways
-    starts = np.arange(n + 1, dtype=np.int64) * width
-    weights = local_weights(distances[:, :width]).ravel()
-    graph = scipy.sparse.csr_matrix((weights, indices[:, :width].ravel(), starts), shape=(n, n))
+    graph = weights_to_neighbors(local_weights(distances[:, :width]), indices[:, :width], n)
     graph = (graph + graph.T) / 2
     while True:  # each round at least halves the parts
         n_parts, parts = connected_components(graph, directed=False)

@@ -162,12 +162,17 @@ def affinity_graph(
             sigma2 *= 2
     # Where σ² is 0 every neighbour is a duplicate: the limit of exp(−0 / σ²) is 1.
     weights = np.exp(-distances / sigma2) if sigma2 > 0 else np.ones_like(distances)
-    starts = np.arange(n_samples + 1, dtype=np.int64) * indices.shape[1]
-    W = scipy.sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), shape=(n_samples, n_samples))
+    W = weights_to_neighbors(weights, indices, n_samples)
     if variant == "gactoolbox":
         W = (W + scipy.sparse.identity(n_samples, format="csr")).tocsr()
     W.sort_indices()
     return W, sigma2
+
+
+def weights_to_neighbors(weights: np.ndarray, indices: np.ndarray, n: int) -> scipy.sparse.csr_matrix:
+    """Weights (Q, K) of neighbours (Q, K), as `knn` and `neighbors` number them, as a matrix (Q, n)."""
+    starts = np.arange(len(indices) + 1, dtype=np.int64) * indices.shape[1]
+    return scipy.sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), shape=(len(indices), n))
 
 
 def nearest_neighbor_components(indices: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -131,13 +131,12 @@ def ward_merges(centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.array([found[i][1:] for i in order], np.int64).reshape(-1, 2)
 
 
-@dataclass(order=True)
-class _Division:
+class _Division(NamedTuple):
     """A group that may be divided; what two centroids describe better comes first."""
 
     negative_gain: float
-    first: int  # of its members: no two groups share one
-    halves: tuple[np.ndarray, np.ndarray] = field(compare=False)
+    first: int  # of its members: no two groups share one, so that halves are never compared
+    halves: tuple[np.ndarray, np.ndarray]
 
 
 def _divided(rows: np.ndarray, labels: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:

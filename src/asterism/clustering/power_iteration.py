@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asterism.clustering.graph import knn
+from asterism.clustering.graph import knn, weights_to_neighbors
 from asterism.clustering.linkage_tree import ends, numbered
 from asterism.errors import InputError
 
@@ -60,23 +60,16 @@ def power_iteration_clustering(
             ">= 1, >= 0, > 0 and in [0, 1]"
         )
     found, squared = knn(X, n_neighbors)  # (N, K), (N, K)
-    weights = _graph(found, squared, sigma)
-    n = weights.shape[0]
+    n = len(found)
+    directed = weights_to_neighbors(np.exp(-squared / sigma**2), found, n)
+    directed.sort_indices()
+    weights = (directed + directed.T).tocsr()  # not normalised by rows
     v = np.full(n, 1 / n)
     for _ in range(n_iter):
         v = alpha * (weights.T @ v) + (1 - alpha) / n
         v /= v.sum()
     labels = ends(_strongest_pull(weights, v))  # v rises with every step: no step leads back
     return numbered(_without_singletons(labels, found))
-
-
-def _graph(found: np.ndarray, squared: np.ndarray, sigma: float) -> scipy.sparse.csr_matrix:
-    """W = A + Aᵀ with a_ij = exp(−d²/σ²) for the neighbours j of i; not normalised by rows."""
-    n, n_neighbors = found.shape
-    rows = np.repeat(np.arange(n), n_neighbors)
-    affinities = np.exp(-squared.ravel() / sigma**2)
-    directed = scipy.sparse.csr_matrix((affinities, (rows, found.ravel())), shape=(n, n))
-    return (directed + directed.T).tocsr()
 
 
 def _strongest_pull(weights: scipy.sparse.csr_matrix, v: np.ndarray) -> np.ndarray:

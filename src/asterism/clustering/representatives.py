@@ -8,6 +8,8 @@ so many as two picks a class held .70 to 1 of the classes, these 1, random ones 
 
 from __future__ import annotations
 
+from bisect import bisect
+
 import numpy as np
 
 from asterism.clustering.units import near_one
@@ -77,14 +79,9 @@ def typical_members(rows: np.ndarray, labels: np.ndarray, n: int, random_state: 
         Group by group; in each the one that stands for most of it comes first.
     """
     groups, sizes = np.unique(labels, return_counts=True)
-    shares = np.zeros(len(groups), np.int64)
-    while (missing := n - int(shares.sum())) > 0:
-        open_ = np.flatnonzero(shares < sizes)
-        largest = open_[np.argsort(-sizes[open_], kind="stable")]
-        if missing < len(open_):
-            shares[largest[:missing]] += 1
-        else:
-            shares[open_] = np.minimum(sizes[open_], shares[open_] + missing // len(open_))
+    least = bisect(range(n + 1), n, key=lambda share: np.minimum(sizes, share).sum()) - 1  # of groups that have so many
+    shares = np.minimum(sizes, least)
+    shares[np.argsort(-sizes, kind="stable")[: n - int(shares.sum())]] += 1
     found = [np.zeros(0, np.int64)]
     for group, share in zip(groups, shares.tolist(), strict=True):
         if share:

@@ -21,7 +21,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from asterism.clustering import affinities
-from asterism.clustering.graph import neighbors
+from asterism.clustering.graph import neighbors, weights_to_neighbors
 from asterism.clustering.kmeans import KMeansResult, kmeans
 from asterism.clustering.units import near_one, squared_unit
 
@@ -214,8 +214,7 @@ def landmark_spectral(
     # A row's own factor, of its nearest landmark, falls out of the next line.
     weights = np.exp(-(distances - distances[:, :1]) / unit / (2 * sigma**2))
     weights /= weights.sum(1, keepdims=True)
-    starts = np.arange(len(X) + 1) * nearest.shape[1]
-    Z = scipy.sparse.csr_matrix((weights.ravel(), nearest.ravel(), starts), shape=(len(X), p))
+    Z = weights_to_neighbors(weights, nearest, p)
     Z = Z @ scipy.sparse.diags(np.maximum(np.asarray(Z.sum(0)).ravel(), 1e-12) ** -0.5)
     values, right = np.linalg.eigh((Z.T @ Z).toarray())  # increasing
     n_parts = int((values > 1 - APART).sum())
