@@ -56,7 +56,7 @@ def leading_eigenvectors(
     sparse = matrix.indptr, matrix.indices, matrix.data.astype(np.float32)
     block, cut, known = np.ascontiguousarray(start, dtype=np.float32), FIRST_CUT, np.full(width, np.inf)
     for _ in range(rounds):
-        block = _orthonormal(_filtered(sparse, block, cut))
+        block = torch.linalg.qr(torch.from_numpy(_filtered(sparse, block, cut)))[0].numpy()  # orthonormal
         image = _product(sparse, block, block, 1, 0)
         values, turn = np.linalg.eigh((block.T @ image).astype(float))
         values, turn = values[::-1], turn[:, ::-1].astype(np.float32)
@@ -83,10 +83,6 @@ def _product(
     out = np.empty_like(X)
     _multiply(*sparse, X, Y, np.float32(a), np.float32(b), X if Z is None else Z, Z is not None, out)
     return out
-
-
-def _orthonormal(block: np.ndarray) -> np.ndarray:
-    return torch.linalg.qr(torch.from_numpy(block))[0].numpy()
 
 
 @compiled(nogil=True, fastmath={"contract", "nsz"})

@@ -216,10 +216,11 @@ def _exact(
     center = X.mean(0, dtype=torch.float64)  # a shift changes no distance and spares the product large numbers
     low = _less(X, center)
     low_queries = low if within else _less(queries, center)
-    n_candidates = min(n_neighbors + SPARE, len(X) - int((own >= 0).any()))
+    n_others = len(X) - int((own >= 0).any())
+    n_candidates = min(n_neighbors + SPARE, n_others)
     values, found = _search(low_queries, low, n_candidates, own, within)
     indices, distances = _refine(queries, X, found, n_neighbors, own)
-    doubtful = _doubtful(low_queries, values, distances, len(X) - int((own >= 0).any()))
+    doubtful = _doubtful(low_queries, values, distances, n_others)
     if len(doubtful):
         rows = torch.as_tensor(doubtful, device=X.device)
         again = queries[rows]
@@ -228,7 +229,7 @@ def _exact(
         indices[doubtful], distances[doubtful] = _refine(again, X, found, n_neighbors, own[rows])
         # What is left are ties: more samples at the last place's distance than there are spare places. Duplicates,
         # at 0, the second search has sorted by their index; the others are looked for among all, by differences.
-        left = _doubtful(centered, values, distances[doubtful], len(X) - int((own >= 0).any()))
+        left = _doubtful(centered, values, distances[doubtful], n_others)
         tied = doubtful[left[distances[doubtful][left, -1] > 0]]
         if len(tied):
             indices[tied], distances[tied] = _refine(queries[tied], X, None, n_neighbors, own[tied])

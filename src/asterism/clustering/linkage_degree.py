@@ -39,37 +39,6 @@ class Slots(NamedTuple):
 
 
 @entry
-def zip_rows(start, index, weight, start_t, index_t, weight_t, links):
-    """Merge each sorted row of W with that of Wᵀ into ``links``. Returns the number of links. O(E)."""
-    used = 0
-    for m in range(start.size - 1):
-        p, q = start[m], start_t[m]
-        while p < start[m + 1] or q < start_t[m + 1]:
-            here = index[p] if p < start[m + 1] else start.size
-            there = index_t[q] if q < start_t[m + 1] else start.size
-            links.end[used] = min(here, there)
-            if here <= there:
-                links.out[used] = weight[p]
-                p += 1
-            if there <= here:
-                links.into[used] = weight_t[q]
-                q += 1
-            used += 1
-        links.start[m + 1] = used
-    return used
-
-
-@entry
-def count_slots(links, label):
-    """For each sample the number of links that leave its cluster, room enough for its slots. O(L)."""
-    counts = np.zeros(label.size, np.int64)
-    for m in range(label.size):
-        for e in range(links.start[m], links.start[m + 1]):
-            counts[m] += label[links.end[e]] != label[m]
-    return counts
-
-
-@entry
 def fill_slots(links, label, slots, slot_of):
     """Sum the links of every sample into its slots; ``slot_of`` is scratch of -1, one per cluster. O(L)."""
     for m in range(label.size):

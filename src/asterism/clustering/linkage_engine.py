@@ -23,19 +23,6 @@ def start_walks(s, walks, links):
             h = s.after_edge[h]
 
 
-@entry
-def isolated_clusters(s):
-    """Whether each cluster has zero affinity with every other, both ways. O(R)."""
-    isolated = np.ones(s.size.size, np.bool_)
-    for c in range(s.size.size):
-        h = s.head[c]
-        while h >= 0:
-            if s.value[h] > 0.0 or s.value[h ^ 1] > 0.0:
-                isolated[c] = False
-            h = s.after_edge[h]
-    return isolated
-
-
 @kernel
 def stray(s, sums):
     """The smallest cluster and the one to attach it to, when no affinity is left: the nearest centroid.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from asterism.clustering import linkage_setup
-from asterism.clustering.linkage_engine import agglomerate, isolated_clusters, start_walks
+from asterism.clustering.linkage_engine import agglomerate, start_walks
 from asterism.clustering.linkage_pairs import Criterion
 from asterism.clustering.linkage_tree import cut, linkage_matrix
 from asterism.errors import InputError
@@ -128,7 +128,7 @@ def merge(
     sums = linkage_setup.feature_sums(features, initial, n_initial)
     alone = np.zeros(n_initial, bool)
     if sums.shape[1] and (isolated == "always" or (isolated == "many" and n_initial > 20 * n_clusters)):
-        alone = isolated_clusters(s)
+        alone = linkage_setup.isolated_clusters(s)
     merges, affinities = agglomerate(
         s,
         degrees if update == "exact" and not walking else None,

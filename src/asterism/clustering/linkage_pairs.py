@@ -141,12 +141,6 @@ def rescan(s, c, criterion):
 
 
 @kernel
-def stale(top, fence, c, criterion):
-    """Whether the nearest clusters of ``c`` that are left fall short of K_c, or the first may tie with another."""
-    return fence[c] > 0.0 and (top[c, criterion.n_local - 1] == 0.0 or top[c, 0] <= fence[c])
-
-
-@kernel
 def grade(top, score, tree, number, c, criterion):
     """Score ``c`` by eq. 7 from its nearest clusters, of which the absent have affinity 0."""
     local = 0.0
@@ -259,7 +253,8 @@ def refresh(s, a, b, replace, criterion):
                 insert(top, who, fence, number, i, a, now)
                 changed = True
         if changed:
-            if stale(top, fence, i, criterion):
+            # Those that are left may fall short of K_c, or the first may tie with one that is not among them.
+            if fence[i] > 0.0 and (top[i, criterion.n_local - 1] == 0.0 or top[i, 0] <= fence[i]):
                 rescan(s, np.int64(i), criterion)
             grade(top, score, tree, number, i, criterion)
         h = after_edge[h]

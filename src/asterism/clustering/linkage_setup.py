@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from asterism.clustering.graph import neighbors
-from asterism.clustering.linkage_degree import Links, Slots, count_slots, fill_pairs, fill_slots, zip_rows
+from asterism.clustering.linkage_degree import Links, Slots, fill_pairs, fill_slots
 from asterism.clustering.linkage_pairs import Clusters
 from asterism.clustering.linkage_walks import Walks
 from asterism.errors import InputError
@@ -47,20 +47,17 @@ def transitions(W: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
 
 def make_links(W: scipy.sparse.csr_matrix) -> Links:
     """Both ways of every edge side by side. O(E)."""
-    W.sort_indices()
-    transposed = W.T.tocsr()
-    room = 2 * W.nnz
-    links = Links(np.zeros(W.shape[0] + 1, np.int64), np.empty(room, np.int32), np.zeros(room), np.zeros(room))
-    used = zip_rows(W.indptr, W.indices, W.data, transposed.indptr, transposed.indices, transposed.data, links)
-    return Links(links.start, *(one[:used].copy() for one in links[1:]))
+    both = (W + 1j * W.T).tocsr()  # of an edge that is there either way, W(m, m') and W(m', m) in one number
+    both.sort_indices()
+    start, end = both.indptr.astype(np.int64), both.indices.astype(np.int32)
+    return Links(start, end, both.data.real.copy(), both.data.imag.copy())
 
 
 def make_tables(links: Links, labels: np.ndarray, n_clusters: int, n_local: int) -> tuple[Clusters, Slots]:
     """Cluster pairs with their U, and the samples' degrees. O(E)."""
-    counts = count_slots(links, labels)
-    start = np.concatenate([[0], np.cumsum(counts)])
-    room = int(start[-1])
-    n_samples = len(labels)
+    leaving = labels[links.end] != np.repeat(labels, np.diff(links.start))
+    start = np.concatenate([[0], np.cumsum(leaving)])[links.start]  # room for a slot of each link to another cluster
+    room, n_samples = int(start[-1]), len(labels)
     slots = Slots(
         start, np.zeros(n_samples, np.int64), np.empty(room, np.int32), np.zeros(room), np.zeros(room),
         np.full(n_samples, -1, np.int64),
@@ -132,6 +129,13 @@ def feature_sums(features: Any, labels: np.ndarray, n_clusters: int) -> np.ndarr
     ones = np.ones(len(labels), features.dtype if features.dtype.kind == "f" else np.float64)
     members = scipy.sparse.csr_matrix((ones, (labels, np.arange(len(labels)))), shape=(n_clusters, len(labels)))
     return np.asarray(members @ features, dtype=np.float64)
+
+
+def isolated_clusters(s: Clusters) -> np.ndarray:
+    """Whether each cluster has zero affinity with every other, both ways; (n,). O(R)."""
+    isolated = np.ones(len(s.size), bool)
+    isolated[s.other.reshape(-1, 2)[(s.value.reshape(-1, 2) > 0).any(1)]] = False
+    return isolated
 
 
 def attach_isolated(isolated: np.ndarray, sums: np.ndarray, size: np.ndarray) -> np.ndarray:

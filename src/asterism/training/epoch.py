@@ -83,8 +83,13 @@ class Training(GradientDescent, kw_only=False):
             If LARS is asked for and timm is not installed.
         """
         settings: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
-        if self.optimizer == "lars":  # adapts biases too, as the released LARC does
-            return _lars()(parameters, momentum=self.momentum, trust_coeff=TRUST, always_adapt=True, **settings)
+        if self.optimizer == "lars":
+            try:
+                from timm.optim import Lars
+            except ImportError as error:
+                raise MissingDependencyError("training.optimizer='lars' is timm's: pip install timm") from error
+            # biases are adapted too, as the released LARC does
+            return Lars(parameters, momentum=self.momentum, trust_coeff=TRUST, always_adapt=True, **settings)
         if self.optimizer == "sgd":
             return torch.optim.SGD(parameters, momentum=self.momentum, fused=True, **settings)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
@@ -103,14 +108,6 @@ class Training(GradientDescent, kw_only=False):
 def _set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def _lars() -> Any:
-    try:
-        from timm.optim import Lars
-    except ImportError as error:
-        raise MissingDependencyError("training.optimizer='lars' is timm's: pip install timm") from error
-    return Lars
 
 
 def minibatches(
