@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CHECKPOINT_SECONDS = 20.0  # at most this much work is lost by a kill
 MOST_VALUES, LONGEST_TEXT = 1000, 10_000  # of one line of the history
 
 
+@dataclass(eq=False)
 class Run:
     """One fit.
 
@@ -49,24 +51,16 @@ class Run:
         See `callback`.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        seed: int,
-        folder: Path | None = None,
-        progress: ProgressBars | None = None,
-        identity: str = "",
-    ) -> None:
-        self.runtime = runtime
-        self.seed = seed
-        self.folder = folder
-        self.progress = progress or ProgressBars(0)
-        self.identity = identity
-        self.restored = False
-        self.history: list[dict[str, Any]] = []
-        self.observer: Callable[[np.ndarray], dict[str, float]] | None = None
-        self._recorded: dict[str, Any] = {}
-        self._finish = False
+    runtime: Runtime
+    seed: int
+    folder: Path | None = None
+    progress: ProgressBars = field(default_factory=ProgressBars)
+    identity: str = ""
+    restored: bool = field(default=False, init=False)
+    history: list[dict[str, Any]] = field(default_factory=list, init=False)
+    observer: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, init=False)
+    _recorded: dict[str, Any] = field(default_factory=dict, init=False)
+    _finish: bool = field(default=False, init=False)
 
     # ---------------------------------------------------------------- randomness
 
