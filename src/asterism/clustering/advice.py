@@ -48,7 +48,6 @@ SURE = 1.5  # answers of the neighbourhoods that differ by a smaller factor agre
 LEVELS = ("coarse", "medium", "fine")
 NEAR = 1.5  # a medium level has up to so many times more or fewer groups than the run
 FARTHEST = 6  # a fine level has up to so many times more
-MOST_ROWS = 2000  # that are looked at
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,12 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     middle = float(np.mean(np.log([*answers.values()])))
     k = round(float(np.exp(middle if agreed is None else (middle + np.log(agreed)) / 2)))
     said = [*answers.values()] if agreed is None else [*answers.values(), agreed]
-    low, high = min(said), max(said)
     ks = sorted({*grid, k})
     modularity = np.mean([curves[size] - curves[size].max() for size in answers], axis=0)[np.array(ks) - 2]
     graph, history = _tree(points, N_NEIGHBORS)
     silhouette = np.array([_silhouette(points, _groups(history, one)) for one in ks])
     stable = np.interp(ks, grid, np.nan_to_num(stable))  # 0 where halves have too few samples
-    return Advice(ks, modularity, stable, silhouette, _eigengaps(graph, ks), answers, agreed, k, low, high)
+    return Advice(ks, modularity, stable, silhouette, _eigengaps(graph, ks), answers, agreed, k, min(said), max(said))
 
 
 def _agreed(ks: list[int], stable: np.ndarray) -> int | None:
@@ -291,7 +289,7 @@ def stable_levels(rows: np.ndarray, n_clusters: int, random_state: np.random.Ran
     list of Level
         From coarse to fine; a level is left out where there are no numbers of groups to choose from.
     """
-    drawn = narrowed(rows, np.sort(random_state.permutation(len(rows))[:MOST_ROWS]))
+    drawn = narrowed(rows, np.sort(random_state.permutation(len(rows))[:MOST_SAMPLES]))
     most = min(FARTHEST * n_clusters, len(drawn) // PER_CLUSTER)
     ks = np.array(sorted({k for k in (*GRID, n_clusters) if 2 <= k <= most}))
     stable = stability_curve(torch.from_numpy(near_one(drawn)), ks.tolist(), random_state)

@@ -104,28 +104,22 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         self.check()
         rows = self._open(X, reset=True)
         penalty = nmf.Penalty(self.l1, self.l2, self.l21)
-        if self.batch_size is not None:
-            return self._fit_online(rows, penalty)
-        W, H = nmf.initialise(rows, self.n_components, self.init, self.random_state)
-        found = nmf.factorise(rows, W, H, penalty, n_iter=self.max_iter, tol=self.tol, unit=self.normalise)
-        self._keep(found.W, penalty.ridge(found.H), found.objective, found.n_iter)
-        return self._coded(rows)
-
-    def _fit_online(self, rows: torch.Tensor, penalty: nmf.Penalty) -> np.ndarray:
-        size = self.batch_size or len(rows)
-        W, _ = nmf.initialise(rows[: max(size, self.n_components)], self.n_components, self.init, self.random_state)
-        online = nmf.OnlineBases(W, penalty)
-        n_passes = max(1, min(ONLINE_PASSES, self.max_iter // 10))
-        for _ in range(n_passes):
-            for batch in rows.split(size):
-                online.see(batch, len(rows))
-        self._keep(online.W, online.ridge, [], n_passes)
-        return self._coded(rows)
-
-    def _keep(self, W: torch.Tensor, ridge: torch.Tensor | float, objective: list[float], n_iter: int) -> None:
+        if self.batch_size is None:
+            start = nmf.initialise(rows, self.n_components, self.init, self.random_state)
+            found = nmf.factorise(rows, *start, penalty, n_iter=self.max_iter, tol=self.tol, unit=self.normalise)
+            W, ridge = found.W, penalty.ridge(found.H)
+            self.objective_, self.n_iter_ = found.objective, found.n_iter
+        else:
+            first = rows[: max(self.batch_size, self.n_components)]
+            online = nmf.OnlineBases(nmf.initialise(first, self.n_components, self.init, self.random_state)[0], penalty)
+            self.objective_, self.n_iter_ = [], max(1, min(ONLINE_PASSES, self.max_iter // 10))
+            for _ in range(self.n_iter_):
+                for batch in rows.split(self.batch_size):
+                    online.see(batch, len(rows))
+            W, ridge = online.W, online.ridge
         self.components_ = W.cpu().numpy()
         self.ridge_ = np.broadcast_to(torch.as_tensor(ridge).cpu().numpy(), len(W)).copy()
-        self.objective_, self.n_iter_ = objective, n_iter
+        return self._coded(rows)
 
     def transform(self, X: Any) -> np.ndarray:
         """Coefficients of samples, the bases fixed.

@@ -6,6 +6,7 @@ clusters are then merged to make room for three odd images. `merge_without_small
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,12 @@ def merge_without_small_clusters(
         owner = np.arange(n_clusters)
     kept = numbered(owner[pieces])
     if not full:
-        return Merging(kept, merging.history, merging.affinities, merging.n_initial_clusters, merging.n_isolated)
+        return replace(merging, labels=kept)
     rest = merge(W, kept, n_clusters, features=features, full=True, **{**options, "isolated": "never"})
     history = join_histories(merging.history[:n_rows], pieces, owner, rest.history)
     waiting = np.zeros(len(np.unique(pieces)) - n_clusters)  # the small ones
     affinities = np.concatenate([merging.affinities[:n_rows], waiting, rest.affinities[n_samples - n_clusters :]])
-    return Merging(kept, history, affinities, merging.n_initial_clusters, merging.n_isolated)
+    return replace(merging, labels=kept, history=history, affinities=affinities)
 
 
 def rows_before_small(history: np.ndarray, n_samples: int, n_clusters: int, least: float) -> int:

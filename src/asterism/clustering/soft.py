@@ -118,10 +118,9 @@ def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "bo
     """
     with torch.no_grad():
         boosted = scores.pow(boost)
-        if balance == "boosted":
-            boosted = boosted / boosted.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
-        elif balance == "soft":
-            boosted = boosted / scores.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
+        if balance != "none":
+            sizes = (boosted if balance == "boosted" else scores).sum(0)
+            boosted = boosted / sizes.clamp_min(torch.finfo(scores.dtype).tiny)
         return boosted / boosted.sum(1, keepdim=True)
 
 
