@@ -22,7 +22,7 @@ from asterism.runs import RunFolder, RunRecord
 from asterism.runtime import Runtime
 from asterism.training import Run, train_epoch
 from asterism.training.checkpoint import load_state
-from asterism.training.collapse import CollapseDetector, CollapseWarning
+from asterism.training.collapse import CollapseWarning, watch
 from asterism.training.progress import ProgressBars, decoding_bar
 
 
@@ -93,13 +93,13 @@ def test_the_head_is_chosen_by_the_losses_of_all_processes_and_a_resumed_run_has
 
 def test_a_resumed_run_does_not_tell_of_a_collapse_again():
     run = Run(Runtime("cpu"), 0)
-    figures = {"loss": 1.0, "effective_clusters": 1.0, "largest_cluster": 100}
+    round_ = run, "x", torch.zeros(100, dtype=torch.int64), torch.full((100,), -1), 50, 1.0
     with pytest.warns(CollapseWarning, match="collapse in round 1"):
         for _ in run.rounds("x", 1):
-            CollapseDetector(run, 50, "x").look(**figures)
+            watch(*round_)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CollapseDetector(run, 50, "x").look(**figures)  # of the next life, which has the history of the one before
+        watch(*round_)  # of the next life, which has the history of the one before
 
 
 def test_others_may_wait_for_a_day(monkeypatch):

@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
-from asterism.training.collapse import CollapseDetector, CollapseWarning, diagnosis, examine
+from asterism.training.collapse import CollapseWarning, diagnosis, examine, watch
 from asterism.training.pseudolabels import also_training, draw_images, new_head
 
 
@@ -114,12 +114,11 @@ def test_a_network_that_does_not_learn_is_told():
 
 def test_the_doctor_warns_once():
     run = Run(Runtime("cpu"), 0)
-    detector = CollapseDetector(run, 50, "x")
-    labels = torch.zeros(100, dtype=torch.int64)
+    round_ = run, "x", torch.zeros(100, dtype=torch.int64), torch.full((100,), -1), 50, 1.0
     with pytest.warns(CollapseWarning, match="collapse in round 1"):
         for _ in run.rounds("x", 1):
-            detector.look(**round_of(labels, 1.0, 50))
+            watch(*round_)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        detector.look(**round_of(labels, 1.0, 50))
+        watch(*round_)
     assert "collapse" in run.history[0]["warning"]

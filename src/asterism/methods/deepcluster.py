@@ -36,7 +36,7 @@ from asterism.parameters import HasMethod, Parameters, parameter, shown
 from asterism.parameters.constraints import FRACTION_BELOW_1, POSITIVE, POSITIVE_INT
 from asterism.runtime import Runtime
 from asterism.training import Run, Training
-from asterism.training.collapse import CollapseDetector, examine
+from asterism.training.collapse import watch
 from asterism.training.pseudolabels import SAMPLERS, train_on_pseudo_labels
 
 KMEANS_ITERATIONS = 20  # of faiss, without a tolerance (docs/papers/deepcluster.md)
@@ -167,7 +167,6 @@ class DeepCluster(SizedDefaults, ImageClusterer):
         optimizer = training.make_optimizer(body.parameters())
         resident = images.resident(run.runtime)
         previous = torch.full((len(images),), -1)  # the clusters of the round before
-        detector = CollapseDetector(run, self.n_clusters, "deepcluster")
         state: dict[str, Any] = {"body": body, "optimizer": optimizer, "previous": previous}
         for t in run.rounds("deepcluster", training.n_epochs, **state):
             found = self._cluster(body, resident, run, t)  # eq. (2)
@@ -186,9 +185,7 @@ class DeepCluster(SizedDefaults, ImageClusterer):
                 head_momentum=self.head_momentum,
                 augmentation=resolve_augmentation(self),
             )
-            detector.n_clusters = found.n_clusters  # which other clusterers find themselves
-            figures = examine(found.labels, previous, found.n_clusters)
-            detector.look(loss=loss, loss_of_guessing=math.log(found.n_clusters), split=found.n_split, **figures)
+            watch(run, "deepcluster", found.labels, previous, found.n_clusters, loss, split=found.n_split)
             previous.copy_(found.labels)
         return self._fitted(body, self._cluster(body, resident, run, training.n_epochs), run, len(images))
 

@@ -7,7 +7,6 @@ are kept in a memory bank; several clusterings at once, several crops of each im
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -32,7 +31,7 @@ from asterism.networks.initialise import build
 from asterism.parameters import parameter
 from asterism.parameters.constraints import POSITIVE, POSITIVE_INT
 from asterism.training import Run, Training, train_epoch
-from asterism.training.collapse import CollapseDetector, examine
+from asterism.training.collapse import watch
 
 KMEANS_ITERATIONS = 10
 WARM_UP = 0.025  # of the epochs with a rising rate: 10 of 400
@@ -131,7 +130,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         wrapped, stepping = run.runtime.setup(model, optimizer)
         bank = torch.zeros(MultiCrop.N_LARGE, len(images), self.resolved("projection").n_dims)
         previous = torch.full((len(images),), -1)
-        detector = CollapseDetector(run, self.n_clusters, "deepcluster-v2")
         state: dict[str, Any] = {"model": model, "optimizer": optimizer, "bank": bank, "previous": previous}
         for t in run.rounds("deepcluster-v2", training.n_epochs, **state):
             if t == 0 or self.resolved("assignment").memory == "pass":
@@ -140,8 +138,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
             run.callback(found[0].labels)
             self._begin_epoch(model, run, t)
             loss = self._train(wrapped, stepping, images, bank, found, training, run, t)
-            figures = examine(found[0].labels, previous, self.n_clusters)
-            detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
+            watch(run, "deepcluster-v2", found[0].labels, previous, self.n_clusters, loss)
             previous.copy_(found[0].labels)
 
     def _start(self, model: Embedding, images: ImageSource, training: Training, run: Run) -> None:
@@ -170,7 +167,6 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
         wrapped, stepping = run.runtime.setup(both, optimizer)
         queue, labels = Queue(settings.queue, n_dims, run.runtime.device), torch.full((len(images),), -1)
         state = {"both": both, "optimizer": optimizer, "queue": queue.vectors, "filled": queue.filled, "labels": labels}
-        detector = CollapseDetector(run, self.n_clusters, "swav")
         for t in run.rounds("swav", training.n_epochs, **state):
             before = labels
             if t == 0:  # the first prototypes are centroids, so that no group begins empty
@@ -185,8 +181,7 @@ class DeepClusterV2(SizedDefaults, ImageClusterer):
             found = run.runtime.sum_over_ranks(found)
             new = torch.where(found > 0, found - 1, before)
             run.callback(new)
-            figures = examine(new, labels, self.n_clusters)
-            detector.look(loss=loss, loss_of_guessing=math.log(self.n_clusters), **figures)
+            watch(run, "swav", new, labels, self.n_clusters, loss)
             labels.copy_(new)
 
     def _swapping(

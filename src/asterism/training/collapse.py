@@ -85,29 +85,30 @@ def diagnosis(rounds: list[dict[str, Any]], n_clusters: int) -> str | None:
     return None
 
 
-class CollapseDetector:
-    """Looks at every round of a run, and warns once of each kind of collapse.
+def watch(
+    run: Run, stage: str, labels: torch.Tensor, previous: torch.Tensor, n_clusters: int, loss: float, **more: Any
+) -> None:
+    """Record a round's figures, and warn of what they tell: of each kind of collapse once in a stage.
 
     Parameters
     ----------
     run : Run
-    n_clusters : int
     stage : str
         Whose lines of the history are looked at.
+    labels, previous, n_clusters
+        See `examine`.
+    loss : float
+        Beside it that of guessing is recorded, ln k.
+    **more
+        Other figures of the round.
     """
-
-    def __init__(self, run: Run, n_clusters: int, stage: str) -> None:
-        self.run = run
-        self.n_clusters = n_clusters
-        self.stage = stage
-
-    def look(self, **figures: Any) -> None:
-        """Record a round's figures and warn of what they tell."""
-        self.run.record(**figures)
-        before = [entry for entry in self.run.history if entry["stage"] == self.stage]
-        found = diagnosis([*before, figures], self.n_clusters)
-        said = {str(entry["warning"]).partition(" ")[0] for entry in before if "warning" in entry}
-        if found is not None and found.partition(" ")[0] not in said:  # nor by an earlier life of the run
-            self.run.record(warning=found)
-            if self.run.runtime.is_main:
-                warnings.warn(found, CollapseWarning, stacklevel=2)
+    chance = {"loss": loss, "loss_of_guessing": math.log(n_clusters)}
+    figures = {**chance, **more, **examine(labels, previous, n_clusters)}
+    run.record(**figures)
+    before = [entry for entry in run.history if entry["stage"] == stage]
+    found = diagnosis([*before, figures], n_clusters)
+    said = {str(entry["warning"]).partition(" ")[0] for entry in before if "warning" in entry}
+    if found is not None and found.partition(" ")[0] not in said:  # nor by an earlier life of the run
+        run.record(warning=found)
+        if run.runtime.is_main:
+            warnings.warn(found, CollapseWarning, stacklevel=2)
