@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageFile
 from typer.testing import CliRunner
 
-from asterism.cli import app, choosing
+from asterism.cli import app
 from asterism.cli.advising import numbered
 from asterism.cli.choosing import settled
 from asterism.cli.request import Request
 from asterism.clustering.advice import Advice, stable_levels, suggest_k
 from asterism.errors import InputError
-from asterism.methods import choosing as auto
+from asterism.methods import choosing
 from asterism.methods.choosing import about, suitable_precision
 from asterism.networks.recommended import recommended
 
@@ -230,14 +230,14 @@ def test_cluster_without_k_finds_the_number_and_says_so(tmp_path):
 
 
 def test_without_k_images_are_looked_at_once_and_auto_fits_the_number(tmp_path, monkeypatch):
-    looked, look = [], auto._look
+    looked, look = [], choosing._look
     monkeypatch.setattr("asterism.methods.choosing._look", lambda *asked: looked.append(asked) or look(*asked))
     images = np.repeat(np.random.default_rng(0).random((4, 20, 20)), 25, 0) + np.arange(100)[:, None, None] / 1e5
     np.save(tmp_path / "x.npy", images.astype("f4"))
     request, first = numbered(Request(images=str(tmp_path / "x.npy"), layout="NHW"))
     chosen = settled(request, first)
     assert len(looked) == 1 and chosen.n_clusters and chosen.number["k"] == chosen.n_clusters
-    expected = auto.choose(request.images, layout="NHW", n_clusters=chosen.n_clusters)
+    expected = choosing.choose(request.images, layout="NHW", n_clusters=chosen.n_clusters)
     assert chosen.method == expected.method and expected.line in chosen.chosen
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asterism import KMeans
-from asterism.cli.choosing import choose
 from asterism.errors import InputError, MissingDataError
 from asterism.images import decode as decode_module
 from asterism.images import open_images, reopen
 from asterism.images.decode import _shrink_on_load, decode
 from asterism.images.listing import natural_key
+from asterism.methods.choosing import choose
 
 NOISE = np.random.default_rng(0)
 

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from asterism import FCN, TEMI, Diffusion, load
-from asterism.cli import app, choosing
+from asterism.cli import app
 from asterism.errors import InputError, MissingDataError, StorageError
 from asterism.images import fetch
+from asterism.methods import choosing
 from asterism.networks import Backbone
 from asterism.networks.recommended import PREFERRED, RECOMMENDED, TO_FETCH, default_network, seconds_for
 from asterism.networks.weights import PAPERS, address, construct, find_weights, load_network

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from torch.nn.functional import normalize
 
-from asterism.cli.choosing import Choice, first_choice
+from asterism.cli.choosing import first_choice
 from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, levels_of_curve, suggest_k
 from asterism.features import cached_extract
 from asterism.images import ImageSource, open_images
 from asterism.methods import Diffusion
+from asterism.methods.choosing import Choice
 from asterism.methods.pretrained import FEW_NUMBERS
 from asterism.networks import Backbone
 from asterism.runs import RunFolder

@@ -10,12 +10,9 @@ from asterism.cli.settings import apply_settings
 from asterism.cli.text import note
 from asterism.errors import InputError
 from asterism.machine import launch
-from asterism.methods import choosing
-from asterism.methods.choosing import VECTORS, Choice, choose, network_of
+from asterism.methods.choosing import VECTORS, Choice, choose, network_of, suitable_precision
 from asterism.methods.registry import find_method
 from asterism.runs import RunFolder
-
-__all__ = ["AUTO", "VECTORS", "Choice", "choose", "first_choice", "settled"]
 
 AUTO = "auto"
 
@@ -55,7 +52,7 @@ def settled(request: Request, first: Choice | None = None) -> Request:
     chosen = first_choice(request) if first is None else first.for_groups(request.n_clusters or 1)
     chosen = _with_parameters(chosen, request.settings)
     lines, precision = [request.chosen, chosen.line], request.precision
-    if precision is None and not request.settings and (precision := choosing.suitable_precision(chosen)):
+    if precision is None and not request.settings and (precision := suitable_precision(chosen)):
         lines[1] = replace(chosen, seconds=(chosen.seconds or 0) / 2).line
         lines.append(
             f"auto: --precision {precision}, about twice as fast on this processor; exactly with --precision 32-true"

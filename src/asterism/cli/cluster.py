@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,9 @@ class Plan:
     """What will be done: a checked estimator, how its images are opened, and what else run.json is to hold."""
 
     estimator: ImageClusterer
-    method: str
-    seed: int
     origin: dict[str, Any]
-    labels: str | None
-    command: str
-    number: dict[str, Any] | None = None  # how the number of groups was found, where none was given
-    screening: dict[str, Any] = field(default_factory=dict)  # what `ImageClusterer.fit` is told of outliers and copies
+    notes: dict[str, Any]  # command, labels, and how the number of groups was found, where none was given
+    screening: dict[str, Any]  # what `ImageClusterer.fit` is told of outliers and copies
 
 
 def cluster_images(request: Request) -> None:
@@ -156,14 +152,12 @@ def _opened(plan: Plan, request: Request) -> tuple[ImageSource, Labels | None]:
         list_skipped(images.skipped)
     if request.export is not None:
         check_pictures(images.is_table, plan.origin)
-    labels = known_labels(plan.labels, images)
+    labels = known_labels(plan.notes["labels"], images)
     plan.estimator._check_number(len(images))
     plan.estimator._check_memory(images)
     if launch().world_size == 1:  # the process group of torchrun is made once, by fit
         Runtime(plan.estimator.device, plan.estimator.precision)
-    plan.estimator._notes = {"command": plan.command, "labels": plan.labels}
-    if plan.number is not None:
-        plan.estimator._notes["number"] = plan.number
+    plan.estimator._notes = {name: value for name, value in plan.notes.items() if name != "number" or value is not None}
     return images, labels
 
 
@@ -185,8 +179,8 @@ def _fresh(request: Request) -> Plan:
     chosen = {"n_clusters": request.n_clusters, "device": request.device, "precision": request.precision}
     estimator.set_params(random_state=seed, **{name: value for name, value in chosen.items() if value is not None})
     apply_settings(estimator, request.settings, method)
-    screening, labels = _screening(request, {} if request.like is None else content), request.label_source
-    return Plan(estimator, method, seed, _origin(request, {}), labels, request.command, request.number, screening)
+    notes = {"command": request.command, "labels": request.label_source, "number": request.number}
+    return Plan(estimator, _origin(request, {}), notes, _screening(request, {} if request.like is None else content))
 
 
 def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Plan:
@@ -213,16 +207,12 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
         raise RunError(f"the images of {folder.path} came from memory; give IMAGES, or resume it in Python")
     apply_settings(estimator, request.settings, method)  # others than its own: fit refuses them
     estimator.set_params(random_state=seed)
-    return Plan(
-        estimator,
-        method,
-        seed,
-        _origin(request, content["images"]["origin"]),
-        request.labels or content.get("labels"),
-        content.get("command", request.command),
-        content.get("number"),
-        _screening(request, content),
-    )
+    notes = {
+        "command": content.get("command", request.command),
+        "labels": request.labels or content.get("labels"),
+        "number": content.get("number"),
+    }
+    return Plan(estimator, _origin(request, content["images"]["origin"]), notes, _screening(request, content))
 
 
 def _other(request: Request, content: dict[str, Any], plan: Plan) -> str | None:

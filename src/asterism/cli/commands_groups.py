@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,46 +29,16 @@ def export(
     """Put the images of each group into a folder."""
     if cut is not None and levels:
         raise typer.BadParameter("a number of groups or all levels: give one of them", param_hint="--cut, --levels")
-    n = _export_recorded(run, folder, cut, levels, copy, images, overwrite)
-    if n is None:
+    from asterism.cli.export import export_recorded
+    from asterism.cli.recorded import Unrecorded
+
+    try:
+        n = export_recorded(run, folder, cut, levels, copy, images, overwrite)
+    except Unrecorded:
         from asterism.cli.cutting import export_opened
 
         n = export_opened(run, folder, cut, levels, copy, images, overwrite)
     say(f"{counted(n, 'image')}: {folder}")
-
-
-def _export_recorded(
-    run: Path, folder: Path, cut: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
-) -> int | None:
-    """Export what stands in the tables of a run; how many, or None where the run has to be opened whole."""
-    import numpy as np
-
-    from asterism.cli.export import check_export, export_groups, files_of, level_folders, within
-    from asterism.cli.recorded import read_recorded
-
-    recorded = read_recorded(run)
-    if recorded is None:
-        return None
-    groups, folders = recorded.groups if cut is None else recorded.regrouped(cut), None
-    if levels:
-        own = len(np.unique(recorded.groups[recorded.groups >= 0]))
-        cuts = {number: recorded.regrouped(number) for number in (own, *(recorded.levels or ()))}
-        known = {number: one for number, one in cuts.items() if one is not None}
-        if not recorded.levels or len(known) < len(cuts):
-            return None
-        groups, folders = level_folders(recorded.levels, recorded.groups, known.__getitem__)
-    elif cut is not None and groups is not None:
-        folders = within(groups, recorded.groups)
-    if groups is None:
-        return None
-    source = recorded.source if images is None else images
-    source = os.path.expanduser(source) if isinstance(source, str) else source
-    files = files_of(source)
-    pictures = recorded.pictures() if files is None and images is None else None
-    if files is None and pictures is None:
-        return None
-    check_export(folder, source, overwrite)
-    return export_groups(groups, recorded.names, folder, files, pictures, copy, folders)
 
 
 class LevelName(str, Enum):

@@ -92,17 +92,14 @@ def evaluate(
     """Score the groups of a run against known classes."""
     from json import dumps
 
-    from asterism.cli.recorded import read_recorded
+    from asterism.cli.recorded import Unrecorded, read_recorded
     from asterism.cli.text import aligned
     from asterism.errors import InputError
 
-    recorded = read_recorded(run) if images is None else None
-    from asterism.cli.scoring import scored  # loads scipy
-
-    y = None if recorded is None else recorded.known(labels)
-    if recorded is not None and y is not None:
-        values = scored(y, recorded.groups)
-    else:
+    try:
+        recorded = read_recorded(run, images)
+        y, groups = recorded.known(labels), recorded.groups
+    except Unrecorded:
         from asterism.report.fitted import open_run
 
         fitted = open_run(run, images=images, bar=True)
@@ -110,8 +107,11 @@ def evaluate(
         if found is None:
             raise InputError(
                 f"the classes of the images of {run} are not known; give --labels folders or --labels FILE.csv"
-            )
-        values = scored(found[0], fitted.clusterer.labels_)
+            ) from None
+        y, groups = found[0], fitted.clusterer.labels_
+    from asterism.cli.scoring import scored  # loads scipy
+
+    values = scored(y, groups)
     if json:
         say(dumps(values))
         return
@@ -126,12 +126,11 @@ def report(
 ) -> None:
     """Write the page of a run anew."""
     from asterism.cli.outputs import check_page
-    from asterism.cli.summary import write_page
+    from asterism.report import write_report
     from asterism.report.fitted import open_run
 
     fitted = open_run(run, images=images, bar=True)
-    page = check_page(fitted.folder.path, out)
-    say(str(write_page(fitted, None, labels, page)))
+    say(str(write_report(fitted, labels=labels, path=check_page(fitted.folder.path, out))))
 
 
 def filters(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asterism.cli.export import check_export, level_folders, within
+from asterism.cli.export import check_export, regrouped
 from asterism.cli.recorded import known_levels
 from asterism.cli.summary import export_run
 from asterism.cli.text import aligned, counted
@@ -76,13 +76,8 @@ def export_opened(
     """Export a run's groups, merged or divided into so many, or all levels, by the network or the images; how many."""
     run = open_run(path, images=images, bar=True)
     check_export(target, run.origin.get("source"), overwrite)
-    own, groups, folders = run.clusterer.labels_, None, None
-    if levels:
-        found = [level.n_clusters for level in levels_of(run)]
-        groups, folders = level_folders(found, own, lambda number: cut_run(run, number))
-    elif n_clusters is not None:
-        groups = cut_run(run, n_clusters)
-        folders = within(groups, own)
+    numbers = [level.n_clusters for level in levels_of(run)] if levels else None
+    groups, folders = regrouped(run.clusterer.labels_, n_clusters, numbers, lambda number: cut_run(run, number))
     return export_run(run, target, copy=copy, groups=groups, folders=folders)
 
 

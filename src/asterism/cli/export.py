@@ -13,12 +13,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from asterism.cli.outputs import check_writable
+from asterism.cli.recorded import Unrecorded, known_levels, read_recorded
 from asterism.cli.text import counted, note
 from asterism.errors import InputError, RunError, StorageError
 from asterism.files import csv_safe, is_litter, write_csv
@@ -29,10 +29,6 @@ from asterism.images.paths import Listing, is_searched, list_images
 from asterism.images.remote import is_fetched
 from asterism.images.shards import Member, is_shards, list_members, list_shards
 from asterism.runs.folder import has_header
-
-if TYPE_CHECKING:
-    from asterism.cli.recorded import Pictures
-    from asterism.images import ImageSource
 
 MANIFEST = "export.csv"
 HEADER = ("file", "cluster", "path")
@@ -64,12 +60,34 @@ def check_export(target: Path, source: str | list[str] | None, overwrite: bool) 
         raise RunError(f"{target} holds groups already; choose another folder, or --overwrite")
 
 
+def export_recorded(
+    path: Path, target: Path, n_clusters: int | None, levels: bool, copy: bool, images: str | None, overwrite: bool
+) -> int:
+    """Export a run's groups, merged or divided into so many, or all levels, by what stands in its tables; how many.
+
+    Raises
+    ------
+    Unrecorded
+        Before anything is written.
+    InputError, MissingDataError, RunError, StorageError
+    """
+    run = read_recorded(path, images)
+    numbers = [one["n_clusters"] for one in known_levels(run.content) or ()] if levels else None
+    if numbers == []:
+        raise Unrecorded
+    groups, folders = regrouped(run.groups, n_clusters, numbers, run.regrouped)
+    files = files_of(run.source)
+    picture = run.picture() if files is None else None
+    check_export(target, run.source, overwrite)
+    return export_groups(groups, run.names, target, files, picture, copy, folders)
+
+
 def export_groups(
     labels: np.ndarray,
     names: list[str],
     target: Path,
     files: dict[str, Listed] | None,
-    images: ImageSource | Pictures | None = None,
+    picture: Callable[[int], np.ndarray] | None = None,
     copy: bool = False,
     folders: list[str] | None = None,
 ) -> int:
@@ -85,8 +103,8 @@ def export_groups(
         See `check_export`; an earlier export in it is removed.
     files : dict or None
         See `files_of`.
-    images : ImageSource, optional
-        The images, needed where they are not files.
+    picture : callable, optional
+        Gives an image by its number, as an array of bytes, needed where they are not files.
     copy : bool, default=False
         Copies instead of symbolic links. Images in shards, and those that were fetched, are always copied; arrays and
         named sets become PNG files.
@@ -109,7 +127,7 @@ def export_groups(
     try:
         target.mkdir(parents=True, exist_ok=True)
         _remove_earlier(target)
-        return _write(target, labels, folders or _folders(labels), names, files, images, copy)
+        return _write(target, labels, folders or _folders(labels), names, files, picture, copy)
     except Unreadable as error:
         raise StorageError(
             f"cannot write the groups to {target}: an image of a shard cannot be read: {error}"
@@ -136,7 +154,7 @@ def _write(
     folders: list[str],
     names: list[str],
     files: dict[str, Listed] | None,
-    images: ImageSource | Pictures | None,
+    picture: Callable[[int], np.ndarray] | None,
     copy: bool,
 ) -> int:
     taken: dict[str, int] = {}
@@ -159,8 +177,8 @@ def _write(
             shutil.copyfile(one.origin.path, target / one.chosen)
         elif one.origin is not None:
             os.symlink(os.path.abspath(one.origin.path), target / one.chosen)
-        elif images is not None:
-            Image.fromarray(images.thumbnail(one.index)).save(target / one.chosen, format="PNG")
+        elif picture is not None:
+            Image.fromarray(picture(one.index)).save(target / one.chosen, format="PNG")
     if len(planned) < len(names):
         note(f"{counted(len(names) - len(planned), 'image')} no longer there and not exported")
     return len(planned)
@@ -175,10 +193,10 @@ def _make(folder: Path) -> None:
             raise StorageError(f"{folder} is not asterism's; move it, or choose another folder") from None
 
 
-def _folders(labels: np.ndarray) -> list[str]:
+def _folders(labels: np.ndarray, kind: str = "cluster") -> list[str]:
     """Folder of each image, by its group."""
     width = max(3, len(str(labels.max())))
-    return [NONE if group < 0 else f"cluster-{group:0{width}d}" for group in labels.tolist()]
+    return [NONE if group < 0 else f"{kind}-{group:0{width}d}" for group in labels.tolist()]
 
 
 def nested_folders(levels: list[np.ndarray]) -> list[str]:
@@ -195,8 +213,7 @@ def nested_folders(levels: list[np.ndarray]) -> list[str]:
         ``group-002``, ``group-002/group-002-1`` for its first part, and so on;
         ``none``.
     """
-    width = max(3, len(str(levels[0].max())))
-    whole = [NONE if group < 0 else f"group-{group:0{width}d}" for group in levels[0].tolist()]
+    whole = _folders(levels[0], "group")
     for finer in levels[1:]:
         parts: dict[str, dict[int, int]] = {}  # of each folder, its parts and their numbers
         for folder, part in sorted({*zip(whole, finer.tolist(), strict=True)}):
@@ -207,27 +224,37 @@ def nested_folders(levels: list[np.ndarray]) -> list[str]:
     return whole
 
 
-def level_folders(levels: list[int], own: np.ndarray, cut: Callable[[int], np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """Groups (N,) of the finest level, and folders within folders for all levels that a run has, its own among them.
+def regrouped(
+    own: np.ndarray, n_clusters: int | None, levels: list[int] | None, cut: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, list[str] | None]:
+    """Groups (N,) as they are to be exported, and the folder of each image; None for one folder a group.
 
     Parameters
     ----------
-    levels : list of int
-        Their numbers of groups.
     own : ndarray of shape (N,)
         The run's groups.
+    n_clusters : int or None
+        Merge or divide them into so many.
+    levels : list of int or None
+        Numbers of groups of the levels that a run has: folders within folders for all of them, its own among them; the
+        groups are those of the finest.
     cut : callable
-        Gives so many groups (N,) that nest with these.
+        Gives so many groups (N,) that nest with the run's.
 
     Raises
     ------
     InputError
-        If there is no level.
+        If levels are wanted, and there is none.
     """
-    if not levels:
-        raise InputError("these images are too few to tell levels apart; give a number of groups with --cut")
-    found = [cut(number) for number in sorted({*levels, len(np.unique(own[own >= 0]))})]
-    return found[-1], nested_folders(found)
+    if levels is not None:
+        if not levels:
+            raise InputError("these images are too few to tell levels apart; give a number of groups with --cut")
+        found = [cut(number) for number in sorted({*levels, len(np.unique(own[own >= 0]))})]
+        return found[-1], nested_folders(found)
+    if n_clusters is None:
+        return own, None
+    groups = cut(n_clusters)
+    return groups, within(groups, own)
 
 
 def within(groups: np.ndarray, run_groups: np.ndarray) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,97 +24,96 @@ FEATURES = ("attributes.embedding", "encoder.1.samples")  # of a model, where it
 HISTORY = "attributes.linkage_matrix"
 
 
+class Unrecorded(Exception):
+    """A run's tables do not tell: it has to be opened whole, which also tells what is wrong, if something is."""
+
+
 @dataclass(frozen=True)
 class RecordedRun:
     """What a run found.
 
     Attributes
     ----------
+    folder : RunFolder
+    content : dict
+        Of ``run.json``.
     names : list of str
         Of its images.
     groups : ndarray of shape (N,)
-    classes : str or None
-        Where the known classes of its images stand, if it was told.
-    source : str, list of str or None
-        What its images came from; None where they came from memory.
-    fingerprint : str or None
-        Of its images.
-    folder : RunFolder
-    seed : int
-    levels : list of int or None
-        Numbers of groups of the levels that are known.
+    moved : str or None
+        Where its images are now, if not where they were.
     """
 
+    folder: RunFolder
+    content: dict[str, Any]
     names: list[str]
     groups: np.ndarray
-    classes: str | None
-    source: str | list[str] | None
-    fingerprint: str | None
-    folder: RunFolder
-    seed: int
-    levels: list[int] | None
+    moved: str | None
 
-    def regrouped(self, n_clusters: int) -> np.ndarray | None:
-        """So many groups (N,), merged or divided from its own; None where the run has to be opened whole.
+    @property
+    def source(self) -> Any:
+        """What its images come from, a str or a list of such; None where they came from memory."""
+        source = self.content["images"]["origin"].get("source") if self.moved is None else self.moved
+        return os.path.expanduser(source) if isinstance(source, str) else source
 
-        That is where groups would be divided by features that were not kept, where images were left out of the fit, and
-        where something is wrong.
+    def regrouped(self, n_clusters: int) -> np.ndarray:
+        """So many groups (N,), merged or divided from its own.
+
+        Raises
+        ------
+        Unrecorded
+            Where groups would be divided by features that were not kept, where images were left out of the fit, and
+            where something is wrong.
         """
         n, n_groups = int((self.groups >= 0).sum()), len(np.unique(self.groups[self.groups >= 0]))
         if not 1 <= n_clusters <= n:
-            return None
+            raise Unrecorded
         with safe_open(self.folder.model_path, framework="np") as model:
             kept = {name: model.get_slice(name).get_shape() for name in model.keys()}  # noqa: SIM118  it is no dict
             found = [name for name in FEATURES if kept.get(name, [])[:1] == [len(self.groups)]]
             if "attributes.fitted_images" in kept or (n_clusters > n_groups and not found):
-                return None
+                raise Unrecorded
             centers = model.get_tensor("cluster_centers")
             history = model.get_tensor(HISTORY) if HISTORY in kept else None
             rows = model.get_tensor(found[0]) if n_clusters > n_groups else np.empty((len(self.groups), 0), np.float32)
         if any(one.dtype != np.float32 or one.ndim != 2 or not np.isfinite(one).all() for one in (centers, rows)):
-            return None
+            raise Unrecorded
         try:
             if history is not None:
                 check_history(history, len(self.groups))
         except ValueError:
-            return None
-        return nested_groups(self.groups, n_clusters, centers, lambda: rows, history, self.seed)
+            raise Unrecorded from None
+        return nested_groups(self.groups, n_clusters, centers, lambda: rows, history, self.content["seed"])
 
-    def known(self, wanted: str | None) -> np.ndarray | None:
+    def known(self, wanted: str | None) -> np.ndarray:
         """Known classes (N,): ``"folders"``, from a file of labels, as told before, or as a file of arrays brings them.
-
-        None where they are not known, or only when the images are opened.
 
         Raises
         ------
         InputError, MissingDataError
+        Unrecorded
+            Where they are not known, or only when the images are opened.
         """
-        wanted = wanted or self.classes
-        if wanted is not None:
+        wanted = wanted or self.content.get("labels")
+        if wanted is not None and self.moved is None:
             return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
-        if not isinstance(self.source, str) or self.fingerprint is None:
-            return None
-        if is_shards(source := os.path.expanduser(self.source)):
-            return shard_labels(source, self.names)
-        return bundled_labels(self.source, self.fingerprint)
+        if isinstance(self.source, str) and is_shards(self.source):
+            return self._brought(lambda source, _: shard_labels(source, self.names))
+        return self._brought(bundled_labels)
 
-    def pictures(self) -> Pictures | None:
-        """Its images, where they are arrays that can be shown as they stand in a file."""
-        if not isinstance(self.source, str) or self.fingerprint is None:
-            return None
-        found = bundled_pictures(self.source, self.fingerprint)
-        return None if found is None else Pictures(found)
+    def picture(self) -> Callable[[int], np.ndarray]:
+        """Gives each image, where they are arrays that can be shown as they stand in a file; raises `Unrecorded`."""
+        pixels = self._brought(bundled_pictures)
+        return lambda index: for_the_eye(pixels[index])
 
-
-@dataclass(frozen=True)
-class Pictures:
-    """Images (N, H, W, C) as bytes, for `asterism.cli.export`."""
-
-    pixels: np.ndarray
-
-    def thumbnail(self, index: int) -> np.ndarray:
-        """As `asterism.images.ImageSource.thumbnail`."""
-        return for_the_eye(self.pixels[index])
+    def _brought(self, by: Callable[[str, str], np.ndarray | None]) -> np.ndarray:
+        """What the file of its images brings along, by its path and their fingerprint."""
+        fingerprint = self.content["images"].get("fingerprint")
+        if self.moved is None and isinstance(self.source, str) and fingerprint is not None:
+            found = by(self.source, fingerprint)
+            if found is not None:
+                return found
+        raise Unrecorded
 
 
 def known_levels(content: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -122,31 +122,26 @@ def known_levels(content: dict[str, Any]) -> list[dict[str, Any]] | None:
     return content.get("levels") if number is None else number["levels"]
 
 
-def read_recorded(path: Path) -> RecordedRun | None:
+def read_recorded(path: Path, moved: str | None = None) -> RecordedRun:
     """The groups of a finished run, and the names of its images.
-
-    None where the run has to be opened whole: `asterism.report.fitted.open_run` also tells what is wrong with it.
 
     Raises
     ------
     MissingDataError, RunError
         If there is no run.
+    Unrecorded
+        Where something is amiss.
     """
     folder = RunFolder(path)
     content = folder.read()
     try:
         if content["status"] != "finished" or not folder.model_path.is_file():  # a pipe would never end
-            return None
+            raise Unrecorded
         with safe_open(folder.model_path, framework="np") as model:
             groups = model.get_tensor("labels")
             n_groups = model.get_slice("cluster_centers").get_shape()[0]
         if groups.dtype != np.int64 or groups.ndim != 1 or groups.min(initial=0) < -1 or groups.max() >= n_groups:
-            return None
-        images: dict[str, Any] = content["images"]
-        source, fingerprint = images["origin"].get("source"), images.get("fingerprint")
-        levels = known_levels(content)
-        numbers = None if levels is None else [one["n_clusters"] for one in levels]
-        names, classes = folder.read_names(groups), content.get("labels")
-        return RecordedRun(names, groups, classes, source, fingerprint, folder, content["seed"], numbers)
+            raise Unrecorded
+        return RecordedRun(folder, content, folder.read_names(groups), groups, moved)
     except (AsterismError, OSError, SafetensorError, TypeError, ValueError):
-        return None
+        raise Unrecorded from None

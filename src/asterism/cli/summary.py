@@ -50,8 +50,10 @@ def finish(
         run.bar, labels = not request.quiet, run.labels(request.labels)
     path, failure = run.folder.path, None
     if not request.no_report and not (keep_report and (path / "report.html").is_file()):
+        from asterism.report import write_report
+
         try:
-            write_page(run, images, labels)
+            write_report(run, images, *(labels or ()))
         except Exception as error:  # the fit is safe: sum it up, then fail
             failure = error
     if request.export is not None:
@@ -94,23 +96,13 @@ def export_run(
     if only is not None:
         labels, names = labels[only], [names[i] for i in only]
         images = None if images is None else images.subset(only)
-    return export_groups(labels, names, target, files, images, copy, folders)
+    return export_groups(labels, names, target, files, None if images is None else images.thumbnail, copy, folders)
 
 
 def check_pictures(is_table: bool | None, origin: dict[str, Any]) -> None:
     """See that there are images to export; raises `InputError`."""
     if is_table and not origin.get("features"):
         raise InputError("there are no images to export: this run was made from vectors")
-
-
-def write_page(
-    run: FittedRun, images: ImageSource | None, labels: Labels | str | None, path: Path | None = None
-) -> Path:
-    """Write the page; returns where it lies."""
-    from asterism.report import write_report
-
-    y, label_names = labels if isinstance(labels, tuple) else (labels, None)
-    return Path(write_report(run, images, y, label_names, path=path))
 
 
 def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) -> None:
