@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import jinja2
 import numpy as np
 import pytest
 
@@ -13,7 +12,7 @@ from asterism.estimator.keeping import shown_groups
 from asterism.report.gallery import copies
 from asterism.report.map import map_
 from asterism.report.material import Material
-from asterism.report.page import HERE
+from asterism.report.page import templates
 from asterism.report.section import without_home
 from asterism.runs import RunFolder, RunRecord
 from asterism.runtime import Runtime
@@ -67,18 +66,17 @@ def test_the_legend_counts_all_images_where_a_sample_is_drawn(monkeypatch):
 
 def test_copies_that_are_not_shown_are_not_passed_over():
     section = copies(material(np.zeros(500, int), attributes={"duplicate_of_": np.zeros(500, int)}))
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True)
-    text = environment.get_template("copies.html").render(it=section.values)
+    text = templates().get_template("copies.html").render(it=section.values)
     assert "499 images" in text and "200 pictures of the one with the most" in text
     few = copies(material(np.zeros(5, int), attributes={"duplicate_of_": np.zeros(5, int)}))
-    assert "with the most" not in environment.get_template("copies.html").render(it=few.values)
+    assert "with the most" not in templates().get_template("copies.html").render(it=few.values)
 
 
 def test_the_page_names_a_level_that_there_is():
-    one = {"name": "medium", "n_clusters": "4", "low": 3, "high": 6, "stability": "0.50"}
+    one = {"name": "medium", "n_clusters": 4, "low": 3, "high": 6, "stability": 0.5}
     values = {"levels": [one], "branches": [], "stages": [], "is_own": True, "cut": None, "says": None}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE))
-    assert "--level medium" in environment.get_template("merge_tree.html").render(it=values)
+    values |= {"n_leaves": 4, "n_initial": 4}
+    assert "--level medium" in templates().get_template("merge_tree.html").render(it=values)
 
 
 def test_copies_that_were_fitted_keep_their_own_group_when_groups_are_cut():

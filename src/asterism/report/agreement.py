@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, grouped, rounded, shortened
+from asterism.report.section import Section, shortened
 
 LARGEST_TABLE = 25  # clusters or classes; larger confusions are drawn as a picture
 MOST_MISTAKES = 100  # as many as the DBC paper's Fig. 8 shows
@@ -28,7 +28,7 @@ def confusion(material: Material) -> Section | None:
             {
                 "cluster": int(cluster),
                 "matched": int(material.matched[cluster]),
-                "cells": [(grouped(int(n)), float(s)) for n, s in zip(counts[i], shares[i], strict=True)],
+                "cells": list(zip(counts[i].tolist(), shares[i].tolist(), strict=True)),
             }
             for i, cluster in enumerate(rows)
         ]
@@ -36,9 +36,7 @@ def confusion(material: Material) -> Section | None:
         else [],
         "per_class": per_class(material),
         "n_left": int((material.matched[rows] < 0).sum()),
-        "k": counted(len(rows), "group"),
-        "of": grouped(len(rows)),
-        "rounded": rounded,
+        "n": len(rows),
     }
     at = np.argwhere(counts)
     data = None
@@ -75,13 +73,13 @@ def per_class(material: Material) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": name,
-                "images": grouped(total),
+                "images": total,
                 "cluster": cluster,
                 "found": hits / total,
                 "pure": None if cluster is None else hits / int(material.counts[cluster].sum()),
                 "other": other if elsewhere[other] else None,
                 "other_name": None if material.stands_for[other] == number else material.class_of_cluster(other),
-                "other_count": grouped(int(elsewhere[other])),
+                "other_count": int(elsewhere[other]),
             }
         )
     return sorted(found, key=lambda one: one["found"])
@@ -89,10 +87,11 @@ def per_class(material: Material) -> list[dict[str, Any]]:
 
 def mistakes(material: Material) -> Section | None:
     """Images in the wrong group with the highest confidence (Fig. 8); None without labels, pictures or mistakes."""
-    if material.classes is None or not material.wrong.any() or not material.has_pictures:
-        return None
     wrong = np.flatnonzero(material.wrong)
     chosen = wrong[np.argsort(-material.confidence[wrong], kind="stable")[:MOST_MISTAKES]]
+    sprites = material.sprites(chosen, 96) if len(chosen) else None
+    if material.classes is None or sprites is None:
+        return None
     pictures = [
         {
             "name": shortened(material.names[i]),
@@ -103,14 +102,10 @@ def mistakes(material: Material) -> Section | None:
         }
         for i in chosen
     ]
-    if (sprites := material.sprites(chosen, 96)) is None:
-        return None
     values = {
         "pictures": pictures,
-        "n_wrong": counted(len(wrong), "image"),
-        "one": len(wrong) == 1,
-        "share": f"{rounded(100 * len(wrong) / material.scored.sum(), 1, 100)} %",
+        "n": len(wrong),
+        "share": 100 * len(wrong) / material.scored.sum(),
         "lowest": f"{material.confidence[chosen[-1]]:.2f}",
-        "n_shown": len(chosen),
     }
     return Section("mistakes", "Confidently wrong", values, sprites=sprites)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, duration, short
+from asterism.report.section import Section, duration, short
 
 NOT_DRAWN = frozenset(("stage", "round", "seconds"))
 MOST_POINTS = 600  # of a curve: more are thinned evenly, the last is kept
@@ -46,7 +46,7 @@ def training(material: Material) -> Section | None:
         return None
     curves = [curve for stage in stages for curve in stage.curves]
     data = [{"rounds": curve.pop("rounds"), "shown": curve.pop("shown")} for curve in curves]
-    return Section("training", "Training", {"stages": stages, "counted": counted}, data)
+    return Section("training", "Training", {"stages": stages}, data)
 
 
 def _stage(name: str, entries: list[dict[str, Any]]) -> Stage:

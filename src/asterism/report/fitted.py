@@ -82,9 +82,7 @@ class FittedRun:
         RunError
             If they were not recorded (an estimator that was saved by itself).
         """
-        found = self.estimator._names
-        if found is None and isinstance(self.estimator, ImageClusterer):
-            found = self.folder.read_names(self.estimator.labels_)
+        found = self.estimator.names_
         if found is None:
             raise RunError(f"{self.folder.path} was saved without the names of its images; give IMAGES where you can")
         return found

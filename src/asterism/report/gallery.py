@@ -8,7 +8,7 @@ import numpy as np
 
 from asterism.estimator.keeping import card_side, on_cards, shown_members
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, grouped, rounded, shortened
+from asterism.report.section import Section, shortened
 
 BINS = 20  # of a group's confidences
 OUTLIERS_SHOWN, COPIES_SHOWN = 100, 200  # pictures, at most
@@ -36,10 +36,10 @@ def gallery(material: Material) -> Section:
         "classes": None if material.classes is None else material.classes[members].tolist(),
         "wrong": material.wrong[members].astype(int).tolist(),
     }
-    sprites = material.sprites(members, card_side(len(members))) if material.has_pictures else None
+    sprites = material.sprites(members, card_side(len(members)))
     values = {
-        "n_cards": grouped(sum(card.group != material.none for card in cards)),
-        "k": grouped(material.n_groups),
+        "n_cards": sum(card.group != material.none for card in cards),
+        "k": material.n_groups,
         "is_part": len(cards) < material.k,
         "many": len(cards) > 12,
         "calibrated": hasattr(material.estimator, "agreement_"),
@@ -54,12 +54,10 @@ def outliers(material: Material) -> Section | None:
         return None
     found = np.flatnonzero(material.clusters == material.none)
     shown = found[np.argsort(-material.confidence[found], kind="stable")[:OUTLIERS_SHOWN]]
-    sprites = material.sprites(shown, 96) if material.has_pictures else None
+    sprites = material.sprites(shown, 96)
     values: dict[str, Any] = {
-        "total": counted(len(found), "image"),
-        "share": f"{rounded(100 * len(found) / material.n, 1, 100)} %",
-        "n_shown": len(shown) if len(shown) < len(found) else None,
-        "one": len(found) == 1,
+        "n": len(found),
+        "share": 100 * len(found) / material.n,
         "names": [shortened(material.names[i]) for i in shown],
         "confidence": [f"{material.confidence[i]:.3f}" for i in shown],
         "has_pictures": sprites is not None,
@@ -82,16 +80,13 @@ def copies(material: Material) -> Section | None:
             break
         sets.append([(len(shown) + i, shortened(material.names[one])) for i, one in enumerate(members[:COPIES_SHOWN])])
         shown += members[:COPIES_SHOWN]
-    sprites = material.sprites(np.array(shown), 96) if material.has_pictures else None
+    sprites = material.sprites(np.array(shown), 96)
     content = material.content
     dropped = {**content["params"], **content.get("screening", {})}.get("drop_duplicates")
-    n_copies = int(are_copies.sum())
     values: dict[str, Any] = {
-        "total": counted(n_copies, "image"),
-        "one": n_copies == 1,
-        "kept": counted(len(kept), "other"),
+        "n": int(are_copies.sum()),
+        "n_kept": len(kept),
         "sets": sets,
-        "is_part": len(sets) < len(kept),
         "is_cut": len(sets[0]) < 1 + counts.max(),
         "dropped": bool(dropped),
         "has_pictures": sprites is not None,

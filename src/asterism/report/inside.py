@@ -17,7 +17,7 @@ from asterism.images.sprites import Sprites, make_sprites
 from asterism.inspection.filters import first_layer
 from asterism.networks.body import network_of
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, rounded, shortened
+from asterism.report.section import Section, shortened
 
 SIDE = 48  # pixels of a picture of a layer's output
 MAPS_SHOWN = 16  # of a layer
@@ -60,12 +60,10 @@ def inside(material: Material) -> Section | None:
         _row("last deconvolution", examples["filters_last"].float().mean(1), tiles),
     ]
     pixels = (torch.stack(tiles) * 255).round().to(torch.uint8)[..., None]  # (tiles, SIDE, SIDE, 1)
-    zeros = 100 * float((features == 0).float().mean())
     values = {
         "images": images,
-        "n": counted(len(images), "image"),
         "filters": filters,
-        "zeros": rounded(zeros, 0, 100),
+        "zeros": 100 * float((features == 0).float().mean()),
         "n_features": features.shape[1],
     }
     return Section("inside", "Inside the auto-encoder", values, sprites=_sprites(pixels, SIDE))
@@ -88,7 +86,7 @@ def _row(name: str, maps: torch.Tensor, tiles: list[torch.Tensor]) -> dict:
 def components(material: Material) -> Section | None:
     """The busiest components, each with its images; None for methods without any, and where there are no pictures."""
     examples = material.estimator.examples_
-    if "component_images" not in examples or not material.has_pictures:
+    if "component_images" not in examples:
         return None
     chosen, weights = (examples[f"component_{name}"].numpy() for name in ("images", "weights"))  # (components, images)
     if (left := getattr(material.estimator, "fitted_images_", None)) is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from asterism.estimator.keeping import map_side, reduced
 from asterism.images.sprites import morton_order
 from asterism.report.material import Material
-from asterism.report.section import Section, counted, grouped, shortened
+from asterism.report.section import Section, shortened
 from asterism.runs.pictures import chosen_for_map
 
 PERPLEXITY = 30.0  # a tenth of the points where they are few: a group smaller than this collapses to a dot
@@ -45,11 +45,9 @@ def map_(material: Material) -> Section | None:
     }
     sprites = material.sprites(shown, map_side(len(shown)))
     values = {
-        "n_shown": grouped(len(shown)),
-        "images": counted(len(shown), "image"),
-        "n": grouped(material.n),
+        "n_shown": len(shown),
+        "n": material.n,
         "is_few": len(shown) < FEWEST,
-        "is_sample": len(shown) < material.n,
         "has_classes": material.classes is not None,
         "has_pictures": sprites is not None,
     }

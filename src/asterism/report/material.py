@@ -98,20 +98,14 @@ class Material:
         """The run's seed."""
         return int(self.content["seed"])
 
-    @property
-    def has_pictures(self) -> bool:
-        """Whether there is anything for the eye: vectors are no pictures."""
-        if self.images is None:
-            return self.kept is not None and bool(self.kept.stacks)
-        return not self.images.for_the_eye.is_table
-
     def sprites(self, indices: np.ndarray, side: int) -> Sprites | None:
-        """Pictures of images, of at most ``side`` pixels; None where there are none."""
-        if self.kept is not None and (kept := self.kept.sprites(indices, side, exact=self.images is not None)):
-            return kept
-        if self.images is None or self.images.for_the_eye.is_table:
+        """Pictures of images, of at most ``side`` pixels; None where there are none: vectors are no pictures."""
+        seen = None if self.images is None else self.images.for_the_eye
+        if seen is not None and seen.is_table:
             return None
-        return make_sprites(self.images.for_the_eye, indices, side)
+        if self.kept is not None and (kept := self.kept.sprites(indices, side, exact=seen is not None)):
+            return kept
+        return None if seen is None else make_sprites(seen, indices, side)
 
     @cached_property
     def sizes(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from asterism.clustering.linkage_tree import nodes_after
 from asterism.report.material import Material
 from asterism.report.palette import palette
-from asterism.report.section import Section, counted, grouped
+from asterism.report.section import Section, counted
 
 FEWEST_LEAVES, MOST_LEAVES = 24, 120  # of the tree; between them twice as many as clusters
 MOST_POINTS = 2000  # of a stage's map: more are drawn at random
@@ -33,21 +33,15 @@ def merge_tree(material: Material) -> Section | None:
     values: dict[str, Any] = {
         "branches": branches(history, n_leaves, commonest, material.colors),
         "cut": f"{BOX * (n_groups - 1 - 0.5) / (n_leaves - 1):.2f}" if is_cut else None,
-        "k": counted(n_groups, "group"),
-        "n_leaves": grouped(n_leaves),
-        "n_initial": grouped(n_merged + 1),
-        "is_whole": n_leaves == n_merged + 1,
+        "k": n_groups,
+        "n_leaves": n_leaves,
+        "n_initial": n_merged + 1,
         "is_own": n_merged + 1 > n_groups,
         "says": None if number is None else number["says"],
-        "levels": [] if number is None else levels(number["levels"]),
+        "levels": [] if number is None else number["levels"],
         "stages": stages(material),
     }
     return Section("merge_tree", "Groups within groups", values)
-
-
-def levels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The levels of a run for which no number of groups was given."""
-    return [{**one, "n_clusters": grouped(one["n_clusters"]), "stability": f"{one['stability']:.2f}"} for one in found]
 
 
 def branches(history: np.ndarray, n_leaves: int, cluster_of: dict[int, int], colors: list[str]) -> list[dict[str, Any]]:

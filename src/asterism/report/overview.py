@@ -60,8 +60,7 @@ def sizes(material: Material) -> Section:
     bars = [
         {
             "cluster": cluster,
-            "count": grouped(int(count)),
-            "images": counted(int(count), "image"),
+            "count": int(count),
             "share": count / largest,
             "color": material.colors[cluster],
             "name": material.class_of_cluster(cluster),
@@ -74,8 +73,8 @@ def sizes(material: Material) -> Section:
         "bars": [] if many else bars,
         "outline": _outline(sorted((bar["share"] for bar in bars), reverse=True)) if many else None,
         "numbered": material.k <= 40,
-        "largest": grouped(largest),
-        "smallest": grouped(int(of_groups.min())),
+        "largest": largest,
+        "smallest": int(of_groups.min()),
         "median": short(float(np.median(of_groups))),
         "n_empty": int((of_groups == 0).sum()),
     }

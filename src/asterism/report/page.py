@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -28,7 +27,7 @@ from asterism.report.material import Material, gather
 from asterism.report.merge_tree import merge_tree
 from asterism.report.overview import headline, sizes
 from asterism.report.reproduce import reproduce
-from asterism.report.section import Section
+from asterism.report.section import Section, counted, grouped, rounded
 from asterism.runs.pictures import Kept, Stack, chosen_for_map, keep
 
 # The page, from top to bottom. A method that has more to show adds its function here, beside it ID.html and, if it
@@ -120,15 +119,17 @@ def _keep(run: Path, material: Material, sections: list[Section]) -> None:
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
     """Each is compiled once a process, which takes longer than all else of a page."""
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters |= {"counted": counted, "grouped": grouped, "rounded": rounded}
+    return found
 
 
 def render(material: Material, sections: list[Section]) -> str:
@@ -138,24 +139,19 @@ def render(material: Material, sections: list[Section]) -> str:
     script = "\n" + "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     # Only this very script may run: even markup that slipped through the escaping could not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _templates().get_template("page.html")
+    page = templates().get_template("page.html")
     return page.render(
         head=headline(material),
         sections=sections,
-        shared=_shared(material),
+        shared={  # what several scripts need: groups and classes with their colours
+            "sizes": material.sizes.tolist(),
+            "none": material.none,
+            "colors": material.colors,
+            "standsFor": material.stands_for.tolist(),
+            "classNames": material.class_names,
+            "classColors": material.class_colors,
+        },
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
     )
-
-
-def _shared(material: Material) -> dict[str, Any]:
-    """What several scripts need: clusters and classes with their colours."""
-    return {
-        "sizes": material.sizes.tolist(),
-        "none": material.none,
-        "colors": material.colors,
-        "standsFor": material.stands_for.tolist(),
-        "classNames": material.class_names,
-        "classColors": material.class_colors,
-    }

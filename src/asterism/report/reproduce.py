@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from asterism.images.options import source_words
 from asterism.methods import estimator_of
 from asterism.parameters import Parameters, spelled
 from asterism.report.material import Material
-from asterism.report.section import Section, grouped, shortened, without_home
+from asterism.report.section import Section, shortened, without_home
 
 MOST_SKIPPED = 1000  # lines; more are counted
 NOT_SHOWN = frozenset(("run_dir", "verbose", "random_state"))  # random_state is the seed, the others change nothing
@@ -28,15 +27,13 @@ def reproduce(material: Material) -> Section:
         **content.get("hardware", {}),
     }
     values = {
-        "command": _command(content.get("command")),
+        "command": without_home(content.get("command") or ""),
         "code": _code(material),
         "facts": facts,
         "parameters": flat_parameters(estimator_of(content)),
         "versions": content.get("versions", {}),
         "skipped": [[shortened(str(part)) for part in one] for one in skipped[:MOST_SKIPPED]],
         "n_skipped": len(skipped),
-        "n_skipped_words": grouped(len(skipped)),
-        "n_unlisted": grouped(max(0, len(skipped) - MOST_SKIPPED)),
     }
     return Section("reproduce", "Make it again", values)
 
@@ -55,12 +52,6 @@ def flat_parameters(one: Parameters, path: str = "") -> list[tuple[str, str]]:
         else:
             found.append((path + name, "default" if value is None else str(value)))
     return found
-
-
-def _command(command: Any) -> str | None:
-    if not command:
-        return None
-    return without_home(shlex.join(map(str, command)) if isinstance(command, list) else str(command))
 
 
 def _code(material: Material) -> str:
