@@ -13,7 +13,7 @@ from asterism.cli.request import Request
 from asterism.cli.text import aligned, list_skipped
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, levels_of_curve, suggest_k
 from asterism.features import cached_extract
-from asterism.images import ImageSource, open_images
+from asterism.images import open_images
 from asterism.methods import Diffusion
 from asterism.methods.choosing import Choice
 from asterism.methods.pretrained import FEW_NUMBERS
@@ -44,7 +44,11 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     name = suitable.network or "pixels"
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))
-    found = suggest_k(features_of(source, name, device), k_max, seed)
+    runtime = Runtime(device)
+    features = cached_extract(runtime.place(Backbone(name).build(source.shape)), source, runtime)
+    if not source.is_table or features.shape[1] >= FEW_NUMBERS:  # vectors of few have their length, as in `Diffusion`
+        features = normalize(features)
+    found = suggest_k(features.numpy(), k_max, seed)
     return found, f"features of {name}" if name != "pixels" else "vectors" if source.is_table else name
 
 
@@ -74,15 +78,6 @@ def numbered(request: Request) -> tuple[Request, Choice | None]:
     number["levels"] = [asdict(level) for level in levels]
     line = f"no -k: {found.sentence} Another number with -k"
     return replace(request, n_clusters=found.k, chosen=line, number=number), first
-
-
-def features_of(images: ImageSource, network: str, device: str = "auto") -> np.ndarray:
-    """Features (N, D) of length 1 of a pre-trained network, or pixels; vectors of few numbers keep their length, as
-    `Diffusion` groups them."""
-    runtime = Runtime(device)
-    built = runtime.place(Backbone(network).build(images.shape))
-    found = cached_extract(built, images, runtime)
-    return (found if images.is_table and found.shape[1] < FEW_NUMBERS else normalize(found)).numpy()
 
 
 def shown_advice(found: Advice, on: str) -> str:

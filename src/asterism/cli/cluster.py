@@ -96,8 +96,7 @@ def cluster_images(request: Request) -> None:
     with _resumable(plan.estimator):
         images, labels = _opened(plan, request)
         if request.chosen and is_main_process() and not request.quiet:
-            for line in request.chosen.splitlines():
-                note(line)
+            note(request.chosen)
         if request.out is None and content is None and launch().world_size == 1:  # several must agree
             folder = claim(_stem(request))
             plan.estimator.set_params(run_dir=str(folder.path))

@@ -106,12 +106,8 @@ def _hung(names: list[str], indent: int, *texts: str) -> list[str]:
     narrow = bool(names) and columns - indent < NARROWEST
     if narrow:
         indent = 4
-    width = max(columns - indent, NARROWEST)
-    lines = [
-        " " * indent + line
-        for text in texts
-        for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    ]
+    wrapper = textwrap.TextWrapper(max(columns - indent, NARROWEST), break_long_words=False, break_on_hyphens=False)
+    lines = [" " * indent + line for text in texts for line in wrapper.wrap(text)]
     if narrow or not lines:
         return [head, *lines]
     return [head.ljust(indent) + lines[0][indent:], *lines[1:]]

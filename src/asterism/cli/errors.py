@@ -92,7 +92,10 @@ def guarded(command: F) -> F:
         try:
             _check_environment()
             typed = {name: _expanded(value) for name, value in kwargs.items()}
-            _check_run(typed.get("run"))
+            if isinstance(path := typed.get("run"), Path):
+                from asterism.runs.folder import RunFolder
+
+                RunFolder(path).read_finished()  # before the command loads what takes seconds
             return command(*args, **typed)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
             raise  # typer's own: usage, and a pipe whose reader has gone
@@ -155,14 +158,6 @@ def _variable_to_blame(error: Exception) -> str | None:
         if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error))
     ]
     return max(named or quoted, default=(0, None))[1]
-
-
-def _check_run(path: Any) -> None:
-    """See that the argument RUN is a finished run, before the command loads what takes seconds."""
-    if isinstance(path, Path):
-        from asterism.runs.folder import RunFolder
-
-        RunFolder(path).read_finished()
 
 
 class _Notes(logging.Handler):

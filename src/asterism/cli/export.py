@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -139,15 +138,6 @@ def export_groups(
         raise StorageError(f"cannot write the groups to {target}: {error.strerror or error}{hint}") from error
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """An image on its way: what it will be called, below DIR, and the file that it is, if it is one."""
-
-    chosen: str
-    origin: Listed | None
-    index: int
-
-
 def _write(
     target: Path,
     labels: np.ndarray,
@@ -158,27 +148,27 @@ def _write(
     copy: bool,
 ) -> int:
     taken: dict[str, int] = {}
-    planned = []
+    planned = []  # of each image what it will be called, below DIR, and the file that it is, if it is one
     for index, (name, folder) in enumerate(zip(names, folders, strict=True)):
         origin = None if files is None else files.get(name)
         if files is None or (origin is not None and os.path.isfile(origin.path)):
             chosen = unused_name(folder, name, ".png" if origin is None else None, taken)
-            planned.append(_Planned(chosen, origin, index))
+            planned.append((chosen, origin, index))
     # First the list: an export that breaks off can then be removed, and made again.
-    rows = ([one.chosen, labels[one.index], csv_safe(names[one.index])] for one in planned)
+    rows = ([chosen, labels[index], csv_safe(names[index])] for chosen, _, index in planned)
     write_csv(target / MANIFEST, HEADER, rows)
-    used = {one.chosen.rpartition("/")[0] for one in planned}
+    used = {chosen.rpartition("/")[0] for chosen, _, _ in planned}
     for folder in sorted({"/".join(one.split("/")[:n]) for one in used for n in range(1, one.count("/") + 2)}):
         _make(target / folder)
-    for one in planned:
-        if isinstance(one.origin, Member):
-            (target / one.chosen).write_bytes(one.origin.content)
-        elif one.origin is not None and (copy or is_fetched(one.origin.path)):
-            shutil.copyfile(one.origin.path, target / one.chosen)
-        elif one.origin is not None:
-            os.symlink(os.path.abspath(one.origin.path), target / one.chosen)
+    for chosen, origin, index in planned:
+        if isinstance(origin, Member):
+            (target / chosen).write_bytes(origin.content)
+        elif origin is not None and (copy or is_fetched(origin.path)):
+            shutil.copyfile(origin.path, target / chosen)
+        elif origin is not None:
+            os.symlink(os.path.abspath(origin.path), target / chosen)
         elif picture is not None:
-            Image.fromarray(picture(one.index)).save(target / one.chosen, format="PNG")
+            Image.fromarray(picture(index)).save(target / chosen, format="PNG")
     if len(planned) < len(names):
         note(f"{counted(len(names) - len(planned), 'image')} no longer there and not exported")
     return len(planned)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from asterism.cli.new_images import open_new_images
@@ -41,7 +42,8 @@ def draw_filters(
     if body.front is None or not body.layer_names:
         raise InputError(f"{folder} holds no network of DeepCluster's with convolutions, whose filters could be drawn")
     names = body.layer_names
-    wanted = [one.strip() for one in layers.split(",")] if layers else _three(names)
+    three = dict.fromkeys((names[0], names[len(names) // 2], names[-1]))
+    wanted = [one.strip() for one in layers.split(",")] if layers else list(three)
     unknown = [one for one in wanted if one not in names]
     if unknown:
         raise InputError(f"--layers {unknown[0]}: there is no such layer; there are {', '.join(names)}")
@@ -65,22 +67,14 @@ def is_picture(name: str) -> bool:
     return re.fullmatch(r"first-layer\.png|[\w.-]+-(ascent|strongest)\.png", name) is not None
 
 
-def _three(names: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys((names[0], names[len(names) // 2], names[-1])))
-
-
 def _write(path: Path, pictures: torch.Tensor, columns: int = 8) -> Path:
     """Pictures (n, C, H, W) in [0, 1] side by side, as PNG."""
     n, channels, height, width = pictures.shape
     shown = pictures[:, :3] if channels >= 3 else pictures[:, :1].expand(-1, 3, -1, -1)
-    scale = max(1, -(-SMALLEST // max(height, width)))
-    shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    height, width, rows = height * scale + GAP, width * scale + GAP, -(-n // columns)
-    sheet = torch.ones(3, rows * height, min(n, columns) * width)
-    for i, one in enumerate(shown):
-        top, left = i // columns * height, i % columns * width
-        sheet[:, top : top + height - GAP, left : left + width - GAP] = one
-    pixels = (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    shown = F.interpolate(shown, scale_factor=max(1, -(-SMALLEST // max(height, width))))
+    columns = min(n, columns)
+    shown = F.pad(shown, (0, GAP, 0, GAP, 0, 0, 0, -n % columns), value=1)
+    sheet = shown.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (height, width, 3)
     with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary)
+        Image.fromarray((sheet * 255).round().to(torch.uint8).numpy()).save(temporary)
     return path

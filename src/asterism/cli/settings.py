@@ -99,7 +99,8 @@ def settings_of(holder: Stated, prefix: str = "") -> Iterator[Setting]:
         choices = sorted(text for one in allowed if isinstance(one, set) for text in one)
         ranges = " or ".join(one.range for one in allowed if isinstance(one, Interval) and one.range)
         yield Setting(prefix + name, type(value).__name__ if nested else value, choices, ranges, text_of(holder, name))
-        inner = value if nested else _default_object(holder, name)
+        # A nested one whose default is no object (``augmentation="none"``) is shown as what it may be.
+        inner = value if nested else next((one() for one in _classes(holder, name)), None)
         if inner is not None:
             yield from settings_of(inner, f"{prefix}{name}.")
 
@@ -118,11 +119,6 @@ def _check_known(holder: Parameters, name: str, _path: str, *, whole: str, estim
     close = [OPTION_OF[whole]] if whole in OPTION_OF else difflib.get_close_matches(whole, known, 1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"--set {whole}: {method} has no such parameter; {hint}it has {', '.join(known)}")
-
-
-def _default_object(holder: Stated, name: str) -> Any:
-    """What a nested parameter is made of where its default is no object (``augmentation="none"``)."""
-    return next((one() for one in _classes(holder, name)), None)
 
 
 def _classes(holder: Stated, name: str) -> list[type[Any]]:
