@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from asterism.cli.arguments import Arg, Copy, Images, Opt, Overwrite, Run, check_copy
 from asterism.cli.text import counted, say
-
-if TYPE_CHECKING:
-    from asterism.report.fitted import FittedRun
 
 
 def export(
@@ -64,32 +61,14 @@ def cut(
     All levels nest: a group is a union or a part of the run's groups. Without -k and --level it lists the levels at
     which groups are most stable. The run's own groups stay as they are.
     """
-    from asterism.cli.cutting import CUT, cut_run, levels_of, shown_levels, summary, write_cut
-    from asterism.cli.export import within
-    from asterism.cli.summary import export_run
-    from asterism.clustering.advice import named_level
-    from asterism.report.fitted import open_run
-
     check_copy(copy, export)
     if n_clusters is not None and level is not None:
         raise typer.BadParameter("a number of groups or a level: give one of them", param_hint="-k, --level")
     if n_clusters is None and level is None and (out or export):
         raise typer.BadParameter("how many groups? Give -k or --level", param_hint="--out, --export")
-    fitted = open_run(run, images=images)
-    _check(fitted, out, CUT, export, overwrite)
-    if level is not None:
-        n_clusters = named_level(levels_of(fitted), level.value).n_clusters
-    if n_clusters is None:
-        say(shown_levels(fitted, levels_of(fitted)))
-        return
-    groups = cut_run(fitted, n_clusters)
-    if out is not None:
-        write_cut(out, fitted, groups)
-    if export is not None:
-        folders = within(groups, fitted.clusterer.labels_)
-        export_run(fitted, export, copy=copy, groups=groups, folders=folders)
-    say(summary(fitted, groups))
-    _say_where(out, export, "groups")
+    from asterism.cli.cutting import Answer, regroup
+
+    regroup(Answer(run, images, out, export, copy, overwrite), n_clusters, level and level.value)
 
 
 def pick(
@@ -110,47 +89,9 @@ def pick(
 
     Copies of other images, and images in no group, are left out. The run stays as it is.
     """
-    from asterism.cli.cutting import PICKS, picked, write_picks
-    from asterism.cli.summary import export_run
-    from asterism.report.fitted import open_run
-
     check_copy(copy, export)
     if out is None and export is None:
         raise typer.BadParameter("where to? Give --out FILE.csv, --export DIR, or both", param_hint="--out, --export")
-    fitted = open_run(run, images=images)
-    _check(fitted, out, PICKS, export, overwrite)
-    found = picked(fitted, n_images, typical)
-    if out is not None:
-        write_picks(out, fitted, found)
-    if export is not None:
-        export_run(fitted, export, copy=copy, only=found)
-    n_groups = len(set(fitted.clusterer.labels_[found].tolist()))
-    say(f"{counted(len(found), 'image')} of {counted(n_groups, 'group')}")
-    _say_where(out, export, "images")
+    from asterism.cli.cutting import Answer, pick_images
 
-
-def _check(
-    run: FittedRun,
-    out: Path | None,
-    columns: tuple[str, ...],
-    export: Path | None,
-    overwrite: bool,
-) -> None:
-    """See, before anything is computed, that a table and folders can be written."""
-    from asterism.cli.export import check_export
-    from asterism.cli.outputs import check_writable
-    from asterism.cli.summary import check_pictures
-    from asterism.runs.folder import has_header
-
-    if out is not None:
-        check_writable(out, lambda path: has_header(path, columns), overwrite)
-    if export is not None:
-        check_pictures(run.content["images"].get("is_table"), run.origin)
-        check_export(export, run.origin.get("source"), overwrite)
-
-
-def _say_where(out: Path | None, export: Path | None, what: str) -> None:
-    """Where the table lies, and the folders of groups or images."""
-    for name, path in (("table ", out), (what, export)):
-        if path is not None:
-            say(f"{name}  {path}")
+    pick_images(Answer(run, images, out, export, copy, overwrite), n_images, typical)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from asterism.cli.export import check_export, regrouped
+from asterism.cli.export import check_export, regrouped, within
+from asterism.cli.outputs import check_writable
 from asterism.cli.recorded import known_levels
-from asterism.cli.summary import export_run
-from asterism.cli.text import aligned, counted
-from asterism.clustering.advice import Level, stable_levels
+from asterism.cli.summary import check_pictures, export_run
+from asterism.cli.text import aligned, counted, say
+from asterism.clustering.advice import Level, named_level, stable_levels
 from asterism.clustering.stability import stability_words
 from asterism.errors import AsterismError
 from asterism.files import csv_safe, write_csv
 from asterism.report.fitted import FittedRun, open_run
+from asterism.runs.folder import has_header
 
 CUT = ("path", "group", "run_group", "confidence")  # columns of the tables
 PICKS = ("path", "group", "confidence")
+Table = tuple[tuple[str, ...], Iterable[Sequence[Any]]]  # columns and rows
 LISTED = 20  # sizes; of more groups smallest and largest are told
 
 
@@ -63,11 +68,68 @@ def shown_levels(run: FittedRun, levels: list[Level]) -> str:
     return f"{aligned(rows)}\n\nEach is the most stable number of groups in its range.\n{taught}{again}"
 
 
-def write_cut(path: Path, run: FittedRun, groups: np.ndarray) -> None:
-    """Write ``path,group,run_group,confidence``, one line an image; the confidence is that of the run's group."""
+@dataclass(frozen=True)
+class Answer:
+    """Of what run a command tells, where its images are now, and where a table and folders of images go."""
+
+    path: Path
+    images: str | None
+    out: Path | None
+    export: Path | None
+    copy: bool
+    overwrite: bool
+
+    def opened(self, columns: tuple[str, ...]) -> FittedRun:
+        """The run, once it is seen that a table of such columns, and folders, can be written."""
+        run = open_run(self.path, images=self.images)
+        if self.out is not None:
+            check_writable(self.out, lambda path: has_header(path, columns), self.overwrite)
+        if self.export is not None:
+            check_pictures(run.content["images"].get("is_table"), run.origin)
+            check_export(self.export, run.origin.get("source"), self.overwrite)
+        return run
+
+    def give(self, run: FittedRun, table: Table, said: str, what: str, **chosen: Any) -> None:
+        """Write the table, and what is ``chosen`` of the run (see `export_run`) into folders; say so, and where."""
+        if self.out is not None:
+            write_csv(self.out, *table)
+        if self.export is not None:
+            export_run(run, self.export, copy=self.copy, **chosen)
+        say(said)
+        for name, path in (("table ", self.out), (what, self.export)):
+            if path is not None:
+                say(f"{name}  {path}")
+
+
+def regroup(answer: Answer, n_clusters: int | None, level: str | None) -> None:
+    """Merge or divide a run's groups, and write the new ones; where no number is given, tell of its levels.
+
+    In the table the confidence is that of the run's group.
+    """
+    run = answer.opened(CUT)
+    if level is not None:
+        n_clusters = named_level(levels_of(run), level).n_clusters
+    if n_clusters is None:
+        say(shown_levels(run, levels_of(run)))
+        return
+    model, groups = run.clusterer, cut_run(run, n_clusters)
+    own, sizes = model.labels_, np.sort(np.unique(groups[groups >= 0], return_counts=True)[1])[::-1]
+    listed = " ".join(map(str, sizes)) if len(sizes) <= LISTED else f"{sizes[-1]} to {sizes[0]}"
+    n_groups = f"{counted(len(sizes), 'group')}, cut from {len(np.unique(own[own >= 0]))}"
+    said = f"{counted(len(groups), 'image')} in {n_groups}\nsizes   {listed}"
+    each = enumerate(zip(groups.tolist(), own.tolist(), model.confidence_.tolist(), strict=True))
+    rows = ([csv_safe(run.names[i]), new, old, f"{sure:.6g}"] for i, (new, old, sure) in each)
+    answer.give(run, (CUT, rows), said, "groups", groups=groups, folders=within(groups, own))
+
+
+def pick_images(answer: Answer, n: int, typical: bool) -> None:
+    """Pick a few of a run's images and write them; they are opened where features must be computed."""
+    run = answer.opened(PICKS)
     model = run.clusterer
-    rows = zip(run.names, groups.tolist(), model.labels_.tolist(), model.confidence_.tolist(), strict=True)
-    write_csv(path, CUT, ([csv_safe(name), new, old, f"{sure:.6g}"] for name, new, old, sure in rows))
+    found = model.pick(n, None if model.keeps_features else run.images(), how="typical" if typical else "diverse")
+    said = f"{counted(len(found), 'image')} of {counted(len(np.unique(model.labels_[found])), 'group')}"
+    rows = ([csv_safe(run.names[i]), model.labels_[i], f"{model.confidence_[i]:.6g}"] for i in found)
+    answer.give(run, (PICKS, rows), said, "images", only=found)
 
 
 def export_opened(
@@ -79,24 +141,3 @@ def export_opened(
     numbers = [level.n_clusters for level in levels_of(run)] if levels else None
     groups, folders = regrouped(run.clusterer.labels_, n_clusters, numbers, lambda number: cut_run(run, number))
     return export_run(run, target, copy=copy, groups=groups, folders=folders)
-
-
-def summary(run: FittedRun, groups: np.ndarray) -> str:
-    """How many groups there are now, and of what sizes."""
-    own = run.clusterer.labels_
-    sizes, before = np.sort(np.unique(groups[groups >= 0], return_counts=True)[1])[::-1], len(np.unique(own[own >= 0]))
-    listed = " ".join(map(str, sizes)) if len(sizes) <= LISTED else f"{sizes[-1]} to {sizes[0]}"
-    return f"{counted(len(groups), 'image')} in {counted(len(sizes), 'group')}, cut from {before}\nsizes   {listed}"
-
-
-def picked(run: FittedRun, n: int, typical: bool) -> np.ndarray:
-    """Indices (n,) of images of a run; these are opened where features must be computed."""
-    model = run.clusterer
-    images = None if model.keeps_features else run.images()
-    return model.pick(n, images, how="typical" if typical else "diverse")
-
-
-def write_picks(path: Path, run: FittedRun, found: np.ndarray) -> None:
-    """Write ``path,group,confidence``, one line an image, in the order of ``found``."""
-    model, names = run.clusterer, run.names
-    write_csv(path, PICKS, ([csv_safe(names[i]), model.labels_[i], f"{model.confidence_[i]:.6g}"] for i in found))

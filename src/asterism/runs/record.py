@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +17,7 @@ from asterism.runs.folder import RunFolder
 from asterism.runtime import Runtime, hardware, versions
 
 
+@dataclass
 class RunRecord:
     """The record of a fit in its folder.
 
@@ -32,7 +34,7 @@ class RunRecord:
         resumed if they are the same.
     runtime : Runtime
         The main process alone writes.
-    seed : callable
+    new_seed : callable
         Gives a new run's seed.
     notes : dict, optional
         What else ``run.json`` is to hold.
@@ -41,8 +43,6 @@ class RunRecord:
 
     Attributes
     ----------
-    about : dict
-        As given.
     content : dict
         Of ``run.json``, in the main process.
     seed : int
@@ -57,29 +57,20 @@ class RunRecord:
     that a kill left of them is known by its identity.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        about: dict[str, Any],
-        runtime: Runtime,
-        seed: Callable[[], int],
-        notes: dict[str, Any] | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        self.folder = folder
-        self.content: dict[str, Any] = {}
-        self.about = about
-        self._notes = notes or {}
-        self._new_seed = seed
-        self._runtime = runtime
-        self._overwrite = overwrite
-        self._open = ExitStack()
-        self._began = time.monotonic()
+    folder: RunFolder
+    about: dict[str, Any]
+    runtime: Runtime
+    new_seed: Callable[[], int]
+    notes: dict[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    content: dict[str, Any] = field(init=False, default_factory=dict)
+    _open: ExitStack = field(init=False, default_factory=ExitStack)
+    _began: float = field(init=False, default_factory=time.monotonic)
 
     def __enter__(self) -> RunRecord:
         seed, old_format = 0, 0
-        agreed(0, self._runtime)  # by then all have looked at the folder
-        if self._runtime.is_main:
+        agreed(0, self.runtime)  # by then all have looked at the folder
+        if self.runtime.is_main:
             self._began = time.monotonic()
             self.folder.look()  # not even a lock is made where something else lies
             self.folder.create()
@@ -88,8 +79,8 @@ class RunRecord:
                 self.content = self._begun(self.folder.look())
                 self._open = stack.pop_all()
             seed, old_format = int(self.content["seed"]), int(self.content.get("format") == 1)
-        self.seed = agreed(seed, self._runtime)
-        described = {**self.about, "seed": self.seed, "format": 1 if agreed(old_format, self._runtime) else FORMAT}
+        self.seed = agreed(seed, self.runtime)
+        described = {**self.about, "seed": self.seed, "format": 1 if agreed(old_format, self.runtime) else FORMAT}
         self.identity = identity(described)
         return self
 
@@ -97,7 +88,7 @@ class RunRecord:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._open:
-            if not self._runtime.is_main or self.content["status"] == "finished":
+            if not self.runtime.is_main or self.content["status"] == "finished":
                 return
             if isinstance(error, (KeyboardInterrupt, SystemExit, StorageError)):
                 self._end("interrupted", error)
@@ -112,15 +103,15 @@ class RunRecord:
         seconds : float
             That this life of the run took.
         """
-        machine = hardware(self._runtime.device)
+        machine = hardware(self.runtime.device)
         self.content |= {"format": FORMAT, "status": "finished", "seconds": self._took(seconds), "hardware": machine}
         self.content.pop("error", None)
         self.folder.write(self.content)
 
     def _begun(self, found: dict[str, Any] | None) -> dict[str, Any]:
         """Begin the run, or resume it; gives its ``run.json``."""
-        if found is None or self._overwrite:
-            about = {"seed": self._new_seed(), "versions": versions(), **self._notes}
+        if found is None or self.overwrite:
+            about = {"seed": self.new_seed(), "versions": versions(), **self.notes}
             skipped = self.about.get("skipped", [])[:MOST_SKIPPED]
             content = {"format": FORMAT, "status": "running", **self.about, "skipped": skipped, **about}
             self.folder.write(content)
