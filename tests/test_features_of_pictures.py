@@ -11,6 +11,7 @@ from PIL import Image
 from asterism import Diffusion, KMeans, load, open_images
 from asterism.errors import InputError, MissingDataError
 from asterism.images import vectors as vectors_module
+from asterism.report.fitted import open_run
 from asterism.report.material import gather
 from test_cli import run
 
@@ -155,7 +156,7 @@ def test_page_export_and_tables_have_the_pictures(photos, vectors, tmp_path):
     run("cluster", photos, "--features", file, "-k", 3, "--out", tmp_path / "r", *KMEANS)
     model = load(tmp_path / "r")
     assert same(model.labels_, expected(model.names_))
-    material = gather(tmp_path / "r")
+    material = gather(open_run(tmp_path / "r"))
     assert material.sprites(np.arange(4), 64).size == (9, 9)
     assert "data:image/webp" in (tmp_path / "r" / "report.html").read_text()
     run("export", tmp_path / "r", tmp_path / "g")

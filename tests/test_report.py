@@ -262,9 +262,9 @@ def test_images_that_lie_elsewhere_are_given(folder_run):
 
 def test_what_a_run_keeps_serves_other_choices_of_pictures(folder_run):
     run, photos = folder_run
-    own = gather(run)
+    own = gather(open_run(run))
     photos.rename(photos.with_name("moved"))
-    kept = gather(run)
+    kept = gather(open_run(run))
     assert own.images is not None and kept.images is None and kept.names == own.names
     chosen = np.array([3, 40, 7])
     for i in range(3):
@@ -341,7 +341,7 @@ def test_names_come_from_labels_csv_when_the_images_are_gone(dbc_run):
     moved = RunFolder(dbc_run).read()["images"]
     try:
         RunFolder(dbc_run).update(images={**moved, "origin": {"source": "/nowhere/at/all"}})
-        material = gather(dbc_run)
+        material = gather(open_run(dbc_run))
     finally:
         RunFolder(dbc_run).update(images=moved)
     assert material.images is None and "/nowhere/at/all" in material.warnings[0]
@@ -610,13 +610,13 @@ def test_images_whose_class_is_not_known_are_left_out_of_the_scores(tmp_path):
     run = kmeans_run(tmp_path / "run", images)
     labels = np.where(np.arange(48) < 36, kinds, -1)
     names = ["a", "b", "c"]
-    material = gather(run, asterism.open_images(images), labels, names)
+    material = gather(open_run(run), asterism.open_images(images), labels, names)
     assert material.scores == scores(labels[:36], material.clusters[:36])
     assert material.counts.sum() == 36 and not material.wrong[36:].any()
     assert "36 of 48 images is known" in material.warnings[0]
     text = write_report(run, asterism.open_images(images), labels, names).read_text(encoding="utf-8")
     assert "scores are of those" in text
-    assert gather(run, asterism.open_images(images), np.full(48, -1), names).classes is None
+    assert gather(open_run(run), asterism.open_images(images), np.full(48, -1), names).classes is None
 
 
 def test_long_names_and_the_users_folder_do_not_fill_the_page(tmp_path, monkeypatch):

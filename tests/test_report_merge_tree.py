@@ -14,6 +14,7 @@ from asterism.clustering.linkage import cut
 from asterism.clustering.linkage_tree import nodes_after
 from asterism.methods.jule_settings import TripletTraining
 from asterism.report import write_report
+from asterism.report.fitted import open_run
 from asterism.report.material import gather
 from asterism.report.merge_tree import branches, dots, merge_tree
 
@@ -61,7 +62,7 @@ def jule_run(tmp_path_factory):
 
 
 def test_the_section_of_a_run(jule_run):
-    material = gather(jule_run)
+    material = gather(open_run(jule_run))
     section = merge_tree(material)
     leaves = nodes_after(material.estimator.linkage_matrix_, material.n, material.n - 3)
     assert len(np.unique(leaves)) == len(np.unique(leaves * 10 + cut(material.estimator.linkage_matrix_, 3))) == 3
@@ -89,7 +90,7 @@ def test_methods_without_a_tree_of_their_own_have_one_over_their_groups(levels_r
     model = load(run)
     images, history = model.tree()
     assert len(images) == 160 and (history[:, 2] == 0).sum() == 160 - model.n_clusters
-    section = merge_tree(gather(run))
+    section = merge_tree(gather(open_run(run)))
     assert len(section.values["branches"]) == 2 * (model.n_clusters - 1) and not section.values["is_own"]
     assert section.values["cut"] is None and section.values["stages"] == []
 

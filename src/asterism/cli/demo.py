@@ -14,7 +14,6 @@ from asterism.report.fitted import open_run
 from asterism.runs import RunFolder
 
 COMMAND = "asterism demo"
-IMAGES, N_CLASSES = "data:digits", 10
 
 
 def show_demo(out: Path, settings: list[str]) -> None:
@@ -32,7 +31,7 @@ def show_demo(out: Path, settings: list[str]) -> None:
     command = shlex.join([*COMMAND.split(), "--out", str(out), *(part for one in settings for part in ("--set", one))])
     cluster_images(
         Request(
-            images=IMAGES, n_clusters=N_CLASSES, out=out, overwrite=True, settings=settings, seed=0, command=command
+            images="data:digits", n_clusters=10, out=out, overwrite=True, settings=settings, seed=0, command=command
         )
     )
     run = open_run(out)

@@ -127,9 +127,9 @@ def strongest(body: Body, layer: str, images: ImageSource, run: Run, n: int = 9)
     best: torch.Tensor | None = None  # (n, filters) responses
     who = torch.zeros(0, 0, dtype=torch.int64)
     for indices, values in feature_batches(body, images, run.runtime, responses):
-        both = values.cpu() if best is None else torch.cat([best, values.cpu()])
-        numbers = indices[:, None].expand(len(indices), values.shape[1])
-        numbers = numbers if best is None else torch.cat([who, numbers])
-        best, order = both.topk(min(n, len(both)), dim=0)
+        values, numbers = values.cpu(), indices[:, None].expand(values.shape)
+        if best is not None:
+            values, numbers = torch.cat([best, values]), torch.cat([who, numbers])
+        best, order = values.topk(min(n, len(values)), dim=0)
         who = numbers.gather(0, order)
     return who.T

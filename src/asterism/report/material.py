@@ -6,7 +6,6 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +18,7 @@ from asterism.images.labels import encode_labels
 from asterism.images.open import reopen
 from asterism.images.sprites import Sprites, make_sprites
 from asterism.metrics import match_clusters, scores
-from asterism.report.fitted import FittedRun, open_run, with_images
+from asterism.report.fitted import FittedRun, with_images
 from asterism.report.palette import GREY, palette
 from asterism.report.section import grouped, shortened
 from asterism.runs.pictures import Kept
@@ -58,8 +57,6 @@ class Material:
     class_names : list of str
     warnings : list of str
         Told at the top of the page.
-    quiet : bool
-        Whether it was said already that the images have changed.
     """
 
     content: dict[str, Any]
@@ -76,7 +73,6 @@ class Material:
     classes: np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    quiet: bool = False
 
     @property
     def n(self) -> int:
@@ -189,12 +185,11 @@ class Material:
         return None if of_class < 0 else self.class_names[of_class]
 
 
-def gather(run: str | Path | FittedRun, images: Any = None, labels: Any = None, label_names: Any = None) -> Material:
+def gather(run: FittedRun, images: Any = None, labels: Any = None, label_names: Any = None) -> Material:
     """Read a run and find its images.
 
     Parameters and errors are those of `asterism.report.write_report`.
     """
-    run = run if isinstance(run, FittedRun) else open_run(run)
     if not isinstance(run.estimator, ImageClusterer):
         raise InputError(
             f"{run.folder.path} holds a run of {run.content['method']}, which makes no groups: there is nothing to show"
@@ -213,7 +208,6 @@ def gather(run: str | Path | FittedRun, images: Any = None, labels: Any = None, 
         confidence=confidence,
         none=n_groups - 1 if (run.estimator.labels_ < 0).any() else None,
         kept=run.kept,
-        quiet=run.told,
     )
     run = _with_images(material, run, images)
     if run.source is not None and names is None and len(run.source) == material.n:
@@ -239,7 +233,7 @@ def _with_images(material: Material, run: FittedRun, images: Any) -> FittedRun:
             with decoding_bar(run.bar) as progress:
                 run.source = reopen(run.origin, progress)
     except (AsterismError, OSError) as error:
-        _tell(material, f"the images could not be opened again: {error}")
+        _tell(material, run, f"the images could not be opened again: {error}")
     return run
 
 
@@ -247,31 +241,32 @@ def _take_images(material: Material, run: FittedRun) -> None:
     """Keep the run's images out of those found, if they are there; say what has changed."""
     shape, found = tuple(material.estimator.image_shape_), cast(ImageSource, run.source)
     if found.shape != shape:
-        _tell(material, f"the run was made from images of shape {shape} (channels, height, width), not {found.shape}")
+        reason = f"the run was made from images of shape {shape} (channels, height, width), not {found.shape}"
+        _tell(material, run, reason)
         return
     again = run.found
     if again.same:
         material.images, material.are_own = again.images, run.fingerprint is not None
         if again.change:
-            _warn(material, f"The images have changed since the run was made ({again.change}): its own are shown.")
+            _warn(material, run, f"The images have changed since the run was made ({again.change}): its own are shown.")
         return
     if material.kept is None and again.images is not None:
         material.images = again.images
-        _warn(material, f"The images are not those that the run was made from ({again.change}).")
+        _warn(material, run, f"The images are not those that the run was made from ({again.change}).")
         return
-    _tell(material, f"the images are not those that the run was made from ({again.change})")
+    _tell(material, run, f"the images are not those that the run was made from ({again.change})")
 
 
-def _tell(material: Material, reason: str) -> None:
+def _tell(material: Material, run: FittedRun, reason: str) -> None:
     """Say that the images are not there, and what the page shows instead."""
     how = "Without pictures" if material.kept is None else "With the pictures and the map that the run keeps"
-    _warn(material, f"{how}: {reason}.")
+    _warn(material, run, f"{how}: {reason}.")
 
 
-def _warn(material: Material, text: str) -> None:
+def _warn(material: Material, run: FittedRun, text: str) -> None:
     """Say it on the page, and at once if it was not said yet."""
     material.warnings.append(text)
-    if not material.quiet:
+    if not run.told:
         warnings.warn(text, UserWarning, stacklevel=2)
 
 
