@@ -369,11 +369,11 @@ def test_no_run_ends_as_finished_that_no_load_takes(method, stage, name, tmp_pat
 
 
 def test_an_entry_that_is_null_is_as_one_that_is_not_there(originals, tmp_path):
-    """`screening` broke the page, and --resume."""
+    """`screening` broke the page, and --resume; `versions` and `hardware` broke the page."""
     for name in ("finished", "unfinished"):
         folder = shutil.copytree(originals / name, tmp_path / name)
         content = json.loads((folder / "run.json").read_text())
-        (folder / "run.json").write_text(json.dumps({**content, "screening": None}))
+        (folder / "run.json").write_text(json.dumps(content | dict.fromkeys(("screening", "versions", "hardware"))))
     run("report", tmp_path / "finished", "--out", tmp_path / "page.html")
     run("cluster", "--resume", "--out", tmp_path / "unfinished", "-q", "--no-report")
     assert status(tmp_path / "unfinished") == "finished"

@@ -57,8 +57,9 @@ def read_content(path: Path) -> dict[str, Any]:
     if wrong is not None:
         raise RunError(f"{path} is damaged: {wrong} is missing or is not what it was")
     content["command"] = _safe_command(content.get("command"))
-    if content.get("screening") is None:  # null is as good as nothing
-        content.pop("screening", None)
+    for name in ("screening", "versions", "hardware"):
+        if content.get(name) is None:  # null is as good as nothing
+            content.pop(name, None)
     return content
 
 
