@@ -4,7 +4,7 @@
 parameter's name; ``added`` are those of other distributions. What a command does is imported when it runs:
 
 ``cluster``
-    ``request`` is what was typed, ``choosing`` and ``advising`` settle method and number, ``settings`` reads ``--set``,
+    ``request`` states its options and is what was typed, ``choosing`` and ``advising`` settle method and number, ``settings`` reads ``--set``,
     ``summary`` tells what came out; ``demo`` is a whole run.
 on a run
     ``new_images`` opens other images, ``cutting`` and ``export`` make folders and tables of groups, ``feature_files``

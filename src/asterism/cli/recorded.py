@@ -94,8 +94,10 @@ class RecordedRun:
         Unrecorded
             Where they are not known, or only when the images are opened.
         """
+        if self.moved is not None:
+            raise Unrecorded
         wanted = wanted or self.content.get("labels")
-        if wanted is not None and self.moved is None:
+        if wanted is not None:
             return (folder_labels(self) if wanted == "folders" else file_labels(self, wanted))[0]
         if isinstance(self.source, str) and is_shards(self.source):
             return self._brought(lambda source, _: shard_labels(source, self.names))
