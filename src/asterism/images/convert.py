@@ -125,7 +125,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     except ValueError as error:  # a mode that only a few of Pillow's functions know
         reason = f"{image.mode} is a mode of Pillow's that is not read: pass image.convert('RGB')"
         raise Unreadable(reason) from error
-    return pixels_of(upright.transpose(TURNS[turn]) if turn in TURNS else upright, None, True, None)
+    return pixels_of(upright, turn, None, True, None)
 
 
 def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Image.Image | None = None) -> Image.Image:
@@ -147,7 +147,7 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
         If deep pixels lie outside the scale: any other would be a guess.
     """
     deep = depth.is_deep_mode(image.mode) or lower is not None
-    scaled = _scaling(image, lower, white or White()) if deep else None
+    scaled = (white or White()).scaling(lambda: depth.value_range(image, lower)) if deep else None
     mode = "L" if is_grey_mode(image.mode) else "RGB"
     if image.width * image.height <= depth.STRIP:
         return _converted(image, lower, mode, scaled)
@@ -158,13 +158,6 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
         part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, scaled)
         whole.paste(part, box[:2])
     return whole
-
-
-def _scaling(image: Image.Image, lower: Image.Image | None, white: White | Scale) -> Callable[[np.ndarray], np.ndarray]:
-    if isinstance(white, Scale):
-        return white.apply
-    top = depth.white_for(depth.value_range(image, lower), white)
-    return lambda values: depth.to_eight_bits(values, top)
 
 
 def _converted(
@@ -183,8 +176,11 @@ def _converted(
     return image if image.mode == mode else image.convert(mode)
 
 
-def pixels_of(upright: Image.Image, size: tuple[int, int] | None, crop: bool, n_channels: int | None) -> np.ndarray:
-    """Pixels (H, W, C) of an image in mode L or RGB, resampled and recoloured where that is asked for."""
+def pixels_of(
+    image: Image.Image, turn: int, size: tuple[int, int] | None, crop: bool, n_channels: int | None
+) -> np.ndarray:
+    """Pixels (H, W, C) of an image in mode L or RGB, turned, resampled and recoloured where that is asked for."""
+    upright = image.transpose(TURNS[turn]) if turn in TURNS else image
     mode = {None: upright.mode, 1: "L", 3: "RGB"}[n_channels]
     if upright.mode != mode:  # else it would be copied
         upright = upright.convert(mode)

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
-from asterism.images.convert import TURNS, as_seen, eight_bit, is_grey_mode, orientation, pixels_of, upright_size
+from asterism.images.convert import as_seen, eight_bit, is_grey_mode, orientation, pixels_of, upright_size
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
@@ -68,12 +68,7 @@ def read_header(file: str | bytes, how: How = AS_IS) -> Header:
     StorageError
         If the machine, not the file, is in trouble, and stays so.
     """
-
-    def read(file: str | bytes) -> Header:
-        with _opened(file, how) as image:
-            return _header(image, file)
-
-    return _attempted(read, file)
+    return _attempted(_header, file, how)
 
 
 def read_range(file: str | bytes, how: How = AS_IS) -> Range | None:
@@ -84,7 +79,6 @@ def read_range(file: str | bytes, how: How = AS_IS) -> Range | None:
     Unreadable, StorageError
         See `read_header`.
     """
-
     return _of_deep(file, how, lambda planes: planes.range, value_range)
 
 
@@ -97,10 +91,10 @@ def read_sample(file: str | bytes, n: int, how: How = AS_IS) -> np.ndarray | Non
         See `read_header`.
     """
 
-    def of_image(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
-        return Planes(np.atleast_3d(deep_values(image, lower))).sample(n)
+    def of_planes(planes: Planes) -> np.ndarray:
+        return planes.sample(n)
 
-    return _of_deep(file, how, lambda planes: planes.sample(n), of_image)
+    return _of_deep(file, how, of_planes, lambda *halves: of_planes(Planes(np.atleast_3d(deep_values(*halves)))))
 
 
 def _of_deep(
@@ -111,17 +105,16 @@ def _of_deep(
 ) -> T | None:
     """Something of a deep image, loaded; None of others, which are not decoded."""
 
-    def read(file: str | bytes) -> T | None:
-        with _opened(file, how) as image:
-            if isinstance(image, Raster):
-                return of_planes(image.load()) if image.is_deep else None
-            if not is_deep(image):
-                return None
-            lower = _lower_half(file) if is_deep_color(image) else None
-            image.load()
-            return of_image(image, lower)
+    def read(image: Image.Image | Raster, file: str | bytes) -> T | None:
+        if isinstance(image, Raster):
+            return of_planes(image.load()) if image.is_deep else None
+        if not is_deep(image):
+            return None
+        lower = _lower_half(file) if is_deep_color(image) else None
+        image.load()
+        return of_image(image, lower)
 
-    return _attempted(read, file)
+    return _attempted(read, file, how)
 
 
 def decode(
@@ -174,26 +167,20 @@ def read_image(
         If the machine, not the file, is in trouble, and stays so.
     """
 
-    def read(file: str | bytes) -> tuple[Header, np.ndarray]:
-        with _opened(file, how) as image:
-            header = _header(image, file)
-            if isinstance(image, Raster):
-                pixels, notes = raster_pixels(image, size, crop, n_channels, white)
-                return replace(header, notes=tuple(dict.fromkeys((*header.notes, *notes)))), pixels
-            if n_channels not in (None, 1, 3):
-                raise Unreadable(
-                    f"{header.n_channels} channel{'s'[: header.n_channels - 1]} where most have {n_channels}"
-                )
-            if size is not None and image.format in ("JPEG", "MPO"):
-                _shrink_on_load(image, size, crop)
-            _check_pixels(image.size)
-            turn = orientation(image)
-            upright = _loaded(image, file, header, white)
-            if turn in TURNS:
-                upright = upright.transpose(TURNS[turn])
-            return header, pixels_of(upright, size, crop, n_channels)
+    def read(image: Image.Image | Raster, file: str | bytes) -> tuple[Header, np.ndarray]:
+        header = _header(image, file)
+        if isinstance(image, Raster):
+            pixels, notes = raster_pixels(image, size, crop, n_channels, white)
+            return replace(header, notes=tuple(dict.fromkeys((*header.notes, *notes)))), pixels
+        if n_channels not in (None, 1, 3):
+            raise Unreadable(f"{header.n_channels} channel{'s'[: header.n_channels - 1]} where most have {n_channels}")
+        if size is not None and image.format in ("JPEG", "MPO"):
+            _shrink_on_load(image, size, crop)
+        _check_pixels(image.size)
+        turn = orientation(image)
+        return header, pixels_of(_loaded(image, file, header, white), turn, size, crop, n_channels)
 
-    return _attempted(read, file)
+    return _attempted(read, file, how)
 
 
 def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callable[[], White | Scale]) -> Image.Image:
@@ -251,16 +238,21 @@ def _shrink_on_load(image: Image.Image, size: tuple[int, int], crop: bool) -> No
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def _attempted(read: Callable[[str | bytes], Any], file: str | bytes) -> Any:
-    """``read(file)``; if the file cannot be read, that of the file without what keeps a sound picture from it."""
+def _attempted(read: Callable[[Image.Image | Raster, str | bytes], T], file: str | bytes, how: How) -> T:
+    """What is read of the image in a file; where that fails, of the file without what keeps a sound picture from it."""
     called = file if isinstance(file, str) else "an image"
+
+    def opened(file: str | bytes) -> T:
+        with _opened(file, how) as image:
+            return read(image, file)
+
     try:
-        return retry(lambda: read(file), called)
+        return retry(lambda: opened(file), called)
     except Unreadable:
         mended = retry(lambda: _mended(file), called)
         if mended is None:
             raise
-        return retry(lambda: read(mended), called)
+        return retry(lambda: opened(mended), called)
 
 
 def _mended(file: str | bytes) -> bytes | None:
@@ -412,16 +404,12 @@ def _check(image: Image.Image, file: str | bytes) -> None:
     if image.format in ("JPEG", "MPO"):  # what is decoded may be an eighth of it, see `_shrink_on_load`
         _check_pixels(image.size, 2 * MAX_PIXELS)
         if "progressive" in image.info:
-            _check_scans(image, file)
+            pixels = image.width * image.height
+            if pixels * (n_bytes_of(file) // 8) > MAX_SCANNED and pixels * n_scans(_whole(file)) > MAX_SCANNED:
+                raise Unreadable(f"a progressive JPEG of {pixels:,} pixels that is gone over too often to be decoded")
         return
     _check_pixels(image.size, MAX_HEAVY_PIXELS if image.format in _HEAVY else None)
     if isinstance(image, TiffImageFile):
         check_tiff(image)
     elif image.format in ("BMP", "DIB") and [tile[0] for tile in getattr(image, "tile", ())] == ["bmp_rle"]:
         _check_pixels(image.size, MAX_RUN_LENGTH_PIXELS)
-
-
-def _check_scans(image: Image.Image, file: str | bytes) -> None:
-    pixels = image.width * image.height
-    if pixels * (n_bytes_of(file) // 8) > MAX_SCANNED and pixels * n_scans(_whole(file)) > MAX_SCANNED:
-        raise Unreadable(f"a progressive JPEG of {pixels:,} pixels that is gone over too often to be decoded")

@@ -35,6 +35,16 @@ class White(NamedTuple):
     integer: int | None = 65535
     floating: float | None = 0
 
+    @property
+    def low(self) -> tuple[float, ...]:
+        """The values that become 0, as of a `Scale`."""
+        return (0.0,)
+
+    def scaling(self, ends: Callable[[], Range]) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes bytes of the values of an image, whose ``ends`` are asked for; errors as of `white_for`."""
+        top = white_for(ends(), self)
+        return lambda values: to_eight_bits(values, top)
+
 
 class Beyond:
     """How many of the values that were scaled lie below and above the scale; threads may count together."""
@@ -86,6 +96,10 @@ class Scale:
         ends = [np.percentile(column, PERCENTILES) if len(column) else (0.0, 1.0) for column in columns]
         low, high = (tuple(float(end[i]) for end in ends) for i in (0, 1))
         return cls(low, high)
+
+    def scaling(self, _ends: Callable[[], Range]) -> Callable[[np.ndarray], np.ndarray]:
+        """`apply`, whatever the ends of an image's values."""
+        return self.apply
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """uint8 of values (H, W) or (H, W, C).
@@ -247,10 +261,8 @@ def white_of_set(ranges: Sequence[Range], n: int) -> tuple[White, list[str]]:
     lines : list of str
         What a person must hear of it.
     """
-    integers = [one for one in ranges if one.usable and not one.is_float]
-    floats = [one for one in ranges if one.usable and one.is_float]
-    integer, integer_lines = _integer_white(integers, n)
-    floating, float_lines = _float_white(floats, n)
+    integer, integer_lines = _integer_white([one for one in ranges if one.usable and not one.is_float], n)
+    floating, float_lines = _float_white([one for one in ranges if one.usable and one.is_float], n)
     return White(integer, floating), integer_lines + float_lines
 
 
@@ -283,13 +295,14 @@ def _float_white(found: Sequence[Range], n: int) -> tuple[float | None, list[str
     return 255.0, [f"{hold}{f', {dark} of them none above 1' if dark else ''}: taken as 0…255"]
 
 
+@dataclass
 class SetWhite:
     """The white or the scale of a set, looked for when the first deep image asks for it; threads may ask together.
 
-    Parameters
+    Attributes
     ----------
-    given : White, Scale or None
-        That of a fit, which holds for new images too, or a declared one.
+    found : White, Scale or None
+        That of a fit, which holds for new images too, or a declared one; else what was found.
     ranges : callable
         Gives the ranges of all deep images of the set.
     n : int
@@ -298,21 +311,22 @@ class SetWhite:
         Gives pixels (n, C) of some deep images, for percentiles.
     percentile : bool, default=False
         Take these even where a white can be told.
+    looked : list of str
+        What a person must hear of how it was found.
+    beyond : Beyond or None
+        Of a scale that was declared; percentiles cut off what they say.
     """
 
-    def __init__(
-        self,
-        given: White | Scale | None,
-        ranges: Callable[[], Iterable[Range]],
-        n: int,
-        samples: Callable[[], Sequence[np.ndarray]] | None = None,
-        percentile: bool = False,
-    ) -> None:
-        # Of a scale that was declared; percentiles cut off what they say.
-        self.beyond = Beyond() if isinstance(given, Scale) and not given.recorded else None
-        self.found, self.looked = given, list[str]()
-        self._ranges, self._n, self._samples, self._lock = ranges, n, samples, Lock()
-        self.percentile = percentile
+    found: White | Scale | None
+    ranges: Callable[[], Iterable[Range]]
+    n: int
+    samples: Callable[[], Sequence[np.ndarray]] | None = None
+    percentile: bool = False
+    looked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lock = Lock()
+        self.beyond = Beyond() if isinstance(self.found, Scale) and not self.found.recorded else None
 
     def __call__(self) -> White | Scale:
         """The white or the scale."""
@@ -332,17 +346,17 @@ class SetWhite:
 
     def _look(self) -> tuple[White | Scale, list[str]]:
         if not self.percentile:
-            ranges = list(self._ranges())
+            ranges = list(self.ranges())
             faint = all(one.is_float and one.high < 1 / 255 for one in ranges) and any(one.high > 0 for one in ranges)
-            if self._samples is None or not ranges or (any(one.usable for one in ranges) and not faint):
-                return white_of_set(ranges, self._n)
-        samples = list(self._samples()) if self._samples is not None else []
+            if self.samples is None or not ranges or (any(one.usable for one in ranges) and not faint):
+                return white_of_set(ranges, self.n)
+        samples = list(self.samples()) if self.samples is not None else []
         found = Scale.of(np.concatenate(samples)) if samples else None
         if found is None:
             return White(), []
         channels = f"{len(found.low)} channels, each" if len(found.low) > 1 else "deep pixels,"
         low, high = PERCENTILES
         return found, [
-            f"{channels} scaled by the set's {low:g} to {high:g} % of values ({found}; from {len(samples)} of {self._n}"
+            f"{channels} scaled by the set's {low:g} to {high:g} % of values ({found}; from {len(samples)} of {self.n}"
             " images); scale=(low, high) declares another"
         ]

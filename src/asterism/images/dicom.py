@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from asterism.images.containers import stream_of
+from asterism.images.depth import Scale
 from asterism.images.io_errors import Unreadable, is_machine_error
 from asterism.images.raster import How, Note, Planes, Raster, channels_after, check_values, pages_note, planes_of
 
@@ -24,12 +27,8 @@ DEVELOPED: Note = ("are RAW photographs", _BALANCED)
 
 def open_dicom(file: str | bytes, how: How) -> Raster:
     """What a DICOM file holds; raises `Unreadable`."""
-    try:
-        import pydicom
-    except ImportError:
-        raise Unreadable("DICOM is not read: pip install 'asterism-clustering[dicom]'") from None
-    try:
-        data = _read_dicom(pydicom, file, pixels=False)
+    with _damage_told():
+        data = _read_dicom(file, pixels=False)
         if "Rows" not in data or "Columns" not in data:
             raise Unreadable("DICOM without an image is not read: move it out")
         height, width = int(data.Rows), int(data.Columns)
@@ -39,45 +38,43 @@ def open_dicom(file: str | bytes, how: How) -> Raster:
         is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
         taken = channels_after((frames, 3 if is_palette else samples), how)
         window = None if how.declared or samples > 1 or is_palette else _window(data)
-    except Exception as error:
-        raise _refused(error) from error
     plain = samples == 3 or is_palette or window is not None
     notes = [pages_note(how.pages)] if frames > 1 else []
     notes += [] if samples > 1 or is_palette else [WINDOW if window else RESCALED]
     return Raster((height, width), taken, not plain, tuple(notes), lambda: _load_dicom(file, how, window))
 
 
-def _load_dicom(file: str | bytes, how: How, window: tuple[float, float] | None) -> Planes:
-    import pydicom
+def _load_dicom(file: str | bytes, how: How, window: Scale | None) -> Planes:
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    try:
-        data = _read_dicom(pydicom, file, pixels=True)
+    with _damage_told():
+        data = _read_dicom(file, pixels=True)
         first = how.pages == "first" and int(data.get("NumberOfFrames", 1) or 1) > 1
         array = pixel_array(data, index=0 if first else None)
-        inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
-        is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
-        if is_palette:
+        colors = data.get("PhotometricInterpretation")
+        if colors == "PALETTE COLOR":
             array = _eight_bits(apply_color_lut(array, data))
         elif int(data.SamplesPerPixel) == 1:
             is_mask = int(data.BitsAllocated) == 1 and window is None
             array = array.astype(bool) if is_mask else apply_modality_lut(array, data)
         else:
             array = _eight_bits(array, int(data.get("BitsStored", 16)))
-    except Exception as error:
-        raise _refused(error) from error
-    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or is_palette else 1
+    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or colors == "PALETTE COLOR" else 1
     stack = array.reshape(-1, int(data.Rows), int(data.Columns), channels)
     if stack.dtype == np.float64:
         stack = stack.astype(np.float32)
-    return planes_of(stack, how, inverted=inverted, window=window)
+    return planes_of(stack, how, inverted=colors == "MONOCHROME1", window=window)
 
 
 def _eight_bits(array: np.ndarray, stored: int = 16) -> np.ndarray:
     return array if array.dtype == np.uint8 else (array >> max(0, stored - 8)).clip(0, 255).astype(np.uint8)
 
 
-def _read_dicom(pydicom: Any, file: str | bytes, pixels: bool) -> Any:
+def _read_dicom(file: str | bytes, pixels: bool) -> Any:
+    try:
+        import pydicom
+    except ImportError:
+        raise Unreadable("DICOM is not read: pip install 'asterism-clustering[dicom]'") from None
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what matters is raised
     with stream_of(file) as stream:
         meta = pydicom.filereader.read_preamble(stream, False) and pydicom.filereader._read_file_meta_info(stream)
@@ -88,13 +85,13 @@ def _read_dicom(pydicom: Any, file: str | bytes, pixels: bool) -> Any:
         return pydicom.dcmread(stream, stop_before_pixels=not pixels)
 
 
-def _window(data: Any) -> tuple[float, float] | None:
+def _window(data: Any) -> Scale | None:
     """Black and white of a window, the first of several; by PS3.3 C.11.2.1.2."""
     centre, width = (_first(data.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or not width >= 1 or not math.isfinite(centre + width):
         return None
     low = centre - 0.5 - (width - 1) / 2
-    return low, low + max(width - 1, 1e-3)
+    return Scale((low,), (low + max(width - 1, 1e-3),))
 
 
 def _first(value: Any) -> float | None:
@@ -103,23 +100,38 @@ def _first(value: Any) -> float | None:
     return float(value if isinstance(value, (str, int, float)) else value[0])
 
 
-def _refused(error: Exception) -> Exception:
-    """What is raised in its stead: damaged files make pydicom raise anything."""
-    if isinstance(error, Unreadable) or is_machine_error(error):
-        return error
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    needs = " (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg may help)" if "plugin" in text else ""
-    return Unreadable(f"DICOM of this kind is not read: {text}{needs}")
-
-
-def _words(error: Exception) -> str:
-    """What LibRaw says, which is bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(error)
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Whatever damaged files make pydicom raise becomes `Unreadable`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Unreadable) or is_machine_error(error):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        needs = " (pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg may help)" if "plugin" in text else ""
+        raise Unreadable(f"DICOM of this kind is not read: {text}{needs}") from error
 
 
 def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
     """A photograph as its sensor saw it; raises `Unreadable`."""
+    how = How(bands=how.bands)
+    with _opened_raw(file, name) as raw:
+        sizes = raw.sizes
+        size = (sizes.width, sizes.height) if sizes.flip in (5, 6) else (sizes.height, sizes.width)
+        check_values(3 * size[0] * size[1])
+
+    def read() -> Planes:
+        with _opened_raw(file, name) as raw:
+            developed = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=8)
+        return planes_of(developed[None], how)
+
+    return Raster(size, channels_after((1, 3), how), False, (DEVELOPED,), read)
+
+
+@contextmanager
+def _opened_raw(file: str | bytes, name: str) -> Iterator[Any]:
+    """A photograph that LibRaw has opened; raises `Unreadable`, in its words."""
     try:
         import rawpy
     except ImportError:
@@ -128,20 +140,10 @@ def open_raw(file: str | bytes, how: How, name: str = RAW) -> Raster:
         ) from None
     try:
         with rawpy.imread(io.BytesIO(file) if isinstance(file, bytes) else file) as raw:
-            sizes = raw.sizes
-        size = (sizes.width, sizes.height) if sizes.flip in (5, 6) else (sizes.height, sizes.width)
-        check_values(3 * size[0] * size[1])
+            yield raw
     except Unreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"{name} is not read: {_words(error)}") from error
-
-    def read() -> Planes:
-        try:
-            with rawpy.imread(io.BytesIO(file) if isinstance(file, bytes) else file) as raw:
-                developed = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=8)
-        except Exception as error:
-            raise Unreadable(f"{name} is not read: {_words(error)}") from error
-        return planes_of(developed[None], How(bands=how.bands))
-
-    return Raster(size, channels_after((1, 3), How(bands=how.bands)), False, (DEVELOPED,), read)
+        said = error.args[0] if error.args else ""
+        words = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
+        raise Unreadable(f"{name} is not read: {words}") from error

@@ -318,10 +318,7 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
 def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
     """Integers of 16 bits by the white of the set, or any numbers by its scale."""
     try:
-        found = white()
-        if isinstance(found, Scale):
-            return found.apply(array)
-        return depth.to_eight_bits(array, depth.white_for(Range(False, float(array.min()), float(array.max())), found))
+        return white().scaling(lambda: Range(False, float(array.min()), float(array.max())))(array)
     except Unreadable as error:
         raise InputError(f"{name} cannot be used: {error.reason}") from error
 

@@ -35,17 +35,6 @@ WEBP, HEIF, AVIF, TIFF = Kind("WebP"), Kind("HEIC"), Kind("AVIF"), Kind("a TIFF 
 DICOM = Kind("DICOM", "export its slices as PNG or .npy")
 NUMPY = Kind("a numpy array beside images", "pass the .npy file itself", is_picture=False)
 _LETTERS = bytes((*b"\t\n\r\f", *range(32, 127), *range(128, 256)))
-_ICON, _CURSOR = Kind("an icon (ICO)"), Kind("a cursor (CUR)")
-_ZIP, _ARRAYS = Kind("a ZIP archive", "unpack it", False), Kind("an .npz of arrays", "pass the .npz file itself", False)
-_OFFICE = Kind("an office document", "save its pictures as PNG or JPEG", False)
-_PAINTING = Kind("a painting with layers (KRA or ORA)", "export it as PNG")
-_WEIGHTS, _FONT = Kind("a model (torch)", "move it out", False), Kind("a font", "move it out", False)
-_PAGE = Kind("a web page", "it may stand for an image that was not found: fetch that anew", False)
-_SVG, _TGA, _PCX = Kind("SVG", "export it as PNG"), Kind("TGA"), Kind("PCX")
-_CR3 = Kind("a Canon RAW photograph (CR3)", "develop it to JPEG, PNG or TIFF")
-_JPEG2000 = Kind("JPEG 2000 of this kind")
-_VIDEO = Kind("a video (MP4 or MOV)", "export its frames as PNG or JPEG", is_picture=False)
-_STREAM = Kind("a video (MPEG-TS)", "export its frames as PNG or JPEG", is_picture=False)
 
 
 def kind_of(head: bytes, tail: bytes = b"") -> Kind | None:
@@ -58,20 +47,20 @@ def kind_of(head: bytes, tail: bytes = b"") -> Kind | None:
         if head.startswith(sign, offset):
             return kind
     if head.startswith(b"\0\1\0\0\0") and len(head) > 5 and 8 <= head[5] < 40:
-        return _FONT
+        return Kind("a font", "move it out", is_picture=False)
     if len(head) > 400 and all(head[at] == 0x47 for at in (0, 188, 376)):
-        return _STREAM
+        return Kind("a video (MPEG-TS)", "export its frames as PNG or JPEG", is_picture=False)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:HEAD].lower()
     if text.startswith((b"<?xml", b"<svg", b"<!--", b"<!doctype svg")) and b"<svg" in text:
-        return _SVG
+        return Kind("SVG", "export it as PNG")
     if text.startswith((b"<!doctype html", b"<html")):
-        return _PAGE
+        return Kind("a web page", "it may stand for an image that was not found: fetch that anew", is_picture=False)
     if head.startswith((b"\0\0\1\0", b"\0\0\2\0")) and len(head) >= 22 and head[4:6] != b"\0\0" and head[9] == 0:
-        return _ICON if head[2] == 1 else _CURSOR
+        return Kind("an icon (ICO)" if head[2] == 1 else "a cursor (CUR)")
     if tail.startswith(b"TRUEVISION-XFILE") or _is_tga(head):
-        return _TGA
+        return Kind("TGA")
     if len(head) >= 128 and head[0] == 10 and head[1] in (0, 2, 3, 4, 5) and head[2] <= 1 and head[3] in (1, 2, 4, 8):
-        return _PCX
+        return Kind("PCX")
     return None
 
 
@@ -101,13 +90,15 @@ def _zip_kind(head: bytes) -> Kind:
     """What a ZIP is for, by its first member."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.endswith(b".npy"):
-        return _ARRAYS
+        return Kind("an .npz of arrays", "pass the .npz file itself", is_picture=False)
     if name.endswith((b"/data.pkl", b"/.format_version")):
-        return _WEIGHTS
+        return Kind("a model (torch)", "move it out", is_picture=False)
     if name == b"mimetype" and (b"krita" in head[:200] or b"image/openraster" in head[:200]):
-        return _PAINTING
+        return Kind("a painting with layers (KRA or ORA)", "export it as PNG")
     is_document = name.startswith((b"[Content_Types]", b"_rels/", b"docProps/", b"word/", b"ppt/", b"xl/"))
-    return _OFFICE if is_document or (name == b"mimetype" and b"opendocument" in head[:200]) else _ZIP
+    if is_document or (name == b"mimetype" and b"opendocument" in head[:200]):
+        return Kind("an office document", "save its pictures as PNG or JPEG", is_picture=False)
+    return Kind("a ZIP archive", "unpack it", is_picture=False)
 
 
 def _base_media_kind(head: bytes) -> Kind:
@@ -119,8 +110,10 @@ def _base_media_kind(head: bytes) -> Kind:
     if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}:
         return HEIF
     if b"crx " in brands:
-        return _CR3
-    return _JPEG2000 if brands & {b"jp2 ", b"jpx ", b"jpm "} else _VIDEO
+        return Kind("a Canon RAW photograph (CR3)", "develop it to JPEG, PNG or TIFF")
+    if brands & {b"jp2 ", b"jpx ", b"jpm "}:
+        return Kind("JPEG 2000 of this kind")
+    return Kind("a video (MP4 or MOV)", "export its frames as PNG or JPEG", is_picture=False)
 
 
 def _is_tga(head: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from asterism.images.depth import STRIP, Range, Scale, White, to_eight_bits, white_for
+from asterism.images.depth import STRIP, Range, Scale, White
 from asterism.images.io_errors import Unreadable
 
 MAX_VALUES, MAX_VALUE_BYTES = 2**27, 2**29  # channels times pixels times pages that are read of a file
@@ -82,7 +82,7 @@ class Planes:
         Where they mean nothing.
     inverted : bool
         Whether low values are bright.
-    window : (float, float), optional
+    window : Scale, optional
         Black and white, as the file declares them.
     notes : list of Note
     """
@@ -90,7 +90,7 @@ class Planes:
     values: np.ndarray
     missing: np.ndarray | None = None
     inverted: bool = False
-    window: tuple[float, float] | None = None
+    window: Scale | None = None
     notes: list[Note] = field(default_factory=list)
 
     @property
@@ -101,10 +101,10 @@ class Planes:
     @property
     def range(self) -> Range:
         """Lowest and highest value that means something."""
-        parts = (self._known(rows) for rows in row_blocks(self.values.shape))
-        ends = [(part.min(), part.max()) for part in parts if part.size]
-        low, high = (float(one) for one in (min(end[0] for end in ends), max(end[1] for end in ends)))
-        return Range(self.values.dtype.kind == "f", low, high)
+        blocks, missing = row_blocks(self.values.shape), self.missing
+        parts = (self.values[rows] if missing is None else self.values[rows][~missing[rows]] for rows in blocks)
+        lows, highs = zip(*((part.min(), part.max()) for part in parts if part.size), strict=True)
+        return Range(self.values.dtype.kind == "f", float(min(lows)), float(max(highs)))
 
     def eight_bit(self, level: Callable[[], White | Scale]) -> np.ndarray:
         """The pixels as (H, W, C) uint8.
@@ -114,15 +114,15 @@ class Planes:
         Unreadable
             If they lie outside the scale.
         """
-        found: float | Scale | None = None
-        if self.window is not None:
-            found = Scale((self.window[0],), (self.window[1],))
-        elif self.values.dtype != np.uint8:
-            told = level()
-            found = told if isinstance(told, Scale) else white_for(self.range, told)
+        found = level() if self.is_deep else self.window
+        low, scaled = (0.0, None) if found is None else (found.low[0], found.scaling(lambda: self.range))
         pixels = np.empty(self.values.shape, np.uint8)
         for rows in row_blocks(self.values.shape):  # else there would be three of them in memory, and in floats
-            pixels[rows] = self._scaled(rows, found)
+            values, missing = self.values[rows], None if self.missing is None else self.missing[rows]
+            if scaled is not None:
+                values = scaled(values if missing is None else np.where(missing, np.float64(low), values))
+            values = 255 - values if self.inverted else values
+            pixels[rows] = values if missing is None else np.where(missing, np.uint8(0), values)
         return pixels
 
     def sample(self, n: int) -> np.ndarray:
@@ -132,20 +132,6 @@ class Planes:
         if self.missing is not None:
             values[self.missing[step // 2 :: step, step // 2 :: step]] = np.nan
         return values.reshape(-1, values.shape[2])
-
-    def _known(self, rows: slice) -> np.ndarray:
-        return self.values[rows] if self.missing is None else self.values[rows][~self.missing[rows]]
-
-    def _scaled(self, rows: slice, found: float | Scale | None) -> np.ndarray:
-        """Some rows as uint8."""
-        values = self.values[rows]
-        if found is not None and self.missing is not None:
-            low = found.low[0] if isinstance(found, Scale) else 0
-            values = np.where(self.missing[rows], np.float64(low), values)
-        if found is not None:
-            values = found.apply(values) if isinstance(found, Scale) else to_eight_bits(values, found)
-        values = 255 - values if self.inverted else values
-        return values if self.missing is None else np.where(self.missing[rows], np.uint8(0), values)
 
 
 @dataclass(frozen=True)
@@ -198,36 +184,33 @@ def channels_after(shape: tuple[int, int], how: How) -> int:
     return len(how.bands)
 
 
-def flattened(stack: np.ndarray, how: How) -> np.ndarray:
+def flattened(stack: np.ndarray, how: How, nodata: float | None) -> np.ndarray:
     """One image (H, W, C) of a stack (pages, H, W, C)."""
     if how.pages == "channels":
         image = np.moveaxis(stack, 0, 2).reshape(*stack.shape[1:3], -1)
     elif len(stack) == 1 or how.pages == "first":
         image = stack[0]
-    elif how.pages == "max":
+    elif how.pages == "max" and nodata is None and stack.dtype.kind != "f":
         image = stack.max(0)
     else:
-        image = np.empty(stack.shape[1:], stack.dtype)
-        for rows in row_blocks(image.shape):
-            mean = stack[:, rows].mean(0, dtype=np.float64)
-            image[rows] = mean if stack.dtype.kind == "f" else np.rint(mean)
+        image = _of_known(stack, how.pages, nodata)
     return image if how.bands is None else image[:, :, [one - 1 for one in how.bands]]
 
 
-def _of_known(stack: np.ndarray, how: How, nodata: float | None) -> np.ndarray:
-    """A stack (1, H, W, C): mean or brightest of the pages that have a value there; elsewhere what the first has."""
+def _of_known(stack: np.ndarray, pages: str, nodata: float | None) -> np.ndarray:
+    """An image (H, W, C): mean or brightest of the pages that have a value there; elsewhere what the first has."""
     image = stack[0].copy()
     for rows in row_blocks((*image.shape, len(stack))):
-        pages = stack[:, rows].astype(np.float64)
-        known = np.isfinite(pages) if nodata is None else np.isfinite(pages) & (stack[:, rows] != nodata)
+        values = stack[:, rows].astype(np.float64)
+        known = np.isfinite(values) if nodata is None else np.isfinite(values) & (stack[:, rows] != nodata)
         n = known.sum(0)
-        if how.pages == "max":
-            told = np.where(known, pages, -np.inf).max(0)
+        if pages == "max":
+            told = np.where(known, values, -np.inf).max(0)
         else:
-            told = np.where(known, pages, 0).sum(0) / np.maximum(n, 1)
+            told = np.where(known, values, 0).sum(0) / np.maximum(n, 1)
         told = told if stack.dtype.kind == "f" else np.rint(told)
-        image[rows] = np.where(n > 0, told, pages[0]).astype(stack.dtype)
-    return image[None]
+        image[rows] = np.where(n > 0, told, values[0]).astype(stack.dtype)
+    return image
 
 
 def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about: Any) -> Planes:
@@ -243,9 +226,7 @@ def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about:
     """
     if stack.dtype.kind not in "buif":
         raise Unreadable(f"pixels of type {stack.dtype}: only whole and real numbers are read")
-    if len(stack) > 1 and how.pages in ("mean", "max") and (nodata is not None or stack.dtype.kind == "f"):
-        stack = _of_known(stack, how, nodata)
-    values = flattened(stack, how)
+    values = flattened(stack, how, nodata)
     if values.dtype == bool:
         values = values.astype(np.uint8) * 255
     if values.dtype.kind == "f" and values.dtype.itemsize < 4:
