@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
+from PIL.ExifTags import Base
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -25,8 +26,6 @@ TURNS = {  # EXIF orientation -> what makes it upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION = 0x0112
-_PHOTOMETRIC = 262
 MOST_CHUNKS, LARGEST_EXIF = 100_000, 2**16  # of a PNG that are looked through; bytes
 _EXIF_OF_PNG = ("exif", "Raw profile type exif", "XML:com.adobe.xmp")
 
@@ -43,7 +42,7 @@ def orientation(image: Image.Image) -> int:
             exif.load(_exif_chunk(image.fp))  # type: ignore[attr-defined]
         else:
             exif = image.getexif()
-        found = exif.get(_ORIENTATION, 1)
+        found = exif.get(Base.Orientation, 1)
         return int(found) if found in TURNS else 1
     except Exception:  # damaged EXIF data, in whatever way: the picture itself may be sound
         return 1
@@ -67,7 +66,7 @@ def as_seen(shown: Image.Image, image: Image.Image) -> Image.Image:
         return page
     if not isinstance(image, TiffImageFile) or not depth.is_deep_mode(image.mode):
         return shown
-    return ImageOps.invert(shown) if image.tag_v2.get(_PHOTOMETRIC) == 0 else shown
+    return ImageOps.invert(shown) if image.tag_v2.get(Base.PhotometricInterpretation) == 0 else shown
 
 
 def _exif_chunk(file: BinaryIO) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import jpeg_factory
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -188,7 +189,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
     if isinstance(image, TiffImageFile):
         # Pillow turns a TIFF upright by itself, but (up to 13.0 at least) reads the rows of an uncompressed one
         # under the width that it has only after the turn: give it back its stored size until then.
-        image._size = (image.tag_v2[256], image.tag_v2[257])
+        image._size = (image.tag_v2[Base.ImageWidth], image.tag_v2[Base.ImageLength])
     found = white() if header.is_deep else White()
     plain = isinstance(found, White) and found.integer == 65535
     lower = _lower_half(file) if header.is_deep and is_deep_color(image) and not plain else None

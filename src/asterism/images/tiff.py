@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images.containers import stream_of
@@ -22,18 +23,15 @@ from asterism.images.io_errors import Unreadable
 from asterism.images.raster import ALPHA, How, Planes, Raster, channels_after, check_values, pages_note, planes_of
 
 MAX_BLOCK = 2**28  # bytes of a strip or tile: libtiff makes room for a whole one
-# Tags by their names in the TIFF 6.0 specification (1992) and Adobe's DNG specification.
-_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _SUB_IFDS, _DNG_VERSION = 322, 323, 324, 330, 50706
-_DESCRIPTION, _ORIENTATION, _SAMPLE_FORMAT, _NODATA = 270, 274, 339, 42113
+_NODATA = 42113  # GDAL's tag
 _SENSOR = (32803, 34892)  # the colours of a sensor's single elements, and what is made of them
 MOST_PAGES = 2**14
 MAX_PICTURE = 2**26  # values of a pyramid's picture: of larger ones the next is taken
 MAX_SLOW = 2**24  # bytes packed by a method that is unpacked in Python
 _CHANNELS = "CS"  # tifffile's letters of axes: channels and samples
 _DEFLATE, _PACKBITS, _LZMA = (8, 32946), 32773, 34925
-_FLIPS = {2: (1,), 3: (0, 1), 4: (0,), 5: (), 6: (1,), 7: (0, 1), 8: (0,)}  # axes, after a transposition from 5 on
+# Axes of pages to be flipped, by orientation, after a transposition from 5 on.
+_FLIPS = {1: (), 2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}
 
 
 # ---------------------------------------------------------------- as Pillow opens it
@@ -51,58 +49,52 @@ def silence_libtiff() -> None:
 def check_tiff(image: TiffImageFile) -> None:
     """Refuse a TIFF that holds too little or too much; raises `Unreadable`."""
     tags = image.tag_v2
-    width, height = _number(tags, _WIDTH, 0), _number(tags, _HEIGHT, 0)
-    planes = _number(tags, _SAMPLES, 1) if _number(tags, _PLANAR, 1) == 2 else 1
-    if _TILE_WIDTH in tags:
-        across, down = _number(tags, _TILE_WIDTH, 1), _number(tags, _TILE_LENGTH, 1)
-        needed, held = math.ceil(width / across) * math.ceil(height / down), len(tags.get(_TILE_OFFSETS, ()))
+    width, height = _number(tags, Base.ImageWidth, 0), _number(tags, Base.ImageLength, 0)
+    samples = _number(tags, Base.SamplesPerPixel, 1)
+    planes = samples if _number(tags, Base.PlanarConfiguration, 1) == 2 else 1
+    if Base.TileWidth in tags:
+        across, down = _number(tags, Base.TileWidth, 1), _number(tags, Base.TileLength, 1)
+        needed, held = math.ceil(width / across) * math.ceil(height / down), len(tags.get(Base.TileOffsets, ()))
     else:
-        across, down = width, max(1, min(height, _number(tags, _ROWS_PER_STRIP, height)))
-        needed, held = math.ceil(height / down), len(_many(tags.get(_STRIP_OFFSETS, ())))
-    depth = max((int(one) for one in _many(tags.get(_BITS, (1,)))), default=1) * _number(tags, _SAMPLES, 1)
-    if across * down * depth > 8 * MAX_BLOCK:
+        across, down = width, max(1, min(height, _number(tags, Base.RowsPerStrip, height)))
+        needed, held = math.ceil(height / down), len(_many(tags.get(Base.StripOffsets, ())))
+    depth = max((int(one) for one in _many(tags.get(Base.BitsPerSample, (1,)))), default=1)
+    if across * down * depth * samples > 8 * MAX_BLOCK:
         raise Unreadable(f"a TIFF with blocks of {across}x{down} pixels, larger than those that are decoded")
     if held < needed * planes:
         raise Unreadable(f"image file is truncated ({needed * planes - held} of {needed * planes} parts are missing)")
-    stored = sum(int(one) for one in _many(tags.get(_STRIP_BYTES, ())))
-    if _number(tags, _COMPRESSION, 1) == 1 and _TILE_WIDTH not in tags and 0 < 8 * stored < width * height:
+    stored = sum(int(one) for one in _many(tags.get(Base.StripByteCounts, ())))
+    if _number(tags, Base.Compression, 1) == 1 and Base.TileWidth not in tags and 0 < 8 * stored < width * height:
         raise Unreadable("image file is truncated (its strips hold too little)")
 
 
 def is_raw(image: TiffImageFile) -> bool:
     """Whether it holds a photograph as a sensor saw it, of which Pillow would read the small preview."""
     tags = image.tag_v2
-    preview = _number(tags, _SUBFILE_TYPE, 0) & 1 and _SUB_IFDS in tags
-    raw = bool(preview) or _DNG_VERSION in tags or _number(tags, _PHOTOMETRIC, 0) in _SENSOR
-    return raw or _sign(image) == b"CR\2\0"
+    preview = _number(tags, Base.NewSubfileType, 0) & 1 and Base.SubIFDs in tags
+    file: Any = image.fp
+    place = file.tell()
+    file.seek(8)
+    canon = file.read(4) == b"CR\2\0"
+    file.seek(place)
+    raw = canon or Base.DNGVersion in tags or _number(tags, Base.PhotometricInterpretation, 0) in _SENSOR
+    return raw or bool(preview)
 
 
 def is_whole(image: TiffImageFile) -> bool:
     """Whether Pillow reads all channels of a page."""
     tags, bands = image.tag_v2, len(image.getbands())
-    signed = _number(tags, _SAMPLE_FORMAT, 1) == 2 and _number(tags, _BITS, 1) == 8
+    signed = _number(tags, Base.SampleFormat, 1) == 2 and _number(tags, Base.BitsPerSample, 1) == 8
     unnamed = any(raw_mode(tile).endswith("X") for tile in image.tile[:1])  # a further channel, which Pillow would drop
-    return _number(tags, _SAMPLES, 1) <= bands and image.mode != "RGBX" and not signed and not unnamed
+    return _number(tags, Base.SamplesPerPixel, 1) <= bands and image.mode != "RGBX" and not signed and not unnamed
 
 
 def is_plain(image: TiffImageFile) -> bool:
     """Whether Pillow reads all that its first page holds: no further channels, floats, no-data, or stacks in one."""
     tags = image.tag_v2
-    about = str(tags.get(_DESCRIPTION, ""))[:4096]
+    about = str(tags.get(Base.ImageDescription, ""))[:4096]
     stack = any(sign in about for sign in ("ImageJ=", "<OME ", "<OME:"))
     return is_whole(image) and image.mode != "F" and _NODATA not in tags and not stack
-
-
-def _sign(image: TiffImageFile) -> bytes:
-    """Where a Canon RAW file says that it is one."""
-    file = image.fp
-    if file is None:
-        return b""
-    place = file.tell()
-    file.seek(8)
-    found = file.read(4)
-    file.seek(place)
-    return bytes(found)
 
 
 def _many(value: Any) -> tuple[Any, ...]:
@@ -127,40 +119,34 @@ def open_tiff(file: str | bytes, how: How) -> Raster:
     with _opened(file) as tiff:
         series = _chosen(tiff)
         page = series.keyframe
-        if page.photometric in _SENSOR or _DNG_VERSION in page.tags:
+        if page.photometric in _SENSOR or Base.DNGVersion in page.tags:
             return open_raw(file, how)
         _check_codecs(page)
         height, width, n_pages, n_channels = _shape(series)
-        alpha = _has_alpha(page)
-        if page.photometric == 3 and page.colormap is not None and n_channels == 1:
+        extra = tuple(page.extrasamples or ())
+        alpha = page.samplesperpixel > 1 and len(extra) > 0 and int(extra[-1]) in (1, 2)
+        palette = page.colormap if page.photometric == 3 else None
+        if palette is not None and n_channels == 1:
             n_channels = 3
         taken = channels_after((n_pages, n_channels - alpha), how)
         n_read = 1 if _reads_some(series, how) else n_pages
         check_values(height * width * n_channels * n_read, series.dtype.itemsize)
         _check_packing(tiff, series)
-        turned = _orientation(page) >= 5
+        turn, inverted = _orientation(page), page.photometric == 0
         several = n_pages > 1 or len(tiff.series) > 1
         notes = (*([pages_note(how.pages)] if several else []), *([ALPHA] if alpha else []))
         deep = series.dtype.kind != "b" and series.dtype != np.uint8
-    size = (width, height) if turned else (height, width)
-    return Raster(size, taken, deep, notes, lambda: _read(file, how))
 
+    def read() -> Planes:
+        with _opened(file) as tiff:
+            series = _chosen(tiff)
+            stack = _stack(series, how)[..., : -1 if alpha else None]
+            if palette is not None and stack.shape[3] == 1:
+                stack = (np.moveaxis(palette[:, stack[..., 0]], 0, 3) // 257).astype(np.uint8)
+            turned = np.flip(stack.swapaxes(1, 2) if turn >= 5 else stack, _FLIPS[turn])
+            return planes_of(turned, how, _nodata(series.keyframe), inverted=inverted)
 
-def _read(file: str | bytes, how: How) -> Planes:
-    with _opened(file) as tiff:
-        series = _chosen(tiff)
-        page = series.keyframe
-        stack = _stack(series, how)
-        if _has_alpha(page):
-            stack = stack[..., :-1]
-        if page.photometric == 3 and page.colormap is not None and stack.shape[3] == 1:
-            stack = (np.moveaxis(page.colormap[:, stack[..., 0]], 0, 3) // 257).astype(np.uint8)
-        tag = page.tags.get(_NODATA)
-        planes = planes_of(stack, how, None if tag is None else _as_float(tag.value), inverted=page.photometric == 0)
-        turn = _orientation(page)
-        planes.values = _upright(planes.values, turn)
-        planes.missing = None if planes.missing is None else _upright(planes.missing, turn)
-        return planes
+    return Raster((width, height) if turn >= 5 else (height, width), taken, deep, notes, read)
 
 
 @contextmanager
@@ -213,10 +199,7 @@ def _check_pages(stream: Any) -> None:
 def _chosen(tiff: Any) -> Any:
     """The first series; of a pyramid, its largest picture that is not too large."""
     first = tiff.series[0]
-    for level in first.levels:
-        if math.prod(level.shape) <= MAX_PICTURE:
-            return level
-    return first
+    return next((level for level in first.levels if math.prod(level.shape) <= MAX_PICTURE), first)
 
 
 def _shape(series: Any) -> tuple[int, int, int, int]:
@@ -296,26 +279,16 @@ def _unpacks_to_more(packed: bytes, kind: int, most: int) -> bool:
     return len(unpacker.decompress(packed, most)) >= most
 
 
-def _has_alpha(page: Any) -> bool:
-    extra = tuple(page.extrasamples or ())
-    return page.samplesperpixel > 1 and len(extra) > 0 and int(extra[-1]) in (1, 2)
-
-
 def _orientation(page: Any) -> int:
-    tag = page.tags.get(_ORIENTATION)
+    tag = page.tags.get(Base.Orientation)
     value = tag.value if tag is not None else 1
     return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(array: np.ndarray, turn: int) -> np.ndarray:
-    if turn == 1:
-        return array
-    turned = array.swapaxes(0, 1) if turn >= 5 else array
-    return np.ascontiguousarray(np.flip(turned, _FLIPS[turn]) if _FLIPS[turn] else turned)
-
-
-def _as_float(value: Any) -> float | None:
-    try:
-        return float(str(value).strip("\0 \n"))
-    except ValueError:
-        return None
+def _nodata(page: Any) -> float | None:
+    """The value that means nothing, as GDAL writes it; None where there is no such, or it is no number."""
+    tag = page.tags.get(_NODATA)
+    text = "" if tag is None else str(tag.value)
+    with suppress(ValueError):
+        return float(text.strip("\0 \n"))
+    return None
