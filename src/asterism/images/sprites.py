@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,26 +27,28 @@ class Sprites:
     ----------
     width, height : int
         Pixels of a picture.
-    cell : (int, int)
-        Width and height of its place on the sheet.
-    columns, per_sheet : int
     sheets : list of str
         ``data:`` addresses.
     """
 
     width: int
     height: int
-    cell: tuple[int, int]
-    columns: int
-    per_sheet: int
-    sheets: list[str]
+    sheets: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of_size(cls, width: int, height: int, sheets: list[str]) -> Sprites:
-        """Pictures of a size, on sheets that are laid out as `make_sprites` does it."""
-        cell = (-(-width // BLOCK) * BLOCK, -(-height // BLOCK) * BLOCK)
-        columns = max(1, SHEET_SIDE // cell[0])
-        return cls(width, height, cell, columns, columns * max(1, SHEET_SIDE // cell[1]), sheets)
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height of a picture's place on the sheet."""
+        return -(-self.width // BLOCK) * BLOCK, -(-self.height // BLOCK) * BLOCK
+
+    @property
+    def columns(self) -> int:
+        """Pictures side by side on a sheet."""
+        return max(1, SHEET_SIDE // self.cell[0])
+
+    @property
+    def per_sheet(self) -> int:
+        """Pictures of a sheet."""
+        return self.columns * max(1, SHEET_SIDE // self.cell[1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,6 +66,18 @@ class Sprites:
             "perSheet": self.per_sheet,
         }
 
+    def add(self, pictures: np.ndarray) -> None:
+        """A sheet of pictures (n, h, w, C), row by row, each continued by its own edge to the end of its cell."""
+        n, h, w, channels = pictures.shape
+        (width, height), rows = self.cell, -(-n // self.columns)
+        edges = ((0, rows * self.columns - n), (0, height - h), (0, width - w), (0, 0))
+        grid = np.pad(pictures, edges, mode="edge").reshape(rows, self.columns, height, width, channels)
+        sheet = grid.swapaxes(1, 2).reshape(rows * height, self.columns * width, channels)
+        file = io.BytesIO()
+        picture = Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+        picture.save(file, "WEBP", quality=QUALITY, method=2)
+        self.sheets.append(WEBP + base64.b64encode(file.getvalue()).decode("ascii"))
+
 
 def make_sprites(images: ImageSource, indices: np.ndarray, side: int) -> Sprites:
     """Thumbnails of chosen images.
@@ -78,10 +92,9 @@ def make_sprites(images: ImageSource, indices: np.ndarray, side: int) -> Sprites
     """
     _, height, width = images.shape
     scale = min(1.0, side / max(height, width))
-    sprites = Sprites.of_size(max(1, round(width * scale)), max(1, round(height * scale)), [])
+    sprites = Sprites(max(1, round(width * scale)), max(1, round(height * scale)))
     for start in range(0, len(indices), sprites.per_sheet):
-        pictures = list(_thumbnails(images, indices[start : start + sprites.per_sheet], sprites.size))
-        sprites.sheets.append(_encode(_lay_out(pictures, sprites.cell)))
+        sprites.add(_thumbnails(images, indices[start : start + sprites.per_sheet], sprites.size))
     return sprites
 
 
@@ -97,11 +110,11 @@ def morton_order(points: np.ndarray) -> np.ndarray:
 
 
 def sprites_of(pictures: list[np.ndarray]) -> Sprites:
-    """Sprites of pictures (h, w) or (h, w, 3), uint8, which are all of one size."""
+    """Sprites of pictures (h, w, 3), uint8, which are all of one size."""
     height, width = pictures[0].shape[:2]
-    sprites = Sprites.of_size(width, height, [])
+    sprites = Sprites(width, height)
     for start in range(0, len(pictures), sprites.per_sheet):
-        sprites.sheets.append(_encode(_lay_out(pictures[start : start + sprites.per_sheet], sprites.cell)))
+        sprites.add(np.stack(pictures[start : start + sprites.per_sheet]))
     return sprites
 
 
@@ -127,22 +140,3 @@ def _as_bytes(block: torch.Tensor) -> torch.Tensor:
     if float(block.min()) < 0 or float(block.max()) > 1:
         block = stretched(block)
     return (block * 255).round().to(torch.uint8)
-
-
-def _lay_out(pictures: list[np.ndarray], cell: tuple[int, int]) -> np.ndarray:
-    """One sheet of equal pictures, row by row, each continued by its own edge to the end of its cell."""
-    width, height = cell
-    columns = max(1, SHEET_SIDE // width)
-    rows = -(-len(pictures) // columns)
-    block = np.stack([one if one.ndim == 3 else one[:, :, None] for one in pictures])  # (n, h, w, C)
-    n, h, w, channels = block.shape
-    block = np.pad(block, ((0, rows * columns - n), (0, height - h), (0, width - w), (0, 0)), mode="edge")
-    grid = block.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, channels)
-
-
-def _encode(sheet: np.ndarray) -> str:
-    file = io.BytesIO()
-    picture = Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet)
-    picture.save(file, "WEBP", quality=QUALITY, method=2)
-    return WEBP + base64.b64encode(file.getvalue()).decode("ascii")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
@@ -25,7 +26,6 @@ INDEX_WORDS = ("", "index", "unnamed: 0")  # what pandas calls the column of row
 LOOKED_AT, LONGEST = 20, 2**24  # lines that tell what a file holds; letters of one
 FEW = 8  # columns of numbers beside paths of images are more likely about them (width, height) than vectors
 BLOCK = 2**18  # cells that are text at once
-LARGEST = float(np.finfo(np.float32).max)
 
 # "000017" names an image. None of these looks twice at a run of like letters, which a stranger may make very long.
 _NUMBER = re.compile(
@@ -150,13 +150,11 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
     return np.concatenate(blocks), None if counted else names, labels or None
 
 
-@contextmanager
-def opened_text(path: str) -> Iterator[TextIO]:
+def opened_text(path: str) -> TextIO:
     """A file as text, in UTF-8 or as its mark says; bytes that are not of it become letters that stand for them."""
     with open(path, "rb") as file:
         encoding = marked_encoding(file.read(4)) or "utf-8"
-    with open(path, newline="", encoding=encoding, errors="surrogateescape") as lines:
-        yield lines
+    return open(path, newline="", encoding=encoding, errors="surrogateescape")
 
 
 def _sample(lines: TextIO) -> list[str]:
@@ -256,38 +254,33 @@ def _body(lines: TextIO, columns: Columns, called: str) -> Iterator[tuple[int, l
     if columns.headings:
         next(rows, None)
     for number, row in ((number, row) for number, row in rows if any(map(str.strip, row))):
-        if len(row) == columns.width:
-            yield number, row
-        else:
+        if len(row) != columns.width:
             cells = f"{len(row)} cell{'s' if len(row) > 1 else ''}"
             raise InputError(f"line {number} of {called} has {cells} and others have {columns.width}")
+        yield number, row
 
 
 def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
     """Numbers (M, D), float32, of M rows."""
 
     def number(cell: str) -> float:
-        return float(cell.replace(",", ".") if columns.comma else cell)
+        try:
+            return float(cell.replace(",", ".") if columns.comma else cell)
+        except ValueError:
+            return math.nan
 
-    try:
-        with np.errstate(over="ignore"):
-            found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float32)
-    except ValueError:
-        found = np.full((1, 1), np.nan, np.float32)
-    if np.isfinite(found).all():
+    with np.errstate(over="ignore"):
+        found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float32)
+    wrong = np.argwhere(~np.isfinite(found))
+    if not len(wrong):
         return found
-    for line, row in block:
-        for i in columns.numbers:
-            with suppress(ValueError):
-                if abs(number(row[i])) <= LARGEST:
-                    continue
-            column = f"column {columns.headings[i][:80]!r}" if columns.headings else f"column {i + 1}"
-            where, cell = f"line {line}, {column} of {called}", row[i].strip()
-            if cell.casefold() in (*_MISSING, "nan"):
-                what = f"holds {cell!r}" if cell else "is empty"
-                raise InputError(f"{where} {what}: fill it in, or leave the row out")
-            raise InputError(
-                f"{where} holds {cell[:80]!r}; expected a number: leave the column out (write label above it if it "
-                "tells classes), or the row"
-            )
-    raise InputError(f"{called} holds a cell that is no number")
+    (line, row), i = block[wrong[0, 0]], columns.numbers[wrong[0, 1]]
+    column = f"column {columns.headings[i][:80]!r}" if columns.headings else f"column {i + 1}"
+    where, cell = f"line {line}, {column} of {called}", row[i].strip()
+    if cell.casefold() in (*_MISSING, "nan"):
+        what = f"holds {cell!r}" if cell else "is empty"
+        raise InputError(f"{where} {what}: fill it in, or leave the row out")
+    raise InputError(
+        f"{where} holds {cell[:80]!r}; expected a number: leave the column out (write label above it if it "
+        "tells classes), or the row"
+    )

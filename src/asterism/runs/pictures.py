@@ -175,7 +175,7 @@ def _checked(arrays: dict[str, np.ndarray], n: int, fingerprint: str) -> Kept:
             raise ValueError(name)
         ends = np.cumsum(lengths)
         parts = [sheets[end - length : end].tobytes() for end, length in zip(ends, lengths, strict=True)]
-        sprites = Sprites.of_size(width, height, [WEBP + base64.b64encode(part).decode("ascii") for part in parts])
+        sprites = Sprites(width, height, [WEBP + base64.b64encode(part).decode("ascii") for part in parts])
         if len(parts) != -(-len(indices) // sprites.per_sheet) or not all(map(_is_sheet, parts)):
             raise ValueError(name)
         stacks[name] = Stack(indices, sprites)
