@@ -34,7 +34,7 @@ ROUNDING, DARK = 1, 32  # of 255: so far colours may lie apart in a WebP of a gr
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8, of an image that is not loaded yet; what is none of these means nothing."""
-    if image.format == "TIFF":  # it turns itself
+    if image.format == "TIFF" or not isinstance(image, ImageFile.ImageFile):  # it turns itself; it was no file
         return 1
     try:
         if image.format == "PNG" and not any(key in image.info for key in _EXIF_OF_PNG):
@@ -50,8 +50,7 @@ def orientation(image: Image.Image) -> int:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """(height, width) of an image as the eye will see it."""
-    turned = isinstance(image, ImageFile.ImageFile) and orientation(image) >= 5
-    return image.size if turned else image.size[::-1]
+    return image.size if orientation(image) >= 5 else image.size[::-1]
 
 
 def as_seen(shown: Image.Image, image: Image.Image) -> Image.Image:
@@ -118,7 +117,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     ------
     Unreadable
     """
-    turn = orientation(image) if isinstance(image, ImageFile.ImageFile) else 1
+    turn = orientation(image)
     try:
         upright = as_seen(eight_bit(image, white), image)
     except ValueError as error:  # a mode that only a few of Pillow's functions know
@@ -183,7 +182,5 @@ def pixels_of(
     mode = {None: upright.mode, 1: "L", 3: "RGB"}[n_channels]
     if upright.mode != mode:  # else it would be copied
         upright = upright.convert(mode)
-    if size is not None:
-        upright = fit_image(upright, size, crop)
-    pixels = np.array(upright)
+    pixels = np.array(fit_image(upright, size, crop))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]

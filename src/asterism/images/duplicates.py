@@ -62,9 +62,9 @@ def duplicates(images: ImageSource) -> np.ndarray:
     n = len(images)
     if n < 2:
         return np.arange(n)
-    if images.is_table:
-        return _equal(images)
     digests = images.digests
+    if images.is_table:
+        return _first_equal(digests)
     pairs = _pairs(images, digests)
     areas = _areas(images, np.unique(pairs))
     equal = np.array([digests[one] == digests[other] for one, other in pairs.tolist()], dtype=bool)
@@ -113,10 +113,10 @@ def stars(n: int, pairs: np.ndarray, areas: np.ndarray) -> np.ndarray:
     return np.where(kept < 0, np.arange(n), kept)
 
 
-def _equal(images: ImageSource) -> np.ndarray:
+def _first_equal(digests: list[bytes]) -> np.ndarray:
     """The first of the images with the same numbers as each."""
     first: dict[bytes, int] = {}
-    return np.array([first.setdefault(digest, i) for i, digest in enumerate(images.digests)], dtype=np.int64)
+    return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
 
 
 def _pairs(images: ImageSource, digests: list[bytes]) -> np.ndarray:
@@ -132,8 +132,7 @@ def _pairs(images: ImageSource, digests: list[bytes]) -> np.ndarray:
             pairs = np.array(known["pairs"], dtype=np.int64).reshape(-1, 2)
             if ((pairs >= 0) & (pairs < len(images))).all():
                 return pairs
-    places: dict[bytes, int] = {}
-    first = np.array([places.setdefault(digest, i) for i, digest in enumerate(digests)])
+    first = _first_equal(digests)
     distinct, place = np.unique(first, return_inverse=True)
     pictures = _pictures(images, distinct)
     shapes = torch.cat([_shapes(part.float()) for part in pictures.split(ROWS)])

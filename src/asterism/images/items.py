@@ -311,8 +311,7 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
     if isinstance(options.scale, Scale) and images.dtype not in (np.uint8, np.bool_):
         images = _to_bytes(images[0], white, name)[None]
     pixels = to_pixels(images, name, index)[0]
-    pixels = recolor(pixels, options.n_channels or pixels.shape[2])
-    return fit_array(pixels, options.size or (pixels.shape[0], pixels.shape[1]), options.crop), label
+    return fit_array(recolor(pixels, options.n_channels), options.size, options.crop), label
 
 
 def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:

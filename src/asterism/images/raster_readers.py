@@ -94,7 +94,4 @@ def raster_pixels(
         wanted = {1: "grey is", 3: "red, green and blue are"}.get(n_channels or 0, f"{n_channels} are")
         raise Unreadable(f"{n} channel{'s' if n > 1 else ''} where {wanted} wanted; bands=(3, 2, 1) picks by number")
     planes = raster.load()
-    pixels = planes.eight_bit(white)
-    if n_channels is not None and n_channels != n:
-        pixels = recolor(pixels, n_channels)
-    return pixels if size is None else fit_array(pixels, size, crop), planes.notes
+    return fit_array(recolor(planes.eight_bit(white), n_channels), size, crop), planes.notes

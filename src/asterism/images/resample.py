@@ -6,27 +6,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 
-def fit_image(image: Image.Image, size: tuple[int, int], crop: bool) -> Image.Image:
+def fit_image(image: Image.Image, size: tuple[int, int] | None, crop: bool) -> Image.Image:
     """Bilinear resampling over the area that each new pixel covers (Pillow's BILINEAR, which is antialiased).
 
     Parameters
     ----------
     image : PIL.Image.Image
         Mode L, RGB or F.
-    size : (int, int)
-        (H, W) wanted.
+    size : (int, int) or None
+        (H, W) wanted; None leaves it as it is.
     crop : bool
         Keep the proportions and cut off what stands over, else squash.
     """
-    width_height = size[::-1]
-    if image.size == width_height:
+    if size is None or image.size == size[::-1]:
         return image
     if crop:  # the box keeps fractions of pixels, so that odd margins stay centred
-        return ImageOps.fit(image, width_height, Image.Resampling.BILINEAR)
-    return image.resize(width_height, Image.Resampling.BILINEAR)
+        return ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    return image.resize(size[::-1], Image.Resampling.BILINEAR)
 
 
-def fit_array(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarray:
+def fit_array(image: np.ndarray, size: tuple[int, int] | None, crop: bool) -> np.ndarray:
     """Do what `fit_image` does to an array.
 
     Parameters
@@ -39,28 +38,28 @@ def fit_array(image: np.ndarray, size: tuple[int, int], crop: bool) -> np.ndarra
     ndarray of shape (size[0], size[1], C)
         Of the same dtype.
     """
-    if image.shape[:2] == size:
+    if size is None or image.shape[:2] == size:
         return image
     planes = [np.ascontiguousarray(image[:, :, channel]) for channel in range(image.shape[2])]
     return np.stack([np.asarray(fit_image(Image.fromarray(plane), size, crop)) for plane in planes], axis=2)
 
 
-def recolor(images: np.ndarray, n_channels: int) -> np.ndarray:
+def recolor(images: np.ndarray, n_channels: int | None) -> np.ndarray:
     """Grey from RGB, or RGB from grey.
 
     Parameters
     ----------
     images : ndarray of shape (..., C)
-        uint8 or float32, C is 1 or 3.
-    n_channels : int
-        1 or 3.
+        uint8 or float32, C is 1 or 3 where it changes.
+    n_channels : int or None
+        1 or 3; as many as there are, or None, leave them as they are.
 
     Returns
     -------
     ndarray of shape (..., n_channels)
         Grey is the luma of ITU-R 601, .299 R + .587 G + .114 B, in Pillow's own fixed-point form for uint8.
     """
-    if images.shape[-1] == n_channels:
+    if n_channels in (None, images.shape[-1]):
         return images
     if n_channels == 3:
         return np.repeat(images, 3, axis=-1)
