@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -42,11 +42,10 @@ def open_npy(path: str, options: Options, source: str | None = None) -> ImageSou
 def read_array(path: str) -> np.ndarray:
     """The array of an ``.npy`` file; errors as in `open_npy`."""
     is_large = os.path.getsize(path) > min(MAPPED_BYTES, memory_budget())
-    mmap_mode: Literal["r"] | None = "r" if is_large else None
     with _reading(path, ".npy"):
         with open(path, "rb") as stream:
             check_header(stream, os.path.getsize(path))
-        array = retry(lambda: np.load(path, mmap_mode=mmap_mode, allow_pickle=False), path)
+        array = retry(lambda: np.load(path, mmap_mode="r" if is_large else None, allow_pickle=False), path)
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path!r} is not an .npy file but an archive: name it .npz")

@@ -70,7 +70,7 @@ def open_array(
             )
         if options.scale is not None:
             raise InputError(f"scale changes images; {name} of shape {array.shape} holds vectors: leave it out")
-        pixels = from_numpy(_checked_floats(array, name))[:, None, None, :]  # (N, 1, 1, D)
+        pixels = from_numpy(_checked_floats(array, name, 0))[:, None, None, :]  # (N, 1, 1, D)
         scale, declared = BYTE, None
     else:
         images = channels_last(array, layout, options.color)
@@ -301,7 +301,7 @@ def channels_last(array: np.ndarray, layout: str, color: str | None = None) -> n
     return images[..., :3] if layout == "NHWC" and images.shape[3] == 4 and color != "bands" else images
 
 
-def white_of_integers(images: np.ndarray, name: str = "X") -> float:
+def white_of_integers(images: np.ndarray, name: str) -> float:
     """Which value is white in a whole set of integers: 255, or that of 10, 12, 14 or 16 bits.
 
     Fewer than 16 bits are said in a warning: cameras and scanners store 10 to 14 in files of 16.
@@ -320,7 +320,7 @@ def white_of_integers(images: np.ndarray, name: str = "X") -> float:
     return white
 
 
-def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: float | None = None) -> np.ndarray:
+def to_pixels(images: np.ndarray, name: str, first: int = 0, full_scale: float = BYTE) -> np.ndarray:
     """uint8 or float32 of the same shape; the very same array where it is that already.
 
     Parameters
@@ -331,8 +331,8 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
         What messages call the array.
     first : int
         Index of the first image, for messages.
-    full_scale : float, optional
-        White of uint16; 65535 by default.
+    full_scale : float
+        White of uint16, where it is more than 255; else their values tell whether it is 65535.
 
     Raises
     ------
@@ -347,7 +347,7 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
     if kind == "b":
         return images.astype(np.uint8) * np.uint8(255)
     low, high = int(images.min()), int(images.max())
-    if images.dtype == np.uint16 and full_scale is not None and full_scale > BYTE:
+    if images.dtype == np.uint16 and full_scale > BYTE:
         if high > full_scale:
             raise InputError(f"{name} has values up to {high} where {full_scale:g} is white: scale them")
         if 0 < 16 * high <= full_scale:
@@ -373,7 +373,7 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
             f"{name} has dtype {images.dtype} and values from {low} to {high}; integers must lie in 0 to 255: scale "
             f"them and pass {name}.astype('uint8'), or pass {name}.astype('float32') to have them taken as they are"
         )
-    if high > 1 and full_scale is not None and full_scale > BYTE:
+    if high > 1 and full_scale > BYTE:
         raise InputError(
             f"{name} has dtype {images.dtype} and the model was fitted on uint16: pass {name}.astype('uint8') if 255 "
             f"is white, {name}.astype('uint16') if {full_scale:g} is"
@@ -381,7 +381,7 @@ def to_pixels(images: np.ndarray, name: str = "X", first: int = 0, full_scale: f
     return images.astype(np.uint8)
 
 
-def _checked_floats(array: np.ndarray, name: str, first: int = 0) -> np.ndarray:
+def _checked_floats(array: np.ndarray, name: str, first: int) -> np.ndarray:
     """float32 of the same shape, finite."""
     with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
         floats = np.ascontiguousarray(array, dtype=np.float32)

@@ -25,7 +25,7 @@ from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
-from asterism.images.raster_readers import raster_of, raster_of_tiff, raster_pixels
+from asterism.images.raster_readers import raster_of, raster_of_tiff
 from asterism.images.tiff import check_tiff, silence_libtiff
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
@@ -171,8 +171,8 @@ def read_image(
     def read(image: Image.Image | Raster, file: str | bytes) -> tuple[Header, np.ndarray]:
         header = _header(image, file)
         if isinstance(image, Raster):
-            pixels, notes = raster_pixels(image, size, crop, n_channels, white)
-            return replace(header, notes=tuple(dict.fromkeys((*header.notes, *notes)))), pixels
+            pixels, notes = image.pixels(size, crop, n_channels, white)
+            return replace(header, notes=notes), pixels
         if n_channels not in (None, 1, 3):
             raise Unreadable(f"{header.n_channels} channel{'s'[: header.n_channels - 1]} where most have {n_channels}")
         if size is not None and image.format in ("JPEG", "MPO"):

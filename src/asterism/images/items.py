@@ -40,12 +40,8 @@ def as_list(X: Any) -> list[Any] | None:
         X = X.tolist()
     if not isinstance(X, (list, tuple)) or not len(X):
         return None
-    is_image = [isinstance(one, (Image.Image, np.ndarray, torch.Tensor)) and _n_axes(one) > 0 for one in X]
-    return list(X) if any(is_image) else None
-
-
-def _n_axes(one: Any) -> int:
-    return 2 if isinstance(one, Image.Image) else one.ndim
+    arrays = [one for one in X if isinstance(one, (np.ndarray, torch.Tensor)) and one.ndim > 0]
+    return list(X) if arrays or any(isinstance(one, Image.Image) for one in X) else None
 
 
 def open_list(images: Sequence[Any], options: Options, full_scale: float | None = None) -> ImageSource:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from asterism.images.depth import STRIP, Range, Scale, White
 from asterism.images.io_errors import Unreadable
+from asterism.images.resample import fit_array, recolor
 
 MAX_VALUES, MAX_VALUE_BYTES = 2**27, 2**29  # channels times pixels times pages that are read of a file
 MOST_CHANNELS = 32  # that an array may have without a layout: with more it may be a stack of images
-PAGES = ("first", "mean", "max", "channels")
 Note = tuple[str, str]  # what files are or hold, and what is done: "hold several pages", "the first of each is taken"
 SEVERAL = "hold several pages or frames"
 FRAMES: Note = (SEVERAL, "the first of each is taken")  # of an animation or a burst
@@ -28,6 +28,7 @@ _PAGES_ARE = {
     "max": "the brightest value of each file's is taken",
     "channels": "all of each file's are taken as channels",
 }
+PAGES = tuple(_PAGES_ARE)
 MISSING: Note = ("hold pixels without a value (NaN or no-data)", "these are taken as black")
 ALPHA: Note = ("have an alpha channel beside deep or many channels", "it is left out")
 
@@ -84,14 +85,12 @@ class Planes:
         Whether low values are bright.
     window : Scale, optional
         Black and white, as the file declares them.
-    notes : list of Note
     """
 
     values: np.ndarray
     missing: np.ndarray | None = None
     inverted: bool = False
     window: Scale | None = None
-    notes: list[Note] = field(default_factory=list)
 
     @property
     def is_deep(self) -> bool:
@@ -158,6 +157,26 @@ class Raster(Header):
         if planes.values.shape[:2] != self.size or planes.values.shape[2] != self.n_channels:
             raise Unreadable("an image of another shape than its header says")
         return planes
+
+    def pixels(
+        self, size: tuple[int, int] | None, crop: bool, n_channels: int | None, white: Callable[[], White | Scale]
+    ) -> tuple[np.ndarray, tuple[Note, ...]]:
+        """Its pixels (H, W, C) uint8, and what is to be said of them; see `asterism.images.decode.read_image`.
+
+        Raises
+        ------
+        Unreadable
+            If it has other channels than are wanted.
+        """
+        n = self.n_channels
+        if n_channels not in (None, n) and (n not in (1, 3) or n_channels not in (1, 3)):
+            wanted = {1: "grey is", 3: "red, green and blue are"}.get(n_channels or 0, f"{n_channels} are")
+            raise Unreadable(
+                f"{n} channel{'s' if n > 1 else ''} where {wanted} wanted; bands=(3, 2, 1) picks by number"
+            )
+        planes = self.load()
+        notes = self.notes if planes.missing is None else (*self.notes, MISSING)
+        return fit_array(recolor(planes.eight_bit(white), n_channels), size, crop), notes
 
 
 def check_values(n: int, n_bytes: int = 1) -> None:
@@ -235,11 +254,9 @@ def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about:
     missing = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if nodata is not None:
         missing |= values == nodata
-    if not missing.any():
-        return Planes(values, **about)
     if missing.all():
         raise Unreadable("an image without a single value: all are NaN or no-data")
-    return Planes(values, missing, notes=[MISSING], **about)
+    return Planes(values, missing if missing.any() else None, **about)
 
 
 def array_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, int]:

@@ -1,9 +1,8 @@
-"""Which reader a file of more than grey or colours has, and how its pixels become 8 bits of a size."""
+"""Which reader a file of more than grey or colours has."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,12 +11,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import n_bytes_of, stream_of
-from asterism.images.depth import Scale, White
 from asterism.images.dicom import open_dicom, open_raw
 from asterism.images.io_errors import Unreadable
 from asterism.images.npz import check_header
-from asterism.images.raster import How, Note, Planes, Raster, array_shape, channels_after, check_values, planes_of
-from asterism.images.resample import fit_array, recolor
+from asterism.images.raster import How, Planes, Raster, array_shape, channels_after, check_values, planes_of
 from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole, open_tiff
 
 OPTIONAL = ("pillow_heif", "imagecodecs", "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "gdcm", "rawpy")
@@ -73,25 +70,3 @@ def open_array_file(file: str | bytes, how: How) -> Raster:
 
     n = channels_after((1, shape[channels] if channels >= 0 else 1), how)
     return Raster((shape[rows], shape[columns]), n, dtype.kind != "b" and dtype != np.uint8, (), read)
-
-
-def raster_pixels(
-    raster: Raster,
-    size: tuple[int, int] | None,
-    crop: bool,
-    n_channels: int | None,
-    white: Callable[[], White | Scale],
-) -> tuple[np.ndarray, list[Note]]:
-    """Pixels (H, W, C) uint8 of a raster, and what is to be said of them; see `asterism.images.decode.decode`.
-
-    Raises
-    ------
-    Unreadable
-        If it has other channels than are wanted.
-    """
-    n = raster.n_channels
-    if n_channels not in (None, n) and (n not in (1, 3) or n_channels not in (1, 3)):
-        wanted = {1: "grey is", 3: "red, green and blue are"}.get(n_channels or 0, f"{n_channels} are")
-        raise Unreadable(f"{n} channel{'s' if n > 1 else ''} where {wanted} wanted; bands=(3, 2, 1) picks by number")
-    planes = raster.load()
-    return fit_array(recolor(planes.eight_bit(white), n_channels), size, crop), planes.notes

@@ -160,14 +160,12 @@ def opened_text(path: str) -> TextIO:
 def _sample(lines: TextIO) -> list[str]:
     """The first lines that hold something, whole ones, as far as they are not too long."""
     found, room = list[str](), LONGEST
-    while len(found) <= LOOKED_AT and (line := lines.readline(room)):
+    while len(found) <= LOOKED_AT and (line := lines.readline(room)):  # of no room it is empty
         room -= len(line)
         if room <= 0 and not line.endswith(("\r", "\n")):
             break
         if not NO_ROW.fullmatch(line):
             found.append(line)
-        if room <= 0:
-            break
     return found
 
 
