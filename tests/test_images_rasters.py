@@ -272,7 +272,7 @@ def test_deep_pixels_are_converted_in_parts(level, monkeypatch):
     values[0, 3, 5] = np.nan
     planes = planes_of(values, How())
     whole = planes.eight_bit(lambda: level)
-    monkeypatch.setattr("asterism.images.raster.STRIP", 10_000)
+    monkeypatch.setattr("asterism.images.depth.STRIP", 10_000)
     tracemalloc.start()
     try:
         found = planes.eight_bit(lambda: level)

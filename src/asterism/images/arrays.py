@@ -271,10 +271,9 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
             )
         if last or first:
             return "NHWC" if last else "NCHW"
-        if shape[3] == 4:  # RGBA; behind 1 or 3 rows it is a width, for images so low do not occur
+        # RGBA, for behind 1 or 3 rows it is a width, and images so low do not occur; or empty, as the caller will hear.
+        if shape[3] == 4 or 0 in shape:
             return "NHWC"
-        if 0 in shape:
-            return "NHWC"  # its emptiness is what the caller must hear about
         for layout, channels, sides in (("NHWC", shape[3], shape[1:3]), ("NCHW", shape[1], shape[2:])):
             if channels <= MOST_CHANNELS and 2 * channels <= min(sides):
                 return layout

@@ -152,7 +152,8 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
     if image.mode == mode and not deep and not image.has_transparency_data:
         return image
     whole = Image.new(mode, image.size)
-    for box in depth.strips(image.size):  # else there would be three of them in memory
+    for rows in depth.row_blocks(image.size[::-1]):  # else there would be three of them in memory
+        box = (0, rows.start, image.width, rows.stop)
         part = _converted(image.crop(box), None if lower is None else lower.crop(box), mode, scaled)
         whole.paste(part, box[:2])
     return whole

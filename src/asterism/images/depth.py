@@ -8,6 +8,7 @@ of the whole set, or what is declared. New images of a run are seen with the whi
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -145,12 +146,11 @@ class Range(NamedTuple):
         return bool(self.low >= 0 and self.high <= (255 if self.is_float else 65535))
 
 
-def strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of whole rows, of about `STRIP` pixels each, that make up an image of a (width, height)."""
-    width, height = size
-    rows = max(1, STRIP // width)
-    for top in range(0, height, rows):
-        yield 0, top, width, min(top + rows, height)
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """The rows of an image (H, W, …) in blocks of about `STRIP` values, that are converted together."""
+    step = max(1, STRIP // max(1, math.prod(shape[1:])))
+    for top in range(0, shape[0], step):
+        yield slice(top, min(top + step, shape[0]))
 
 
 def is_deep_mode(mode: str) -> bool:
@@ -202,12 +202,12 @@ def deep_values(image: Image.Image, lower: Image.Image | None) -> np.ndarray:
 
 def value_range(image: Image.Image, lower: Image.Image | None = None) -> Range:
     """The range of a loaded deep image."""
-    parts = []
-    for box in strips(image.size):
+    ends = []
+    for rows in row_blocks(image.size[::-1]):
+        box = (0, rows.start, image.width, rows.stop)
         part = deep_values(image.crop(box), None if lower is None else lower.crop(box))
-        parts.append((part.min(), part.max()))
-    low, high = (float(one) for one in (np.min([low for low, _ in parts]), np.max([high for _, high in parts])))
-    return Range(image.mode == "F", low, high)  # a NaN anywhere makes both NaN
+        ends.append((part.min(), part.max()))
+    return Range(image.mode == "F", float(np.min(ends)), float(np.max(ends)))  # a NaN anywhere makes both NaN
 
 
 def white_for(found: Range, white: White) -> float:

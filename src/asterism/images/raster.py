@@ -6,14 +6,13 @@ itself, and a function that reads it. Pages become one image here, and missing v
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from asterism.images.depth import STRIP, Range, Scale, White
+from asterism.images.depth import Range, Scale, White, row_blocks
 from asterism.images.io_errors import Unreadable
 from asterism.images.resample import fit_array, recolor
 
@@ -102,8 +101,8 @@ class Planes:
         """Lowest and highest value that means something."""
         blocks, missing = row_blocks(self.values.shape), self.missing
         parts = (self.values[rows] if missing is None else self.values[rows][~missing[rows]] for rows in blocks)
-        lows, highs = zip(*((part.min(), part.max()) for part in parts if part.size), strict=True)
-        return Range(self.values.dtype.kind == "f", float(min(lows)), float(max(highs)))
+        ends = [(part.min(), part.max()) for part in parts if part.size]
+        return Range(self.values.dtype.kind == "f", float(np.min(ends)), float(np.max(ends)))
 
     def eight_bit(self, level: Callable[[], White | Scale]) -> np.ndarray:
         """The pixels as (H, W, C) uint8.
@@ -184,13 +183,6 @@ def check_values(n: int, n_bytes: int = 1) -> None:
     most = min(MAX_VALUES, MAX_VALUE_BYTES // n_bytes)
     if n > most:
         raise Unreadable(f"{n:,} values, more than the {most:,} that are decoded: export smaller images or pages")
-
-
-def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """The rows of an image (H, W, …) in blocks that are converted together."""
-    step = max(1, STRIP // max(1, math.prod(shape[1:])))
-    for top in range(0, shape[0], step):
-        yield slice(top, top + step)
 
 
 def channels_after(shape: tuple[int, int], how: How) -> int:
