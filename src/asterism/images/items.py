@@ -279,25 +279,28 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
     except Exception as error:  # whatever a data set of the user's may raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"X[{index}] cannot be read: {reason}") from error
+    try:
+        return _pixels(image, index, options, white), label
+    except Unreadable as error:
+        raise InputError(f"X[{index}] cannot be used: {error.reason}") from error
+
+
+def _pixels(image: Any, index: int, options: Options, white: SetWhite) -> np.ndarray:
+    """An image of any kind as pixels (H, W, C), or (D,) for a vector."""
     name = f"X[{index}]"
-    if isinstance(image, Image.Image):
-        try:
-            if (content := _deep_file(image)) is not None:
-                array = read_image(content, white=white)[1]
-            else:
-                array = image_pixels(image, white() if depth.is_deep_mode(image.mode) else None)
-            layout = "NHWC"
-        except Unreadable as error:
-            raise InputError(f"{name} cannot be used: {error.reason}") from error
+    if (content := _deep_file(image)) is not None:
+        array = read_image(content, white=white)[1]
+    elif isinstance(image, Image.Image):
+        array = image_pixels(image, white() if depth.is_deep_mode(image.mode) else None)
     elif image is None or isinstance(image, (str, bytes, dict)):
         raise InputError(f"{name} holds a {type(image).__name__} where an image was expected (PIL, tensor or array)")
     else:
-        array, layout = as_numpy(image, name), "NCHW" if isinstance(image, torch.Tensor) else "NHWC"
+        array = as_numpy(image, name)
     if _is_short(array) and not isinstance(options.scale, Scale):
-        array = _to_bytes(array, white, name)
+        array = _to_bytes(array, white)
     if array.ndim == 1:
-        return _vector(array, name, index, options), label
-    layouts = {2: "NHW", 3: options.layout or layout}
+        return _vector(array, name, index, options)
+    layouts = {2: "NHW", 3: options.layout or ("NCHW" if isinstance(image, torch.Tensor) else "NHWC")}
     layout = find_layout((1, *array.shape), layouts.get(array.ndim), f"{name}[None]")
     images = channels_last(array[None], layout, options.color)
     if options.layout is None and images.shape[3] > 4 and 2 * images.shape[3] > min(images.shape[1:3]):
@@ -305,17 +308,14 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
             f"{name} of shape {array.shape} has {images.shape[3]} channels in layout {layout!r}: give layout"
         )
     if isinstance(options.scale, Scale) and images.dtype not in (np.uint8, np.bool_):
-        images = _to_bytes(images[0], white, name)[None]
+        images = _to_bytes(images[0], white)[None]
     pixels = to_pixels(images, name, index)[0]
-    return fit_array(recolor(pixels, options.n_channels), options.size, options.crop), label
+    return fit_array(recolor(pixels, options.n_channels), options.size, options.crop)
 
 
-def _to_bytes(array: np.ndarray, white: SetWhite, name: str) -> np.ndarray:
+def _to_bytes(array: np.ndarray, white: SetWhite) -> np.ndarray:
     """Integers of 16 bits by the white of the set, or any numbers by its scale."""
-    try:
-        return white().scaling(lambda: Range(False, float(array.min()), float(array.max())))(array)
-    except Unreadable as error:
-        raise InputError(f"{name} cannot be used: {error.reason}") from error
+    return white().scaling(lambda: Range(False, float(array.min()), float(array.max())))(array)
 
 
 def _vector(array: np.ndarray, name: str, index: int, options: Options) -> np.ndarray:
