@@ -337,9 +337,9 @@ def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
     kind = kinds.kind_of(head, tail)
     if kind is None:
         raise Unreadable(kinds.unknown(head), identified=False) from None
-    if kind == kinds.WEBP:
+    if kind.name == kinds.WEBP:
         return _open_webp(file, head)
-    if kind in (kinds.HEIF, kinds.AVIF):
+    if kind.name in (kinds.HEIF, kinds.AVIF):
         with suppress(UnidentifiedImageError):
             return Image.open(io.BytesIO(_whole(file)), formats=_heif_formats(kind.name))
         raise Unreadable(f"{kind.name} of a kind that is not read, or damaged: convert it to PNG or JPEG")

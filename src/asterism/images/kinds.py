@@ -31,9 +31,9 @@ class Kind:
         return f"{self.name} is not read: {self.advice}"
 
 
-WEBP, HEIF, AVIF, TIFF = Kind("WebP"), Kind("HEIC"), Kind("AVIF"), Kind("a TIFF of this kind")
-DICOM = Kind("DICOM", "export its slices as PNG or .npy")
-NUMPY = Kind("a numpy array beside images", "pass the .npy file itself", is_picture=False)
+# Names of those that are read in one way or another.
+WEBP, HEIF, AVIF, TIFF = "WebP", "HEIC", "AVIF", "a TIFF of this kind"
+DICOM, NUMPY = "DICOM", "a numpy array beside images"
 _LETTERS = bytes((*b"\t\n\r\f", *range(32, 127), *range(128, 256)))
 
 
@@ -106,9 +106,9 @@ def _base_media_kind(head: bytes) -> Kind:
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))}
     if brands & {b"avif", b"avis"}:
-        return AVIF
+        return Kind(AVIF)
     if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}:
-        return HEIF
+        return Kind(HEIF)
     if b"crx " in brands:
         return Kind("a Canon RAW photograph (CR3)", "develop it to JPEG, PNG or TIFF")
     if brands & {b"jp2 ", b"jpx ", b"jpm "}:

@@ -43,11 +43,11 @@ def raster_of_tiff(image: TiffImageFile, file: str | bytes, how: How) -> Raster 
 
 def raster_of(kind: kinds.Kind, file: str | bytes, how: How) -> Raster | None:
     """An image that Pillow does not open; None if it is not read at all."""
-    if kind == kinds.TIFF:
+    if kind.name == kinds.TIFF:
         return open_tiff(file, how)
-    if kind == kinds.DICOM:
+    if kind.name == kinds.DICOM:
         return open_dicom(file, how)
-    if kind == kinds.NUMPY and how.arrays:
+    if kind.name == kinds.NUMPY and how.arrays:
         return open_array_file(file, how)
     return open_raw(file, how, kind.name) if kind.is_raw else None
 
