@@ -220,14 +220,10 @@ def white_for(found: Range, white: White) -> float:
     """
     if found.is_float:
         top = white.floating or (1.0 if white.floating == 0 and found.high <= 1 else 255.0)
-        if not (found.low >= 0 and found.high <= top) or white.floating is None:
-            can = (
-                "0 to 1 or 0 to 255"
-                if white.floating in (0, None) or not found.usable
-                else f"0 to {top:g}, as of the set,"
-            )
-            raise Unreadable(f"float pixels from {found.low:g} to {found.high:g}; {can} can be read")
-        return top
+        if white.floating is not None and found.low >= 0 and found.high <= top:
+            return top
+        can = f"0 to {top:g}, as of the set," if white.floating and found.usable else "0 to 1 or 0 to 255"
+        raise Unreadable(f"float pixels from {found.low:g} to {found.high:g}; {can} can be read")
     low, high = int(found.low), int(found.high)
     if not found.usable:
         raise Unreadable(f"32-bit pixels from {low} to {high}; 0 to 65535 can be read")

@@ -35,35 +35,34 @@ def open_dicom(file: str | bytes, how: How) -> Raster:
         samples, frames = int(data.get("SamplesPerPixel", 1)), int(data.get("NumberOfFrames", 1) or 1)
         n_read = 1 if how.pages == "first" else max(1, frames)
         check_values(height * width * max(1, samples) * n_read, 8 if samples == 1 else 1)  # rescaled they are doubles
-        is_palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
+        colors = data.get("PhotometricInterpretation")
+        is_palette = colors == "PALETTE COLOR"
         taken = channels_after((frames, 3 if is_palette else samples), how)
         window = None if how.declared or samples > 1 or is_palette else _window(data)
     plain = samples == 3 or is_palette or window is not None
     notes = [pages_note(how.pages)] if frames > 1 else []
     notes += [] if samples > 1 or is_palette else [WINDOW if window else RESCALED]
-    return Raster((height, width), taken, not plain, tuple(notes), lambda: _load_dicom(file, how, window))
 
+    def read() -> Planes:
+        from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-def _load_dicom(file: str | bytes, how: How, window: Scale | None) -> Planes:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+        with _damage_told():
+            data = _read_dicom(file, pixels=True)
+            array = pixel_array(data, index=0 if how.pages == "first" and frames > 1 else None)
+            if is_palette:
+                array = _eight_bits(apply_color_lut(array, data))
+            elif samples == 1:
+                is_mask = int(data.BitsAllocated) == 1 and window is None
+                array = array.astype(bool) if is_mask else apply_modality_lut(array, data)
+            else:
+                array = _eight_bits(array, int(data.get("BitsStored", 16)))
+        channels = array.shape[-1] if samples > 1 or array.ndim == 4 or is_palette else 1
+        stack = array.reshape(-1, height, width, channels)
+        if stack.dtype == np.float64:
+            stack = stack.astype(np.float32)
+        return planes_of(stack, how, inverted=colors == "MONOCHROME1", window=window)
 
-    with _damage_told():
-        data = _read_dicom(file, pixels=True)
-        first = how.pages == "first" and int(data.get("NumberOfFrames", 1) or 1) > 1
-        array = pixel_array(data, index=0 if first else None)
-        colors = data.get("PhotometricInterpretation")
-        if colors == "PALETTE COLOR":
-            array = _eight_bits(apply_color_lut(array, data))
-        elif int(data.SamplesPerPixel) == 1:
-            is_mask = int(data.BitsAllocated) == 1 and window is None
-            array = array.astype(bool) if is_mask else apply_modality_lut(array, data)
-        else:
-            array = _eight_bits(array, int(data.get("BitsStored", 16)))
-    channels = array.shape[-1] if int(data.SamplesPerPixel) > 1 or array.ndim == 4 or colors == "PALETTE COLOR" else 1
-    stack = array.reshape(-1, int(data.Rows), int(data.Columns), channels)
-    if stack.dtype == np.float64:
-        stack = stack.astype(np.float32)
-    return planes_of(stack, how, inverted=colors == "MONOCHROME1", window=window)
+    return Raster((height, width), taken, not plain, tuple(notes), read)
 
 
 def _eight_bits(array: np.ndarray, stored: int = 16) -> np.ndarray:
