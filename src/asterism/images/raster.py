@@ -251,8 +251,8 @@ def planes_of(stack: np.ndarray, how: How, nodata: float | None = None, **about:
     return Planes(values, missing if missing.any() else None, **about)
 
 
-def array_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, int]:
-    """How an array is one image: its axes of rows, columns and channels (−1 where it has none).
+def array_axes(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:
+    """How an array is one image: its axes of rows, columns and, if it has such, channels.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def array_shape(shape: tuple[int, ...], layout: str | None) -> tuple[int, int, i
         If that cannot be told.
     """
     if len(shape) == 2 and layout in (None, "NHW"):
-        return 0, 1, -1
+        return 0, 1
     if len(shape) == 3 and 0 not in shape:
         last, first = 2 * shape[2] <= min(shape[:2]), 2 * shape[0] <= min(shape[1:])
         if layout == "NHWC" or (layout is None and last and shape[2] <= MOST_CHANNELS):

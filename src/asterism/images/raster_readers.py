@@ -14,7 +14,7 @@ from asterism.images.containers import n_bytes_of, stream_of
 from asterism.images.dicom import open_dicom, open_raw
 from asterism.images.io_errors import Unreadable
 from asterism.images.npz import check_header
-from asterism.images.raster import How, Planes, Raster, array_shape, channels_after, check_values, planes_of
+from asterism.images.raster import How, Planes, Raster, array_axes, channels_after, check_values, planes_of
 from asterism.images.tiff import check_tiff, is_plain, is_raw, is_whole, open_tiff
 
 OPTIONAL = ("pillow_heif", "imagecodecs", "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "gdcm", "rawpy")
@@ -59,14 +59,14 @@ def open_array_file(file: str | bytes, how: How) -> Raster:
     if found is None:
         raise Unreadable("a damaged numpy array")
     shape, _, dtype = found
-    rows, columns, channels = array_shape(shape, how.layout)
+    axes = array_axes(shape, how.layout)
+    height, width, *channels = (shape[axis] for axis in axes)
     check_values(math.prod(shape), dtype.itemsize)
 
     def read() -> Planes:
         with stream_of(file) as stream:
-            array = np.load(stream, allow_pickle=False)
-        array = array.transpose(rows, columns, *([channels] if channels >= 0 else []))
-        return planes_of(array.reshape(1, *array.shape[:2], -1), how)
+            array = np.load(stream, allow_pickle=False).transpose(axes)
+        return planes_of(array.reshape(1, height, width, -1), how)
 
-    n = channels_after((1, shape[channels] if channels >= 0 else 1), how)
-    return Raster((shape[rows], shape[columns]), n, dtype.kind != "b" and dtype != np.uint8, (), read)
+    n = channels_after((1, math.prod(channels)), how)
+    return Raster((height, width), n, dtype.kind != "b" and dtype != np.uint8, (), read)
