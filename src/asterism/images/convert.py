@@ -39,7 +39,7 @@ def orientation(image: Image.Image) -> int:
     try:
         if image.format == "PNG" and not any(key in image.info for key in _EXIF_OF_PNG):
             exif = Image.Exif()  # Pillow would decode the image to look for what stands behind its pixels
-            exif.load(_exif_chunk(image.fp))  # type: ignore[attr-defined]
+            exif.load(_exif_chunk(image.fp))  # type: ignore[arg-type]  # it is open
         else:
             exif = image.getexif()
         found = exif.get(Base.Orientation, 1)

@@ -291,7 +291,7 @@ def _float_white(found: Sequence[Range], n: int) -> tuple[float | None, list[str
     return 255.0, [f"{hold}{f', {dark} of them none above 1' if dark else ''}: taken as 0…255"]
 
 
-@dataclass
+@dataclass(eq=False)
 class SetWhite:
     """The white or the scale of a set, looked for when the first deep image asks for it; threads may ask together.
 

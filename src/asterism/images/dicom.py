@@ -76,7 +76,8 @@ def _read_dicom(file: str | bytes, pixels: bool) -> Any:
         raise Unreadable("DICOM is not read: pip install 'asterism-clustering[dicom]'") from None
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # what matters is raised
     with stream_of(file) as stream:
-        meta = pydicom.filereader.read_preamble(stream, False) and pydicom.filereader._read_file_meta_info(stream)
+        reader: Any = pydicom.filereader
+        meta = reader.read_preamble(stream, False) and reader._read_file_meta_info(stream)
         length = stream.seek(0, 2)
         if str(meta.get("TransferSyntaxUID", "")) == _DEFLATED and length > MAX_DEFLATED:
             raise Unreadable("a deflated DICOM file of this length is not read: save it with another transfer syntax")
