@@ -18,9 +18,9 @@ from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.raster import MOST_CHANNELS
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
-from asterism.images.units import in_units_of
+from asterism.images.units import BYTE, SIXTEEN, in_units_of
 
-BYTE, SHORT, SIXTEEN = 255.0, 2**14, 65535.0
+SHORT = 2**14
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
 
 

@@ -192,7 +192,7 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
         image._size = (image.tag_v2[Base.ImageWidth], image.tag_v2[Base.ImageLength])
     found = white() if header.is_deep else White()
     plain = isinstance(found, White) and found.integer == 65535
-    lower = _lower_half(file) if header.is_deep and is_deep_color(image) and not plain else None
+    lower = _lower_half(file) if is_deep_color(image) and not plain else None
     size = image.size
     image.load()
     if sorted(image.size) != sorted(size):
