@@ -250,12 +250,16 @@ def _check_packing(tiff: Any, series: Any) -> None:
         raise Unreadable("a large TIFF packed as PACKBITS is not read: pip install imagecodecs, or save it unpacked")
     if kind not in (*_DEFLATE, _LZMA):
         return
+    import lzma
+
+    most = 2 * held + 2**20
     for one in [one for one in series.pages if one is not None]:
         for offset, length in zip(one.dataoffsets, one.databytecounts, strict=True):
             if (1032 if kind in _DEFLATE else 8192) * length <= 2**28:  # what so few bytes can become
                 continue
+            unpacker: Any = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor()
             tiff.filehandle.seek(offset)
-            if _unpacks_to_more(tiff.filehandle.read(length), kind, 2 * held + 2**20):
+            if len(unpacker.decompress(tiff.filehandle.read(length), most)) >= most:
                 raise Unreadable("a TIFF whose packed pixels are more than it says")
 
 
@@ -270,13 +274,6 @@ def _check_codecs(page: Any) -> None:
             codecs[key]
         except KeyError as error:
             raise ValueError(str(error)) from error
-
-
-def _unpacks_to_more(packed: bytes, kind: int, most: int) -> bool:
-    import lzma
-
-    unpacker: Any = zlib.decompressobj() if kind in _DEFLATE else lzma.LZMADecompressor()
-    return len(unpacker.decompress(packed, most)) >= most
 
 
 def _orientation(page: Any) -> int:
