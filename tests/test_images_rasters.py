@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,20 @@ def test_deep_pixels_are_converted_in_parts(level, monkeypatch):
     finally:
         tracemalloc.stop()
     assert (found == whole).all()
+
+
+def test_packed_pixels_that_are_more_than_the_header_says_are_refused():
+    bands = {"shape": (5, 256, 256), "dtype": np.uint16, "photometric": "minisblack", "planarconfig": "separate"}
+    found = {}
+    for n in (2, 2**22):  # numbers of a strip, of which the header says 65,536
+        packed = zlib.compress(bytes(2 * n)).ljust(2**18, b"\0")  # so long that what it becomes is looked at
+        file = io.BytesIO()
+        tifffile.imwrite(file, iter([packed] * 5), compression="zlib", rowsperstrip=256, metadata=None, **bands)
+        with pytest.raises(Unreadable) as caught:
+            decode(file.getvalue())
+        found[n] = caught.value.reason
+    assert found[2**22] == "a TIFF whose packed pixels are more than it says"
+    assert found[2] != found[2**22]
 
 
 def test_a_directory_that_leads_to_itself_ends(tmp_path):
