@@ -8,72 +8,39 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from asterism.errors import AsterismError
-    from asterism.images import Augmentation, Crops, ImageSource, open_images
-    from asterism.methods import (
-        DBC,
-        DEC,
-        FCAE,
-        FCN,
-        JULE,
-        METHODS,
-        SAE,
-        TEMI,
-        AverageLinkage,
-        DeepCluster,
-        DeepClusterV2,
-        Diffusion,
-        DiscriminantDiffusion,
-        FCAEKMeans,
-        GraphDegreeLinkage,
-        KMeans,
-        LandmarkSpectral,
-        PathIntegral,
-        SelfTuningSpectral,
-        SpectralNJW,
-        ZetaFunction,
-        load,
-    )
-    from asterism.networks import Backbone
-    from asterism.networks.convnet import ConvNet
-    from asterism.training import Training
+if TYPE_CHECKING:  # ``X as X`` says to type checkers and editors that the name is given on
+    from asterism.errors import AsterismError as AsterismError
+    from asterism.images import Augmentation as Augmentation
+    from asterism.images import Crops as Crops
+    from asterism.images import ImageSource as ImageSource
+    from asterism.images import open_images as open_images
+    from asterism.methods import DBC as DBC
+    from asterism.methods import DEC as DEC
+    from asterism.methods import FCAE as FCAE
+    from asterism.methods import FCN as FCN
+    from asterism.methods import JULE as JULE
+    from asterism.methods import METHODS as METHODS
+    from asterism.methods import SAE as SAE
+    from asterism.methods import TEMI as TEMI
+    from asterism.methods import AverageLinkage as AverageLinkage
+    from asterism.methods import DeepCluster as DeepCluster
+    from asterism.methods import DeepClusterV2 as DeepClusterV2
+    from asterism.methods import Diffusion as Diffusion
+    from asterism.methods import DiscriminantDiffusion as DiscriminantDiffusion
+    from asterism.methods import FCAEKMeans as FCAEKMeans
+    from asterism.methods import GraphDegreeLinkage as GraphDegreeLinkage
+    from asterism.methods import KMeans as KMeans
+    from asterism.methods import LandmarkSpectral as LandmarkSpectral
+    from asterism.methods import PathIntegral as PathIntegral
+    from asterism.methods import SelfTuningSpectral as SelfTuningSpectral
+    from asterism.methods import SpectralNJW as SpectralNJW
+    from asterism.methods import ZetaFunction as ZetaFunction
+    from asterism.methods import load as load
+    from asterism.networks import Backbone as Backbone
+    from asterism.networks.convnet import ConvNet as ConvNet
+    from asterism.training import Training as Training
 
     __version__: str
-
-__all__ = [
-    "TEMI",
-    "DBC",
-    "DEC",
-    "FCAE",
-    "FCN",
-    "JULE",
-    "METHODS",
-    "SAE",
-    "AsterismError",
-    "Augmentation",
-    "AverageLinkage",
-    "Backbone",
-    "ConvNet",
-    "Crops",
-    "DeepCluster",
-    "DeepClusterV2",
-    "Diffusion",
-    "DiscriminantDiffusion",
-    "FCAEKMeans",
-    "GraphDegreeLinkage",
-    "ImageSource",
-    "KMeans",
-    "LandmarkSpectral",
-    "PathIntegral",
-    "SelfTuningSpectral",
-    "SpectralNJW",
-    "Training",
-    "ZetaFunction",
-    "__version__",
-    "load",
-    "open_images",
-]
 
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides where its log goes
@@ -101,15 +68,22 @@ def lazy_names(package: str, homes: Mapping[str, Iterable[str]]) -> tuple[Callab
     return find, list(home_of)
 
 
+# Each method by the name of its class; the registry asks for `lazy_names`, and loads nothing heavy.
+_methods = (place.partition(":")[2] for place in import_module("asterism.methods.registry").METHODS.own.values())
+
 # Names are looked up when they are first used: `asterism --help` must not wait for torch.
-_HOMES = {
-    "errors": ("AsterismError",),
-    "images": ("Augmentation", "Crops", "ImageSource", "open_images"),
-    "asterism.networks.backbones": ("Backbone",),
-    "asterism.networks.convnet": ("ConvNet",),
-    "training": ("Training",),
-}
-_find, _others = lazy_names(__name__, _HOMES | {"methods": set(__all__).difference(*_HOMES.values())})
+_find, __all__ = lazy_names(
+    __name__,
+    {
+        "errors": ("AsterismError",),
+        "images": ("Augmentation", "Crops", "ImageSource", "open_images"),
+        "asterism.networks.backbones": ("Backbone",),
+        "asterism.networks.convnet": ("ConvNet",),
+        "training": ("Training",),
+        "methods": ("FCAE", "METHODS", "SAE", "load", *_methods),
+    },
+)
+__all__ += ["__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -149,6 +148,8 @@ def find_method(name: str) -> type[ImageClusterer]:
     if name in METHODS:
         return METHODS[name]
     check_installed(name)
+    import difflib  # here: `import asterism` loads this file
+
     close = difflib.get_close_matches(name, METHODS, 1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise InputError(f"there is no method {name!r}; {hint}Methods are {', '.join(METHODS)}")
