@@ -60,8 +60,8 @@ def test_batch_norm_after_every_convolution_but_the_output():
 def test_unpooling_puts_values_back_where_pooling_took_them():
     network = FullyConvolutionalAutoEncoder((1, 28, 28)).eval()
     images = torch.rand(3, 1, 28, 28)
-    features, switches = network.encoder.with_switches(images)
-    torch.testing.assert_close(features, network.encoder(images))
+    maps, switches = network.encoder.layers(images)
+    torch.testing.assert_close(maps[-1].flatten(1), network.encoder(images))
     where, before = switches[0]
     maps = torch.relu(network.encoder.norms[0](network.encoder.convolutions[0](images)))
     kept = torch.nn.functional.max_unpool2d(torch.nn.functional.max_pool2d(maps, 2), where, 2, output_size=before)
@@ -148,15 +148,15 @@ def test_without_switches_a_decoder_knows_the_features_alone(unpooling, shape):
     torch.manual_seed(0)
     network = FullyConvolutionalAutoEncoder(shape, 6, unpooling, "linear").eval()
     images, others = torch.rand(2, *shape), torch.rand(2, *shape)
-    features, switches = network.encoder.with_switches(images)
-    foreign = network.encoder.with_switches(others)[1]
-    made = network.decoder(features, switches)
-    assert made.shape == images.shape and torch.equal(made, network.decoder(features, foreign))
+    (*_, features), switches = network.encoder.layers(images)
+    foreign = network.encoder.layers(others)[1]
+    made = network.decoder(features, switches)[-1]
+    assert made.shape == images.shape and torch.equal(made, network.decoder(features, foreign)[-1])
     plain = FullyConvolutionalAutoEncoder(shape, 6).eval()
     plain.load_state_dict({**plain.state_dict(), **network.state_dict()})  # the same layers, but for the last norm
-    features, switches = plain.encoder.with_switches(images)
-    foreign = plain.encoder.with_switches(others)[1]
-    assert not torch.equal(plain.decoder(features, switches), plain.decoder(features, foreign))
+    (*_, features), switches = plain.encoder.layers(images)
+    foreign = plain.encoder.layers(others)[1]
+    assert not torch.equal(plain.decoder(features, switches)[-1], plain.decoder(features, foreign)[-1])
 
 
 def test_the_feature_layer_ends_as_it_is_told():

@@ -41,8 +41,7 @@ def test_inner_activations_are_the_layers_of_table_2(network):
         "deconv2": (6, 12, 12),
     }
     assert torch.equal(inner["features"].flatten(1), network.encoder(batch))
-    features, switches = network.encoder.with_switches(batch)
-    where, before = switches[0]
+    where, before = network.encoder.layers(batch)[1][0]
     last = network.decoder.deconvolutions[-1]
     again = last(F.max_unpool2d(inner["deconv2"], where, [2, 2], output_size=before))
     assert torch.allclose(again, network(batch), atol=1e-6)

@@ -171,7 +171,7 @@ class PretrainedNetwork(ForeignBody):
         self.find_layers(self.input_shape)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, int, int]:  # type: ignore[override]  # read from what is loaded
         """(3, size, size): what a batch costs."""
         return 3, self.prepare.size, self.prepare.size
 

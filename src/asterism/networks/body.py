@@ -32,15 +32,11 @@ class Body(nn.Module):
     layer_names: tuple[str, ...] = ()
     n_features: int
     front: Front | None
+    input_shape: tuple[int, int, int] | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_module("front", None)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """(C, H, W) that images are brought to, or None."""
-        return None
 
     def steps(self) -> dict[str, nn.Module]:
         """The parts that images go through, by name and in order; they share the network's weights.

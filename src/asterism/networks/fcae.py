@@ -9,8 +9,7 @@ the decoder knows of an image stands in its features.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +18,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from asterism.networks.autoencoder import AutoEncoderNetwork, FeatureEncoder
+
+Switches = tuple[
+    torch.Tensor, torch.Size
+]  # of a pooling: where its values came from (B, C, h/2, w/2), and (B, C, h, w)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,10 @@ class Block:
     pool: bool
 
     def step(self, convolve: nn.Module, normalise: nn.Module, *, ceil_mode: bool, rectify: bool) -> nn.Sequential:
-        """Its convolution, batch norm, pooling and ReLU as one module."""
+        """Its convolution, batch norm, pooling and ReLU as one module.
+
+        ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
+        """
         pool = [nn.MaxPool2d(2, ceil_mode=ceil_mode)] if self.pool else []
         return nn.Sequential(convolve, normalise, *pool, *([nn.ReLU()] if rectify else []))
 
@@ -152,32 +158,22 @@ class Encoder(FeatureEncoder):
         if blocks[-1].kernel != (1, 1):  # else of vectors, which have no maps
             self.layer_names = tuple(f"conv{i}" for i in range(1, len(blocks)))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, D) of images (B, C, H, W)."""
-        return self.with_switches(images)[0]
+    def layers(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[Switches]]:
+        """Output (B, channels, h, w) of each block, the features (B, D, 1, 1) last, and the switches of each pooling.
 
-    def with_switches(self, images: torch.Tensor) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Size]]]:
-        """Features (B, D), and of each pooling the switches (B, channels, h/2, w/2) and the size before it."""
-        maps, switches = images, []
-        for output, switch in self.layers(images):
-            maps = output
-            switches += [] if switch is None else [switch]
-        return maps.flatten(1), switches
-
-    def layers(self, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, torch.Size] | None]]:
-        """Output (B, channels, h, w) of each block, and its switches and the size before it if it pools."""
-        maps, last = self.seen(images), self.blocks[-1]
+        What `steps` does one after the other; those tell no switches.
+        """
+        maps, found, switches = self.seen(images), [], []
         for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
-            maps = normalise(convolve(maps))  # (B, channels, h, w)
-            switch = None
+            maps = normalise(convolve(maps))
             if block.pool:
                 before = maps.shape
                 maps, where = F.max_pool2d(maps, 2, return_indices=True)
-                switch = (where, before)
-            # ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
-            if block is not last or self.feature_layer == "relu":
+                switches.append((where, before))
+            if block is not self.blocks[-1] or self.feature_layer == "relu":
                 maps = F.relu(maps)
-            yield maps, switch
+            found.append(maps)
+        return found, switches
 
     def steps(self) -> dict[str, nn.Module]:
         """Input normalisation, the blocks, ``features`` the last of them, and the maps of that one, 1×1, as vectors."""
@@ -217,15 +213,10 @@ class Decoder(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(widths[i]) for i in mirror[:-1])
 
-    def forward(self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]) -> torch.Tensor:
-        """Reconstruct images (B, C, H, W) from features (B, D) and the encoder's switches."""
-        return deque(self.layers(features, switches), maxlen=1)[0]
-
-    def layers(self, features: torch.Tensor, switches: list[tuple[torch.Tensor, torch.Size]]) -> Iterator[torch.Tensor]:
-        """Output (B, channels, h, w) of each transposed convolution; the last is the images."""
-        maps = features[:, :, None, None]  # (B, D, 1, 1)
-        remaining = list(switches)
-        last = len(self.deconvolutions) - 1
+    def forward(self, maps: torch.Tensor, switches: list[Switches]) -> list[torch.Tensor]:
+        """Output (B, channels, h, w) of each transposed convolution, from features (B, D, 1, 1) and the encoder's
+        switches; the last is the images (B, C, H, W)."""
+        found, remaining, last = [], list(switches), len(self.deconvolutions) - 1
         for i, deconvolve in enumerate(self.deconvolutions):
             if self.blocks[last - i].pool:
                 where, before = remaining.pop()
@@ -233,7 +224,8 @@ class Decoder(nn.Module):
             maps = deconvolve(maps)
             if i < last:
                 maps = F.relu(self.norms[i](maps), inplace=True)
-            yield maps
+            found.append(maps)
+        return found
 
 
 def unpool(maps: torch.Tensor, where: torch.Tensor, before: torch.Size, unpooling: str) -> torch.Tensor:
@@ -302,8 +294,8 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """x̂ = g(f(x)), (B, C, H, W)."""
-        features, switches = self.encoder.with_switches(images)
-        return self.decoder(features, switches) / self.encoder.seen.scale + self.encoder.seen.ground
+        maps, switches = self.encoder.layers(images)
+        return self.decoder(maps[-1], switches)[-1] / self.encoder.seen.scale + self.encoder.seen.ground
 
     def measure(self, ground: float, largest: float) -> None:
         """Set the input normalisation: the background level and the largest distance from it; about 1 is kept."""
@@ -320,10 +312,8 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
 
         ``conv1`` …, ``features`` (B, D, 1, 1), ``deconv1`` … without the last, which is the reconstruction.
         """
-        encoded = list(self.encoder.layers(images))
-        switches = [switch for _, switch in encoded if switch is not None]
-        *before, features = (maps for maps, _ in encoded)
-        *after, _ = self.decoder.layers(features.flatten(1), switches)
+        (*before, features), switches = self.encoder.layers(images)
+        *after, _ = self.decoder(features, switches)
         found = {f"conv{i}": maps for i, maps in enumerate(before, 1)}
         return {**found, "features": features, **{f"deconv{i}": maps for i, maps in enumerate(after, 1)}}
 

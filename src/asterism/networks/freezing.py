@@ -18,12 +18,7 @@ class Bottom(Body):
     def __init__(self, network: Body, below: list[nn.Module]) -> None:
         super().__init__()
         self.below = nn.Sequential(*below)
-        self._input_shape = network.input_shape
-
-    @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """The whole network's."""
-        return self._input_shape
+        self.input_shape = network.input_shape
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Activations (B, P)."""
@@ -82,11 +77,7 @@ def cut(network: Body, n_layers: int, shape: tuple[int, int, int]) -> Cut:
         raise InputError(f"fine_tune={n_layers} is more than the {len(layers)} layers of the backbone; give fewer")
     tuned = layers[-n_layers:]
     at = tuned[0][0]
-    below = nn.Sequential(*steps[:at])
-    device = next(network.parameters()).device
-    activations = below(torch.zeros(1, *shape, device=device))
-    return Cut(
-        Bottom(network, steps[:at]),
-        Top(steps[at:], activations.shape[1:]),
-        [one for _, layer in tuned for one in layer.parameters()],
-    )
+    bottom = Bottom(network, steps[:at])
+    activations = bottom.below(torch.zeros(1, *shape, device=next(network.parameters()).device))
+    weights = [one for _, layer in tuned for one in layer.parameters()]
+    return Cut(bottom, Top(steps[at:], activations.shape[1:]), weights)

@@ -28,10 +28,7 @@ class HandCrafted(Body):
     Nothing is learnt and nothing depends on other images. Grey images have all the same colours.
     """
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what is computed on: what a batch costs."""
-        return 3, SIDE, SIDE
+    input_shape = (3, SIDE, SIDE)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features (B, 400)."""

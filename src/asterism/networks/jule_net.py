@@ -106,17 +106,6 @@ class ConvNetwork(Body):
         """Pixels as they are."""
         self.mean.zero_()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features (B, D) of images (B, C, H, W), each row of length 1."""
-        maps = images - self.mean
-        for block, convolve, normalise in zip(self.blocks, self.convolutions, self.norms, strict=True):
-            maps = normalise(convolve(maps))
-            if block.pool:
-                maps = F.max_pool2d(maps, 2, ceil_mode=True)
-            # ReLU is monotone, so that it may follow the pooling instead of preceding it: a quarter of the work.
-            maps = F.relu(maps)
-        return F.normalize(self.linear(maps.flatten(1)))
-
     def steps(self) -> dict[str, nn.Module]:
         """The mean image taken off, the blocks ("top-1" of the paper's Tables 5 and 6 is the last), the linear layer,
         and the step to length 1."""
