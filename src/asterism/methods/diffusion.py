@@ -149,10 +149,7 @@ class Diffusion(PretrainedClusterer):
         # Of frozen features: a head that all images taught is no judge of halves.
         found = run.cached("agreement", measure)
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
-        learnt = self._refined(frozen, drawn, run)
-        if self._tunes:
-            shown = images if len(rows) == len(images) else images.subset(rows.numpy())
-            learnt = self._tuned(learnt, drawn, network, shown, run)
+        learnt = self._taught(frozen, drawn, network, images, rows, run)
         self._has_all = len(drawn) == len(features) and bool(learnt["apart"])
         return DiffusionMap.of(learnt)
 
@@ -181,15 +178,17 @@ class Diffusion(PretrainedClusterer):
             return normalize(cast(DiffusionMap, representation).positions)
         return super()._codes(representation, features, runtime)
 
-    def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
-        """What is learnt from the groups of the map of the frozen features (R, M): here nothing."""
-        return frozen
-
-    def _tuned(
-        self, found: dict[str, torch.Tensor], drawn: torch.Tensor, network: nn.Module, images: ImageSource, run: Run
+    def _taught(
+        self,
+        frozen: dict[str, torch.Tensor],
+        drawn: torch.Tensor,
+        network: nn.Module,
+        images: ImageSource,
+        rows: torch.Tensor,
+        run: Run,
     ) -> dict[str, torch.Tensor]:
-        """The map after the network, too, has learnt from its groups of R images: here it has no layers that learn."""
-        return found
+        """What the groups of the frozen features' map (R, M), which is of the images ``rows``, teach: here nothing."""
+        return frozen
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
         found = super()._grouped(codes, random_state)

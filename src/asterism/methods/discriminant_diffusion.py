@@ -75,17 +75,12 @@ class DiscriminantDiffusion(Diffusion):
     def _choices(self, images: ImageSource, runtime: Runtime) -> list[str]:
         said = super()._choices(images, runtime)
         if self.n_clusters < FEWEST_GROUPS:
-            same = "" if self._tunes else ": these are the groups of Diffusion"
+            same = "" if self.fine_tune else ": these are the groups of Diffusion"
             said.append(f"no head is trained, as groups are fewer than {FEWEST_GROUPS}{same}")
-        if self._tunes and not images.is_table:
+        if self.fine_tune and not images.is_table:
             steps = f"{GROUP_TRAINING.n_epochs} epochs, {batch_size_for(self.n_clusters)} images a step"
             said.append(f"fine_tune={self.fine_tune} trains for {steps}")
         return said
-
-    def _refined(self, frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run) -> dict[str, torch.Tensor]:
-        if self.n_clusters < FEWEST_GROUPS:
-            return frozen
-        return run.cached("discriminant maps", lambda: self._alternate(frozen, drawn, run))
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
         found = super()._grouped(codes, random_state)
@@ -110,17 +105,28 @@ class DiscriminantDiffusion(Diffusion):
         fitted.attributes["fuzzifier"] = self.fuzzifier_
         return fitted
 
-    def _tuned(
-        self, found: dict[str, torch.Tensor], drawn: torch.Tensor, network: nn.Module, images: ImageSource, run: Run
+    def _taught(
+        self,
+        frozen: dict[str, torch.Tensor],
+        drawn: torch.Tensor,
+        network: nn.Module,
+        images: ImageSource,
+        rows: torch.Tensor,
+        run: Run,
     ) -> dict[str, torch.Tensor]:
-        """The maps of what the network gives after it has learnt from the groups of a map."""
+        """The head's maps; with ``fine_tune`` those of what the network gives after it has learnt from their groups."""
+        few = self.n_clusters < FEWEST_GROUPS
+        found = frozen if few else run.cached("discriminant maps", lambda: self._alternate(frozen, drawn, run))
+        if not self.fine_tune:
+            return found
         labels = group(found["positions"], self.n_clusters, "kmeans", run.random_state("taught"))
-        train_on_groups(network, self.fine_tune, images, drawn, torch.from_numpy(labels), run)
+        shown = images if len(rows) == len(images) else images.subset(rows.numpy())
+        train_on_groups(network, self.fine_tune, shown, drawn, torch.from_numpy(labels), run)
 
         def maps() -> dict[str, torch.Tensor]:
-            features = features_above(network, self.fine_tune, images, run.runtime)
+            features = features_above(network, self.fine_tune, shown, run.runtime)
             own = self._map(features, run)
-            return own if self.n_clusters < FEWEST_GROUPS else self._alternate(own, features, run)
+            return own if few else self._alternate(own, features, run)
 
         return run.cached("tuned maps", maps)
 

@@ -19,14 +19,12 @@ from torch.nn.functional import normalize
 
 from asterism.clustering.nmf import OnlineBases, Penalty, coefficients, factorise, initialise
 from asterism.images import ImageSource
-from asterism.methods.last_layers import activations_below
+from asterism.methods.last_layers import train_last_layers
 from asterism.methods.pretrained import Representation, RepresentationClusterer
-from asterism.networks.body import network_of
-from asterism.networks.freezing import cut
 from asterism.parameters import parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, OPEN_FRACTION, POSITIVE_INT
 from asterism.runtime import Runtime
-from asterism.training import Run, Training, train_epoch
+from asterism.training import Run, Training
 
 # Bases where none are asked for: the paper's M/4 whatever k spread what belongs together over more bases than there are
 # kinds of things; with three a cluster NMF is above the features alone on all four sets (docs/methods/fcn.md).
@@ -162,29 +160,19 @@ class FCN(RepresentationClusterer):
         The paper does not say whether W outlives a mini-batch of 256, fewer samples than its bases. Here it is one for
         all, moved by the products HᵀX and HᵀH of all batches so far (docs/papers/fcn.md).
         """
-        training, device = self.resolved("training"), run.runtime.device
-        parts = cut(network_of(network), self.fine_tune, images.shape)
-        activations = activations_below(parts, images, run.runtime, run.progress)
-        top: nn.Module = network if activations is None else parts.top
-        for weight in parts.tuned:
-            weight.requires_grad_(True)
+        device = run.runtime.device
         bases = OnlineBases(found["W"].to(device), self._penalty, n_inner=N_INNER, reduce=run.runtime.sum_over_ranks)
         bases.see(run.runtime.shard(X), len(X))  # the sums begin with all images, not with the first batch's few
-        wrapped, optimizer = run.runtime.setup(top, training.make_optimizer(parts.tuned))
 
-        def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-            X = non_negative(normalize(wrapped(batch)), signed)  # the ℓ2 layer keeps the features from shrinking to 0
+        def loss_of(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            X = non_negative(normalize(features), signed)  # the ℓ2 layer keeps the features from shrinking to 0
             with torch.no_grad():
                 H = bases.see(X.detach().float(), len(images))
                 target = H @ bases.W
             return 0.5 * (X - target).square().sum(1).mean()
 
-        state: dict[str, Any] = {name: getattr(bases, name) for name in ("W", "HtX", "HtH", "sums", "weight")}
-        wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
-        for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
-            loss = train_epoch(activations or images, loss_of, optimizer, training, run, ("fine-tuning", epoch))
-            run.record(loss=loss)
-        network.requires_grad_(False)
+        state = {name: getattr(bases, name) for name in ("W", "HtX", "HtH", "sums", "weight")}
+        train_last_layers(network, self.fine_tune, images, loss_of, self.resolved("training"), run, **state)
 
         def factors() -> dict[str, torch.Tensor]:  # once more with the features that came out
             X = non_negative(normalize(self._pass(network, images, run.runtime)), signed).to(device)

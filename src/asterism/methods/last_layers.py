@@ -6,6 +6,8 @@ hardest (Hermans, Beyer and Leibe, "In defense of the triplet loss for person re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn.functional import normalize
@@ -51,10 +53,17 @@ def batch_size_for(n_clusters: int) -> int:
     return min(max(BATCH, OF_EACH_GROUP * n_clusters), LARGEST_BATCH)
 
 
-def train_on_groups(
-    network: nn.Module, n_layers: int, images: ImageSource, features: torch.Tensor, labels: torch.Tensor, run: Run
+def train_last_layers(
+    network: nn.Module,
+    n_layers: int,
+    images: ImageSource,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    training: Training,
+    run: Run,
+    batch_size: int | None = None,
+    **state: torch.Tensor,
 ) -> None:
-    """Train a network's last layers, in place, so that images of a group come closer than those of others.
+    """Train a network's last layers, in place.
 
     Parameters
     ----------
@@ -63,38 +72,60 @@ def train_on_groups(
     n_layers : int
         How many of its layers with weights.
     images : ImageSource
-        N.
+    loss_of : callable
+        Of features (B, M) and the numbers of their images (B,), a scalar.
+    training : Training
+    run : Run
+    batch_size : int, optional
+        Images a step; by default as ``training`` says.
+    **state
+        What the loss changes beside the layers, see `Run.rounds`.
+
+    Notes
+    -----
+    Cost of an epoch: these layers forward and back; where the activations below them do not fit into memory, or the
+    network cannot be cut, the whole network.
+    """
+    parts = cut(network_of(network), n_layers, images.shape)
+    activations = activations_below(parts, images, run.runtime, run.progress)
+    top: nn.Module = network if activations is None else parts.top
+    for weight in parts.tuned:
+        weight.requires_grad_(True)
+    wrapped, optimizer = run.runtime.setup(top, training.make_optimizer(parts.tuned))
+    wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
+
+    def loss_of_batch(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return loss_of(wrapped(batch), indices)
+
+    for epoch in run.rounds("fine-tuning", training.n_epochs, top=top, optimizer=optimizer.optimizer, **state):
+        key = ("fine-tuning", epoch)
+        loss = train_epoch(activations or images, loss_of_batch, optimizer, training, run, key, batch_size=batch_size)
+        run.record(loss=loss)
+    network.requires_grad_(False)
+
+
+def train_on_groups(
+    network: nn.Module, n_layers: int, images: ImageSource, features: torch.Tensor, labels: torch.Tensor, run: Run
+) -> None:
+    """`train_last_layers` so that images of a group come closer than those of others.
+
+    Parameters
+    ----------
+    network, n_layers, images, run
+        See there.
     features : torch.Tensor of shape (N, M)
         Of the network as it is; angles are seen from their mean.
     labels : torch.Tensor of shape (N,), int64
         Groups.
-    run : Run
-
-    Notes
-    -----
-    Cost: four times these layers forward and back; where the activations below them do not fit into memory, or the
-    network cannot be cut, four times the whole network.
     """
-    parts, device = cut(network_of(network), n_layers, images.shape), run.runtime.device
-    activations = activations_below(parts, images, run.runtime)
-    top: nn.Module = network if activations is None else parts.top
+    device = run.runtime.device
     mean = normalize(features).mean(0).to(device)
-    batch_size = batch_size_for(int(labels.max()) + 1)
-    for weight in parts.tuned:
-        weight.requires_grad_(True)
-    wrapped, optimizer = run.runtime.setup(top, GROUP_TRAINING.make_optimizer(parts.tuned))
-    wrapped.eval()  # batch norm and dropout as in the forward pass that gave the features
 
-    def loss_of(batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        rows = normalize(normalize(wrapped(batch).float()) - mean)
+    def loss_of(features: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        rows = normalize(normalize(features.float()) - mean)
         return hardest_triplets(rows, labels[indices].to(device))
 
-    state = {"top": top, "optimizer": optimizer.optimizer}
-    for epoch in run.rounds("fine-tuning", GROUP_TRAINING.n_epochs, **state):
-        key = ("fine-tuning", epoch)
-        loss = train_epoch(activations or images, loss_of, optimizer, GROUP_TRAINING, run, key, batch_size=batch_size)
-        run.record(loss=loss)
-    network.requires_grad_(False)
+    train_last_layers(network, n_layers, images, loss_of, GROUP_TRAINING, run, batch_size_for(int(labels.max()) + 1))
 
 
 def hardest_triplets(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -165,9 +165,9 @@ class PretrainedClusterer(ImageClusterer):
         features = self._screened(self._in_unit(features))  # (F, M)
         if images.is_table and self._scales_to_unit_length and run.runtime.is_main:
             _tell_of_one_direction(features, type(self).__name__)
-        counted = self._screen.images(images) if self._tunes else images
+        counted = self._screen.images(images) if self.fine_tune else images
         representation = self._learn(features, network, counted, run)
-        if self._tunes:
+        if self.fine_tune:
             features = self._pass(network, counted, run.runtime, run.progress)
         self._screen.keep(features, self._compared)
         codes = self._codes(representation, features, run.runtime)  # (F, D)
@@ -209,7 +209,7 @@ class PretrainedClusterer(ImageClusterer):
         return normalize(features) if self._by_angles(features.shape[1]) else features
 
     def _untaught_rows(self) -> np.ndarray | None:
-        if self._tunes or not hasattr(self, "reference_"):
+        if self.fine_tune or not hasattr(self, "reference_"):
             return None
         rows = self.reference_ - self.reference_.mean(0)
         return normalize(torch.from_numpy(rows)).numpy() if self._by_angles(rows.shape[1]) else rows
@@ -223,15 +223,11 @@ class PretrainedClusterer(ImageClusterer):
     _scales_to_unit_length = True  # so that only the directions of vectors count
     fine_tune: int = attribute(0)  # how many of the network's last layers `_learn` trains
 
-    @property
-    def _tunes(self) -> bool:
-        return self.fine_tune > 0
-
     def _pass(
         self, network: nn.Module, images: ImageSource, runtime: Runtime, progress: Progress | None = None
     ) -> torch.Tensor:
         """Features (N, M) of the network as it is now."""
-        if self._tunes:
+        if self.fine_tune:
             return features_above(network, self.fine_tune, images, runtime, progress)
         return cached_extract(network, images, runtime, progress)
 
