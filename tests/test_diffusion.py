@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_moons
 from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
-from asterism import Diffusion, KMeans, load
+from asterism import Backbone, Diffusion, KMeans, load
 from asterism.cli.app import app
 from asterism.clustering import diffusion
 from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
@@ -213,3 +214,11 @@ def test_a_map_of_fewer_images_than_groups_is_refused():
     X = np.random.default_rng(0).random((40, 40))
     with pytest.raises(InputError, match="max_samples=3 cannot be used: .*n_clusters=10"):
         Diffusion(10, max_samples=3, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+def test_a_map_is_drawn_of_images_as_the_network_sees_them(white):
+    pixels = np.random.default_rng(0).random((30, 32, 32, 3)).astype(np.float32)
+    model = Diffusion(3, backbone=Backbone("hog-color"), random_state=0)
+    whole, scaled = (clone(model).fit(one).map_features(one) for one in (pixels, pixels * white))
+    assert np.allclose(whole, scaled, atol=1e-4)

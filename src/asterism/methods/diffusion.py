@@ -229,6 +229,7 @@ class Diffusion(PretrainedClusterer):
         network, representation = self.encoder_.children()
         found = cast(DiffusionMap, representation)
         runtime = Runtime(self.device, self.precision)
-        features = self._in_unit(self._pass(runtime.place(network), self._open(X, False, None), runtime))
+        images = self._as_seen(self._open(X, False, None))
+        features = self._in_unit(self._pass(runtime.place(network), images, runtime))
         self.encoder_.to("cpu")
         return torch.cat([found.rows(part.float().cpu()) for part in features.split(SCORE_ROWS)]).numpy()
