@@ -226,10 +226,6 @@ class Diffusion(PretrainedClusterer):
     def map_features(self, X: Any) -> np.ndarray:
         """The vectors (N, D) whose neighbours the map of `transform` goes by: there a group is nearly a point."""
         self._check_fitted()
-        network, representation = self.encoder_.children()
-        found = cast(DiffusionMap, representation)
-        runtime = Runtime(self.device, self.precision)
-        images = self._as_seen(self._open(X, False, None))
-        features = self._in_unit(self._pass(runtime.place(network), images, runtime))
-        self.encoder_.to("cpu")
-        return torch.cat([found.rows(part.float().cpu()) for part in features.split(SCORE_ROWS)]).numpy()
+        features = self._vectors(self._open(X, False, None))
+        found = cast(DiffusionMap, self.encoder_.get_submodule("1"))
+        return torch.cat([found.rows(part) for part in features.split(SCORE_ROWS)]).numpy()

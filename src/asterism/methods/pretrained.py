@@ -78,10 +78,6 @@ class Linear(Representation):
         return (features - self.mean) @ self.A
 
 
-class Seen(ImageSource):
-    """Features that a network gave of images, as images of one pixel."""
-
-
 def principal(X: torch.Tensor, n_components: int, run: Run) -> Linear:
     """PCA of features (N, M): the first ``n_components`` directions, at most min(N, M)."""
     width = min(n_components, *X.shape)
@@ -287,24 +283,25 @@ class PretrainedClusterer(ImageClusterer):
         and there are the more files in it the more blocks are done."""
         if len(images) and not images.is_table:
             with ProgressBars(int(self.verbose)) as progress:
-                network, runtime = self.encoder_.get_submodule("0"), Runtime(self.device, self.precision)
-                features = self._pass(runtime.place(network), self._as_seen(images), runtime, progress)
-            self.encoder_.to("cpu")
-            images = Seen(features[:, None, None, :], images.names)
+                vectors = self._vectors(images, progress)
+            images = ImageSource(vectors[:, None, None, :], images.names, is_table=True)
         yield from super()._image_blocks(images)
+
+    def _vectors(self, images: ImageSource, progress: Progress | None = None) -> torch.Tensor:
+        """Features (B, M) of images, which the network gives; of vectors these themselves, in the unit of the fit."""
+        if images.is_table:
+            return self._in_unit(images.batch(slice(None)).flatten(1))
+        network, runtime = self.encoder_.get_submodule("0"), Runtime(self.device, self.precision)
+        features = self._pass(runtime.place(network), self._as_seen(images), runtime, progress)
+        self.encoder_.to("cpu")
+        return features
 
     def _features(self, images: ImageSource) -> torch.Tensor:
         return self._features_and_rows(images)[0]
 
     def _features_and_rows(self, images: ImageSource) -> tuple[torch.Tensor, torch.Tensor]:
-        runtime = Runtime(self.device, self.precision)
-        network, representation = self.encoder_.children()
-        if isinstance(images, Seen):
-            features = images.pixels[:, 0, 0]
-        else:
-            features = self._pass(runtime.place(network), self._as_seen(images), runtime)
-        features = self._in_unit(features)
-        codes = represent(representation, features, runtime)
+        features = self._vectors(images)
+        codes = represent(self.encoder_.get_submodule("1"), features, Runtime(self.device, self.precision))
         self.encoder_.to("cpu")
         return codes, self._compared(features)
 
