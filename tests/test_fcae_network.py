@@ -150,13 +150,14 @@ def test_without_switches_a_decoder_knows_the_features_alone(unpooling, shape):
     images, others = torch.rand(2, *shape), torch.rand(2, *shape)
     (*_, features), switches = network.encoder.layers(images)
     foreign = network.encoder.layers(others)[1]
-    made = network.decoder(features, switches)[-1]
-    assert made.shape == images.shape and torch.equal(made, network.decoder(features, foreign)[-1])
+    made = network.decoder(features.flatten(1), switches)[-1]
+    assert made.shape == images.shape and torch.equal(made, network.decoder(features.flatten(1), foreign)[-1])
     plain = FullyConvolutionalAutoEncoder(shape, 6).eval()
     plain.load_state_dict({**plain.state_dict(), **network.state_dict()})  # the same layers, but for the last norm
     (*_, features), switches = plain.encoder.layers(images)
     foreign = plain.encoder.layers(others)[1]
-    assert not torch.equal(plain.decoder(features, switches)[-1], plain.decoder(features, foreign)[-1])
+    made = plain.decoder(features.flatten(1), switches)[-1]
+    assert not torch.equal(made, plain.decoder(features.flatten(1), foreign)[-1])
 
 
 def test_the_feature_layer_ends_as_it_is_told():

@@ -213,9 +213,10 @@ class Decoder(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(widths[i]) for i in mirror[:-1])
 
-    def forward(self, maps: torch.Tensor, switches: list[Switches]) -> list[torch.Tensor]:
-        """Output (B, channels, h, w) of each transposed convolution, from features (B, D, 1, 1) and the encoder's
-        switches; the last is the images (B, C, H, W)."""
+    def forward(self, features: torch.Tensor, switches: list[Switches]) -> list[torch.Tensor]:
+        """Output (B, channels, h, w) of each transposed convolution, from features (B, D) and the encoder's switches;
+        the last is the images (B, C, H, W)."""
+        maps = features[:, :, None, None]  # (B, D, 1, 1)
         found, remaining, last = [], list(switches), len(self.deconvolutions) - 1
         for i, deconvolve in enumerate(self.deconvolutions):
             if self.blocks[last - i].pool:
@@ -295,7 +296,7 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """x̂ = g(f(x)), (B, C, H, W)."""
         maps, switches = self.encoder.layers(images)
-        return self.decoder(maps[-1], switches)[-1] / self.encoder.seen.scale + self.encoder.seen.ground
+        return self.decoder(maps[-1].flatten(1), switches)[-1] / self.encoder.seen.scale + self.encoder.seen.ground
 
     def measure(self, ground: float, largest: float) -> None:
         """Set the input normalisation: the background level and the largest distance from it; about 1 is kept."""
@@ -313,7 +314,7 @@ class FullyConvolutionalAutoEncoder(AutoEncoderNetwork):
         ``conv1`` …, ``features`` (B, D, 1, 1), ``deconv1`` … without the last, which is the reconstruction.
         """
         (*before, features), switches = self.encoder.layers(images)
-        *after, _ = self.decoder(features, switches)
+        *after, _ = self.decoder(features.flatten(1), switches)
         found = {f"conv{i}": maps for i, maps in enumerate(before, 1)}
         return {**found, "features": features, **{f"deconv{i}": maps for i, maps in enumerate(after, 1)}}
 
