@@ -51,6 +51,10 @@ class AutoEncoder(ImageEstimator):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         raise NotImplementedError
 
+    def drawn(self, shape: tuple[int, int, int], generator: torch.Generator | None = None) -> AutoEncoderNetwork:
+        """The network for images of a shape (C, H, W), its weights drawn; without a generator others will be loaded."""
+        return build(lambda: self._build(shape), generator or torch.Generator().manual_seed(0))
+
     def train_network(self, images: ImageSource, run: Run, share: float = 1.0) -> AutoEncoderNetwork:
         """Draw a network and train it.
 
@@ -66,21 +70,19 @@ class AutoEncoder(ImageEstimator):
         AutoEncoderNetwork
             On the run's device.
         """
-        network = build(lambda: self._build(images.shape), run.generator("weights"))
-        run.runtime.place(network)
+        network = run.runtime.place(self.drawn(images.shape, run.generator("weights")))
+        self._prepare(network, images, run, share)
         part = _part(self.resolved("training"), share)
-        self._train(network, images, part, run, share)
+        train_autoencoder(network, images, part, run, augmentation=resolve_augmentation(self))
         if share == 1.0:
             self._train_on(network, images, part, run)
         return network
 
+    def _prepare(self, network: AutoEncoderNetwork, images: ImageSource, run: Run, share: float) -> None:
+        """What comes before the training from the first layer to the last."""
+
     def _train_on(self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run) -> None:
         """Where the training was not enough."""
-
-    def _train(
-        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
-    ) -> None:
-        train_autoencoder(network, images, training, run, augmentation=resolve_augmentation(self))
 
     def _fit_images(self, images: ImageSource, run: Run) -> None:
         self.network_ = self.train_network(images, run)
@@ -89,7 +91,7 @@ class AutoEncoder(ImageEstimator):
         self.encoder_ = self.network_.encoder
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
-        self.network_ = build(lambda: self._build(shape), torch.Generator().manual_seed(0))
+        self.network_ = self.drawn(shape)
         return self.network_.encoder
 
     def _fitted_state(self) -> dict[str, Any]:
@@ -167,13 +169,7 @@ class FCAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return FullyConvolutionalAutoEncoder(shape, self.n_features, self.unpooling, self.feature_layer)
 
-    def _train(
-        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
-    ) -> None:
-        self._measure(network, images)
-        super()._train(network, images, training, run, share)
-
-    def _measure(self, network: AutoEncoderNetwork, images: ImageSource) -> None:
+    def _prepare(self, network: AutoEncoderNetwork, images: ImageSource, run: Run, share: float) -> None:
         chosen = torch.linspace(0, len(images) - 1, min(N_MEASURED, len(images))).long()
         largest = float((images.batch(chosen) - images.ground).abs().max())
         cast(FullyConvolutionalAutoEncoder, network).measure(images.ground, largest)
@@ -185,10 +181,9 @@ class FCAE(AutoEncoder):
         if not losses or losses[-1] <= most or self.max_unexplained == 1 or images.shape[1:] == (1, 1):
             return
         if losses[-1] > variance:  # not even the mean image was learnt: nothing to go on from
-            network.load_state_dict(build(lambda: self._build(images.shape), run.generator("weights")).state_dict())
-            self._measure(network, images)
-        longer = {"n_epochs": FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE}
-        more = training.__class__(**{**training.get_params(), **longer})
+            network.load_state_dict(self.drawn(images.shape, run.generator("weights")).state_dict())
+            self._prepare(network, images, run, 1.0)
+        more = clone(training).set_params(n_epochs=FCAE_MORE_EPOCHS * training.n_epochs, **FCAE_MORE)
         changed, stage = resolve_augmentation(self), "autoencoder-adam"
         train_autoencoder(network, images, more, run, augmentation=changed, stage=stage, target=most / 2)
 
@@ -210,9 +205,7 @@ class SAE(AutoEncoder):
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
 
-    def _train(
-        self, network: AutoEncoderNetwork, images: ImageSource, training: Training, run: Run, share: float
-    ) -> None:
+    def _prepare(self, network: AutoEncoderNetwork, images: ImageSource, run: Run, share: float) -> None:
         mean_square = torch.stack(
             [images.batch(slice(i, i + 4096)).square().mean((1, 2, 3)).sum() for i in range(0, len(images), 4096)]
         ).sum() / len(images)
@@ -221,7 +214,6 @@ class SAE(AutoEncoder):
         layers = _part(self.resolved("layer_training"), share)
         if layers.n_epochs:
             pretrain_layers(stacked, images, layers, run, dropout=self.dropout)
-        super()._train(network, images, training, run, share)
 
 
 def _part(training: Training, share: float) -> Training:

@@ -18,7 +18,6 @@ from asterism.methods.autoencoders import FCAE, AutoEncoder, reconstruction_exam
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
 from asterism.networks.body import Apply
-from asterism.networks.initialise import build
 from asterism.networks.pixels import Pixels
 from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import POSITIVE_INT
@@ -120,9 +119,7 @@ class FCAEKMeans(CentroidClusterer):
     """Scale each feature vector to length 1 first. The paper is silent; trials did not decide (docs/methods/dbc.md)."""
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
-        autoencoder = self.resolved("autoencoder")
-        network = build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0))
-        return self._features_of(network)
+        return self._features_of(self.resolved("autoencoder").drawn(shape))
 
     def _features_of(self, network: AutoEncoderNetwork) -> nn.Module:
         return nn.Sequential(network.encoder, Apply(nn.functional.normalize)) if self.normalise else network.encoder

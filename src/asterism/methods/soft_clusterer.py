@@ -22,7 +22,6 @@ from asterism.methods.autoencoders import AutoEncoder, reconstruction_examples, 
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining, measure_batch_norm, soft_reset
 from asterism.networks.autoencoder import FeatureEncoder
-from asterism.networks.initialise import build
 from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import FRACTION
 from asterism.training import Run, Training, train_epoch
@@ -167,15 +166,14 @@ class SoftClusterer(ImageClusterer):
         """BRB (`JointTraining.reset_interval`): weights towards fresh ones, then groups and centers anew."""
         autoencoder, first = self._recipe(len(images))
         key = f"reset-{epoch}"
-        fresh = build(lambda: autoencoder._build(images.shape), run.generator(key)).encoder
+        fresh = autoencoder.drawn(images.shape, run.generator(key)).encoder
         soft_reset(model.encoder, fresh, training.reset_share)
         measure_batch_norm(model.encoder, images, training.batch_size_for(len(images)), run, key)
         with torch.no_grad():
             model.centers.copy_(self._centers(model.encoder, images, first, run, key))
 
     def _encoder_for(self, shape: tuple[int, int, int]) -> nn.Module:
-        autoencoder = self.resolved("autoencoder")
-        return build(lambda: autoencoder._build(shape), torch.Generator().manual_seed(0)).encoder
+        return self.resolved("autoencoder").drawn(shape).encoder
 
 
 def _loss_towards(targets: torch.Tensor, model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
