@@ -23,7 +23,8 @@ class Interval:
     """
 
     def __init__(self, kind: type, low: float | None, high: float | None, closed: str = "both") -> None:
-        self.kind, self.low, self.high, self.closed = kind, low, high, closed
+        self.kind, self.low, self.high = kind, low, high
+        self.above_low, self.below_high = closed in ("right", "neither"), closed in ("left", "neither")
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is of the kind and lies in the range."""
@@ -36,22 +37,18 @@ class Interval:
                 return False
         elif not math.isfinite(value):
             return False
-        if self.low is not None and (value < self.low or (value == self.low and self.closed in ("right", "neither"))):
+        if self.low is not None and (value < self.low or (self.above_low and value == self.low)):
             return False
-        above = self.high is not None and (
-            value > self.high or (value == self.high and self.closed in ("left", "neither"))
-        )
-        return not above
+        return self.high is None or value < self.high or (value == self.high and not self.below_high)
 
     @property
     def range(self) -> str:
         """``"in (0, 1]"`` or ``">= 1"``; nothing where there are no bounds."""
         if self.low is not None and self.high is not None:
-            left = "(" if self.closed in ("right", "neither") else "["
-            right = ")" if self.closed in ("left", "neither") else "]"
+            left, right = "(" if self.above_low else "[", ")" if self.below_high else "]"
             return f"in {left}{self.low}, {self.high}{right}"
         if self.low is not None:
-            return f"{'>' if self.closed in ('right', 'neither') else '>='} {self.low}"
+            return f"{'>' if self.above_low else '>='} {self.low}"
         return ""
 
     def __str__(self) -> str:

@@ -91,18 +91,13 @@ class Documented:
         self._doc, self._fields = doc, fields
 
     def __get__(self, _instance: object, _owner: type) -> str:
-        return with_parameters(self._doc, self._fields)
-
-
-def with_parameters(doc: str | None, fields: Iterable[dataclasses.Field]) -> str:
-    """A class's docstring with numpydoc's section on its parameters, before the other sections."""
-    text, entries = inspect.cleandoc(doc or ""), [line for one in fields for line in _entry(one)]
-    found = _HEADING.search(text)
-    if not entries:
-        return text
-    start = found.start() if found else len(text)
-    parts = [text[:start].rstrip(), "\n".join(["Parameters", "----------", *entries]), text[start:].rstrip()]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        text, entries = inspect.cleandoc(self._doc or ""), [line for one in self._fields for line in _entry(one)]
+        if not entries:
+            return text
+        found = _HEADING.search(text)
+        start = found.start() if found else len(text)  # before the other sections
+        parts = [text[:start].rstrip(), "\n".join(["Parameters", "----------", *entries]), text[start:].rstrip()]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _entry(one: dataclasses.Field) -> list[str]:
