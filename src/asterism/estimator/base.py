@@ -131,32 +131,32 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._check_needs(X)
         images = self._open(X, True, layout)
         self._check_number(len(images))
-        self._check_memory(images)
+        said = self._check_memory(images)
         runtime = Runtime(self.device, self.precision)
         if self.run_dir is None:
-            self._fit_here(images, runtime, None)
+            self._fit_here(images, runtime, said, None)
             return self
         folder, new_seed = RunFolder(self.run_dir), lambda: _seed_of(self.random_state)
         with RunRecord(folder, self._description(images), runtime, new_seed, self._notes, self._overwrite) as record:
-            self._fit_here(images, runtime, record)
+            self._fit_here(images, runtime, said, record)
         self._content = record.content
         return self
 
-    def _fit_here(self, images: ImageSource, runtime: Runtime, record: RunRecord | None) -> None:
+    def _fit_here(self, images: ImageSource, runtime: Runtime, said: str | None, record: RunRecord | None) -> None:
         self.seed_ = agreed(_seed_of(self.random_state), runtime) if record is None else record.seed
         self.image_shape_ = images.shape
         self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
         began = time.monotonic()
         with ProgressBars(int(self.verbose)) as progress:
-            if (line := self._check_memory(images)) is not None:
-                progress.say(line)
+            if said is not None:
+                progress.say(said)
             for line in self._choices(images, runtime):
                 progress.tell(f"auto: {line}")
             folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
             run = Run(runtime, self.seed_, folder, progress, identity)
-            if record is not None:
-                self._about = record.about["images"]
+            hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
+            self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
             try:
                 self._fit_images(images, run)
                 self.encoder_.to("cpu").eval()
@@ -181,10 +181,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 ) from error
         self.history_ = run.history
         self.fit_seconds_ = time.monotonic() - began
-        if record is None:
-            hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
-            self._about = self._images_in_words(images, hashed)
-        elif runtime.is_main:
+        if record is not None and runtime.is_main:
             run.write_history()
             self._write_results(record.folder, images.names)
             self._keep_pictures(record.folder, images, runtime.world_size == 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from torch import nn
 from asterism.clustering.linkage_tree import MANY_COPIES, check_history
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
-from asterism.estimator.base import ImageEstimator
 from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened, own_distances
@@ -71,7 +70,7 @@ def count_distinct(images: ImageSource, most: int) -> int:
     return len(seen)
 
 
-class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
+class ImageClusterer(ClusterMixin, Regroups):
     """Base of the clustering methods: `ImageEstimator` with labels.
 
     A subclass defines ``_fit``, which returns `Fitted`.
@@ -173,25 +172,19 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         screen = self._screen = Screen(self._screening, images, self.n_clusters, run)
         if self._screens_features:
             fitted = self._fit(images, run)
-            fitted_images = screen.counted
+            self.encoder_, fitted_images = fitted.encoder, screen.counted
         else:
-            early = self._early_rows(screen.images(images), run) if self._screening.outliers is not None else None
+            judged = self._screening.outliers is not None
+            early = self._early_rows(screen.images(images), run) if judged else None
             if early is not None:
                 screen.judge(early)
-            fitted_images = screen.counted
-            fitted = self._fit(screen.images(images), run)
-        self.encoder_ = fitted.encoder
-        if self._screening.outliers is not None and not self._screens_features:
-            rows = self._features_and_rows(
-                images if len(fitted_images) == len(images) else images.subset(fitted_images)
-            )[1]
-            inside = np.ones(len(rows), bool) if early is not None else screen.judge(rows)
-            screen.keep(rows, inside=inside)
-        labels, confidence = np.asarray(fitted.labels), np.asarray(fitted.confidence)
-        if len(fitted_images) < len(images) or len(screen.counted) < len(images):
-            labels, confidence = screen.whole(labels, confidence, fitted_images)
-        self.labels_ = np.asarray(labels, dtype=np.int64)
-        self.confidence_ = np.asarray(confidence, dtype=np.float32)
+            shown, fitted_images = screen.images(images), screen.counted
+            fitted = self._fit(shown, run)
+            self.encoder_ = fitted.encoder
+            if judged:
+                rows = self._features_and_rows(shown)[1]
+                screen.keep(rows, inside=screen.judge(rows) if early is None else None)
+        self.labels_, self.confidence_ = screen.whole(fitted.labels, fitted.confidence, fitted_images)
         self.cluster_centers_ = np.asarray(fitted.centers, dtype=np.float32)
         self.examples_ = fitted.examples
         self._set_attributes(fitted.attributes | screen.attributes(fitted_images))
@@ -395,10 +388,11 @@ class ImageClusterer(Regroups, ClusterMixin, ImageEstimator):
         return (b - a) / torch.maximum(a, b).clamp_min(torch.finfo(a.dtype).tiny)
 
     def _fitted_state(self) -> dict[str, Any]:
-        found = {name: torch.from_numpy(getattr(self, name + "_")) for name in ("labels", "confidence")}
-        centers = torch.from_numpy(self.cluster_centers_)
-        more = {name: torch.from_numpy(np.asarray(getattr(self, name + "_"))) for name in self._attributes}
-        return {**super()._fitted_state(), **found, "cluster_centers": centers, "attributes": more}
+        def tensors(names: Iterable[str]) -> dict[str, torch.Tensor]:
+            return {name: torch.from_numpy(np.asarray(getattr(self, name + "_"))) for name in names}
+
+        own = tensors(("labels", "confidence", "cluster_centers"))
+        return {**super()._fitted_state(), **own, "attributes": tensors(self._attributes)}
 
     def _restore_state(self, state: dict[str, Any]) -> None:
         super()._restore_state(state)

@@ -42,7 +42,8 @@ class OpensImages:
     _layout: str | None = None
     verbose: int
     image_shape_: tuple[int, int, int]
-    units_: Units | None
+    units_: Units | None = None  # nor of runs of older versions
+    _reading: dict[str, Any] = {}  # scale, pages and channels of the files of the fit
     skipped_: list[Skipped]
     _names: list[str] | None
     _names_in: RunFolder | None = None  # the run that was loaded, whose names are read when they are asked for
@@ -73,8 +74,7 @@ class OpensImages:
             self._names, self.skipped_, self._layout = images.names, images.skipped, layout
             return images
         self._check_shape(images, X)
-        units = getattr(self, "units_", None)  # None of runs of older versions
-        return images if units is None or images.is_table else units.seen(images)
+        return images if self.units_ is None or images.is_table else self.units_.seen(images)
 
     def _opened(self, X: Any, reset: bool, layout: str | None) -> ImageSource:
         if isinstance(X, ImageSource):
@@ -100,32 +100,26 @@ class OpensImages:
         if _looks_like_a_table(X) and layout in (None, "ND"):
             return self._open_table(X, reset)
         if not isinstance(X, (np.ndarray, list, tuple)):
-            return open_images(X, layout=layout, **(self._opening if reset else self._read_as_fitted()))
+            return open_images(X, layout=layout, **(self._opening if reset else self._reading))
         array = as_numpy(X)
         if reset:
             return open_images(array, layout=layout, **self._opening)
-        units = getattr(self, "units_", None)
-        scale = self._read_as_fitted().get("scale")
-        options = Options.checked(layout=layout or self._layout_of(array.shape), scale=scale)
-        return open_array(array, options, full_scale=None if units is None else units.full_scale)
+        options = Options.checked(layout=layout or self._layout_of(array.shape), scale=self._reading.get("scale"))
+        return open_array(array, options, full_scale=None if self.units_ is None else self.units_.full_scale)
 
     def _as_fitted(self) -> dict[str, Any]:
         """How other files are opened, to look like those of the fit."""
         channels, height, width = self.image_shape_
         crop = self._opening.get("crop", True)
-        return {"size": (height, width), "color": color_of(channels), "crop": crop, **self._read_as_fitted()}
-
-    def _read_as_fitted(self) -> dict[str, Any]:
-        """Scale, pages and channels of the files of the fit."""
-        return getattr(self, "_reading", {})
+        return {"size": (height, width), "color": color_of(channels), "crop": crop, **self._reading}
 
     def _open_list(self, parts: list[Any], reset: bool, layout: str | None) -> ImageSource:
         options = Options.checked(**(self._opening if reset else self._as_fitted()), layout=layout)
         arrays = [one for one in parts if isinstance(one, np.ndarray)]
         if not reset and arrays and isinstance(options.scale, Scale) and not in_units_of(options.scale, arrays):
             options = replace(options, scale=None)  # not the fit's: `Units` tells what they are in
-        units = None if reset else getattr(self, "units_", None)
-        return open_list(parts, options, full_scale=None if units is None else units.full_scale)
+        full_scale = None if reset or self.units_ is None else self.units_.full_scale
+        return open_list(parts, options, full_scale=full_scale)
 
     def _open_table(self, X: Any, reset: bool) -> ImageSource:
         if not reset and not self._is_for_vectors:
@@ -150,7 +144,7 @@ class OpensImages:
 
     @property
     def _is_for_vectors(self) -> bool:
-        return self.image_shape_[1:] == (1, 1) and getattr(self, "units_", None) is None
+        return self.image_shape_[1:] == (1, 1) and self.units_ is None
 
     def _layout_of(self, shape: tuple[int, ...]) -> str | None:
         """The layout in which an array has images of the fitted shape; None leaves it to the array.

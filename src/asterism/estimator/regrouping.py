@@ -11,18 +11,16 @@ from asterism.clustering.nested import nested_groups, tree_of
 from asterism.clustering.representatives import representatives, typical_members
 from asterism.clustering.wide import narrowed
 from asterism.errors import InputError
+from asterism.estimator.base import ImageEstimator
 
 
-class Regroups:
-    """Mixin that merges and divides the groups of a fit, and picks of their images."""
+class Regroups(ImageEstimator):
+    """An estimator that merges and divides the groups of its fit, and picks of their images."""
 
     labels_: np.ndarray
     cluster_centers_: np.ndarray
-    seed_: int
     fitted_images_: np.ndarray
     duplicate_of_: np.ndarray
-    _check_fitted: Callable[[], None]
-    transform: Callable[..., np.ndarray]
 
     def cut(self, n_clusters: int, X: Any = None, *, layout: str | None = None) -> np.ndarray:
         """Fewer or more groups of the images fitted, without a new fit: those found, merged or divided in themselves.

@@ -170,7 +170,7 @@ class Screen:
         Images that belong nowhere have the label −1 and the confidence 1 − p; copies that were dropped have what the
         kept ones have.
         """
-        all_labels, all_confidence = np.full(self.n, -1), (1 - self._p).astype(np.float32)
+        all_labels, all_confidence = np.full(self.n, -1, np.int64), (1 - self._p).astype(np.float32)
         all_labels[fitted], all_confidence[fitted] = labels, confidence
         outside = np.setdiff1d(fitted, self.counted, assume_unique=True)
         all_labels[outside], all_confidence[outside] = -1, 1 - self._p[outside]

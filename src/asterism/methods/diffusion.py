@@ -18,7 +18,6 @@ from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
 from asterism.errors import InputError
-from asterism.estimator import Fitted
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
 from asterism.methods.pretrained import FEW_NUMBERS, ROWS, PretrainedClusterer, Representation, principal
@@ -103,6 +102,7 @@ class Diffusion(PretrainedClusterer):
     """
 
     REPRESENTATION = DiffusionMap
+    _kept = (*PretrainedClusterer._kept, "stability", "agreement")
     reference_: np.ndarray = attribute()
     metric: str = parameter({"auto", "cosine", "euclidean"}, default="auto")
     """How far apart features are: by the angle between them, first as they are, then seen from their mean; or by their
@@ -216,11 +216,6 @@ class Diffusion(PretrainedClusterer):
     def _kept_rows(self) -> np.ndarray | None:
         rows = self.encoder_.get_submodule("1").get_buffer("samples").numpy()
         return rows if len(rows) == len(self._own_labels) else None  # of many images some make the map
-
-    def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        fitted = super()._fit(images, run)
-        fitted.attributes |= {"stability": self.stability_, "agreement": self.agreement_}
-        return fitted
 
     @torch.no_grad()
     def map_features(self, X: Any) -> np.ndarray:

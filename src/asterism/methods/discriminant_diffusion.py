@@ -20,7 +20,6 @@ from torch import nn
 
 from asterism.clustering.diffusion import DiffusionMaps
 from asterism.clustering.soft import fuzzifier_for, memberships
-from asterism.estimator import Fitted
 from asterism.images import ImageSource
 from asterism.methods.diffusion import Diffusion, DiffusionMap
 from asterism.methods.last_layers import GROUP_TRAINING, batch_size_for, features_above, train_on_groups
@@ -66,6 +65,7 @@ class DiscriminantDiffusion(Diffusion):
     >>> model = DiscriminantDiffusion(20, backbone=Backbone("mobilenet_v2")).fit("photos/")  # doctest: +SKIP
     """
 
+    _kept = (*Diffusion._kept, "fuzzifier")
     fuzzifier_: np.ndarray = attribute(np.array(np.nan))  # of runs of earlier versions: as `Diffusion`
     fine_tune: int = parameter(NON_NEGATIVE_INT, default=0)
     """How many of the network's last layers learn from the groups too: 4 are the last block of MobileNetV2 and the
@@ -99,11 +99,6 @@ class DiscriminantDiffusion(Diffusion):
         if np.isnan(self.fuzzifier_):
             return super()._scores(features)
         return memberships(self._squared_distances(features), float(self.fuzzifier_))
-
-    def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        fitted = super()._fit(images, run)
-        fitted.attributes["fuzzifier"] = self.fuzzifier_
-        return fitted
 
     def _taught(
         self,

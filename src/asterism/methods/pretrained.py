@@ -102,6 +102,7 @@ class PretrainedClusterer(ImageClusterer):
     """
 
     REPRESENTATION: ClassVar[type[Representation]] = Representation
+    _kept: ClassVar[tuple[str, ...]] = ("spread", "unit")  # attributes that are saved with the groups
     backbone: Backbone | None = parameter(Backbone, default=None, when_none=Backbone())
     """The pre-trained network; by default the first whose weights are here, see `Backbone`. Vectors are taken as
     features."""
@@ -180,7 +181,7 @@ class PretrainedClusterer(ImageClusterer):
             self.cluster_centers_,
             confidence.numpy(),
             self._examples(codes),
-            {"spread": self.spread_} | ({} if self.unit_ == 1 else {"unit": self.unit_}),
+            {name: getattr(self, name + "_") for name in self._kept if name != "unit" or self.unit_ != 1},
         )
 
     def _in_unit(self, features: torch.Tensor) -> torch.Tensor:
@@ -212,8 +213,7 @@ class PretrainedClusterer(ImageClusterer):
 
     def _as_seen(self, images: ImageSource, tell: bool = False) -> ImageSource:
         """The images from 0 to 1, as the network was trained on."""
-        units = getattr(self, "units_", None)
-        return images if units is None or images.is_table else units.from_zero_to_one(images, tell)
+        return images if self.units_ is None or images.is_table else self.units_.from_zero_to_one(images, tell)
 
     _screens_features = True
     _scales_to_unit_length = True  # so that only the directions of vectors count
