@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from asterism.images import ImageSource
 from asterism.networks.autoencoder import FeatureEncoder
@@ -63,21 +64,8 @@ def soft_reset(encoder: FeatureEncoder, fresh: FeatureEncoder, share: float) -> 
             values.lerp_(drawn.to(values.device), share)
 
 
-@torch.no_grad()
 def measure_batch_norm(encoder: nn.Module, images: ImageSource, batch_size: int, run: Run, key: str) -> None:
     """Set the running statistics of batch norm to the means over some batches, after weights were changed by hand."""
-    norms = [layer for layer in encoder.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over the batches
     order = torch.randperm(len(images), generator=run.generator(key, "batch-norm"))[: N_MEASURED * batch_size]
-    training = encoder.training
-    encoder.train()
-    for indices in order.tensor_split(max(1, len(order) // batch_size)):
-        encoder(images.batch(indices, run.runtime.device))
-    encoder.train(training)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+    batches = order.tensor_split(max(1, len(order) // batch_size))
+    update_bn((images.batch(indices, run.runtime.device) for indices in batches), encoder)

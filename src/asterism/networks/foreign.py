@@ -74,10 +74,10 @@ class ForeignBody(Body):
 def watched(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
     """Call ``note(name, output)`` whenever one of these modules has run."""
 
-    def hook(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: note(name, output)
-
-    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
+        for name, module in modules.items()
+    ]
     try:
         yield
     finally:

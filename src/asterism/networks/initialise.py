@@ -13,6 +13,7 @@ from asterism.errors import InputError
 
 Net = TypeVar("Net", bound=nn.Module)
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)  # they begin with scale 1 and shift 0
 
 
 @torch.no_grad()
@@ -78,12 +79,7 @@ def build(
             reset()
         if isinstance(layer, _WEIGHTED):
             draw(layer, generator)
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.reset_running_stats()
-            if layer.affine:
-                nn.init.ones_(layer.weight)
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, (nn.LayerNorm, nn.GroupNorm)):
+        elif isinstance(layer, _NORMS):
             layer.reset_parameters()
         elif list(layer.parameters(recurse=False)) and type(layer).__module__.startswith(("torch.", "torchvision.")):
             raise InputError(f"no rule draws the weights of a {type(layer).__name__}: choose another network")

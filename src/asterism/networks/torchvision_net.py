@@ -73,16 +73,10 @@ class TorchvisionBody(ForeignBody):
 
 def _replace_first(network: nn.Module, n_channels: int) -> None:
     """Let the first convolution take another number of channels."""
-    for path, layer in network.named_modules():
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             if layer.in_channels != n_channels:
-                first = nn.Conv2d(
-                    n_channels,
-                    layer.out_channels,
-                    layer.kernel_size,  # type: ignore[arg-type]
-                    layer.stride,  # type: ignore[arg-type]
-                    layer.padding,  # type: ignore[arg-type]
-                    bias=layer.bias is not None,
-                )
-                network.set_submodule(path, first)
+                layer.in_channels = n_channels
+                layer.weight = nn.Parameter(layer.weight.new_empty(len(layer.weight), n_channels, *layer.kernel_size))
+                layer.reset_parameters()
             return

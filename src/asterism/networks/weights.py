@@ -59,9 +59,9 @@ def load_network(
         if weights is not None:
             raise InputError(f"backbone.weights is not for {name!r}: give the folder itself, {HUGGING_FACE}FOLDER")
         return hugging_face_tower(name, size, pretrained)
+    check_name(name)
     if not pretrained:
         return construct(name, size)
-    check_name(name)
     found = find_weights(name, weights) or fetched(name)
     try:
         if name.startswith(OPEN_CLIP):
@@ -121,6 +121,7 @@ def construct(
     Parameters
     ----------
     name : str
+        As `check_name` lets pass.
     size : int, optional
         Pixels a side of its input; by default what its weights were trained with, but 224 instead of 518.
     state : dict, optional
@@ -128,12 +129,9 @@ def construct(
 
     Raises
     ------
-    InputError, MissingDependencyError
-        See `check_name`.
     RuntimeError
         If the weights are of another model.
     """
-    check_name(name)
     with torch.random.fork_rng(devices=[]):  # constructors draw from torch's global generator, which we leave alone
         if name.startswith(OPEN_CLIP):
             return OpenClip(name).build(size, None)
