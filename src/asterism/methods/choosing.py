@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asterism.errors import MissingDataError, reason_of
 from asterism.images.fetch import check_online
-from asterism.networks.recommended import TO_FETCH, known_network, recommended, seconds_for
+from asterism.networks.recommended import RECOMMENDED, TO_FETCH, Recommended, known_network, recommended, seconds_for
 
 if TYPE_CHECKING:
     from asterism.images import ImageSource
@@ -157,11 +156,11 @@ def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:
     """For n photographs: with the best network that is here, else the one that is fetched, else none."""
     network, why = known_network(), "are here"
     if network is None:
+        wanted = next(one for one in RECOMMENDED if one.name == TO_FETCH)
         try:
-            fetch_network(TO_FETCH, say)
+            _fetch(wanted, say)
         except MissingDataError as error:
-            size = known.megabytes if (known := recommended(TO_FETCH)) else "?"
-            better = f"much better groups: let {size} MB be fetched, or see asterism backbones"
+            better = f"much better groups: let {wanted.megabytes} MB be fetched, or see asterism backbones"
             reason = f"these are photographs, and no weights of a network could be had: {error} ({better})"
             return Choice("diffusion", (f"backbone.name={WEIGHTLESS}",), reason)
         network, why = TO_FETCH, "were fetched"
@@ -169,27 +168,26 @@ def _for_photographs(n: int, say: Callable[[str], None] | None) -> Choice:
     return Choice("discriminant-diffusion", (f"backbone.name={network}",), reason, seconds_for(network, n))
 
 
-def fetch_network(name: str, say: Callable[[str], None] | None = None) -> Path:
-    """Fetch the weights of a recommended network; on a terminal a bar shows how much has come.
+def _fetch(network: Recommended, say: Callable[[str], None] | None) -> None:
+    """Fetch the weights of a network; on a terminal a bar shows how much has come.
 
     Raises
     ------
     MissingDataError
         If fetching is not permitted, or nobody answers within seconds; the message is short.
     """
-    known = recommended(name)
     try:
         check_online()
     except OSError as error:
         raise MissingDataError(str(error)) from error
-    if say is not None and known is not None:
-        say(f"auto: fetching {name} ({known.megabytes} MB, {known.licence}), once; --offline does without")
+    if say is not None:
+        say(f"auto: fetching {network.name} ({network.megabytes} MB, {network.licence}), once; --offline does without")
     from asterism.networks import weights
 
     try:
-        return weights.fetched(name)
+        weights.fetched(network.name)
     except MissingDataError as error:
-        raise MissingDataError(f"{name} cannot be fetched ({reason_of(error.__cause__ or error)})") from error
+        raise MissingDataError(f"{network.name} cannot be fetched ({reason_of(error.__cause__ or error)})") from error
 
 
 def has_fast_bfloat16() -> bool:

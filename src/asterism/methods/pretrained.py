@@ -314,8 +314,8 @@ class PretrainedClusterer(ImageClusterer):
         return nn.Sequential(network, self.REPRESENTATION(**self._saved))
 
     def _restore_state(self, state: dict[str, Any]) -> None:
-        ours = {name: value for name, value in state["encoder"].items() if name.startswith("1.")}
-        self._saved = {name.removeprefix("1."): value for name, value in ours.items()}
+        encoder = state["encoder"].items()
+        self._saved = {name.removeprefix("1."): value for name, value in encoder if name.startswith("1.")}
         super()._restore_state(state)
         del self._saved
 
