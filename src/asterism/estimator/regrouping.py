@@ -12,15 +12,16 @@ from asterism.clustering.representatives import representatives, typical_members
 from asterism.clustering.wide import narrowed
 from asterism.errors import InputError
 from asterism.estimator.base import ImageEstimator
+from asterism.parameters import attribute
 
 
 class Regroups(ImageEstimator):
     """An estimator that merges and divides the groups of its fit, and picks of their images."""
 
-    labels_: np.ndarray
-    cluster_centers_: np.ndarray
-    fitted_images_: np.ndarray
-    duplicate_of_: np.ndarray
+    labels_: np.ndarray = attribute()
+    cluster_centers_: np.ndarray = attribute()
+    fitted_images_: np.ndarray = attribute()
+    duplicate_of_: np.ndarray = attribute()
 
     def cut(self, n_clusters: int, X: Any = None, *, layout: str | None = None) -> np.ndarray:
         """Fewer or more groups of the images fitted, without a new fit: those found, merged or divided in themselves.
