@@ -21,7 +21,7 @@ from asterism.errors import InputError
 from asterism.images.convert import has_color
 from asterism.images.decode import Header, Unreadable, decode, quiet, read_header, read_image, read_range, read_sample
 from asterism.images.depth import ASKED, SAMPLED, Range, Scale, SetWhite, White
-from asterism.images.listing import UNREAD, Listed, archive_reason, list_files, looks_like_image, shown_name
+from asterism.images.listing import UNREAD, Listed, archive_reason, looks_like_image
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks
 from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
@@ -43,42 +43,6 @@ SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may
 PACKING_VERSION = 4  # part of the cache key: raise it when the same files give other pixels
 
 
-def open_folder(path: str, options: Options, source: str | None = None, parts: tuple[str, ...] = ()) -> ImageSource:
-    """Open every image below a folder.
-
-    Parameters
-    ----------
-    path : str
-        The folder.
-    options : Options
-        Without a size the rule is: if all images have one size, at most `LARGEST_NATIVE_SIDE` pixels a side, they keep
-        it; else the shorter side becomes `DEFAULT_SIDE` and the centre is kept (or all is squashed: ``crop=False``).
-        Without a color: grey if every image is.
-    source : str, optional
-        What ``origin`` calls the folder; its absolute path by default.
-    parts : tuple of str
-        Only these of its subfolders; all by default.
-
-    Returns
-    -------
-    ImageSource
-        uint8; names are paths relative to the folder, with ``/``; what could not be read is in `skipped`.
-
-    Raises
-    ------
-    InputError
-        If nothing below the folder is an image, or with ``strict`` if an image is damaged.
-    StorageError
-        If the images fit neither into memory nor into the cache folder.
-    """
-    root = os.path.abspath(path)
-    files, skipped = list_files(root)
-    if parts:
-        files = [file for file in files if file.name.split("/")[0] in parts]
-        skipped = [one for one in skipped if one.name.split("/")[0] in parts]
-    return open_listed(Listing(f"folder {shown_name(root)!r}", source or root, files, skipped), options)[0]
-
-
 def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[Listed]]:
     """Decode and pack what was listed, or find it packed.
 
@@ -86,13 +50,23 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     ----------
     listing : Listing
     options : Options
-        See `open_folder`.
+        Without a size the rule is: if all images have one size, at most `LARGEST_NATIVE_SIDE` pixels a side, they keep
+        it; else the shorter side becomes `DEFAULT_SIDE` and the centre is kept (or all is squashed: ``crop=False``).
+        Without a color: grey if every image is.
 
     Returns
     -------
     images : ImageSource
+        uint8; what could not be read is in `skipped`.
     kept : list of Listed
         The files that they come from.
+
+    Raises
+    ------
+    InputError
+        If nothing of it is an image, or with ``strict`` if an image is damaged.
+    StorageError
+        If the images fit neither into memory nor into the cache folder.
     """
     called, files, skipped = listing.called, listing.files, listing.skipped
     missed = next((one for one in skipped if _is_missed(one)), None)

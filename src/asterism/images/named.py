@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from asterism.images.array_files import open_npz
 from asterism.images.arrays import open_array
 from asterism.images.catalogue import PREFIX, NamedSet, digit_images, named_set, named_sets
 from asterism.images.fetch import fetch
-from asterism.images.folder import open_folder, open_listed
+from asterism.images.folder import open_listed
 from asterism.images.labels import folder_labels
-from asterism.images.listing import list_files, natural_key
+from asterism.images.listing import Listed, Skipped, list_files, natural_key, shown_name
 from asterism.images.locations import cache_root
 from asterism.images.options import Options
 from asterism.images.paths import Listing
@@ -57,57 +58,52 @@ def open_named(name: str, options: Options) -> ImageSource:
             fetch(path)
         except MissingDataError as error:
             raise MissingDataError(f"{PREFIX}{name} is not on this machine and {error}: {chosen.how_to_get}") from error
-    if chosen.stored.images:
-        return _open_split(chosen, path, options)
-    if path.is_dir():
-        return _open_parts(chosen, path, options)
+    if chosen.stored.images or path.is_dir():
+        return _open_folder(chosen, path, options)
     return open_npz(str(path), options, PREFIX + name, chosen.split)
 
 
-def _open_parts(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
-    """A folder of class folders, or some of its parts; classes are numbered alike in every part."""
-    within = path / "JPEGImages" if chosen.stored.layout else path
-    opened = open_folder(str(within if within.is_dir() else path), options, PREFIX + chosen.name, chosen.parts)
-    if chosen.stored.layout:
-        if chosen.k > 1:
-            return opened
-        return replace(opened, labels=np.zeros(len(opened), dtype=np.int64), label_names=["photo"])
-    if not chosen.parts:
-        labels, label_names = folder_labels(opened)
-        if labels.min() < 0:
-            loose = opened.names[int(labels.argmin())]
-            raise InputError(f"image {loose!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
-        return replace(opened, labels=labels, label_names=label_names)
-    stray = next((name for name in opened.names if name.count("/") < 2), None)
-    if stray is not None:
-        raise InputError(f"image {stray!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
-    classes = sorted({one.name for part in chosen.stored.parts for one in _folders(path / part)}, key=natural_key)
-    number = {one: i for i, one in enumerate(classes)}
-    labels = np.array([number[name.split("/")[1]] for name in opened.names], dtype=np.int64)
-    return replace(opened, labels=labels, label_names=classes)
+def _open_folder(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
+    """A folder of class folders, or some of its parts, which folders or lists of its own tell.
 
+    Classes are numbered alike in every part.
+    """
+    stored, root, wanted = chosen.stored, path / chosen.stored.images, set[str]()
+    if stored.images:
+        listed = listed_parts(path)
+        wanted = {name for part in chosen.parts for name in listed[part]}
+    elif stored.layout and (path / "JPEGImages").is_dir():
+        root = path / "JPEGImages"
 
-def _open_split(chosen: NamedSet, path: Path, options: Options) -> ImageSource:
-    """The parts that a set's own lists name."""
-    called, root = f"folder {str(path)!r}", path / chosen.stored.images
-    listed = listed_parts(path)
-    wanted = {name for part in chosen.parts for name in listed[part]}
-    files, skipped = list_files(str(root))
-    files = [file for file in files if file.name in wanted]
+    def belongs(one: Listed | Skipped) -> bool:
+        return one.name in wanted if stored.images else not chosen.parts or one.name.split("/")[0] in chosen.parts
+
+    files, skipped = list_files(os.path.abspath(root))
+    files, skipped = list(filter(belongs, files)), list(filter(belongs, skipped))
     absent = sorted(wanted.difference(file.name for file in files))
     if absent:
         raise MissingDataError(
             f"{len(absent)} images of {PREFIX}{chosen.name} are not in {str(root)!r}, as {absent[0]!r}"
         )
-    skipped = [one for one in skipped if one.name in wanted]
+    called = f"folder {shown_name(os.path.abspath(path if stored.images else root))!r}"
     opened, _ = open_listed(Listing(called, PREFIX + chosen.name, files, skipped), options)
-    number = {one: i for i, one in enumerate(sorted((one.name for one in _folders(root)), key=natural_key))}
-    labels = np.array([number[name.split("/")[0]] for name in opened.names], dtype=np.int64)
-    return replace(opened, labels=labels, label_names=list(number))
-
-
-def _folders(path: Path) -> list[Path]:
-    return [one for one in path.iterdir() if one.is_dir()] if path.is_dir() else []
+    if stored.layout and not stored.images:  # no folders of classes
+        if chosen.k > 1:
+            return opened
+        return replace(opened, labels=np.zeros(len(opened), dtype=np.int64), label_names=["photo"])
+    above = int(not stored.images and bool(chosen.parts))  # folders that a class folder lies in
+    if chosen.parts:
+        parts = [path / part for part in stored.parts] if above else [root]
+        classes = {one.name for part in parts if part.is_dir() for one in part.iterdir() if one.is_dir()}
+        label_names = sorted(classes, key=natural_key)
+    else:
+        label_names = folder_labels(opened)[1]
+    stray = next((name for name in opened.names if name.count("/") <= above), None)
+    if stray is not None:
+        raise InputError(f"image {stray!r} of {PREFIX}{chosen.name} lies in no class folder; move or remove it")
+    number = {one: i for i, one in enumerate(label_names)}
+    labels = np.array([number[name.split("/")[above]] for name in opened.names], dtype=np.int64)
+    return replace(opened, labels=labels, label_names=label_names)
 
 
 def listed_parts(path: Path) -> dict[str, list[str]]:
