@@ -28,18 +28,14 @@ class FoundAgain:
         Where each image of the run is now; −1 where it is gone.
     unchanged : ndarray of shape (N,), bool
         Which images are there and, as far as is known, have the same pixels.
-    added, changed, gone : int
     counted : bool
-        Whether `changed` is known by image; else any of them may have changed.
+        Whether it is known by image what has changed; else any of them may have.
     """
 
     source: ImageSource
     images: ImageSource | None
     index: np.ndarray
     unchanged: np.ndarray
-    added: int
-    changed: int
-    gone: int
     counted: bool = True
 
     @property
@@ -50,7 +46,9 @@ class FoundAgain:
     @property
     def change(self) -> str:
         """What has changed, in words (``3 added, 1 changed``); empty if nothing has."""
-        counts = {"added": self.added, "changed": self.changed, "gone": self.gone}
+        there = self.index >= 0
+        n_changed, n_gone = int((there & ~self.unchanged).sum()), int((~there).sum())
+        counts = {"added": len(self.source) - int(there.sum()), "changed": n_changed, "gone": n_gone}
         return ", ".join(
             f"{n if self.counted or what != 'changed' else 'some'} {what}" for what, n in counts.items() if n
         )
@@ -78,27 +76,23 @@ def find_again(
     """
     n = len(names)
     if len(source) == n and (fingerprint is None or source.fingerprint == fingerprint):
-        return FoundAgain(source, source, np.arange(n), np.ones(n, dtype=bool), 0, 0, 0)
+        return FoundAgain(source, source, np.arange(n), np.ones(n, dtype=bool))
     place = {name: i for i, name in enumerate(source.names)}
     index = np.array([place.get(name, -1) for name in names], dtype=np.int64)
     there = index >= 0
-    n_bytes = n * (source.pixels[0].numel() * source.pixels.element_size() if len(source) else 0)
-    images = source.subset(index) if there.all() and n_bytes <= MOST_COPIED else None
+    images = source.subset(index) if there.all() and n * source.pixels[:1].nbytes <= MOST_COPIED else None
     unchanged = there.copy()
     now = None if hashes is None else pixel_hashes(source)
     if now is not None and hashes is not None and len(hashes) == n:
         unchanged[there] = now[index[there]] == hashes[there]
     elif images is not None and images.fingerprint != fingerprint:
         unchanged[:] = False  # some of them: which is not known
-    n_gone = int((~there).sum())
-    n_changed = int((there & ~unchanged).sum())
-    n_added = len(source) - int(there.sum())
-    return FoundAgain(source, images, index, unchanged, n_added, n_changed, n_gone, now is not None)
+    return FoundAgain(source, images, index, unchanged, now is not None)
 
 
 def pixel_hashes(source: ImageSource) -> np.ndarray | None:
     """A number for each image that changes with its pixels, (N,) uint64; None where there are too many to read."""
-    if source.pixels.numel() * source.pixels.element_size() > MOST_HASHED:
+    if source.pixels.nbytes > MOST_HASHED:
         return None
     about = hashlib.blake2b(repr((tuple(source.pixels.shape[1:]), source.pixels.dtype)).encode(), digest_size=8)
 

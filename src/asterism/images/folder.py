@@ -204,16 +204,12 @@ class _Reading:
 
         n_done, n = first, len(self.files)
         length = min(block_length((*size, n_channels)), max(SHORT_BLOCK, 16 * available_cores()))
-        self._tell("decoding", first, n)
+        self.options.progress("decoding", first, n)
         for block in in_blocks(load, n - first, length):
             good = [image for image in block if image is not None]
             n_done += len(block)
             yield n_done, np.stack(good) if good else np.empty((0, *size, n_channels), np.uint8)
-            self._tell("decoding", n_done, n)
-
-    def _tell(self, stage: str, n_done: int, n: int) -> None:
-        if self.options.progress is not None:
-            self.options.progress(stage, n_done, n)
+            self.options.progress("decoding", n_done, n)
 
     def _settled(self) -> tuple[tuple[int, int], int]:
         """(H, W) and number of channels, from the headers of all files where the options leave them open."""
@@ -227,7 +223,7 @@ class _Reading:
         headers: list[Header | None] = []
         for block in in_blocks(self._look, len(self.files), 4096):
             headers += block
-            self._tell("looking", len(headers), len(self.files))
+            self.options.progress("looking", len(headers), len(self.files))
         sizes = {header.size for header in headers if header is not None}
         if not sizes:
             raise InputError(self._nothing_found())

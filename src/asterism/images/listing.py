@@ -46,6 +46,11 @@ _SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 _DIGITS = re.compile("[0-9]+")
 TOLD = 4096  # files, from one word of how many are listed to the next
 T = TypeVar("T")
+Progress = Callable[[str, int, int], None]  # what is being done, how many files are done, of how many
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody wants to see."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,7 @@ def told_apart(names: list[str]) -> list[str]:
     return found
 
 
-def list_files(
-    root: str, depth: int | None = None, progress: Callable[[str, int, int], None] | None = None
-) -> tuple[list[Listed], list[Skipped]]:
+def list_files(root: str, depth: int | None = None, progress: Progress = silent) -> tuple[list[Listed], list[Skipped]]:
     """Every file below a folder.
 
     Hidden files and folders (a leading dot) are passed over in silence, as is what systems make (``Thumbs.db``,
@@ -190,13 +193,13 @@ def list_files(
             listed = list_file(path, shown_name(relative + name))
             if isinstance(listed, Listed):
                 files.append(listed)
-                if progress is not None and len(files) % TOLD == 0:
+                if len(files) % TOLD == 0:
                     progress("listing", len(files), 0)
             elif isinstance(listed, Skipped):
                 skipped.append(listed)
             else:
                 (links if os.path.islink(path) else folders).append(path)
-    if progress is not None and len(files) >= TOLD:
+    if len(files) >= TOLD:
         progress("listing", len(files), len(files))
     return uniquely_named(sorted(files, key=lambda one: natural_key(one.name))), skipped
 

@@ -17,10 +17,10 @@ from asterism.images.arrays import open_array
 from asterism.images.catalogue import PREFIX, named_set
 from asterism.images.folder import open_listed
 from asterism.images.items import as_list, is_hugging_face, open_dataset, open_hugging_face, open_list
-from asterism.images.listing import IMAGE_ENDINGS, Listed, archive_reason, shown_name
+from asterism.images.listing import IMAGE_ENDINGS, Listed, Progress, archive_reason, shown_name, silent
 from asterism.images.named import open_named
-from asterism.images.options import REOPENED, Options, Progress
-from asterism.images.paths import TABLE_ENDINGS, Listing, as_paths, is_archive, list_images, list_paths, list_remote
+from asterism.images.options import REOPENED, Options
+from asterism.images.paths import TABLE_ENDINGS, Listing, as_paths, is_archive, list_images, list_paths
 from asterism.images.remote import fetch_whole
 from asterism.images.shards import is_pattern, is_shard, is_shards, list_members, list_shards, member_labels
 from asterism.images.source import ImageSource
@@ -185,7 +185,7 @@ def _open_path(path: str, options: Options) -> ImageSource:
     raise InputError(f"{path!r} is a file ending in {ending!r}; {what}")
 
 
-def list_source(path: str, progress: Progress | None = None) -> Listing | None:
+def list_source(path: str, progress: Progress = silent) -> Listing | None:
     """The files that a folder, pattern, list, archive or address names, before any is decoded; None for one of arrays.
 
     What lies in shards is listed one by one, what lies elsewhere is fetched. Raises what `open_images` raises.
@@ -194,23 +194,21 @@ def list_source(path: str, progress: Progress | None = None) -> Listing | None:
     return list_members(listing, progress=progress) if listing is not None and _holds_shards(listing) else listing
 
 
-def _listing(path: str, progress: Progress | None) -> Listing | None:
+def _listing(path: str, progress: Progress) -> Listing | None:
     """As `list_source`, but with shards as they are."""
     if urls.is_url(path):
-        if not is_archive(path):
-            return list_remote(path, progress)
-        return None if _ending(path) in _ARRAYS else _fetched_shard(path, progress)
+        is_one = is_archive(path) and _ending(path) not in _ARRAYS
+        return _fetched_shard(path, progress) if is_one else list_images(path, progress)
     path = os.path.expanduser(path)
     if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
         return list_shards(path)
     return list_images(path, progress)
 
 
-def _fetched_shard(url: str, progress: Progress | None) -> Listing:
+def _fetched_shard(url: str, progress: Progress) -> Listing:
     """One file at an address that holds all images; it is fetched once."""
     source, local = urls.shown(url), str(fetch_whole(url, progress))
-    n_bytes, modified = os.path.getsize(local), os.stat(local).st_mtime_ns
-    shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), n_bytes, modified)
+    shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), 0, 0)
     return Listing(repr(source), source, [shard])
 
 

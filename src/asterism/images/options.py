@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from asterism.errors import InputError
 from asterism.images.depth import Scale, White
+from asterism.images.listing import Progress, silent
 from asterism.images.raster import PAGES, How
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many images are done, of how many
 LAYOUTS = ("NHW", "NHWC", "NCHW", "ND")
 COLORS = ("grey", "rgb", "bands")
 
@@ -31,7 +31,7 @@ class Options:
     scale: Scale | str | None = None
     pages: str = "first"
     bands: tuple[int, ...] | None = None
-    progress: Progress | None = field(default=None, compare=False)
+    progress: Progress = field(default=silent, compare=False)
 
     @classmethod
     def checked(cls, *given: Any, **named: Any) -> Options:
@@ -61,6 +61,7 @@ class Options:
             white=_checked_white(asked.white),
             scale=_checked_scale(asked.scale),
             bands=_checked_bands(asked.bands),
+            progress=asked.progress or silent,
         )
 
     @property

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from asterism.errors import InputError, MissingDataError
-from asterism.images import remote, urls
+from asterism.images import listing, remote, urls
 from asterism.images.label_files import PATH_WORDS
-from asterism.images.listing import Listed, Skipped, list_file, list_files, natural_key, shown_name, uniquely_named
+from asterism.images.listing import Listed, Progress, Skipped, list_file, list_files, shown_name
 from asterism.images.text_tables import NO_ROW, columns_of, holds_vectors, opened_text
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
@@ -68,7 +68,7 @@ def as_paths(X: Any) -> str | list[str] | None:
             raise InputError("X is an empty path; for the images of the working folder pass '.'")
         return os.fsdecode(X)
     if isinstance(X, (set, frozenset)):
-        items = sorted(X, key=lambda one: natural_key(str(one)))
+        items = sorted(X, key=lambda one: listing.natural_key(str(one)))
     elif isinstance(X, (list, tuple)):
         items = list(X)
     elif getattr(X, "ndim", 0) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U"):
@@ -111,7 +111,7 @@ def is_list_file(path: str) -> bool:
     return path.lower().endswith(LIST_ENDINGS)
 
 
-def list_images(source: str | list[str], progress: remote.Progress | None = None) -> Listing | None:
+def list_images(source: str | list[str], progress: Progress = listing.silent) -> Listing | None:
     """The files that a folder, pattern, list file or list of paths stands for; None for any other source.
 
     Those at addresses are fetched first, unless they are here.
@@ -124,7 +124,7 @@ def list_images(source: str | list[str], progress: remote.Progress | None = None
     if not isinstance(source, str):
         return list_paths(source, progress)
     if urls.is_url(source):
-        return None if is_archive(source) else list_remote(source, progress)
+        return None if is_archive(source) else _list_remote(source, progress)
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isdir(path):
         return Listing(f"folder {shown_name(path)!r}", path, *list_files(path, progress=progress))
@@ -139,7 +139,7 @@ def is_archive(url: str) -> bool:
     return urls.split(url).path.lower().endswith((".npz", ".npy", ".tar"))
 
 
-def list_remote(url: str, progress: remote.Progress | None = None) -> Listing:
+def _list_remote(url: str, progress: Progress) -> Listing:
     """What a list at an address names, or what an object store holds below one.
 
     Raises
@@ -165,12 +165,12 @@ def list_remote(url: str, progress: remote.Progress | None = None) -> Listing:
     return _had(Listing(repr(source), source, *_read(map(_placed, names, places))))
 
 
-def _had(listing: Listing) -> Listing:
+def _had(found: Listing) -> Listing:
     """A listing of addresses, of which at least one file must be here, with names that no two share."""
-    if not listing.files:
-        first = f"; {listing.skipped[0].name!r}: {listing.skipped[0].reason}" if listing.skipped else ""
-        raise MissingDataError(f"{listing.called} names no image that can be had{first}")
-    return replace(listing, files=uniquely_named(listing.files))
+    if not found.files:
+        first = f"; {found.skipped[0].name!r}: {found.skipped[0].reason}" if found.skipped else ""
+        raise MissingDataError(f"{found.called} names no image that can be had{first}")
+    return replace(found, files=listing.uniquely_named(found.files))
 
 
 def _sound(entries: Iterable[str], address: Callable[[str], str]) -> tuple[list[str], list[Skipped]]:
@@ -184,9 +184,7 @@ def _sound(entries: Iterable[str], address: Callable[[str], str]) -> tuple[list[
     return sound, refused
 
 
-def _fetched(
-    addresses: list[str], source: str, named: frozenset[str], progress: remote.Progress | None
-) -> list[Place | Skipped]:
+def _fetched(addresses: list[str], source: str, named: frozenset[str], progress: Progress) -> list[Place | Skipped]:
     """Where each address lies now, under a name relative to what all of them share, or why it does not."""
     places = remote.fetched([(one, "") for one in addresses], source, named, progress)
     names = [shown_name(urls.name_of(one)) for one in addresses]
@@ -214,14 +212,14 @@ def _read(places: Iterable[Place | Skipped]) -> tuple[list[Listed], list[Skipped
     return files, skipped
 
 
-def list_paths(paths: list[str], progress: remote.Progress | None = None) -> Listing:
+def list_paths(paths: list[str], progress: Progress) -> Listing:
     """Paths of a Python list, in its order; one that stands there twice is two images, so that labels fit the list."""
     absolute = [path if urls.is_url(path) else os.path.abspath(os.path.expanduser(path)) for path in paths]
     source = [urls.shown(path) if urls.is_url(path) else path for path in absolute]
     return _listing(f"the list of {len(paths)} paths", source, absolute, progress)
 
 
-def list_glob(pattern: str, root: str, parts: list[str], progress: remote.Progress | None = None) -> Listing:
+def list_glob(pattern: str, root: str, parts: list[str], progress: Progress) -> Listing:
     """The files below a folder that match the parts of a pattern, in natural order.
 
     ``*`` and ``?`` match within one name, ``[…]`` one of some letters, ``**`` any folders or none. As in folders,
@@ -244,7 +242,7 @@ def list_glob(pattern: str, root: str, parts: list[str], progress: remote.Progre
     return Listing(f"pattern {shown_name(pattern)!r}", pattern, chosen, passed)
 
 
-def list_listed(path: str, progress: remote.Progress | None = None) -> Listing:
+def list_listed(path: str, progress: Progress) -> Listing:
     """The files that a list file names: a line each, or a column of a table.
 
     Parameters
@@ -305,9 +303,7 @@ def _spellings(entry: str) -> Iterator[str]:
         yield from (one, unicodedata.normalize("NFC", one), unicodedata.normalize("NFD", one))
 
 
-def _listing(
-    called: str, source: str | list[str], paths: list[str], progress: remote.Progress | None = None
-) -> Listing:
+def _listing(called: str, source: str | list[str], paths: list[str], progress: Progress) -> Listing:
     """Files, folders and addresses, in their order; names of either kind are relative to what those share."""
     addresses = [path for path in paths if urls.is_url(path)]
     fetched = dict.fromkeys(addresses)
@@ -334,8 +330,8 @@ def _listing(
         return shown_name(os.path.relpath(path, above).replace(os.sep, "/")), path
 
     files, skipped = _read(one for one in map(place, paths) if one is not None)
-    listing = Listing(called, source, files, [*refused, *skipped])
-    return _had(listing) if addresses else replace(listing, files=uniquely_named(files))
+    found = Listing(called, source, listing.uniquely_named(files), [*refused, *skipped])
+    return _had(found) if addresses else found
 
 
 def _concerns(parts: list[str], names: list[str]) -> bool:

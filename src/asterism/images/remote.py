@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +30,7 @@ from asterism.files import replacing, write_text
 from asterism.images import urls
 from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import PAUSES, is_machine_error
-from asterism.images.listing import is_hidden, natural_key
+from asterism.images.listing import Progress, is_hidden, natural_key, silent
 from asterism.images.locations import KEY, cache_root
 
 SILENCE = 20.0  # seconds without a byte
@@ -41,7 +41,6 @@ KEPT_DAYS = 30  # what nobody opened for so long is removed
 BROKEN = "could not be fetched"
 # What a full or failing disk, or too many open files, say of this machine, where an error names no file.
 _OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-Progress = Callable[[str, int, int], None]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class _Gone(Exception):
 
 
 def fetched(
-    entries: Sequence[tuple[str, str]], source: str, named: frozenset[str], progress: Progress | None = None
+    entries: Sequence[tuple[str, str]], source: str, named: frozenset[str], progress: Progress = silent
 ) -> list[Path | str]:
     """Files of addresses, in their order: where each lies now, or why it does not.
 
@@ -96,8 +95,7 @@ def fetched(
                 if failing >= min(IN_A_ROW, len(missing)):
                     again = "what was fetched stays: run the same again"
                     raise StorageError(f"{source} cannot be reached: {last}; {again}")
-                if progress is not None:
-                    progress("fetching", n_done, len(entries))
+                progress("fetching", n_done, len(entries))
     finally:
         pool.shutdown(cancel_futures=True)
     return found
@@ -294,7 +292,7 @@ def list_store(url: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def fetch_whole(url: str, progress: Progress | None = None, anew: bool = False) -> Path:
+def fetch_whole(url: str, progress: Progress = silent, anew: bool = False) -> Path:
     """One file at an address, a list or an archive; raises `MissingDataError` or `StorageError`."""
     source = urls.shown(url)
     path = folder_of(source) / urls.key_of(url)

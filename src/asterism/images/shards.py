@@ -11,7 +11,7 @@ import math
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -150,9 +150,7 @@ def list_shards(path: str) -> Listing:
     return Listing(called, root, files)
 
 
-def list_members(
-    shards: Listing, strict: bool = False, progress: Callable[[str, int, int], None] | None = None
-) -> Listing:
+def list_members(shards: Listing, strict: bool = False, progress: listing.Progress = listing.silent) -> Listing:
     """The images in shards, in their order; names are ``SHARD/member.jpg``.
 
     Raises
@@ -167,10 +165,8 @@ def list_members(
     members: list[Listed] = []
     for shard in shards.files:
         members += _Shard(shard.path, shard.name, skipped, strict).members()
-        if progress is not None:
-            progress("listing", len(members), 0)
-    if progress is not None:
-        progress("listing", len(members), len(members))
+        progress("listing", len(members), 0)
+    progress("listing", len(members), len(members))
     return Listing(shards.called, shards.source, listing.uniquely_named(members), skipped)
 
 

@@ -103,16 +103,13 @@ class ImageSource:
     @property
     def fingerprint(self) -> str:
         """Hex digest of the pixels and their order: two sources with the same one give the same run."""
-        n_bytes = self.pixels.numel() * self.pixels.element_size()
-        shape, dtype = tuple(self.pixels.shape), str(self.pixels.dtype)
+        about = tuple(self.pixels.shape), str(self.pixels.dtype), self.white, self.pixels.nbytes
 
         def digest() -> bytes:
-            rows = lambda *part: self.pixels[slice(*part)].cpu().numpy()  # noqa: E731
-            return bytes.fromhex(pixel_digest(shape, dtype, self.white, n_bytes, rows))
+            return bytes.fromhex(pixel_digest(*about, lambda *part: self.pixels[slice(*part)].cpu().numpy()))
 
-        return self.once(
-            "fingerprint" if self.white is None else f"fingerprint {self.white}", IMAGE_BYTES, digest
-        ).hex()
+        name = "fingerprint" if self.white is None else f"fingerprint {self.white}"
+        return self.once(name, IMAGE_BYTES, digest).hex()
 
     @property
     def digests(self) -> list[bytes]:
@@ -186,23 +183,21 @@ class ImageSource:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSource:
         """The images at the indices, in that order, as a source of its own."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return self._taken(chosen, torch.from_numpy(chosen))
+        return self._taken(np.asarray(indices, dtype=np.int64))
 
     def part(self, start: int, stop: int) -> ImageSource:
         """The images from ``start`` to ``stop``, sharing their pixels with this source."""
-        return self._taken(slice(start, stop), slice(start, stop))
+        return self._taken(slice(start, stop))
 
-    def _taken(self, rows: np.ndarray | slice, places: torch.Tensor | slice) -> ImageSource:
-        """Some of the images: the same rows, as numpy and as torch take them."""
+    def _taken(self, rows: np.ndarray | slice) -> ImageSource:
         return replace(
             self,
-            pixels=self.pixels[places] if isinstance(places, slice) else self._picked(places),
+            pixels=self.pixels[rows] if isinstance(rows, slice) else self._picked(torch.from_numpy(rows)),
             names=self.names[rows] if isinstance(rows, slice) else [self.names[i] for i in rows],
             labels=None if self.labels is None else self.labels[rows],
             origin={"source": None},
             kept=None,
-            pictures=None if self.pictures is None else self.pictures._taken(rows, places),
+            pictures=None if self.pictures is None else self.pictures._taken(rows),
         )
 
     def _picked(self, places: torch.Tensor) -> torch.Tensor:
