@@ -25,6 +25,7 @@ from asterism.images import open_images, pack_cache, raster_readers, reopen
 from asterism.images import pack as pack_module
 from asterism.images import source as source_module
 from asterism.images.changes import pixel_hashes
+from asterism.images.locations import KEPT_DAYS
 from asterism.images.pack import block_length, cache_root, in_blocks, memory_budget, pack
 from asterism.images.pack_cache import load_packed, pack_kept
 from asterism.images.remote import folder_of
@@ -297,7 +298,7 @@ def test_what_nobody_opened_for_a_month_is_removed(cache):
     for key in (old, used, new, "mine"):  # the last as a folder of the user's, whose folder the cache is in
         keep([BLOCK], key=key)
     for key in (old, used, "mine"):
-        past = time.time() - (pack_cache.KEPT_DAYS + 1) * 86400
+        past = time.time() - (KEPT_DAYS + 1) * 86400
         os.utime(cache_root() / "packed" / key / "meta.json", (past, past))
     mine = cache_root() / "remote" / "mine" / "1.jpg", cache_root() / "features" / "mine" / "x.safetensors"
     for path in mine:

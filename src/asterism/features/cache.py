@@ -8,7 +8,6 @@ does no forward pass, whatever their order, and a folder that has grown costs on
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,8 +25,7 @@ from asterism.features.extract import Progress, extract, feature_batches
 from asterism.features.store import feature_array, release
 from asterism.files import replacing
 from asterism.images import ImageSource
-from asterism.images.locations import KEY, cache_root
-from asterism.images.pack_cache import KEPT_DAYS
+from asterism.images.locations import KEY, cache_root, is_stale, opened_now
 from asterism.runtime import Runtime
 
 DIGEST_BYTES = 16
@@ -126,10 +124,9 @@ def _told(value: Any) -> str | None:
 
 def _prune(root: Path) -> None:
     """Remove files of rows that nobody wanted for long."""
-    for path in root.glob(f"{KEY}/{KEY}.safetensors"):
+    for path in filter(is_stale, root.glob(f"{KEY}/{KEY}.safetensors")):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
-                path.unlink()
+            path.unlink()
 
 
 def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, np.ndarray]:
@@ -147,8 +144,7 @@ def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, 
                 features = file.get_tensor("features")
         except (OSError, SafetensorError):  # damaged, or being removed: computed again
             continue
-        with suppress(OSError):
-            os.utime(path)  # wanted today, see KEPT_DAYS
+        opened_now(path)
         if rows is None:
             rows = feature_array((len(digests), features.shape[1]))
         for row, found in here:

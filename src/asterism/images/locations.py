@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from asterism.files import expanded
 from asterism.machine import private_folder
 
 KEY = "[0-9a-f]" * 32  # what things in the cache are called, as a pattern: others there are a user's, and stay
+KEPT_DAYS = 30  # what nobody opened for so long is removed from the cache when more is put there
 OFFLINE = ("ASTERISM_OFFLINE", "HF_HUB_OFFLINE")  # variables that forbid to fetch; the second is Hugging Face's
 
 
@@ -26,6 +29,19 @@ def cache_root() -> Path:
     if nearest == folder or can_be_made:  # one that can only be read serves as well
         return folder.absolute()
     return private_folder() or folder.absolute()
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a file or folder of the cache may be removed: nobody has opened it for long."""
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > KEPT_DAYS * 86400
+    return False
+
+
+def opened_now(path: Path) -> None:
+    """Note that a file or folder of the cache was opened, see `KEPT_DAYS`; one that may only be read serves as well."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def data_folders() -> list[Path]:

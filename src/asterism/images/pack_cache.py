@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +22,9 @@ import torch
 from asterism.errors import StorageError
 from asterism.files import exclusive, write_text
 from asterism.images import pack
-from asterism.images.locations import KEY, cache_root
+from asterism.images.locations import KEY, cache_root, is_stale, opened_now
 from asterism.machine import launch
 
-KEPT_DAYS = 30  # packed images that nobody opened for so long are removed when others are packed
 KEEP_SECONDS = 1.0  # what took no longer to decode is not kept, as long as it fits into memory
 SAVE_SECONDS = 2.0  # so much of the work a kill may cost
 Shape = tuple[int, int, int]
@@ -51,8 +51,7 @@ def load_packed(key: str) -> tuple[torch.Tensor, dict[str, Any]] | None:
         pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r", shape=shape)
     except (OSError, ValueError, KeyError, TypeError):  # absent, or not whole: it is written again
         return None
-    with suppress(OSError):  # a cache that may only be read serves as well
-        os.utime(folder / "meta.json")  # opened today, see KEPT_DAYS
+    opened_now(folder / "meta.json")
     return pack.from_numpy(pixels), meta
 
 
@@ -74,8 +73,7 @@ def recall(key: str) -> dict[str, Any] | None:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    with suppress(OSError):  # as above
-        os.utime(path)
+    opened_now(path)
     return about if isinstance(about, dict) else None
 
 
@@ -137,7 +135,7 @@ def pack_kept(
     needed = not fits or launch().local_world_size > 1  # by this process, or by the others of this machine
     with pack.storage_errors(n, shape, np.dtype(np.uint8)), ExitStack() as held:
         pixels = np.empty((n, *shape), np.uint8) if fits else None
-        gathering = _Gathering(key, n, shape, pixels, lambda: held.enter_context(_locked(key, needed, fits)))
+        gathering = _Gathering(key, n, shape, pixels, lambda: _locked(held, key, needed, fits))
         if needed and gathering.may_keep:
             found = load_packed(key)  # made by another process in the meantime
             if found is not None:
@@ -160,19 +158,16 @@ class _Gathering:
 
     def __init__(self, key: str, n: int, shape: Shape, pixels: np.ndarray | None, lock: Callable[[], bool]) -> None:
         self.key, self.shape, self.pixels, self._lock = key, shape, pixels, lock
-        self._may_keep: bool | None = None
         self.n_bytes = n * int(np.prod(shape))
         self.draft = _folder() / f"{key}.draft"
         self.n_done = self.n_rows = 0
         self._file: Any = None
         self._began = self._saved = time.monotonic()
 
-    @property
+    @cached_property
     def may_keep(self) -> bool:
         """Whether this process may write under the key."""
-        if self._may_keep is None:
-            self._may_keep = self._lock()
-        return self._may_keep
+        return self._lock()
 
     def run(
         self, blocks: Blocks, state: Callable[[], State], restore: Callable[[State, int], None], needed: bool
@@ -276,7 +271,7 @@ class _Gathering:
         except OSError:
             if self.pixels is None:
                 raise
-            self._may_keep = False
+            self.may_keep = False
             with suppress(OSError):
                 self._close()
             self._file = None
@@ -290,34 +285,31 @@ def _folder() -> Path:
 def _prune() -> None:
     """Remove what was not opened for long, whole or half; what is mapped now lives on until its process ends."""
     patterns = (f"{KEY}/meta.json", f"{KEY}.draft/state.json", f"*{KEY}.json")
-    for about in (one for pattern in patterns for one in _folder().glob(pattern)):
+    for about in filter(is_stale, (one for pattern in patterns for one in _folder().glob(pattern))):
         with suppress(OSError):
-            if time.time() - about.stat().st_mtime <= KEPT_DAYS * 86400:
-                continue
             if about.parent == _folder():
                 about.unlink()
             else:
                 shutil.rmtree(about.parent, ignore_errors=True)
 
 
-@contextmanager
-def _locked(key: str, wait: bool, optional: bool) -> Iterator[bool]:
-    """One process at a time; gives False where that cannot be had. The system lets go of the lock if its holder dies.
+def _locked(held: ExitStack, key: str, wait: bool, optional: bool) -> bool:
+    """One process at a time; False where that cannot be had. The system lets go of the lock if its holder dies.
 
     Parameters
     ----------
+    held : ExitStack
+        Lets go of it.
     key : str
     wait : bool
         For the process that holds it.
     optional : bool
         Whether a cache that cannot be written to is no error.
     """
-    with ExitStack() as held:
-        try:
-            _folder().mkdir(parents=True, exist_ok=True)
-            free = held.enter_context(exclusive(_folder() / f"{key}.lock", wait))
-        except OSError:
-            if not optional:
-                raise
-            free = False
-        yield free
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        return held.enter_context(exclusive(_folder() / f"{key}.lock", wait))
+    except OSError:
+        if not optional:
+            raise
+        return False

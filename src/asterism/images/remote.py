@@ -31,13 +31,12 @@ from asterism.images import urls
 from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import PAUSES, is_machine_error
 from asterism.images.listing import Progress, is_hidden, natural_key, silent
-from asterism.images.locations import KEY, cache_root
+from asterism.images.locations import KEY, cache_root, is_stale, opened_now
 
 SILENCE = 20.0  # seconds without a byte
 PATIENCE = 600.0  # seconds that a file may take
 AT_ONCE, WAITING = 8, 4096  # files that are fetched together; that wait for their turn, 1.6 kB of memory each
 IN_A_ROW = 24  # files that fail because of the network, after which it is taken for broken
-KEPT_DAYS = 30  # what nobody opened for so long is removed
 BROKEN = "could not be fetched"
 # What a full or failing disk, or too many open files, say of this machine, where an error names no file.
 _OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
@@ -115,13 +114,10 @@ def _keys(entries: Sequence[tuple[str, str]]) -> list[str]:
 def folder_of(source: str) -> Path:
     """Where what was fetched of a source is kept."""
     root = cache_root() / "remote"
-    for old in root.glob(KEY):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
-                shutil.rmtree(old, ignore_errors=True)
+    for old in filter(is_stale, root.glob(KEY)):
+        shutil.rmtree(old, ignore_errors=True)
     folder = root / urls.key_of(source)
-    with suppress(OSError):
-        os.utime(folder)
+    opened_now(folder)
     return folder
 
 
