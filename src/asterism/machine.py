@@ -131,15 +131,11 @@ def _free_of_groups() -> list[int]:
         with suppress(OSError, ValueError):  # "max", or not of this kind
             limit = int((folder / most).read_text())
             if limit < NO_LIMIT:  # most groups have none, and the rest takes long to read
-                cached = _number_in(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
+                told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                # Page cache that the system gives back when memory is short.
+                cached = max(int(told.get(name, 0)) for name in ("inactive_file", "total_inactive_file"))
                 found.append(limit - int((folder / used).read_text()) + cached)
     return found
-
-
-def _number_in(path: Path, names: tuple[str, ...]) -> int:
-    """Page cache that the system gives back when memory is short."""
-    values = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
-    return max(int(values.get(name, 0)) for name in names)
 
 
 def _free_of_limits() -> list[int]:
@@ -169,9 +165,8 @@ def memory_wanted(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) and (told := re.search(r" \([\d,]+ GiB were asked for\)", text)):
         return told[0]
-    if isinstance(error, (RuntimeError, TypeError, OverflowError, ValueError)) and not _OUT_OF_MEMORY.search(text):
-        return None
-    if not isinstance(error, (MemoryError, RuntimeError, TypeError, OverflowError, ValueError)):
+    others = isinstance(error, (RuntimeError, TypeError, OverflowError, ValueError)) and _OUT_OF_MEMORY.search(text)
+    if not isinstance(error, MemoryError) and not others:
         return None
     asked = re.search(r"allocate (\d+) bytes", text)
     return f" ({int(asked[1]) / 2**30:,.0f} GiB were asked for)" if asked else ""

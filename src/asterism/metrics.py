@@ -46,7 +46,7 @@ def contingency(y: Labels, labels: Labels) -> np.ndarray:
     InputError
         If the lengths differ, there is no sample, or one without a label (None, nan).
     """
-    return _counted(y, labels).toarray()
+    return _counted(y, labels)[0].toarray()
 
 
 def accuracy(y: Labels, labels: Labels) -> float:
@@ -71,7 +71,7 @@ def accuracy(y: Labels, labels: Labels) -> float:
     ----------
     H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
     """
-    return _accuracy(_counted(y, labels))
+    return _accuracy(_counted(y, labels)[0])
 
 
 def nmi(y: Labels, labels: Labels, average: str) -> float:
@@ -103,7 +103,7 @@ def nmi(y: Labels, labels: Labels, average: str) -> float:
     """
     if average not in AVERAGES:
         raise InputError(f"average={average!r} cannot be used: average must be one of {', '.join(map(repr, AVERAGES))}")
-    return _nmi(_counted(y, labels), average)
+    return _nmi(_counted(y, labels)[0], average)
 
 
 def ari(y: Labels, labels: Labels) -> float:
@@ -125,7 +125,7 @@ def ari(y: Labels, labels: Labels) -> float:
     ----------
     L. Hubert, P. Arabie, "Comparing partitions", 1985.
     """
-    return _ari(_counted(y, labels))
+    return _ari(_counted(y, labels)[0])
 
 
 def purity(y: Labels, labels: Labels) -> float:
@@ -147,7 +147,7 @@ def purity(y: Labels, labels: Labels) -> float:
     ----------
     C. D. Manning, P. Raghavan, H. Schütze, "Introduction to Information Retrieval", 2008, §16.3.
     """
-    return _purity(_counted(y, labels))
+    return _purity(_counted(y, labels)[0])
 
 
 def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
@@ -164,8 +164,8 @@ def match_clusters(y: Labels, labels: Labels) -> dict[Any, Any]:
         Cluster -> class, in the types that came in. With more clusters than classes, those left without a class are
         not in it; nor is a cluster whose class would share no sample with it.
     """
-    classes, i, clusters, j = _encode(y, labels)
-    pairs = zip(*_matched(_count(i, j, len(classes), len(clusters))), strict=True)
+    table, classes, clusters = _counted(y, labels)
+    pairs = zip(*_matched(table), strict=True)
     return dict(sorted((clusters[col].item(), classes[row].item()) for row, col in pairs))
 
 
@@ -183,7 +183,7 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         ``acc``, ``nmi_sqrt``, ``nmi_max``, ``nmi_arith``, ``ari``, ``purity`` and ``n_clusters``, the number of
         different labels.
     """
-    table = _counted(y, labels)
+    table, _, clusters = _counted(y, labels)
     return {
         "acc": _accuracy(table),
         "nmi_sqrt": _nmi(table, "sqrt"),
@@ -191,12 +191,12 @@ def scores(y: Labels, labels: Labels) -> dict[str, float]:
         "nmi_arith": _nmi(table, "arithmetic"),
         "ari": _ari(table),
         "purity": _purity(table),
-        "n_clusters": table.shape[1],
+        "n_clusters": len(clusters),
     }
 
 
-def _encode(y: Labels, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Sorted classes, the class number of each sample, sorted clusters, the cluster number of each sample."""
+def _counted(y: Labels, labels: Labels) -> tuple[scipy.sparse.csr_array, np.ndarray, np.ndarray]:
+    """The contingency table without its zeros (it has as many numbers as samples at most), its classes and clusters."""
     first, second = _vector("y", y), _vector("labels", labels)
     if len(first) != len(second):
         raise InputError(
@@ -206,7 +206,8 @@ def _encode(y: Labels, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarr
         raise InputError("y and labels are empty (n_samples=0): there is nothing to score")
     classes, i = np.unique(first, return_inverse=True)
     clusters, j = np.unique(second, return_inverse=True)
-    return classes, i, clusters, j
+    counts = scipy.sparse.coo_array((np.ones(len(i), np.int64), (i, j)), shape=(len(classes), len(clusters)))
+    return counts.tocsr(), classes, clusters
 
 
 def _vector(name: str, values: Any) -> np.ndarray:
@@ -238,16 +239,6 @@ def _n_missing(vector: np.ndarray) -> int:
         return int(np.isnan(vector).sum()) if vector.dtype.kind == "f" else 0
     odd = (one for one in vector.tolist() if not isinstance(one, (str, int)))
     return sum(one is None or str(one) in ("nan", "<NA>", "NaT") for one in odd)
-
-
-def _counted(y: Labels, labels: Labels) -> scipy.sparse.csr_array:
-    classes, i, clusters, j = _encode(y, labels)
-    return _count(i, j, len(classes), len(clusters))
-
-
-def _count(i: np.ndarray, j: np.ndarray, n_classes: int, n_clusters: int) -> scipy.sparse.csr_array:
-    """The table (n_classes, n_clusters) without its zeros: it has as many numbers as samples at most."""
-    return scipy.sparse.coo_array((np.ones(len(i), np.int64), (i, j)), shape=(n_classes, n_clusters)).tocsr()
 
 
 def _matched(table: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def download(url: str, path: Path, digest: str = "", token: str | None = None) -
         `PATIENCE` seconds, another file than expected, or fetching is not permitted.
     """
     check_online()
-    seen, size = hashlib.sha256(), 0
+    seen = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "asterism"})
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
@@ -79,8 +80,7 @@ def download(url: str, path: Path, digest: str = "", token: str | None = None) -
                 for block in received(answer, PATIENCE):
                     file.write(block)
                     seen.update(block)
-                    size += len(block)
-                    show(size)
+                    show(len(block))
             if not seen.hexdigest().startswith(digest):
                 raise BrokenOffError("what came is not the whole file")
     except (BrokenOffError, http.client.HTTPException) as error:
@@ -93,27 +93,23 @@ class BrokenOffError(Exception):
 
 def answered(request: urllib.request.Request) -> Any:
     """What a server answers, within `ANSWER` seconds: a name may have many addresses, and each would be waited for."""
-    came: list[Any] = []
+    answer: Future[Any] = Future()
 
     def ask() -> None:
         try:
-            came.append(urllib.request.urlopen(request, timeout=SILENCE))
+            answer.set_result(urllib.request.urlopen(request, timeout=SILENCE))
         except Exception as error:
-            came.append(error)
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER)
-    if not came:
+    threading.Thread(target=ask, daemon=True).start()
+    if not wait([answer], ANSWER).done:
         raise OSError(f"no answer within {ANSWER:.0f} seconds")
-    if isinstance(came[0], Exception):
-        raise came[0]
-    return came[0]
+    return answer.result()
 
 
 @contextlib.contextmanager
 def _bar(expected: int) -> Iterator[Callable[[int], None]]:
-    """What shows how many bytes have come, on a terminal."""
+    """What shows that so many more bytes have come, on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -121,7 +117,7 @@ def _bar(expected: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description:>12}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("fetching", total=expected or None)
-        yield lambda size: bar.update(task, completed=size)
+        yield lambda n_bytes: bar.advance(task, n_bytes)
 
 
 def received(answer: http.client.HTTPResponse, patience: float) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from asterism.errors import StorageError
@@ -43,7 +43,7 @@ def is_machine_error(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
 
 
-def retry(read: Callable[[], T], called: str) -> T:
+def retry(read: Callable[[], T], called: str, known: Collection[int] = ()) -> T:
     """``read()``, tried again after short pauses where the machine and not the file is in trouble.
 
     Parameters
@@ -52,6 +52,8 @@ def retry(read: Callable[[], T], called: str) -> T:
         Opens and reads one file.
     called : str
         What the message calls the file.
+    known : collection of int, optional
+        Numbers of errors that the caller tells in his own words: they are passed on.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def retry(read: Callable[[], T], called: str) -> T:
         try:
             return read()
         except (OSError, MemoryError) as error:
-            if not is_machine_error(error):
+            if not is_machine_error(error) or getattr(error, "errno", None) in known:
                 raise
             lasting = isinstance(error, OSError) and error.errno in _LASTING
             pause = None if lasting else next(pauses, None)

@@ -167,23 +167,22 @@ def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, lis
         raise InputError(
             f"label file {shown!r} names none of the {len(names)} images; images: {names[0][:SHOWN]!r}{sides}"
         )
+    doubts = []
     if found.how is not None:
-        warnings.warn(f"label file {shown!r} has other paths than the images: {found.how}", UserWarning, stacklevel=2)
+        doubts.append(f"label file {shown!r} has other paths than the images: {found.how}")
     if found.column is not None:
-        warnings.warn(
+        doubts.append(
             f"label file {shown!r} has several columns that may be labels: {found.column[:SHOWN]} is taken; "
-            "write 'label' above the one that is meant",
-            UserWarning,
-            stacklevel=2,
+            "write 'label' above the one that is meant"
         )
     if found.n < len(names):
         lacking = names[found.labels.index(None)]
-        warnings.warn(
+        doubts.append(
             f"{found.n} of {len(names)} images have a label in {shown!r}: scores are of those; "
-            f"without one: {lacking[:SHOWN]!r}{sides}",
-            UserWarning,
-            stacklevel=2,
+            f"without one: {lacking[:SHOWN]!r}{sides}"
         )
+    for doubt in doubts:
+        warnings.warn(doubt, UserWarning, stacklevel=2)
     return encode_known(found.labels)
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from asterism.errors import InputError, StorageError
 from asterism.files import LITTER
-from asterism.images.io_errors import is_machine_error, retry
+from asterism.images.io_errors import retry
 
 # Names that announce an image. Only for the words of a refusal and for strict=True: content decides what is one.
 IMAGE_ENDINGS = frozenset(
@@ -243,9 +243,4 @@ def _names(folder: str) -> list[str]:
 
 def _read(path: str, read: Callable[[str], T]) -> T:
     """``read(path)``, tried again where the machine is in trouble; what is forbidden or gone is the caller's to say."""
-    try:
-        return read(path)
-    except OSError as error:
-        if error.errno in _SAID or not is_machine_error(error):
-            raise
-        return retry(lambda: read(path), path)
+    return retry(lambda: read(path), path, _SAID)

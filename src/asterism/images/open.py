@@ -224,12 +224,7 @@ def _open_listing(listing: Listing, options: Options) -> ImageSource:
     if options.layout is not None and not any(one.name.lower().endswith(".npy") for one in listing.files):
         raise InputError(f"layout={options.layout!r} is for arrays; {listing.called} holds files: leave it out")
     if _holds_shards(listing):
-        return _open_shards(listing, options)
-    return open_listed(listing, options)[0]
-
-
-def _open_shards(shards: Listing, options: Options) -> ImageSource:
-    """Images of shards, in natural order of the shards, and within one as they lie there; labels where all have one."""
-    opened, kept = open_listed(list_members(shards, options.strict, options.progress), options)
+        listing = list_members(listing, options.strict, options.progress)
+    opened, kept = open_listed(listing, options)
     found = member_labels(kept)
     return opened if found is None else replace(opened, labels=found[0], label_names=found[1])

@@ -171,7 +171,10 @@ def list_members(shards: Listing, strict: bool = False, progress: listing.Progre
 
 
 def member_labels(members: Sequence[Listed]) -> tuple[np.ndarray, list[str] | None] | None:
-    """Classes (N,) that the members ``.cls`` tell, and what they are called; None unless every image has one."""
+    """Classes (N,) that the members ``.cls`` tell, and what they are called; None unless every image has one.
+
+    Images that lie in no shard have none.
+    """
     labels = [one.label for one in members if isinstance(one, Member) and one.label is not None]
     if len(labels) < len(members):
         return None

@@ -219,9 +219,7 @@ class ImageSource:
 
         Of more channels than three the first three are shown as red, green and blue, two as red and green.
         """
-        if self.pictures is not None:
-            return self.pictures.thumbnail(index)
-        image = self.pixels[index].cpu()
+        image = self.for_the_eye.pixels[index].cpu()
         if image.dtype != torch.uint8:
             image = (stretched(image[None])[0] * 255).round().to(torch.uint8)
         return for_the_eye(image.numpy())
