@@ -138,8 +138,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".partial-{os.urandom(8).hex()}{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = os.fstat(handle := _create(temporary)).st_mode
-        os.close(handle)
+        with open(temporary, "xb", opener=_no_link) as file:
+            mode = os.fstat(file.fileno()).st_mode
         try:
             yield temporary
             _settle(temporary, mode)
@@ -251,20 +251,17 @@ class _UnixLines:
         self._file.write(line.removesuffix("\r\n") + "\n")
 
 
-def _create(path: Path) -> int:
-    """Descriptor of a file that did not exist before, with the permissions of an ordinary one."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+def _no_link(path: str, flags: int) -> int:
+    """Descriptor of a file that is no link; a new one has the permissions of an ordinary file."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _settle(path: Path, mode: int) -> None:
     """Bring a written file to the disk, with the permissions that it was made with (some writers change them)."""
-    handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        if os.fstat(handle).st_mode != mode:
+    with open(path, "r+b", opener=_no_link) as file:
+        if os.fstat(file.fileno()).st_mode != mode:
             os.chmod(path, mode & 0o777)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

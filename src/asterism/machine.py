@@ -101,8 +101,7 @@ def available_cores() -> int:
 
 def available_memory() -> int:
     """Bytes that this process may still take: of the machine, of its control group and of its own limits, the least."""
-    bounds = [_free_of_machine(), *_free_of_groups(), *_free_of_limits()]
-    return max(0, min(bounds))
+    return max(0, min([_free_of_machine(), *_free_of_groups(), *_free_of_limits()]))
 
 
 def _free_of_machine() -> int:

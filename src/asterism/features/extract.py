@@ -37,6 +37,10 @@ class Progress(Protocol):
         """All are done."""
 
 
+class Silent(Progress):
+    """Progress that nobody wants to see."""
+
+
 def extract(
     network: nn.Module,
     images: ImageSource,

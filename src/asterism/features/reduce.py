@@ -92,8 +92,7 @@ def fit_reduction(
     home, device, dim = first.device, capable_device(first.device), first.shape[1]
     first = first.to(device)
     # Sums are taken from about the mean, so that float32 products lose nothing to a large offset.
-    start = torch.cat([first.double().sum(0), first.new_tensor([len(first)], dtype=torch.float64)])
-    start = summed(start)
+    start = summed(torch.cat([first.double().sum(0), first.new_tensor([len(first)], dtype=torch.float64)]))
     origin = (start[:-1] / start[-1]).float()  # (D,)
     total = torch.zeros(dim * dim + dim + 1, dtype=torch.float64, device=device)
     second, linear = total[: dim * dim].view(dim, dim), total[dim * dim : -1]

@@ -144,17 +144,6 @@ def received(answer: http.client.HTTPResponse, patience: float) -> Iterator[byte
         raise BrokenOffError(f"what came is not the whole file ({size} of {promised} bytes)")
 
 
-@contextlib.contextmanager
-def impatient() -> Iterator[None]:
-    """Connections that others open within the block do not wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
 def fetch(path: Path) -> None:
     """Fetch a data set and write it.
 
@@ -180,15 +169,19 @@ def fetch(path: Path) -> None:
         raise StorageError(
             f"cannot write to {path.parent}: {error.strerror}; set ASTERISM_CACHE to another folder"
         ) from error
+    before = socket.getdefaulttimeout()
     with scratch as folder:
         try:
+            socket.setdefaulttimeout(SILENCE)  # torchvision's connections would wait for ever
             # torchvision shows its progress with print: standard output belongs to our caller. It unpickles CIFAR-10,
             # after comparing the file's checksum; here everything is written without pickles.
             check_online()
-            with contextlib.redirect_stdout(sys.stderr), impatient():
+            with contextlib.redirect_stdout(sys.stderr):
                 parts = [dataset(folder, train=train, download=True) for train in (True, False)]
         except (OSError, RuntimeError) as error:
             raise MissingDataError(f"could not be fetched ({reason_of(error)})") from error
+        finally:
+            socket.setdefaulttimeout(before)
         images = [np.asarray(part.data) for part in parts]
         draft = Path(folder) / "draft.npz"
         try:

@@ -8,11 +8,10 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from asterism.images.remote import BROKEN
 from asterism.images.source import ImageSource, Kept, Skipped
 from asterism.machine import available_cores
 
+T = TypeVar("T")
 # Without a size: images that all have one size up to this many pixels a side stay as they are …
 LARGEST_NATIVE_SIDE = 128
 # … and others become squares of this side: what the papers' networks for small images take in reasonable time.
@@ -40,6 +40,7 @@ DEFAULT_SIDE = 64
 COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
+COMMON = (".jpg", ".jpeg", ".png", ".heic")  # names that promise an image: why one is none tells most
 PACKING_VERSION = 4  # part of the cache key: raise it when the same files give other pixels
 
 
@@ -68,23 +69,21 @@ def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[L
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
-    called, files, skipped = listing.called, listing.files, listing.skipped
-    missed = next((one for one in skipped if _is_missed(one)), None)
+    missed = next((one for one in listing.skipped if _is_missed(one)), None)
     if options.strict and missed is not None:
         raise InputError(f"strict=True and image {missed.name!r} cannot be read: {missed.reason}")
-    reading = _Reading(called, files, skipped, options)
+    reading = _Reading(listing, options)
     with quiet():
-        pixels = reading.packed()
+        pixels, key = reading.packed()
     for line in reading.told():
-        warnings.warn(f"{called}: {line}", stacklevel=2)
-    failed = reading.failed
-    kept = [file for index, file in enumerate(files) if index not in failed]
-    skipped = skipped + [Skipped(files[index].name, failed[index]) for index in sorted(failed)]
+        warnings.warn(f"{listing.called}: {line}", stacklevel=2)
+    kept = [file for index, file in enumerate(listing.files) if index not in reading.failed]
+    skipped = listing.skipped + reading.unreadable()
     skipped.sort(key=lambda one: not _is_missed(one) and archive_reason(one.name) is None)  # a list shows the first
     _, height, width, channels = pixels.shape
     origin = options.origin(listing.source, (height, width, channels), white=reading.white.found)
-    names, known = [file.name for file in kept], None if reading.key is None else Kept.of(reading.key, pixels)
-    return ImageSource(pixels, names, skipped=skipped, origin=origin, kept=known), kept
+    names = [file.name for file in kept]
+    return ImageSource(pixels, names, skipped=skipped, origin=origin, kept=Kept.of(key, pixels)), kept
 
 
 @dataclass
@@ -94,30 +93,29 @@ class _Reading:
     ``failed`` collects, by index into ``files``, why one gives none; ``claiming`` are those that look like images.
     """
 
-    called: str
-    files: Sequence[Listed]
-    skipped: list[Skipped]
+    listing: Listing
     options: Options
     failed: dict[int, str] = field(default_factory=dict)
     claiming: set[int] = field(default_factory=set)
     notes: dict[Note, set[int]] = field(default_factory=dict)
     n_channels: int = 0
-    key: str | None = None  # under what the pixels are kept
 
     def __post_init__(self) -> None:
+        self.files = self.listing.files
         self.how = replace(self.options.how, arrays=not any(looks_like_image(file.name) for file in self.files))
         percentile = self.options.scale == "percentile"
         self.white = SetWhite(self.options.level, self._ranges, len(self.files), self._samples, percentile)
 
-    def packed(self) -> torch.Tensor:
-        """Settle size and colour, then decode, or find it done."""
+    def packed(self) -> tuple[torch.Tensor, str]:
+        """Settle size and colour, then decode, or find it done; and under what the pixels are kept."""
         size, n_channels = self._settled()
         self.n_channels = n_channels
         self.white.percentile |= n_channels not in (1, 3)
         wanted = (size, n_channels, self.options.crop)
         key = self._key(*wanted, _levels(self.options.scale or self.options.white))
         known = recall(key) or {}  # where white was found out, it is no other for being given
-        found = load_packed(known.get("same", key))
+        place = known.get("same", key)
+        found = load_packed(place)
         if found is None:
             blocks = partial(self._decoded, size, n_channels)
             n = len(self.files) - len(self.failed)
@@ -127,10 +125,9 @@ class _Reading:
             self._remember(size, n_channels)
             if self.white.found is not None:
                 remember(self._key(*wanted, _levels(self.white.found)), {"same": key})
-        self.key = known.get("same", key)
         if len(found[0]) == 0:
             raise InputError(self._nothing_found())
-        return found[0]
+        return found[0], place
 
     def told(self) -> list[str]:
         """What the user should know of how his files were read."""
@@ -141,25 +138,31 @@ class _Reading:
         ]
         return [*self.white.lines, *lines]
 
+    def unreadable(self) -> list[Skipped]:
+        """The files that give no image, in their order."""
+        return [Skipped(self.files[index].name, reason) for index, reason in sorted(self.failed.items())]
+
+    def _asked(self, read: Callable[..., T], index: int, *about: Any, say: bool = False) -> T | None:
+        """What a reader finds in a file; None where it gives no image, which is noted if it is to be said."""
+        try:
+            return read(self.files[index].content, *about, self.how)
+        except Unreadable as error:
+            if say:
+                self._note(index, error)
+            return None
+
     def _ranges(self) -> Iterator[Range]:
         """The ranges of all files of more than 8 bits."""
-        for block in in_blocks(self._range, len(self.files), 4096):
+        for block in in_blocks(partial(self._asked, read_range), len(self.files), 4096):
             yield from (found for found in block if found is not None)
-
-    def _range(self, index: int) -> Range | None:
-        try:
-            return read_range(self.files[index].content, self.how)
-        except Unreadable:  # said where it is decoded
-            return None
 
     def _samples(self) -> list[np.ndarray]:
         """Pixels of some deep images, evenly spaced, all of one number of channels."""
         found: list[np.ndarray] = []
         for index in range(0, len(self.files), -(-len(self.files) // ASKED) or 1):
-            with suppress(Unreadable):
-                sample = read_sample(self.files[index].content, SAMPLED, self.how)
-                if sample is not None and sample.shape[1] == self.n_channels:
-                    found.append(sample)
+            sample = self._asked(read_sample, index, SAMPLED)
+            if sample is not None and sample.shape[1] == self.n_channels:
+                found.append(sample)
         return found
 
     def _state(self) -> dict[str, Any]:
@@ -192,15 +195,12 @@ class _Reading:
             index = first + position
             if index in self.failed:
                 return None
-            try:
-                content = self.files[index].content
-                header, pixels = read_image(content, size, self.options.crop, n_channels, self.white, self.how)
-            except Unreadable as error:
-                self._note(index, error)
+            found = self._asked(read_image, index, size, self.options.crop, n_channels, self.white, say=True)
+            if found is None:
                 return None
-            for note in header.notes:
+            for note in found[0].notes:
                 self.notes.setdefault(note, set()).add(index)
-            return pixels
+            return found[1]
 
         n_done, n = first, len(self.files)
         length = min(block_length((*size, n_channels)), max(SHORT_BLOCK, 16 * available_cores()))
@@ -216,41 +216,41 @@ class _Reading:
         size, n_channels = self.options.size, self.options.n_channels
         if size is not None and n_channels is not None:
             return size, n_channels
-        known = recall(self._asked) or {}
+        known = recall(self._about_looks) or {}
         if len(known) == 3:
             return (int(known["height"]), int(known["width"])), int(known["channels"])
         began = time.monotonic()
         headers: list[Header | None] = []
-        for block in in_blocks(self._look, len(self.files), 4096):
+        for block in in_blocks(partial(self._asked, read_header, say=True), len(self.files), 4096):
             headers += block
             self.options.progress("looking", len(headers), len(self.files))
-        sizes = {header.size for header in headers if header is not None}
-        if not sizes:
+        seen = {i: header for i, header in enumerate(headers) if header is not None}
+        if not seen:
             raise InputError(self._nothing_found())
         if size is None:
+            sizes = {header.size for header in seen.values()}
             first = next(iter(sizes))
             native = len(sizes) == 1 and max(first) <= LARGEST_NATIVE_SIDE
             side = self.options.photo_side or DEFAULT_SIDE
             size = first if native else (side, side)
         if n_channels is None:
-            counts = Counter(header.n_channels for header in headers if header is not None)
+            counts = Counter(header.n_channels for header in seen.values())
             n_channels = counts.most_common(1)[0][0]
             if n_channels in (1, 3):
-                seen = [(i, header) for i, header in enumerate(headers) if header is not None]
-                colored = {i: header for i, header in seen if header.n_channels == 3}
+                colored = {i: header for i, header in seen.items() if header.n_channels == 3}
                 n_channels = 1 if self._all_grey(colored) else 3
         if time.monotonic() - began > KEEP_SECONDS:
             self._remember(size, n_channels)
         return size, n_channels
 
     @property
-    def _asked(self) -> str:
+    def _about_looks(self) -> str:
         """Under what the size and colour that were settled are remembered."""
         return self._key(self.options.size, self.options.n_channels, self.options.photo_side)
 
     def _remember(self, size: tuple[int, int], n_channels: int) -> None:
         if self.options.size is None or self.options.n_channels is None:
-            remember(self._asked, {"height": size[0], "width": size[1], "channels": n_channels})
+            remember(self._about_looks, {"height": size[0], "width": size[1], "channels": n_channels})
 
     def _key(self, *wanted: Any) -> str:
         """Hex digest of every file's path, place, length and time, of what is wanted of them, and of the readers."""
@@ -259,13 +259,6 @@ class _Reading:
             place = getattr(file, "offset", 0)
             digest.update(repr((os.fsencode(file.path), place, file.n_bytes, file.modified_ns)).encode())
         return digest.hexdigest()
-
-    def _look(self, index: int) -> Header | None:
-        try:
-            return read_header(self.files[index].content, self.how)
-        except Unreadable as error:
-            self._note(index, error)
-            return None
 
     def _all_grey(self, colored: dict[int, Header]) -> bool:
         """Whether evenly spaced samples of the files that could hold colour hold none (R = G = B, but for rounding)."""
@@ -297,13 +290,12 @@ class _Reading:
             self.claiming.add(index)
 
     def _nothing_found(self) -> str:
-        found = [Skipped(self.files[index].name, reason) for index, reason in sorted(self.failed.items())]
-        found += self.skipped
+        found = self.unreadable() + self.listing.skipped
         if not found:
-            return f"{self.called} holds no images: it is empty; expected image files, in subfolders or not"
-        telling = min(found, key=lambda one: (not _claims(one.name), archive_reason(one.name) is None))
+            return f"{self.listing.called} holds no images: it is empty; expected image files, in subfolders or not"
+        telling = min(found, key=lambda one: (not one.name.lower().endswith(COMMON), archive_reason(one.name) is None))
         n = f"{len(found)} file{'s' if len(found) > 1 else ''}"
-        return f"{self.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
+        return f"{self.listing.called} holds no images that can be read, among {n}; {telling.name!r}: {telling.reason}"
 
 
 def _is_missed(one: Skipped) -> bool:
@@ -317,8 +309,3 @@ def _levels(level: White | Scale | str | None) -> Any:
     if isinstance(level, Scale):
         return [list(level.low), list(level.high)]
     return [None if one is None else float(one) for one in level]
-
-
-def _claims(name: str) -> bool:
-    """Whether a name promises a common kind of image."""
-    return name.lower().endswith((".jpg", ".jpeg", ".png", ".heic"))

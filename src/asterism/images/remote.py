@@ -142,8 +142,7 @@ def _tried(url: str, path: Path, named: frozenset[str]) -> tuple[str | None, boo
                 raise StorageError(f"{path.parent} cannot be written to: {_plain(error)}") from error
             pause = next(pauses, None)
             if pause is None:
-                status = isinstance(error, urllib.error.HTTPError)
-                return _plain(error), not status
+                return _plain(error), not isinstance(error, urllib.error.HTTPError)
         time.sleep(pause)
 
 
