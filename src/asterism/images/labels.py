@@ -119,11 +119,7 @@ def folder_labels(source: Named, level: int = 0) -> tuple[np.ndarray, list[str]]
     if None in classes:
         n = len(classes) - classes.count(None)
         bare = source.names[classes.index(None)]
-        warnings.warn(
-            f"{n} of {len(classes)} images lie in a class folder: scores are of those; in none: {bare[:SHOWN]!r}",
-            UserWarning,
-            stacklevel=2,
-        )
+        _warn(f"{n} of {len(classes)} images lie in a class folder: scores are of those; in none: {bare[:SHOWN]!r}")
     return encode_known(classes)
 
 
@@ -167,23 +163,25 @@ def file_labels(source: Named, path: str | os.PathLike) -> tuple[np.ndarray, lis
         raise InputError(
             f"label file {shown!r} names none of the {len(names)} images; images: {names[0][:SHOWN]!r}{sides}"
         )
-    doubts = []
     if found.how is not None:
-        doubts.append(f"label file {shown!r} has other paths than the images: {found.how}")
+        _warn(f"label file {shown!r} has other paths than the images: {found.how}")
     if found.column is not None:
-        doubts.append(
+        _warn(
             f"label file {shown!r} has several columns that may be labels: {found.column[:SHOWN]} is taken; "
             "write 'label' above the one that is meant"
         )
     if found.n < len(names):
         lacking = names[found.labels.index(None)]
-        doubts.append(
+        _warn(
             f"{found.n} of {len(names)} images have a label in {shown!r}: scores are of those; "
             f"without one: {lacking[:SHOWN]!r}{sides}"
         )
-    for doubt in doubts:
-        warnings.warn(doubt, UserWarning, stacklevel=2)
     return encode_known(found.labels)
+
+
+def _warn(text: str) -> None:
+    """Warn whoever called the function that is told of."""
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def encode_known(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:

@@ -197,19 +197,15 @@ def list_source(path: str, progress: Progress = silent) -> Listing | None:
 def _listing(path: str, progress: Progress) -> Listing | None:
     """As `list_source`, but with shards as they are."""
     if urls.is_url(path):
-        is_one = is_archive(path) and _ending(path) not in _ARRAYS
-        return _fetched_shard(path, progress) if is_one else list_images(path, progress)
+        if not is_archive(path) or _ending(path) in _ARRAYS:
+            return list_images(path, progress)
+        local = str(fetch_whole(path, progress))
+        shard = Listed(local, shown_name(os.path.basename(urls.split(path).path)), 0, 0)
+        return Listing(repr(urls.shown(path)), urls.shown(path), [shard])
     path = os.path.expanduser(path)
     if (is_pattern(path) and not os.path.exists(path)) or (is_shards(path) and os.path.exists(path)):
         return list_shards(path)
     return list_images(path, progress)
-
-
-def _fetched_shard(url: str, progress: Progress) -> Listing:
-    """One file at an address that holds all images; it is fetched once."""
-    source, local = urls.shown(url), str(fetch_whole(url, progress))
-    shard = Listed(local, shown_name(os.path.basename(urls.split(url).path)), 0, 0)
-    return Listing(repr(source), source, [shard])
 
 
 def _ending(url: str) -> str:

@@ -103,7 +103,8 @@ def is_searched(source: str, folder: str | os.PathLike[str]) -> bool:
     path = os.path.abspath(os.path.expanduser(source))
     root, parts = (path, ["**"]) if os.path.isdir(path) else _pattern_of(path) or ("", [])
     inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(root)).split(os.sep)
-    return parts != [] and inside[0] != ".." and _leads(parts, [*(one for one in inside if one != "."), "cluster-000"])
+    folders = [*(one for one in inside if one != "."), "cluster-000"]
+    return parts != [] and inside[0] != ".." and _matches(parts, folders, leads=True)
 
 
 def is_list_file(path: str) -> bool:
@@ -336,25 +337,16 @@ def _listing(called: str, source: str | list[str], paths: list[str], progress: P
 
 def _concerns(parts: list[str], names: list[str]) -> bool:
     """Whether what cannot be read, a file or a folder (``sub/``), is or may hold what a pattern matches."""
-    return _matches(parts, names) if names[-1] else _leads(parts, names[:-1])
+    return _matches(parts, names) if names[-1] else _matches(parts, names[:-1], leads=True)
 
 
-def _leads(parts: list[str], folders: list[str]) -> bool:
-    """Whether what a pattern matches may lie in or below a folder."""
-    if not folders or parts[0] == "**":
-        return True
-    return len(parts) > 1 and fnmatchcase(folders[0], parts[0]) and _leads(parts[1:], folders[1:])
-
-
-def _matches(parts: list[str], names: list[str]) -> bool:
-    """Whether the components of a name match those of a pattern."""
-    if not parts or not names:
-        return not parts and not names
-    if parts[0] != "**":
-        return fnmatchcase(names[0], parts[0]) and _matches(parts[1:], names[1:])
-    if len(parts) == 1:
-        return True
-    return any(_matches(parts[1:], names[first:]) for first in range(len(names)))
+def _matches(parts: list[str], names: list[str], leads: bool = False) -> bool:
+    """Whether the components of a name match those of a pattern, or of a folder ``leads`` to what may match."""
+    if not names:
+        return leads or not parts
+    if parts[:1] == ["**"]:
+        return leads or len(parts) == 1 or any(_matches(parts[1:], names[first:]) for first in range(len(names)))
+    return len(parts) > leads and fnmatchcase(names[0], parts[0]) and _matches(parts[1:], names[1:], leads)
 
 
 def _entries(lines: Iterable[str], path: str) -> Iterator[str]:
