@@ -5,7 +5,7 @@ import urllib.error
 import pytest
 
 from asterism.errors import InputError, StorageError
-from asterism.images import remote, urls
+from asterism.images import io_errors, remote, urls
 
 
 @pytest.mark.parametrize("word", ["src", "size", "sku", "key", "keyword", "author", "sig_no", "page"])
@@ -43,7 +43,7 @@ def test_names_in_stores_may_have_signs_of_the_web():
 def near(tmp_path, monkeypatch):
     """Where files are fetched to; a fetch writes the address itself."""
     monkeypatch.setattr(remote, "cache_root", lambda: tmp_path)
-    monkeypatch.setattr(remote, "PAUSES", (0.0,))
+    monkeypatch.setattr(io_errors, "PAUSES", (0.0,))
     for name in ("ASTERISM_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(remote, "fetch_file", lambda url, path, _: path.write_text(url))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from asterism import KMeans, load
 from asterism.errors import InputError, MissingDataError, StorageError
-from asterism.images import open_images, remote, reopen, urls
+from asterism.images import io_errors, open_images, remote, reopen, urls
 from asterism.report.fitted import open_run
 
 
@@ -66,7 +66,7 @@ def web(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "cache_root", lambda: tmp_path / "cache")
     for name in ("ASTERISM_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(remote, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(io_errors, "PAUSES", (0.01, 0.02))
     monkeypatch.setattr(remote, "SILENCE", 0.25)
     handler = type("Handler", (Web,), {"files": {}, "asked": {}, "headers_of": {}})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -46,12 +46,9 @@ def external_class(path: str) -> type:
         If its package is not installed; holds the pip command.
     """
     module, _, name = path.rpartition(".")
-    if not module:
-        raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
     try:
-        importlib.import_module(package)
-        cls = getattr(importlib.import_module(module), name, None)
+        cls = getattr(importlib.import_module(module), name, None) if module else None
     except ModuleNotFoundError as error:
         lacking = error.name or package
         if lacking == package and _lies_here(package):

@@ -43,6 +43,18 @@ def is_machine_error(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS)
 
 
+def patiently(read: Callable[[], T], may_pass: Callable[[Exception], bool]) -> T:
+    """``read()``, tried again after short pauses as long as its error may pass; the last one is raised."""
+    for pause in PAUSES:
+        try:
+            return read()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+        time.sleep(pause)
+    return read()
+
+
 def retry(read: Callable[[], T], called: str, known: Collection[int] = ()) -> T:
     """``read()``, tried again after short pauses where the machine and not the file is in trouble.
 
@@ -60,18 +72,16 @@ def retry(read: Callable[[], T], called: str, known: Collection[int] = ()) -> T:
     StorageError
         If the trouble stays; everything else that ``read`` raises is passed on.
     """
-    pauses = iter(PAUSES)
-    while True:
-        try:
-            return read()
-        except (OSError, MemoryError) as error:
-            if not is_machine_error(error) or getattr(error, "errno", None) in known:
-                raise
-            lasting = isinstance(error, OSError) and error.errno in _LASTING
-            pause = None if lasting else next(pauses, None)
-            if pause is None:
-                raise StorageError(_line(error, called)) from error
-        time.sleep(pause)
+
+    def may_pass(error: Exception) -> bool:
+        return is_machine_error(error) and getattr(error, "errno", None) not in (*known, *_LASTING)
+
+    try:
+        return patiently(read, may_pass)
+    except (OSError, MemoryError) as error:
+        if not is_machine_error(error) or getattr(error, "errno", None) in known:
+            raise
+        raise StorageError(_line(error, called)) from error
 
 
 def _line(error: OSError | MemoryError, called: str) -> str:

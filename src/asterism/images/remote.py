@@ -14,7 +14,6 @@ import os
 import posixpath
 import secrets
 import shutil
-import time
 import urllib.error
 import urllib.request
 import warnings
@@ -29,7 +28,7 @@ from asterism.errors import AsterismError, InputError, MissingDataError, Missing
 from asterism.files import replacing, write_text
 from asterism.images import urls
 from asterism.images.fetch import check_online, received
-from asterism.images.io_errors import PAUSES, is_machine_error
+from asterism.images.io_errors import is_machine_error, patiently
 from asterism.images.listing import Progress, is_hidden, natural_key, silent
 from asterism.images.locations import KEY, cache_root, is_stale, opened_now
 
@@ -128,22 +127,19 @@ def is_fetched(path: str) -> bool:
 
 def _tried(url: str, path: Path, named: frozenset[str]) -> tuple[str | None, bool]:
     """Fetch a file, again after pauses; the reason why not, and whether that is the network's."""
-    pauses = iter(PAUSES)
-    while True:
-        try:
-            fetch_file(url, path, named)
-            return None, False
-        except _Gone as error:
-            return _plain(error), False
-        except AsterismError:
-            raise
-        except Exception as error:
-            if _is_ours(error):
-                raise StorageError(f"{path.parent} cannot be written to: {_plain(error)}") from error
-            pause = next(pauses, None)
-            if pause is None:
-                return _plain(error), not isinstance(error, urllib.error.HTTPError)
-        time.sleep(pause)
+
+    def may_pass(error: Exception) -> bool:
+        return not isinstance(error, (_Gone, AsterismError)) and not _is_ours(error)
+
+    try:
+        patiently(lambda: fetch_file(url, path, named), may_pass)
+        return None, False
+    except AsterismError:
+        raise
+    except Exception as error:
+        if _is_ours(error):
+            raise StorageError(f"{path.parent} cannot be written to: {_plain(error)}") from error
+        return _plain(error), not isinstance(error, (_Gone, urllib.error.HTTPError))
 
 
 def _is_ours(error: Exception) -> bool:
