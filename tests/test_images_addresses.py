@@ -1,6 +1,7 @@
 """What addresses are kept under and shown as, and whose trouble it is where a file does not come."""
 
 import urllib.error
+from pathlib import Path
 
 import pytest
 
@@ -50,9 +51,9 @@ def near(tmp_path, monkeypatch):
 
 
 def test_addresses_that_a_token_alone_tells_apart_are_two_files(near):
-    entries = [(f"https://h/get?token={i}", "") for i in (1, 2, 2)]
+    entries = [(f"https://h/get?token={i}", str(i), "") for i in (1, 2, 2)]
     places = remote.fetched(entries, "list", frozenset())
-    assert [path.read_text()[-1] for path in places] == ["1", "2", "2"]
+    assert [(name, Path(path).read_text()[-1]) for name, path in places] == [("1", "1"), ("2", "2"), ("2", "2")]
 
 
 def test_of_many_addresses_some_thousands_wait_together(near, monkeypatch):
@@ -60,8 +61,8 @@ def test_of_many_addresses_some_thousands_wait_together(near, monkeypatch):
     waiting, real = [], remote.as_completed
     monkeypatch.setattr(remote, "WAITING", 2)
     monkeypatch.setattr(remote, "as_completed", lambda tasks: waiting.append(len(tasks)) or real(tasks))
-    places = remote.fetched([(f"https://h/{i}.png", "") for i in range(5)], "list", frozenset())
-    assert [path.read_text()[-5] for path in places] == list("01234") and waiting == [2, 2, 1]
+    places = remote.fetched([(f"https://h/{i}.png", "", "") for i in range(5)], "list", frozenset())
+    assert [Path(path).read_text()[-5] for _, path in places] == list("01234") and waiting == [2, 2, 1]
 
 
 def test_a_full_disk_here_is_no_bad_address(near, monkeypatch):
@@ -73,7 +74,7 @@ def test_a_full_disk_here_is_no_bad_address(near, monkeypatch):
 
     monkeypatch.setattr(remote, "fetch_file", fill)
     with pytest.raises(StorageError, match="cannot be written to: .*No space left"):
-        remote.fetched([(f"https://h/{one}", "") for one in ("ok1", "ok2", "no1", "no2", "no3")], "list", frozenset())
+        remote.fetched([(f"https://h/{one}", one, "") for one in ("ok1", "ok2", "no1", "no2", "no3")], "x", frozenset())
     assert remote._is_ours(urllib.error.URLError(OSError(24, "Too many open files")))
     assert not remote._is_ours(urllib.error.URLError(OSError(111, "Connection refused")))
     assert not remote._is_ours(ConnectionResetError(104, "reset"))

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asterism.errors import StorageError
-from asterism.features.extract import Progress, Silent, extract, feature_batches
+from asterism.features.extract import Progress, extract, feature_batches
 from asterism.features.store import feature_array, release
 from asterism.files import replacing
 from asterism.images import ImageSource
@@ -61,16 +61,16 @@ def cached_extract(
     """
     if runtime.world_size > 1 or images.is_table:
         return extract(network, images, runtime)
-    progress = progress or Silent()
-    # Now: to read all pixels for their digests takes minutes, too, where they are many.
-    progress.start("features", len(images), unit="images")
+    if progress is not None:  # to read all pixels for their digests takes minutes, too, where they are many
+        progress.start("features", len(images), unit="images")
     folder = cache_root() / "features" / network_digest(network, images, runtime)
     digests = images.digests
     rows, known = _known_rows(folder, digests)
     missing = np.flatnonzero(~known)
     if len(missing):
         _prune(folder.parent)
-    progress.advance("features", by=len(digests) - len(missing))
+    if progress is not None:
+        progress.advance("features", by=len(digests) - len(missing))
     shard = _Shard(folder)
     for places, features in feature_batches(network, images, runtime, only=torch.from_numpy(missing)):
         if rows is None:
@@ -78,9 +78,11 @@ def cached_extract(
         rows[places] = features.cpu().numpy()
         release(rows)
         shard.add([digests[i] for i in places], features.cpu())
-        progress.advance("features", by=len(places))
+        if progress is not None:
+            progress.advance("features", by=len(places))
     shard.write()
-    progress.finish("features", len(digests))
+    if progress is not None:
+        progress.finish("features", len(digests))
     return torch.from_numpy(rows)
 
 

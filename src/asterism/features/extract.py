@@ -37,10 +37,6 @@ class Progress(Protocol):
         """All are done."""
 
 
-class Silent(Progress):
-    """Progress that nobody wants to see."""
-
-
 def extract(
     network: nn.Module,
     images: ImageSource,

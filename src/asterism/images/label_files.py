@@ -163,10 +163,8 @@ def _is_json(text: str) -> bool:
 
 def _tables(text: str) -> Iterator[list[list[str]]]:
     """The rows of two cells or more, for each separator that makes such rows; blank lines are left out."""
-    for separator in ",;\t| ":
+    for separator in (one for one in ",;\t| " if one in text):
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE) if '"' in text else (csv.QUOTE_MINIMAL,):
-            if separator not in text:
-                continue
             lines = io.StringIO(text, newline="")
             try:
                 rows = list(csv.reader(lines, delimiter=separator, quoting=quoting, skipinitialspace=separator != "\t"))

@@ -109,6 +109,7 @@ def open_images(
     StorageError
         If the images fit neither into memory nor into the cache folder.
     """
+    progress = progress or silent
     options = Options.checked(size, color, crop, layout, strict, photo_side, white, scale, pages, bands, progress)
     opened = _opened(X, options)
     return opened if features is None else with_features(opened, features)

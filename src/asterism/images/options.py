@@ -61,7 +61,6 @@ class Options:
             white=_checked_white(asked.white),
             scale=_checked_scale(asked.scale),
             bands=_checked_bands(asked.bands),
-            progress=asked.progress or silent,
         )
 
     @property

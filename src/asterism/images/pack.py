@@ -75,13 +75,11 @@ def in_blocks(function: Callable[[int], T], n: int, length: int) -> Iterator[lis
         return [function(i) for i in range(first, min(first + run, stop))]
 
     pool = ThreadPoolExecutor(cores)
+    each: Any = map if quick else pool.map
     try:
         for start in range(0, n, length):
             first, stop = start + len(done), min(start + length, n)
-            if quick:
-                parts: Iterable[list[T]] = [[function(i) for i in range(first, stop)]]
-            else:
-                parts = pool.map(task, range(first, stop, run), repeat(stop))
+            parts = each(task, range(first, stop, run), repeat(stop))
             yield done + [result for part in parts for result in part]
             done = []
     finally:

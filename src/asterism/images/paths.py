@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,12 @@ from asterism.errors import InputError, MissingDataError
 from asterism.images import listing, remote, urls
 from asterism.images.label_files import PATH_WORDS
 from asterism.images.listing import Listed, Progress, Skipped, list_file, list_files, shown_name
+from asterism.images.remote import Place
 from asterism.images.text_tables import NO_ROW, columns_of, holds_vectors, opened_text
 
 LIST_ENDINGS = (".txt", ".csv", ".tsv")
 TABLE_ENDINGS = (*LIST_ENDINGS, ".parquet")  # which may hold vectors instead
 ABSENT = "does not exist"
-Place = tuple[str, str]  # what a file or folder is called, and its path
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -160,10 +159,8 @@ def _list_remote(url: str, progress: Progress) -> Listing:
         raise InputError(
             f"{source!r} cannot be listed: give a list of addresses (.txt, .csv), or a .tar, .npz or .npy file"
         )
-    found = remote.list_store(url)
-    places = remote.fetched([(one, version) for one, _, version in found], source, frozenset(), progress)
-    names = [shown_name(name) for _, name, _ in found]
-    return _had(Listing(repr(source), source, *_read(map(_placed, names, places))))
+    places = remote.fetched(remote.list_store(url), source, frozenset(), progress)
+    return _had(Listing(repr(source), source, *_read(places)))
 
 
 def _had(found: Listing) -> Listing:
@@ -187,14 +184,10 @@ def _sound(entries: Iterable[str], address: Callable[[str], str]) -> tuple[list[
 
 def _fetched(addresses: list[str], source: str, named: frozenset[str], progress: Progress) -> list[Place | Skipped]:
     """Where each address lies now, under a name relative to what all of them share, or why it does not."""
-    places = remote.fetched([(one, "") for one in addresses], source, named, progress)
     names = [shown_name(urls.name_of(one)) for one in addresses]
     above = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
-    return [_placed(name[len(above) :].lstrip("/"), place) for name, place in zip(names, places, strict=True)]
-
-
-def _placed(name: str, place: Path | str) -> Place | Skipped:
-    return Skipped(name, place) if isinstance(place, str) else (name, str(place))
+    entries = [(one, name[len(above) :].lstrip("/"), "") for one, name in zip(addresses, names, strict=True)]
+    return remote.fetched(entries, source, named, progress)
 
 
 def _read(places: Iterable[Place | Skipped]) -> tuple[list[Listed], list[Skipped]]:

@@ -29,7 +29,7 @@ from asterism.files import replacing, write_text
 from asterism.images import urls
 from asterism.images.fetch import check_online, received
 from asterism.images.io_errors import is_machine_error, patiently
-from asterism.images.listing import Progress, is_hidden, natural_key, silent
+from asterism.images.listing import Progress, Skipped, is_hidden, natural_key, shown_name, silent
 from asterism.images.locations import KEY, cache_root, is_stale, opened_now
 
 SILENCE = 20.0  # seconds without a byte
@@ -37,6 +37,7 @@ PATIENCE = 600.0  # seconds that a file may take
 AT_ONCE, WAITING = 8, 4096  # files that are fetched together; that wait for their turn, 1.6 kB of memory each
 IN_A_ROW = 24  # files that fail because of the network, after which it is taken for broken
 BROKEN = "could not be fetched"
+Place = tuple[str, str]  # what a file or folder is called, and its path
 # What a full or failing disk, or too many open files, say of this machine, where an error names no file.
 _OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 
@@ -48,14 +49,14 @@ class _Gone(Exception):
 
 
 def fetched(
-    entries: Sequence[tuple[str, str]], source: str, named: frozenset[str], progress: Progress = silent
-) -> list[Path | str]:
+    entries: Sequence[tuple[str, str, str]], source: str, named: frozenset[str], progress: Progress = silent
+) -> list[Place | Skipped]:
     """Files of addresses, in their order: where each lies now, or why it does not.
 
     Parameters
     ----------
-    entries : sequence of (str, str)
-        Address, and what tells its version (``""`` where nothing does).
+    entries : sequence of (str, str, str)
+        Address, what it is called, and what tells its version (``""`` where nothing does).
     source : str
         What names them together.
     named : frozenset of str
@@ -70,7 +71,7 @@ def fetched(
     folder = folder_of(source)
     paths = [folder / key for key in _keys(entries)]
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
-    found: list[Path | str] = list(paths)
+    found: list[Place | Skipped] = [(name, str(path)) for (_, name, _), path in zip(entries, paths, strict=True)]
     if not missing:
         return found
     try:
@@ -89,7 +90,8 @@ def fetched(
                 n_done += 1
                 failing = failing + 1 if is_network else 0
                 if reason is not None:
-                    found[tasks[task]], last = f"{BROKEN}: {reason}", reason
+                    name, last = entries[tasks[task]][1], reason
+                    found[tasks[task]] = Skipped(name, f"{BROKEN}: {reason}")
                 if failing >= min(IN_A_ROW, len(missing)):
                     again = "what was fetched stays: run the same again"
                     raise StorageError(f"{source} cannot be reached: {last}; {again}")
@@ -99,14 +101,14 @@ def fetched(
     return found
 
 
-def _keys(entries: Sequence[tuple[str, str]]) -> list[str]:
+def _keys(entries: Sequence[tuple[str, str, str]]) -> list[str]:
     """What each entry is kept under; addresses that a signature alone seems to tell apart may be different files."""
-    keys, meant = [urls.key_of(*entry) for entry in entries], dict[str, set[str]]()
-    for key, (url, _) in zip(keys, entries, strict=True):
+    keys, meant = [urls.key_of(url, version) for url, _, version in entries], dict[str, set[str]]()
+    for key, (url, _, _) in zip(keys, entries, strict=True):
         meant.setdefault(key, set()).add(url)
     return [
         key if len(meant[key]) == 1 else urls.key_of(url, f"{version}\0{url}")
-        for key, (url, version) in zip(keys, entries, strict=True)
+        for key, (url, _, version) in zip(keys, entries, strict=True)
     ]
 
 
@@ -237,7 +239,7 @@ def store_of(url: str) -> tuple[Any, str]:
 
 
 def list_store(url: str) -> list[tuple[str, str, str]]:
-    """Address, name below ``url`` and version of every object; of a single one, itself.
+    """Address, name below ``url`` and version of every object; of a single one, itself; as `fetched` takes them.
 
     Raises
     ------
@@ -274,7 +276,7 @@ def list_store(url: str) -> list[tuple[str, str, str]]:
         hidden = any(map(is_hidden, name.split("/")))
         if about.get("type") == "file" and not hidden and ".." not in name.split("/"):
             version = str(about.get("ETag") or about.get("etag") or about.get("blob_id") or about.get("size"))
-            found.append((f"{scheme}://{path}", name, version))
+            found.append((f"{scheme}://{path}", shown_name(name), version))
     if not found:
         raise MissingDataError(f"there is no file at {source}")
     with suppress(OSError):
@@ -288,10 +290,10 @@ def fetch_whole(url: str, progress: Progress = silent, anew: bool = False) -> Pa
     source = urls.shown(url)
     path = folder_of(source) / urls.key_of(url)
     if not anew or not path.is_file():
-        found = fetched([(url, "")], source, named_hosts([url]), progress)[0]
-        if isinstance(found, str):
-            raise MissingDataError(f"{source} {found}")
-        return found
+        found = fetched([(url, source, "")], source, named_hosts([url]), progress)[0]
+        if isinstance(found, Skipped):
+            raise MissingDataError(f"{source} {found.reason}")
+        return path
     try:
         check_online()
         fetch_file(url, path, named_hosts([url]))
