@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import nn
 
 from asterism.errors import StorageError
@@ -71,16 +71,20 @@ def cached_extract(
         _prune(folder.parent)
     if progress is not None:
         progress.advance("features", by=len(digests) - len(missing))
-    shard = _Shard(folder)
+    waiting, began = list[int](), time.monotonic()  # which are not in the cache yet, since when
     for places, features in feature_batches(network, images, runtime, only=torch.from_numpy(missing)):
         if rows is None:
             rows = feature_array((len(digests), features.shape[1]))
         rows[places] = features.cpu().numpy()
         release(rows)
-        shard.add([digests[i] for i in places], features.cpu())
+        waiting += places.tolist()
+        if len(waiting) * features[:1].nbytes >= SHARD_BYTES or time.monotonic() - began >= SHARD_SECONDS:
+            _write(folder, [digests[i] for i in waiting], rows[waiting])
+            waiting, began = [], time.monotonic()
         if progress is not None:
             progress.advance("features", by=len(places))
-    shard.write()
+    if waiting:
+        _write(folder, [digests[i] for i in waiting], rows[waiting])
     if progress is not None:
         progress.finish("features", len(digests))
     return torch.from_numpy(rows)
@@ -154,37 +158,13 @@ def _known_rows(folder: Path, digests: list[bytes]) -> tuple[np.ndarray | None, 
     return rows, known
 
 
-class _Shard:
-    """Features on their way into the cache: a file each time that there are many, or that the last was long ago."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._clear()
-
-    def _clear(self) -> None:
-        self._digests: list[bytes] = []
-        self._features: list[torch.Tensor] = []
-        self._n_bytes, self._began = 0, time.monotonic()
-
-    def add(self, digests: list[bytes], features: torch.Tensor) -> None:
-        """Take a batch of rows."""
-        self._digests += digests
-        self._features.append(features.clone())
-        self._n_bytes += features.numel() * features.element_size()
-        if self._n_bytes >= SHARD_BYTES or time.monotonic() - self._began >= SHARD_SECONDS:
-            self.write()
-
-    def write(self) -> None:
-        """Add a file of what was taken since the last; one that bears its name is complete."""
-        if not self._digests:
-            return
-        joined = b"".join(self._digests)
-        name = hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
-        kept = np.frombuffer(joined, np.uint8).reshape(len(self._digests), -1).copy()
-        content = {"digests": torch.from_numpy(kept), "features": torch.cat(self._features)}
-        with (
-            suppress(StorageError, SafetensorError),  # read-only or full: the features are in memory all the same
-            replacing(self.folder / f"{name}.safetensors") as temporary,
-        ):
-            save_file(content, temporary)
-        self._clear()
+def _write(folder: Path, digests: list[bytes], features: np.ndarray) -> None:
+    """Add a file of rows to the folder; one that bears its name is complete."""
+    joined = b"".join(digests)
+    name = hashlib.blake2b(joined, digest_size=DIGEST_BYTES).hexdigest()
+    kept = np.frombuffer(joined, np.uint8).reshape(len(digests), -1)
+    with (
+        suppress(StorageError, SafetensorError),  # read-only or full: the features are in memory all the same
+        replacing(folder / f"{name}.safetensors") as temporary,
+    ):
+        save_file({"digests": kept, "features": features}, temporary)
