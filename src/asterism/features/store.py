@@ -59,11 +59,10 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
 
 def picked(rows: torch.Tensor, places: np.ndarray) -> torch.Tensor:
     """Some of the rows (N, D), by their places; on disk where they are many, see `feature_array`."""
-    found = feature_array((len(places), *rows.shape[1:]))
-    for start in range(0, len(places), BLOCK):
-        found[start : start + BLOCK] = rows[places[start : start + BLOCK]].numpy()
-        release(found)
-    return torch.from_numpy(found)
+    found = FeatureStore(len(places), rows.device)
+    for part in torch.from_numpy(places).split(BLOCK):
+        found.append(rows[part])
+    return found.whole()
 
 
 def release(rows: np.ndarray) -> None:
