@@ -120,8 +120,7 @@ class Member(Listed):
 
     def _read(self) -> bytes:
         with open(self.path, "rb") as shard:
-            shard.seek(self.offset)
-            return shard.read(self.n_bytes)
+            return _bytes_of(shard, self)
 
 
 def list_shards(path: str) -> Listing:
@@ -307,7 +306,7 @@ class _Shard:
         self.passed.append(Skipped(name, reason))
 
 
-def _bytes_of(file: BinaryIO, part: _Part) -> bytes:
+def _bytes_of(file: BinaryIO, part: _Part | Member) -> bytes:
     file.seek(part.offset)
     return file.read(part.n_bytes)
 
