@@ -78,13 +78,12 @@ def cached_extract(
         rows[places] = features.cpu().numpy()
         release(rows)
         waiting += places.tolist()
-        if len(waiting) * features[:1].nbytes >= SHARD_BYTES or time.monotonic() - began >= SHARD_SECONDS:
+        many = len(waiting) * features[:1].nbytes >= SHARD_BYTES or time.monotonic() - began >= SHARD_SECONDS
+        if many or waiting[-1] == missing[-1]:
             _write(folder, [digests[i] for i in waiting], rows[waiting])
             waiting, began = [], time.monotonic()
         if progress is not None:
             progress.advance("features", by=len(places))
-    if waiting:
-        _write(folder, [digests[i] for i in waiting], rows[waiting])
     if progress is not None:
         progress.finish("features", len(digests))
     return torch.from_numpy(rows)

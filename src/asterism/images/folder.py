@@ -108,21 +108,20 @@ class _Reading:
 
     def packed(self) -> tuple[torch.Tensor, str]:
         """Settle size and colour, then decode, or find it done; and under what the pixels are kept."""
-        size, n_channels = self._settled()
-        self.n_channels = n_channels
-        self.white.percentile |= n_channels not in (1, 3)
-        wanted = (size, n_channels, self.options.crop)
+        size, self.n_channels = self._settled()
+        self.white.percentile |= self.n_channels not in (1, 3)
+        wanted = (size, self.n_channels, self.options.crop)
         key = self._key(*wanted, _levels(self.options.scale or self.options.white))
         known = recall(key) or {}  # where white was found out, it is no other for being given
         place = known.get("same", key)
         found = load_packed(place)
         if found is None:
-            blocks = partial(self._decoded, size, n_channels)
             n = len(self.files) - len(self.failed)
-            found = pack_kept(key, n, (*size, n_channels), blocks, self._state, self._restore)
+            shape = (*size, self.n_channels)
+            found = pack_kept(key, n, shape, partial(self._decoded, shape), self._state, self._restore)
         self._restore(found[1], len(self.files))
         if is_kept(key):
-            self._remember(size, n_channels)
+            self._remember(size, self.n_channels)
             if self.white.found is not None:
                 remember(self._key(*wanted, _levels(self.white.found)), {"same": key})
         if len(found[0]) == 0:
@@ -188,14 +187,14 @@ class _Reading:
             if int(index) < n_done:
                 self._leave_out(int(index), str(reason), int(index) in claiming)
 
-    def _decoded(self, size: tuple[int, int], n_channels: int, first: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _decoded(self, shape: tuple[int, int, int], first: int) -> Iterator[tuple[int, np.ndarray]]:
         """Blocks (b, H, W, C) of the files from an index on, and the index behind each."""
 
         def load(position: int) -> np.ndarray | None:
             index = first + position
             if index in self.failed:
                 return None
-            found = self._asked(read_image, index, size, self.options.crop, n_channels, self.white, say=True)
+            found = self._asked(read_image, index, shape[:2], self.options.crop, shape[2], self.white, say=True)
             if found is None:
                 return None
             for note in found[0].notes:
@@ -203,12 +202,12 @@ class _Reading:
             return found[1]
 
         n_done, n = first, len(self.files)
-        length = min(block_length((*size, n_channels)), max(SHORT_BLOCK, 16 * available_cores()))
+        length = min(block_length(shape), max(SHORT_BLOCK, 16 * available_cores()))
         self.options.progress("decoding", first, n)
         for block in in_blocks(load, n - first, length):
             good = [image for image in block if image is not None]
             n_done += len(block)
-            yield n_done, np.stack(good) if good else np.empty((0, *size, n_channels), np.uint8)
+            yield n_done, np.stack(good) if good else np.empty((0, *shape), np.uint8)
             self.options.progress("decoding", n_done, n)
 
     def _settled(self) -> tuple[tuple[int, int], int]:

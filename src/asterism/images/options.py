@@ -184,8 +184,7 @@ def _checked_size(size: Any) -> tuple[int, int] | None:
         return None
     pair = (size, size) if isinstance(size, numbers.Integral) else size
     if isinstance(pair, (tuple, list)) and len(pair) == 2:
-        whole = all(isinstance(side, numbers.Integral) and not isinstance(side, bool) for side in pair)
-        sides = (int(pair[0]), int(pair[1])) if whole else (0, 0)
-        if min(sides) >= 1:
-            return sides
+        sides = [int(one) for one in pair if isinstance(one, numbers.Integral) and not isinstance(one, bool)]
+        if len(sides) == 2 and min(sides) >= 1:
+            return sides[0], sides[1]
     raise InputError(f"size={size!r} cannot be used: size must be an integer >= 1 or a pair (height, width) of them")
