@@ -19,9 +19,8 @@ from torch import nn
 
 from asterism.networks.autoencoder import AutoEncoderNetwork, FeatureEncoder
 
-Switches = tuple[
-    torch.Tensor, torch.Size
-]  # of a pooling: where its values came from (B, C, h/2, w/2), and (B, C, h, w)
+# Of a pooling: where its values came from (B, C, h/2, w/2), and the size (B, C, h, w) before it.
+Switches = tuple[torch.Tensor, torch.Size]
 
 
 @dataclass(frozen=True)
