@@ -147,13 +147,13 @@ def test_predict_says_that_images_are_like_none_of_the_runs(tmp_path):
 def test_features_of_new_images_are_computed_once_however_strange_they_are(monkeypatch):
     X, new = vectors()[0], np.concatenate([vectors(seed=1)[0][:40], -9 * np.eye(5, 40, dtype="f4")])
     model, asked = Diffusion(3, random_state=0).fit(X), []
-    real = Diffusion._pass
+    real = Diffusion._vectors
 
-    def counted(self, network, images, *more):
+    def counted(self, images, *more):
         asked.append(len(images))
-        return real(self, network, images, *more)
+        return real(self, images, *more)
 
-    monkeypatch.setattr(Diffusion, "_pass", counted)
+    monkeypatch.setattr(Diffusion, "_vectors", counted)
     with pytest.warns(UserWarning, match="5 of 45"):
         labels, confidence = placed(model, open_images(new), None)
     assert asked == [45]

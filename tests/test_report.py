@@ -483,7 +483,7 @@ def test_confusion_stands_in_the_order_of_the_classes():
     assert material.counts.tolist() == [[1, 2, 0], [2, 0, 0], [0, 1, 2], [0, 1, 0]]
     assert material.wrong.tolist() == [False, False, True, False, False, False, False, True, False]
     rows = confusion(material).values["rows"]
-    assert rows[1]["cells"] == [("1", 1 / 3), ("2", 2 / 3), ("0", 0.0)] and rows[1]["matched"] == 1
+    assert rows[1]["cells"] == [(1, 1 / 3), (2, 2 / 3), (0, 0.0)] and rows[1]["matched"] == 1
 
 
 def test_figures_of_each_class():
@@ -491,7 +491,7 @@ def test_figures_of_each_class():
     figures = {one["name"]: one for one in per_class(material)}
     assert figures["class-0"]["found"] == pytest.approx(2 / 3) and figures["class-0"]["pure"] == 1
     assert figures["class-1"]["cluster"] == 0 and figures["class-1"]["pure"] == pytest.approx(2 / 3)
-    assert figures["class-1"]["other"] == 2 and figures["class-1"]["other_count"] == "1"
+    assert figures["class-1"]["other"] == 2 and figures["class-1"]["other_count"] == 1
     assert figures["class-2"]["other"] is None
 
 

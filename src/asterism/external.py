@@ -46,9 +46,12 @@ def external_class(path: str) -> type:
         If its package is not installed; holds the pip command.
     """
     module, _, name = path.rpartition(".")
+    if not module:
+        raise InputError(f"there is no class {path}; give its path, as in sklearn.cluster.Birch")
     package = module.partition(".")[0]
     try:
-        cls = getattr(importlib.import_module(module), name, None) if module else None
+        importlib.import_module(package)
+        cls = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         lacking = error.name or package
         if lacking == package and _lies_here(package):
