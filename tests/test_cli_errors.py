@@ -190,6 +190,15 @@ def test_a_page_that_fails_does_not_take_the_run_with_it(arrays, tmp_path, monke
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
 
 
+def test_nor_does_a_page_whose_packages_are_broken(arrays, tmp_path, monkeypatch):
+    import asterism.report
+
+    monkeypatch.delattr(asterism.report, "write_report", raising=False)
+    monkeypatch.setitem(sys.modules, "asterism.report.page", None)  # to import it fails
+    result = run("cluster", arrays / "good.npz", "-k", 2, "--out", tmp_path / "r", "--method", "kmeans", code=1)
+    assert "12 images in 2 groups" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -50,9 +50,9 @@ def finish(
         run.bar, labels = not request.quiet, run.labels(request.labels)
     path, failure = run.folder.path, None
     if not request.no_report and not (keep_report and (path / "report.html").is_file()):
-        from asterism.report import write_report
-
         try:
+            from asterism.report import write_report  # it fails where a package is broken that only pages need
+
             write_report(run, images, *(labels or ()))
         except Exception as error:  # the fit is safe: sum it up, then fail
             failure = error
