@@ -180,7 +180,7 @@ def test_names_are_loaded_and_a_fit_to_a_folder_is_saved_as_the_run_that_it_is(t
         assert (tmp_path / "a/labels.csv").read_bytes() == (tmp_path / name / "labels.csv").read_bytes()
         a, b = (json.loads((tmp_path / one / "run.json").read_text()) for one in ("a", name))
         assert a["images"] == b["images"] and a["skipped"] == b["skipped"]
-    assert not hasattr(KMeans(2), "names_")
+    assert not hasattr(KMeans(2), "names_") and not hasattr(KMeans(2), "units_")
 
 
 class Column:

@@ -31,7 +31,7 @@ class OpensImages:
     Attributes
     ----------
     units_ : Units or None
-        What the pixels of the fit meant; None of vectors.
+        What the pixels of the fit meant; None of vectors, and of runs of older versions.
     names_ : list of str or None
         Of the images that were fitted, in the order of ``labels_``: paths, or numbers of the rows. None of a loaded
         run that has none.
@@ -42,7 +42,7 @@ class OpensImages:
     _layout: str | None = None
     verbose: int
     image_shape_: tuple[int, int, int]
-    units_: Units | None = None  # nor of runs of older versions
+    units_: Units | None
     _reading: dict[str, Any] = {}  # scale, pages and channels of the files of the fit
     skipped_: list[Skipped]
     _names: list[str] | None
