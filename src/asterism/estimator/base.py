@@ -147,6 +147,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self.image_shape_ = images.shape
         self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
+        hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
+        self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
         began = time.monotonic()
         with ProgressBars(int(self.verbose)) as progress:
             if said is not None:
@@ -155,8 +157,6 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 progress.tell(f"auto: {line}")
             folder, identity = (None, "") if record is None else (record.folder.path, record.identity)
             run = Run(runtime, self.seed_, folder, progress, identity)
-            hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
-            self._about = self._images_in_words(images, hashed) if record is None else record.about["images"]
             try:
                 self._fit_images(images, run)
                 self.encoder_.to("cpu").eval()
