@@ -1,6 +1,8 @@
 """What addresses are kept under and shown as, and whose trouble it is where a file does not come."""
 
+import threading
 import urllib.error
+import weakref
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,22 @@ def test_of_many_addresses_some_thousands_wait_together(near, monkeypatch):
     monkeypatch.setattr(remote, "as_completed", lambda tasks: waiting.append(len(tasks)) or real(tasks))
     places = remote.fetched([(f"https://h/{i}.png", "", "") for i in range(5)], "list", frozenset())
     assert [Path(path).read_text()[-5] for _, path in places] == list("01234") and waiting == [2, 2, 1]
+
+
+def test_of_files_that_do_not_come_only_the_reason_is_kept(near, monkeypatch):
+    """Not what was open where the error was raised: on a list of dead addresses that were 15 kB each."""
+    opened = weakref.WeakSet()
+
+    def refuse(*_):
+        opened.add(held := threading.Event())
+        raise remote._Gone("it is gone", held)
+
+    most = []
+    monkeypatch.setattr(remote, "AT_ONCE", 1)
+    monkeypatch.setattr(remote, "fetch_file", refuse)
+    entries = [(f"https://h/{i}.png", str(i), "") for i in range(50)]
+    places = remote.fetched(entries, "list", frozenset(), lambda *_: most.append(len(opened)))
+    assert places[7].name == "7" and "it is gone" in places[7].reason and max(most) < 10
 
 
 def test_a_full_disk_here_is_no_bad_address(near, monkeypatch):

@@ -86,12 +86,12 @@ def fetched(
         for first in range(0, len(missing), WAITING):
             tasks = {pool.submit(_tried, entries[i][0], paths[i], named): i for i in missing[first : first + WAITING]}
             for task in as_completed(tasks):
-                trouble = task.result()
+                reason, is_network = task.result()
                 n_done += 1
-                failing = 0 if trouble is None or isinstance(trouble, (_Gone, urllib.error.HTTPError)) else failing + 1
-                if trouble is not None:
-                    name, last = entries[tasks[task]][1], _plain(trouble)
-                    found[tasks[task]] = Skipped(name, f"{BROKEN}: {last}")
+                failing = failing + 1 if is_network else 0
+                if reason is not None:
+                    last = reason
+                    found[tasks[task]] = Skipped(entries[tasks[task]][1], f"{BROKEN}: {reason}")
                 if failing >= min(IN_A_ROW, len(missing)):
                     again = "what was fetched stays: run the same again"
                     raise StorageError(f"{source} cannot be reached: {last}; {again}")
@@ -127,21 +127,24 @@ def is_fetched(path: str) -> bool:
     return Path(path).is_relative_to(cache_root() / "remote")
 
 
-def _tried(url: str, path: Path, named: frozenset[str]) -> Exception | None:
-    """Fetch a file, again after pauses; gives why it does not come, raises where this machine is in trouble."""
+def _tried(url: str, path: Path, named: frozenset[str]) -> tuple[str | None, bool]:
+    """Fetch a file, again after pauses; gives why it does not come, in words, and whether that is the network's.
+
+    The error itself would hold all that was open where it was raised. Raises where this machine is in trouble.
+    """
 
     def may_pass(error: Exception) -> bool:
         return not isinstance(error, (_Gone, AsterismError)) and not _is_ours(error)
 
     try:
         patiently(lambda: fetch_file(url, path, named), may_pass)
-        return None
+        return None, False
     except AsterismError:
         raise
     except Exception as error:
         if _is_ours(error):
             raise StorageError(f"{path.parent} cannot be written to: {_plain(error)}") from error
-        return error
+        return _plain(error), not isinstance(error, (_Gone, urllib.error.HTTPError))
 
 
 def _is_ours(error: Exception) -> bool:
