@@ -283,6 +283,17 @@ def test_deep_pixels_are_converted_in_parts(level, monkeypatch):
     assert (found == whole).all()
 
 
+def test_a_mean_of_whole_numbers_makes_no_floats_of_all_pages():
+    pages = np.random.default_rng(0).integers(0, 60_000, (20, 128, 128, 1)).astype(np.uint16)
+    tracemalloc.start()
+    try:
+        found = planes_of(pages, How(pages="mean"))
+        assert tracemalloc.get_traced_memory()[1] < pages.nbytes
+    finally:
+        tracemalloc.stop()
+    assert (found.values == np.rint(pages.mean(0))).all()
+
+
 def test_packed_pixels_that_are_more_than_the_header_says_are_refused():
     bands = {"shape": (5, 256, 256), "dtype": np.uint16, "photometric": "minisblack", "planarconfig": "separate"}
     found = {}

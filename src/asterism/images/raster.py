@@ -201,10 +201,14 @@ def flattened(stack: np.ndarray, how: How, nodata: float | None) -> np.ndarray:
         image = np.moveaxis(stack, 0, 2).reshape(*stack.shape[1:3], -1)
     elif len(stack) == 1 or how.pages == "first":
         image = stack[0]
-    elif how.pages == "max" and nodata is None and stack.dtype.kind != "f":
+    elif nodata is not None or stack.dtype.kind == "f":
+        image = _of_known(stack, how.pages, nodata)
+    elif how.pages == "max":
         image = stack.max(0)
     else:
-        image = _of_known(stack, how.pages, nodata)
+        image = np.empty(stack.shape[1:], stack.dtype)
+        for rows in row_blocks(image.shape):
+            image[rows] = np.rint(stack[:, rows].mean(0, dtype=np.float64))
     return image if how.bands is None else image[:, :, [one - 1 for one in how.bands]]
 
 
