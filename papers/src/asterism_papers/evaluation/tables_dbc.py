@@ -214,7 +214,11 @@ def _dec() -> Table:
         shows="curves",
         curves=("acc", "nmi_max"),
         panels=(Panel("schedules of DEC", tuple((name, name) for name in _SCHEDULES)),),
-        notes=("Before the first round: DAE-KMS. DBC's Table 3 prints .818 for DAE-KMS, .843 for DEC.",),
+        notes=(
+            "Before the first round: DAE-KMS. DBC's Table 3 prints .818 for DAE-KMS, .843 for DEC.",
+            "SGD's rate is the paper's number, .1, but of our losses: in the units of DEC's released code a fifth of it for "
+            "the whole network, twice it for a layer (docs/methods/dbc.md).",
+        ),
     )
 
 
