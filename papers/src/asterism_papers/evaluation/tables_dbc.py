@@ -216,7 +216,7 @@ def _dec() -> Table:
         panels=(Panel("schedules of DEC", tuple((name, name) for name in _SCHEDULES)),),
         notes=(
             "Before the first round: DAE-KMS. DBC's Table 3 prints .818 for DAE-KMS, .843 for DEC.",
-            "SGD's rate is the paper's number, .1, but of our losses: in the units of DEC's released code a fifth of it "
+            "SGD's rate is the paper's number, .1, but of our losses: in units of DEC's released code a fifth of it "
             "for the whole network, twice it for a layer (docs/methods/dbc.md).",
         ),
     )
