@@ -130,7 +130,7 @@ def test_a_full_disk_is_told_before_anything_is_mapped(monkeypatch, tmp_path):
     monkeypatch.setattr(store_module, "IN_MEMORY", 0)  # what takes room for each image lies on disk
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(StorageError, match=r"no room for .* GiB of features in .*: No space left on device"):
-        store_module.feature_array((1000, 1024), tmp_path)
+        store_module.FeatureStore(1000, 1024, torch.device("cpu"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -91,10 +91,10 @@ def test_a_store_gives_back_what_was_put_in(rows, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(store_module, "IN_MEMORY", limit)
     monkeypatch.setattr(store_module, "FEW_BYTES", limit)
     monkeypatch.setattr(store_module, "BLOCK", 90)
-    store = FeatureStore(500, torch.device("cpu"), tmp_path / "deep")
+    store = FeatureStore(500, 12, torch.device("cpu"), tmp_path / "deep")
     for part in rows.split(130):
         store.append(part)
-    assert callable(store.rows()) == (limit == 0) and len(store) == 500
+    assert store.on_disk == (limit == 0) and len(store) == 500
     blocks = list(store.blocks())
     assert [len(one) for one in blocks] == [90] * 5 + [50]
     assert torch.equal(torch.cat(blocks), rows) and torch.equal(torch.cat(list(store.blocks())), rows)

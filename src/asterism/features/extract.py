@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from asterism.errors import StorageError
-from asterism.features.store import BLOCK, FeatureStore
+from asterism.features.store import BLOCK, FeatureStore, feature_array, release
 from asterism.images import ImageSource
 from asterism.images.pack import let_go
 from asterism.networks.body import network_of
@@ -37,6 +38,7 @@ class Progress(Protocol):
         """All are done."""
 
 
+@torch.no_grad()
 def extract(
     network: nn.Module,
     images: ImageSource,
@@ -66,48 +68,57 @@ def extract(
     Cost: one forward pass over N images; memory: the features and one batch. Every batch has the same number of
     rows (the last is filled up), so a row does not depend on how many images were asked for.
     """
-    return extract_store(network, images, runtime, forward).whole()
-
-
-@torch.no_grad()
-def extract_store(
-    network: nn.Module,
-    images: ImageSource,
-    runtime: Runtime,
-    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> FeatureStore:
-    """`extract` into a store on the CPU: the features of all images, on every process."""
-    n, n_processes = len(images), runtime.world_size
+    n = len(images)
     wanted = torch.arange(n)
-    if 0 < n < n_processes:  # each process computes one, so that all know how long a row is
-        wanted = torch.arange(n_processes) % n
-    mine = FeatureStore(len(runtime.shard(wanted)), torch.device("cpu"))
-    for _, features in feature_batches(network, images, runtime, forward, wanted):
-        mine.append(features)
-    if n_processes == 1:
-        return mine
-    rows, store = mine.whole(), FeatureStore(n, torch.device("cpu"))
-    for first in range(0, -(-len(wanted) // n_processes), BLOCK):  # by blocks: they may pass through a GPU
-        length = min(BLOCK * n_processes, len(wanted) - first * n_processes)
-        block = runtime.gather_rows(rows[first : first + BLOCK], length)
-        store.append(block[: n - len(store)])
+    if 0 < n < runtime.world_size:  # each process computes one, so that all know how long a row is
+        wanted = torch.arange(runtime.world_size) % n
+    n_mine, filled, rows = len(runtime.shard(wanted)), 0, np.zeros((0, 0), np.float32)
+    for indices, features in feature_batches(network, images, runtime, forward, wanted):
+        if not filled:
+            rows = feature_array((n_mine, *features.shape[1:]))
+        rows[filled : filled + len(indices)] = features.cpu().numpy()
+        filled += len(indices)
+        release(rows)
+    if runtime.world_size == 1:
+        return torch.from_numpy(rows)
+    whole = feature_array((len(wanted), *rows.shape[1:]))
+    for first in range(0, -(-len(wanted) // runtime.world_size), BLOCK):  # by blocks: they may pass through a GPU
+        block = whole[first * runtime.world_size :][: BLOCK * runtime.world_size]
+        block[:] = runtime.gather_rows(torch.from_numpy(rows[first : first + BLOCK]), len(block)).numpy()
+        release(whole)
+    return torch.from_numpy(whole)[:n]
+
+
+def extract_store(network: nn.Module, images: ImageSource, runtime: Runtime) -> FeatureStore:
+    """`extract` into a store on the CPU: the features of all images, on every process."""
+    if runtime.world_size == 1:
+        return store_features(network, images, runtime, device=torch.device("cpu"))
+    features = extract(network, images, runtime)
+    store = FeatureStore(len(features), features.shape[1], features.device)
+    store.append(features)
     return store
 
 
 def store_features(
-    network: nn.Module, images: ImageSource, runtime: Runtime, folder: Path | None = None
+    network: nn.Module,
+    images: ImageSource,
+    runtime: Runtime,
+    folder: Path | None = None,
+    device: torch.device | None = None,
 ) -> FeatureStore:
     """The feature pass over this process's share of the images (`Runtime.shard`), into a store.
 
-    The store gives its blocks on the `capable_device` of the runtime's, as clustering sums in float64.
+    The store gives its blocks on the runtime's device unless another is named; `capable_device` of it, as clustering
+    sums in float64.
 
     Cost: one forward pass over N / world_size images; memory: one batch, and the store's rows if they are few.
     """
     n_mine = len(runtime.shard(torch.arange(len(images))))
-    store = FeatureStore(n_mine, capable_device(runtime.device), folder)
+    store: FeatureStore | None = None
     for _, features in feature_batches(network, images, runtime):
+        store = store or FeatureStore(n_mine, features.shape[1], device or capable_device(runtime.device), folder)
         store.append(features)
-    if n_mine == 0:
+    if store is None or n_mine == 0:
         raise StorageError("a process has no image to compute: start fewer processes")
     return store
 

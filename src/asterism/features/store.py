@@ -59,10 +59,12 @@ def feature_array(shape: tuple[int, ...], folder: Path | None = None) -> np.ndar
 
 def picked(rows: torch.Tensor, places: np.ndarray) -> torch.Tensor:
     """Some of the rows (N, D), by their places; on disk where they are many, see `feature_array`."""
-    found = FeatureStore(len(places), rows.device)
-    for part in torch.from_numpy(places).split(BLOCK):
-        found.append(rows[part])
-    return found.whole()
+    found = feature_array((len(places), *rows.shape[1:]))
+    for start in range(0, len(places), BLOCK):
+        part = torch.from_numpy(places[start : start + BLOCK])
+        found[start : start + len(part)] = rows[part].numpy()
+        release(found)
+    return torch.from_numpy(found)
 
 
 def release(rows: np.ndarray) -> None:
@@ -87,47 +89,48 @@ def gathered(parts: Iterable[torch.Tensor], n: int) -> torch.Tensor:
 
 
 class FeatureStore:
-    """(n, D) float32 rows of this process; the first that are added tell D.
+    """(n, D) float32 rows of this process.
 
     Parameters
     ----------
-    n : int
+    n, dim : int
     device : torch.device
         Where blocks are given.
     folder : Path, optional
-        Where a store above ``IN_MEMORY`` lies; by default in the cache folder.
+        Where a store above ``IN_MEMORY`` lies; by default the system's folder for temporary files.
     """
 
-    def __init__(self, n: int, device: torch.device, folder: Path | None = None) -> None:
-        self.device, self._n, self._folder = device, n, folder
-        self._rows = np.zeros((0, 0), np.float32)
+    def __init__(self, n: int, dim: int, device: torch.device, folder: Path | None = None) -> None:
+        self.device = device
+        self._rows = feature_array((n, dim), folder)
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows lie in a file."""
+        return isinstance(self._rows, np.memmap)
+
     def append(self, rows: torch.Tensor) -> None:
         """Add rows (B, D) at the end."""
-        if self._length == 0:
-            self._rows = feature_array((self._n, *rows.shape[1:]), self._folder)
         self._rows[self._length : self._length + len(rows)] = rows.cpu().numpy()
         self._length += len(rows)
         release(self._rows)
 
     def blocks(self, length: int | None = None) -> Iterator[torch.Tensor]:
         """The rows, up to ``length`` at once (by default 65 536), on the device."""
-        for rows in self.whole().split(length or BLOCK) if self._length else ():
+        length = length or BLOCK
+        for start in range(0, self._length, length):
+            rows = torch.from_numpy(self._rows[start : min(start + length, self._length)])
             yield rows.to(self.device)
             release(self._rows)
 
-    def whole(self) -> torch.Tensor:
-        """All rows (n, D) on the CPU, mapped where they lie in a file."""
-        return torch.from_numpy(self._rows[: self._length])
-
     def rows(self) -> torch.Tensor | Callable[[], Iterator[torch.Tensor]]:
         """All rows (n, D), or where they lie on disk what reads them in small blocks, as `kmeans` takes both."""
-        if not isinstance(self._rows, np.memmap):
-            return self.whole().to(self.device)
+        if not self.on_disk:
+            return torch.from_numpy(self._rows[: self._length]).to(self.device)
         length = max(1, SMALL_BLOCK_BYTES // (4 * self._rows.shape[1]))
         return partial(self.blocks, length - length % ALIGNED if length > ALIGNED else length)
 
@@ -137,7 +140,9 @@ class FeatureStore:
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], folder: Path | None = None) -> FeatureStore:
         """A store of what a function makes of the rows: (B, D) → (B, d)."""
-        made = FeatureStore(self._length, self.device, folder)
+        made: FeatureStore | None = None
         for rows in self.blocks():
-            made.append(function(rows))
-        return made
+            changed = function(rows)
+            made = made or FeatureStore(self._length, changed.shape[1], self.device, folder)
+            made.append(changed)
+        return made or FeatureStore(0, self._rows.shape[1], self.device, folder)
