@@ -167,7 +167,9 @@ def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:
 
 def ends(steps: np.ndarray) -> np.ndarray:
     """Where each of N ends, going from i to ``steps[i]`` until it stays; no step may lead back. O(N log N)."""
-    while not np.array_equal(steps, further := steps[steps]):  # each time twice as far
+    for _ in range(len(steps).bit_length()):  # each time twice as far; so often that even a wrong history ends
+        if np.array_equal(steps, further := steps[steps]):
+            break
         steps = further
     return steps
 

@@ -178,7 +178,7 @@ def _map() -> Table:
 
 
 # DEC §4.3: SGD at .1 for 50 000 steps a layer and 100 000 end to end, the rate a tenth every 20 000. An epoch of MNIST
-# has 274 steps.
+# has 274 steps. Not the paper's: the loss that the rate belongs to, and the first weights (docs/methods/dbc.md).
 _LAYER_EPOCHS, _WHOLE_EPOCHS, _DROP_EPOCHS = 183, 366, 73
 
 
