@@ -17,10 +17,10 @@ from asterism.images import Augmentation, ImageSource, RandomTransform
 from asterism.images.augment import AUGMENTATIONS
 from asterism.networks import AutoEncoderNetwork, FullyConvolutionalAutoEncoder, StackedAutoEncoderNetwork
 from asterism.networks.fcae import FEATURE_LAYERS, UNPOOLINGS
-from asterism.networks.initialise import build
+from asterism.networks.initialise import build, normal_weights, uniform_weights
 from asterism.networks.stacked import DEC_WIDTHS
 from asterism.parameters import Each, attribute, parameter
-from asterism.parameters.constraints import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE_INT
+from asterism.parameters.constraints import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE, POSITIVE_INT
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 
@@ -53,7 +53,10 @@ class AutoEncoder(ImageEstimator):
 
     def drawn(self, shape: tuple[int, int, int], generator: torch.Generator | None = None) -> AutoEncoderNetwork:
         """The network for images of a shape (C, H, W), its weights drawn; without a generator others will be loaded."""
-        return build(lambda: self._build(shape), generator or torch.Generator().manual_seed(0))
+        return build(lambda: self._build(shape), generator or torch.Generator().manual_seed(0), self._draw)
+
+    def _draw(self, layer: nn.Module, generator: torch.Generator) -> None:
+        uniform_weights(layer, generator)
 
     def train_network(self, images: ImageSource, run: Run, share: float = 1.0) -> AutoEncoderNetwork:
         """Draw a network and train it.
@@ -195,6 +198,9 @@ class SAE(AutoEncoder):
     """Units of the encoder's layers."""
     dropout: float = parameter(FRACTION_BELOW_1, default=0.2)
     """In the layer-wise pre-training."""
+    weight_std: float | None = parameter(POSITIVE, default=None)
+    """Standard deviation of the first weights, drawn around 0 with biases 0: 0.01 in the paper (§4.3). By default they
+    are torch's, U(±1/√inputs)."""
     layer_training: Training | None = parameter(Training, default=None, when_none=SAE_LAYER_TRAINING)
     """Of each layer; ``n_epochs=0`` skips the layer-wise pre-training."""
     training: Training | None = parameter(Training, default=None, when_none=SAE_TRAINING)
@@ -204,6 +210,12 @@ class SAE(AutoEncoder):
 
     def _build(self, shape: tuple[int, int, int]) -> AutoEncoderNetwork:
         return StackedAutoEncoderNetwork(shape, tuple(self.widths))
+
+    def _draw(self, layer: nn.Module, generator: torch.Generator) -> None:
+        if self.weight_std is None:
+            super()._draw(layer, generator)
+        else:
+            normal_weights(layer, generator, self.weight_std)
 
     def _prepare(self, network: AutoEncoderNetwork, images: ImageSource, run: Run, share: float) -> None:
         mean_square = torch.stack(

@@ -27,6 +27,14 @@ def uniform_weights(layer: nn.Module, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
+def normal_weights(layer: nn.Module, generator: torch.Generator, std: float) -> None:
+    """Weights N(0, std²), biases 0."""
+    layer.weight.normal_(0, std, generator=generator)  # type: ignore[operator]
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
 def gaussian_weights(layer: nn.Module, generator: torch.Generator) -> None:
     """Convolutions N(0, √(2 / (kernel area · filters))), linear layers N(0, 0.01), biases 0
     (docs/papers/deepcluster.md).
@@ -39,9 +47,7 @@ def gaussian_weights(layer: nn.Module, generator: torch.Generator) -> None:
         std = math.sqrt(2 / (weight[0, 0].numel() * len(weight)))
     else:
         std = max(0.01, 0.64 / math.sqrt(weight.shape[1]))
-    weight.normal_(0, std, generator=generator)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    normal_weights(layer, generator, std)
 
 
 def build(
