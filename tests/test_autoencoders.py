@@ -136,6 +136,15 @@ def test_layers_are_trained_alone_where_that_is_asked_for_and_half_with_half_a_s
     assert [entry["stage"] for entry in run.history] == ["layer-1", "layer-2"]
 
 
+def test_the_first_weights_are_the_papers_where_that_is_asked_for(digits):
+    untrained = {"training": Training(n_epochs=0), "layer_training": Training(n_epochs=0), "random_state": 0}
+    theirs, ours = (SAE((60, 4), weight_std=std, **untrained).fit(digits[:40]) for std in (0.01, None))
+    for layer in [*theirs.encoder_.layers, *theirs.network_.decoder]:
+        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.15) and not layer.bias.any()
+    assert ours.encoder_.layers[0].weight.std().item() == pytest.approx((3 * digits[0].size) ** -0.5, rel=0.1)
+    assert ours.encoder_.layers[0].bias.any()
+
+
 @pytest.mark.slow
 def test_two_processes_end_together(digits, tmp_path):
     """Each sees half of a batch and has a loss of its own: what ends a stage must be that of all."""
