@@ -162,6 +162,20 @@ def test_a_sample_without_a_label_is_no_class(missing):
             scores([0, 0, 1, 1], y)
 
 
+def test_what_is_missing_is_no_class_in_any_array():
+    days = np.array(["2026-01-01", "NaT", "2026-01-02", "NaT"], "M8[D]")
+    masked, complex_ = np.ma.array([1, 5, 2, 5], mask=[0, 1, 0, 1]), np.array([1, np.nan, 2, np.nan], complex)
+    for y in (days, days - days[0], masked, complex_):
+        with pytest.raises(InputError, match="y has no label for 2 of 4 samples"):
+            scores(y, [0, 0, 1, 1])
+    assert accuracy(days[::2], np.ma.array([7, 8])) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.uint8, torch.bool])
+def test_tensors_of_any_kind_are_scored(dtype):
+    assert accuracy(torch.tensor([0, 0, 1, 1], dtype=dtype), [5, 5, 6, 6]) == 1
+
+
 def test_entries_of_several_lengths_are_said_in_one_line():
     with pytest.raises(InputError, match="y must be one label a sample"):
         accuracy([[1], [2, 3]], [0, 1])

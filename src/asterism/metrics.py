@@ -211,8 +211,11 @@ def _counted(y: Labels, labels: Labels) -> tuple[scipy.sparse.csr_array, np.ndar
 
 
 def _vector(name: str, values: Any) -> np.ndarray:
-    if hasattr(values, "cpu"):  # a tensor, perhaps on a GPU
+    if hasattr(values, "cpu"):  # a tensor, perhaps on a GPU, of a kind that numpy has not
         values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values
+    if np.ma.is_masked(values):
+        values = values.tolist()  # None where masked
     try:
         vector = np.asarray(values)
         if vector.dtype.kind == "U" and not isinstance(values, np.ndarray):  # of a list: a nan in it became a text
@@ -236,7 +239,7 @@ def _vector(name: str, values: Any) -> np.ndarray:
 def _n_missing(vector: np.ndarray) -> int:
     """How many entries are no label: nan, None, pandas' NA."""
     if vector.dtype.kind != "O":
-        return int(np.isnan(vector).sum()) if vector.dtype.kind == "f" else 0
+        return int(np.isnan(vector).sum()) if vector.dtype.kind in "fcmM" else 0
     odd = (one for one in vector.tolist() if not isinstance(one, (str, int)))
     return sum(one is None or str(one) in ("nan", "<NA>", "NaT") for one in odd)
 
