@@ -82,6 +82,20 @@ def test_what_cannot_be_swept_is_one_line():
         suggest_k(blobs(3), k_max=2)
     with pytest.raises(InputError, match="all images are the same"):
         suggest_k(np.ones((30, 4)))
+    for wrong, said in ((np.nan, "contains NaN"), (np.inf, "contains infinity"), ("x", "could not convert")):
+        X = blobs(3).astype(object)
+        X[5, 0] = wrong
+        with pytest.raises(InputError, match=said):
+            suggest_k(X)
+    with pytest.raises(InputError, match="Expected 2D array"):
+        suggest_k(blobs(3)[:, 0])
+    with pytest.raises(InputError, match="k_max='9' cannot be used"):
+        suggest_k(blobs(3), k_max="9")
+
+
+def test_numbers_of_any_kind_are_counted_alike():
+    X, usual = blobs(3), suggest_k(blobs(3), k_max=20).answers
+    assert suggest_k(X.astype(object), np.uint8(20)).answers == usual == suggest_k(X.tolist(), 20).answers
     with pytest.raises(InputError, match=r"3 different images \(of 60\) are too few"):
         suggest_k(np.repeat(np.eye(3), 20, axis=0))
 

@@ -121,7 +121,7 @@ def test_what_cannot_be_had(blobs):
         model.cut(4, np.eye(4)[:3])
     with pytest.raises(InputError, match="the features tell 4 apart"):
         model.cut(6, np.repeat(np.eye(4), 2, 0))
-    for k in (0, 9):
+    for k in (0, 9, 2.0, "2", None):
         with pytest.raises(InputError, match="choose 1 to 8"):
             model.cut(k)
 

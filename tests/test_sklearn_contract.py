@@ -15,6 +15,9 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from asterism import DBC, FCAE, METHODS, SAE, KMeans
+from asterism.clustering.kmeans import kmeans
+from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage, cut
+from asterism.clustering.nmf_transformer import GSNMF
 from asterism.training import Training
 
 RNG = np.random.default_rng(0)
@@ -160,3 +163,15 @@ def test_workers_of_a_loader_predict():
     model = KMeans(3, n_init=1, random_state=0).fit(images)
     loader = torch.utils.data.DataLoader(Groups(model, images), batch_size=4, num_workers=1, timeout=120)
     assert torch.cat(list(loader)).tolist() == model.labels_.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64])
+def test_numbers_may_be_numpys_integers(dtype):
+    many, k = np.tile(X, (6, 1)) + RNG.normal(0, 0.1, (360, 8)), dtype(3)
+    for name in ("kmeans", "ac-link", "ac-gdl", "sc-ls", "diffusion"):
+        usual, found = (METHODS[name](n_clusters=one, random_state=0).fit(many) for one in (3, k))
+        np.testing.assert_array_equal(found.labels_, usual.labels_)
+    assert len(np.unique(GraphAgglomerativeClustering(k, n_neighbors=k).fit(many).labels_)) == 3
+    assert kmeans(many, k, n_init=dtype(2), max_iter=dtype(9)).centers.shape == (3, 8)
+    assert GSNMF(k, batch_size=dtype(60), random_state=0).fit_transform(np.abs(many)).shape == (360, 3)
+    assert np.unique(cut(average_linkage(many), k)).tolist() == [0, 1, 2]

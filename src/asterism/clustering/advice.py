@@ -26,6 +26,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
+from sklearn.utils import check_array
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
 from asterism.clustering.linkage import cut, merge
@@ -33,7 +34,7 @@ from asterism.clustering.linkage_tree import distinct_rows
 from asterism.clustering.stability import stability_curve
 from asterism.clustering.units import near_one
 from asterism.clustering.wide import narrowed
-from asterism.errors import InputError
+from asterism.errors import InputError, reason_of
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
 SIZES = (5, 10, 20, 40)  # neighbours
@@ -131,8 +132,13 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
     -----
     Cost: neighbours and silhouettes are O(n²·50), the eigenvalues O(n³) at worst, n at most 2 000; ten mergings.
     """
-    rng = np.random.RandomState(random_state)
-    n_seen, rows = len(X), np.asarray(X)
+    if not (k_max is None or isinstance(k_max, (int, np.integer))):
+        raise InputError(f"k_max={k_max!r} cannot be used: k_max must be an integer or None")
+    try:
+        rows = check_array(np.asarray(X), dtype=[np.float64, np.float32], ensure_min_samples=0)
+    except (TypeError, ValueError) as error:
+        raise InputError(reason_of(error)) from error
+    rng, n_seen = np.random.RandomState(random_state), len(rows)
     kept = distinct_rows(rows)[0]  # copies of an image are no group
     rows = near_one(rows[kept[chosen_rows(len(kept), random_state)]])
     if len(rows) == 1 < n_seen:
@@ -141,7 +147,7 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
         different = f"{len(rows)} different images (of {n_seen}) are" if len(rows) < n_seen else f"{n_seen} images are"
         few = different if n_seen > 1 else "1 image is"
         raise InputError(f"{few} too few to compare numbers of groups, for which {3 * PER_CLUSTER} are needed; {GIVEN}")
-    limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else k_max)
+    limit = min(len(rows) // PER_CLUSTER, GRID[-1] if k_max is None else int(k_max))
     if limit < 3:
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")
     width = min(DIM, len(rows) - 1, rows.shape[1])

@@ -106,6 +106,7 @@ def kmeans(
     DeepCluster does. A row that two centers are equally near to, within float32 rounding, may go to either.
     """
     _check_parameters(n_clusters, n_init, max_iter, tol, empty)
+    n_clusters, n_init, max_iter = int(n_clusters), int(n_init), int(max_iter)  # numpy's short integers overflow
     init = init if isinstance(init, (str, torch.Tensor)) else np.require(init, requirements=["C", "W"])
     with one_thread():
         rows = _Rows(X, spherical, reduce, rank, None if isinstance(init, str) else init)

@@ -153,9 +153,9 @@ def cut(history: np.ndarray, n_clusters: int, n_samples: int | None = None) -> n
     n_samples = len(history) + 1 if n_samples is None else n_samples
     most = n_samples - int((history[:, 2] == 0).sum())
     least = n_samples - len(history)
-    if not least <= n_clusters <= most:
+    if not isinstance(n_clusters, (int, np.integer)) or not least <= n_clusters <= most:
         raise InputError(f"n_clusters={n_clusters} cannot be cut from this history: it goes from {most} to {least}")
-    return labels_after(history, n_samples, n_samples - n_clusters)
+    return labels_after(history, n_samples, n_samples - int(n_clusters))
 
 
 def nodes_after(history: np.ndarray, n_samples: int, n_rows: int) -> np.ndarray:

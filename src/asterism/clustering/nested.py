@@ -60,7 +60,7 @@ def nested_groups(
     """
     inside = labels >= 0
     n, n_found = int(inside.sum()), len(np.unique(labels[inside]))
-    if not 1 <= n_clusters <= n:
+    if not isinstance(n_clusters, (int, np.integer)) or not 1 <= n_clusters <= n:
         raise InputError(f"n_clusters={n_clusters} groups cannot be made of {n} images; choose 1 to {n}")
     if n_clusters == n_found:
         return labels.astype(np.int64)

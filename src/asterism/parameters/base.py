@@ -71,6 +71,8 @@ class Parameters(BaseEstimator, Stated):
         """
         for name, value in self.get_params(deep=False).items():
             self.check_value(name, path)
+            if isinstance(value, np.integer):  # short ones overflow, and torch takes none for a number of things
+                setattr(self, name, int(value))
             if isinstance(value, Parameters):
                 value.check(f"{path}{name}.")
 
