@@ -8,13 +8,15 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import silhouette_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from asterism import DBC, FCAE, METHODS, SAE, KMeans
+from asterism import DBC, FCAE, METHODS, SAE, KMeans, load
+from asterism.clustering.advice import suggest_k
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage, cut
 from asterism.clustering.nmf_transformer import GSNMF
@@ -175,3 +177,47 @@ def test_numbers_may_be_numpys_integers(dtype):
     assert kmeans(many, k, n_init=dtype(2), max_iter=dtype(9)).centers.shape == (3, 8)
     assert GSNMF(k, batch_size=dtype(60), random_state=0).fit_transform(np.abs(many)).shape == (360, 3)
     assert np.unique(cut(average_linkage(many), k)).tolist() == [0, 1, 2]
+
+
+@pytest.fixture(params=["float64", "no gradients", "inference", "device", "errors"])
+def caller(request):
+    """What a caller may have set for all that comes after."""
+    if request.param == "float64":
+        torch.set_default_dtype(torch.float64)
+        yield
+        assert torch.get_default_dtype() == torch.float64
+        torch.set_default_dtype(torch.float32)
+    elif request.param == "device":
+        torch.set_default_device("meta")
+        yield
+        assert torch.get_default_device().type == "meta"
+        torch.set_default_device(None)
+    else:
+        contexts = {"no gradients": torch.no_grad, "inference": torch.inference_mode}
+        with contexts[request.param]() if request.param in contexts else np.errstate(all="raise"):
+            yield
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Estimators, what they are fitted to, and what a fit gives where the caller has set nothing."""
+    few = {"training": Training(n_epochs=1), "random_state": 0, "device": "cpu"}
+    names = ("kmeans", "sc-njw", "sc-st", "sc-ls", "ac-gdl", "diffusion", "discriminant-diffusion")
+    made = [(METHODS[name](n_clusters=3, random_state=0), X) for name in names] + [(FCAE(**few), IMAGES)]
+    folder = tmp_path_factory.mktemp("runs")
+    usual = [clone(one).fit(images).transform(images) for one, images in made]
+    made[0][0].fit(X).save(folder / "kmeans")
+    return made, usual, folder / "kmeans"
+
+
+def test_what_the_caller_has_set_changes_nothing(fitted, caller):
+    made, usual, run = fitted
+    for (one, images), wanted in zip(made, usual, strict=True):
+        np.testing.assert_array_equal(clone(one).fit(images).transform(images), wanted)
+    loaded = load(run)
+    np.testing.assert_array_equal(loaded.predict(X), loaded.labels_)
+    assert loaded.score(X) < 0 and loaded.predict_proba(X).shape == (60, 3)
+    assert kmeans(X, 3, random_state=0).centers.dtype == np.float32
+    assert GSNMF(3, random_state=0).fit_transform(np.abs(X)).dtype == np.float32
+    assert len(np.unique(GraphAgglomerativeClustering(3).fit(X).labels_)) == 3
+    assert suggest_k(X).k == 3

@@ -175,6 +175,23 @@ class Runtime:
         return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)
 
 
+@contextmanager
+def usual_arithmetic() -> Iterator[None]:
+    """Context in which torch and numpy compute as they do by default, whatever the caller has set.
+
+    torch's default dtype and device, gradients that are off, inference mode, numpy's errors that are raised.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    placed = nullcontext() if device.type == "cpu" else torch.device("cpu")
+    usual = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+    torch.set_default_dtype(torch.float32)
+    try:
+        with usual, torch.inference_mode(False), torch.enable_grad(), placed:
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def capable_device(device: torch.device) -> torch.device:
     """Where float64 is to be had, and every operation: the device itself, but of an Apple GPU the processor."""
     return torch.device("cpu") if device.type == "mps" else device

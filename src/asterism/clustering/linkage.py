@@ -34,6 +34,7 @@ from asterism.errors import InputError
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, OPEN_FRACTION, POSITIVE, POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
+from asterism.runtime import usual_arithmetic
 
 __all__ = [
     "UPDATES",
@@ -152,6 +153,7 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     device: str | None = parameter(str, default=None)
     """Where to look for neighbours: "cpu", "cuda"."""
 
+    @usual_arithmetic()
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
         """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`.
 

@@ -96,7 +96,7 @@ def _groups_by(
     for k in ks:
         positions = torch.from_numpy(maps.embedding(k))
         centers = kmeans(positions, k, n_init=N_INIT, random_state=random_state).centers
-        everywhere = torch.empty(len(rows), k)
+        everywhere = torch.empty(len(rows), k, dtype=torch.float32)
         everywhere[part], everywhere[others] = positions, placed_by(*stand_ins, positions)
         found.append(torch.cdist(everywhere, torch.as_tensor(centers)).argmin(1).numpy())
     return found

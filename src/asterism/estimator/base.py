@@ -33,7 +33,7 @@ from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
-from asterism.runtime import PRECISIONS, Runtime
+from asterism.runtime import PRECISIONS, Runtime, usual_arithmetic
 from asterism.training import GradientDescent
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars, decoding_bar
@@ -85,6 +85,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         raise NotImplementedError
 
     @property
+    @usual_arithmetic()
     def _n_features_out(self) -> int:  # scikit-learn names the columns of `transform` by it
         with torch.no_grad():
             return self.encoder_(torch.zeros(1, *self.image_shape_)).shape[1]
@@ -103,6 +104,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     # ---------------------------------------------------------------- fitting
 
+    @usual_arithmetic()
     def fit(self, X: Any, y: Any = None, *, layout: str | None = None) -> Self:
         """Fit to images.
 
@@ -277,6 +279,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 progress.advance("images", by=len(part))
             progress.finish("images", len(images))
 
+    @usual_arithmetic()
     def _by_blocks(
         self, X: Any, function: Callable[[torch.Tensor], torch.Tensor], layout: str | None = None
     ) -> np.ndarray:
@@ -348,6 +351,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def _keep_pictures(self, folder: RunFolder, images: ImageSource, alone: bool = True) -> None:
         """Keep with the run what pages need of its images, which may be moved or changed later."""
 
+    @usual_arithmetic()
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator as a run folder, which `asterism.load` reads.
 
@@ -395,6 +399,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             return images if images.fingerprint == self._about.get("fingerprint") else None
         return None
 
+    @usual_arithmetic()
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
         self.image_shape_ = tuple(content["images"]["shape"])

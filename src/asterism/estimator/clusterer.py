@@ -23,6 +23,7 @@ from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
 from asterism.runs import RunFolder, write_labels
+from asterism.runtime import usual_arithmetic
 from asterism.training.run import Run
 
 if TYPE_CHECKING:
@@ -325,6 +326,7 @@ class ImageClusterer(ClusterMixin, Regroups):
         fitted = getattr(self, "significance_", getattr(self, "outliers", None))  # the parameter: of older runs
         return None if fitted is None else float(fitted)
 
+    @usual_arithmetic()
     def _placed(self, X: Any, layout: str | None, judged: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels and confidence (N,) of images, and how likely one that belongs is as strange: 1 if not judged."""
         images = self._open(X, False, layout)
