@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans as ReferenceKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from asterism import METHODS, Training, load
+from asterism import METHODS, KMeans, Training, load, open_images
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage
@@ -248,3 +248,17 @@ def test_inertia_from_bad_starts_is_that_of_scikit_learn(name, k):
             warnings.simplefilter("ignore")
             theirs = ReferenceKMeans(k, init=start, n_init=1).fit(X).inertia_
         assert kmeans(X, k, init=start).inertia <= 1.1 * theirs + 1e-6
+
+
+def test_what_float32_rounds_away_is_told(recwarn):
+    X = np.random.default_rng(0).normal(0, 10, (60, 3))
+    with_constant = np.column_stack([X, np.full(60, 1e9 + 0.3)])
+    for near in (X, X + 1e6, with_constant, np.float32(X + 1e9), X[:1] + 1e9, np.full((9, 2), 1e9 + 0.3)):
+        KMeans(1).fit(near)
+    assert not recwarn.list
+    times = (X + 1.7e9).astype(np.int64)
+    for far in (X + 1e9, (X + 1e9).tolist(), times, times.astype(object)):
+        with pytest.warns(UserWarning, match="X has numbers so far from 0 that float32"):
+            KMeans(1).fit(far)
+    with pytest.warns(UserWarning, match="rounds away how its rows differ: take the same mean off"):
+        open_images(X + 1e9)

@@ -133,7 +133,9 @@ class OpensImages:
         if hasattr(X, "iloc") and 0 in X.shape:  # scikit-learn asks what kind of numbers the columns have, first of all
             raise InputError(f"X is a {type(X).__name__} of shape {X.shape}: it holds no vector")
         try:
-            X = validate_data(self, X, reset=reset, dtype=np.float32, ensure_min_samples=1)
+            short = getattr(getattr(X, "dtype", None), "itemsize", 8) <= 2  # float32 has all their digits
+            dtype = np.float32 if short else [np.float64, np.float32]
+            X = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=1)
         except TypeError as error:
             raise NotNumbersError(reason_of(error)) from error
         except ValueError as error:
