@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
-from asterism import Backbone, Diffusion, KMeans, load
+from asterism import Backbone, Diffusion, DiscriminantDiffusion, KMeans, load
 from asterism.cli.app import app
 from asterism.clustering import diffusion
 from asterism.clustering.diffusion import FAINTEST, DiffusionMaps, leading_axes, local_weights, symmetric_graph
@@ -66,11 +66,10 @@ def test_the_first_axes_are_those_of_all_maps_side_by_side(digits):
 
 
 def test_axes_that_are_rounding_alone_tell_nothing_apart():
-    """All maps of three samples are one point: their eigenvalues but the first are negative."""
-    X = np.random.RandomState(0).standard_normal((3, 40)).astype("f4")
-    for k in (2, 3):
-        model = Diffusion(k, random_state=0).fit(X)
-        assert (model.predict(X) == model.labels_).all() and (model.labels_ == 0).all()
+    random = np.random.RandomState(0)
+    rows = np.repeat(random.standard_normal((1, 40)), 30, 0).astype("f4")
+    found = leading_axes(rows, 4, random.standard_normal((30, 9)).astype("f4"))
+    assert (np.abs(found[:, 0]) > 1).all() and np.ptp(found[:, 0]) < 1e-4 and (found[:, 1:] == 0).all()
 
 
 def test_thousands_of_images_are_looked_for_among_the_samples_at_once(monkeypatch):
@@ -158,6 +157,17 @@ def test_a_map_of_some_images_places_the_others(digits):
 def test_few_images(n):
     X = np.random.default_rng(n).normal(size=(n, 5))
     assert len(Diffusion(2, random_state=0).fit(X).labels_) == n
+
+
+@pytest.mark.parametrize("y", [[0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 1, 1, 2], [0, 0, 1, 2, 2]])
+@pytest.mark.parametrize("kind", [Diffusion, DiscriminantDiffusion])
+def test_a_few_images_that_lie_apart(kind, y, recwarn):
+    rng = np.random.default_rng(0)
+    X, k = (rng.normal(0, 5, (3, 40))[y] + rng.normal(0, 0.5, (len(y), 40))).astype(np.float32), max(y) + 1
+    model = kind(k, random_state=0).fit(X)
+    assert adjusted_rand_score(y, model.labels_) == 1 and not recwarn.list
+    np.testing.assert_array_equal(model.predict(X + 0.01), model.labels_)
+    assert len(np.unique(model.cut(len(y)))) == len(y) and set(model.cut(1)) == {0}
 
 
 def test_stability_tells_groups_from_noise(digits):

@@ -214,6 +214,25 @@ def test_fewer_different_images_than_groups_are_told(name):
     assert len(np.unique(model.labels_)) >= 4
 
 
+@pytest.mark.parametrize("name", ["sc-njw", "sc-st", "sc-ls", "ac-gdl", "diffusion", "discriminant-diffusion"])
+@pytest.mark.parametrize("y", [[0, 0, 1], [0, 1, 0, 1, 0], [0, 1, 2, 0, 1, 2, 2], [0, 1, 2, 3]])
+def test_as_many_different_images_as_groups(name, y, recwarn):
+    X = np.random.default_rng(0).normal(0, 4, (4, 8)).astype(np.float32)[y]
+    model = METHODS[name](max(y) + 1, random_state=0).fit(X)
+    assert adjusted_rand_score(y, model.labels_) == 1 and (model.predict(X) == model.labels_).all()
+    assert not recwarn.list
+
+
+def test_warnings_name_the_place_of_the_call():
+    X = np.repeat(np.eye(3, 8), 4, 0)
+    with pytest.warns(UserWarning, match="only 3 of the 12 samples differ") as told:
+        GraphAgglomerativeClustering(5).fit(X)
+    assert [one.filename for one in told] == [__file__]
+    with pytest.warns(UserWarning, match="form 1 clusters, fewer") as told:
+        GraphAgglomerativeClustering(2).fit(np.arange(3.0)[:, None])
+    assert [one.filename for one in told] == [__file__]
+
+
 def test_groups_that_stay_empty_are_told():
     X = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 4.0]])  # of length 1 two are left
     with pytest.warns(UserWarning, match="n_clusters=3, and 2 came out: 1 of the groups is empty"):

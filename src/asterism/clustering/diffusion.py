@@ -18,11 +18,13 @@ import math
 import numpy as np
 import scipy.sparse
 import torch
+from scipy.cluster.hierarchy import linkage
 from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
 from asterism.clustering.chebyshev import SPARE, leading_eigenvectors
 from asterism.clustering.graph import knn, neighbors, weights_to_neighbors
+from asterism.clustering.linkage_tree import labels_after
 from asterism.clustering.neighbor_voting import SAME
 
 # Chosen by the classes of many parts of Flowers-102, Scene-15, CIFAR-10, COIL-100, CMU-PIE and UKBench, with features
@@ -41,6 +43,9 @@ FAINTEST = 1e-3  # weight of a link that joins parts of a graph which share none
 
 class DiffusionMaps:
     """The graphs of samples and their eigenvectors, from which maps for several numbers of groups are made.
+
+    Of so few samples that each is a neighbour of all others a graph tells nothing: they lie where average linkage puts
+    them, each group at an axis of its own.
 
     Parameters
     ----------
@@ -69,7 +74,8 @@ class DiffusionMaps:
         self.n_samples, self.random_state = len(X), random_state
         self.spectra: list[tuple[np.ndarray, np.ndarray]] = []  # eigenvalues (M,) and eigenvectors (N, M) of each graph
         self.apart = False
-        if self.n_samples <= 2:
+        if self.n_samples <= max(NEIGHBORS[0], most_clusters):  # all are each other's neighbours, or groups
+            self._tree = linkage(X, "average") if self.n_samples > 1 else np.zeros((0, 4))
             return
         indices, distances = knn(X, max(NEIGHBORS))
         self.apart = bool(distances[:, 0].min() > SAME)
@@ -92,7 +98,8 @@ class DiffusionMaps:
     def side_by_side(self, n_clusters: int) -> np.ndarray:
         """All maps for k groups, each of rows of length 1: ndarray of shape (N, M), float32."""
         if not self.spectra:
-            return np.eye(self.n_samples, min(n_clusters, self.n_samples), dtype=np.float32)
+            k = min(n_clusters, self.n_samples)
+            return np.eye(k, dtype=np.float32)[labels_after(self._tree, self.n_samples, self.n_samples - k)]
         widths = self._widths(n_clusters)
         walked = [vectors * np.maximum(values, 0.0) ** STEPS for values, vectors in self.spectra]
         return np.concatenate([unit(one[:, :width]) for one in walked for width in widths], 1, dtype=np.float32)
@@ -154,9 +161,10 @@ def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -
     """Positions (B, k) of length 1 of rows (B, D) in a map that has samples (R, D) at positions (R, k).
 
     A sample of the map has its own place; another row is placed by its nearest samples, weighted by `local_weights`
-    (the extension of Nyström, for a walk that starts with one step to a neighbour).
+    (the extension of Nyström, for a walk that starts with one step to a neighbour); of very few, by the nearest one.
     """
-    return placed_by(*neighbors(rows, samples, STAND_INS), positions)
+    n_near = STAND_INS if len(samples) > NEIGHBORS[0] else 1
+    return placed_by(*neighbors(rows, samples, n_near), positions)
 
 
 def placed_by(indices: np.ndarray, distances: np.ndarray, positions: torch.Tensor) -> torch.Tensor:

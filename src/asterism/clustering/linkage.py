@@ -153,7 +153,6 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
     device: str | None = parameter(str, default=None)
     """Where to look for neighbours: "cpu", "cuda"."""
 
-    @usual_arithmetic()
     def fit(self, X: Any, y: Any = None) -> GraphAgglomerativeClustering:
         """Cluster ``X`` of shape (N, D); ``y`` is ignored. Cost as in `knn` and `merge`.
 
@@ -172,7 +171,8 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         if self.n_clusters > len(X):
             raise InputError(f"n_clusters={self.n_clusters} cannot be made of {len(X)} samples")
         if self.criterion == "average":
-            self.linkage_matrix_ = average_linkage(X)
+            with usual_arithmetic():
+                self.linkage_matrix_ = average_linkage(X)
             self.n_initial_clusters_, self.sigma2_ = len(X), None
             self.labels_ = labels_after(self.linkage_matrix_, len(X), len(X) - self.n_clusters)
             return self
@@ -183,7 +183,8 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
                 f"{self.n_clusters - len(kept)} clusters are empty",
                 stacklevel=2,
             )
-        merging, self.sigma2_ = self._merged(X[kept])
+        with usual_arithmetic():
+            merging, self.sigma2_ = self._merged(X[kept])
         self.labels_, self.linkage_matrix_ = merging.labels[copies], with_copies(merging.history, copies)
         self.n_initial_clusters_ = merging.n_initial_clusters
         return self

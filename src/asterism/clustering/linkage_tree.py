@@ -98,13 +98,13 @@ def distinct_rows(X: np.ndarray, only: np.ndarray | None = None) -> tuple[np.nda
 
 
 def without_many_copies(X: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
-    """`distinct_rows` where more than a tenth of the rows equal others and more than k differ; else all rows.
+    """`distinct_rows` where more than a tenth of the rows equal others and k of them differ; else all rows.
 
     Copies are all the neighbours that a row has, and to a graph each set of them is a part of its own. A few decide
     nothing.
     """
     kept, copies = distinct_rows(X)
-    if len(X) - len(kept) > MANY_COPIES * len(X) and len(kept) > n_clusters:
+    if len(X) - len(kept) > MANY_COPIES * len(X) and len(kept) >= n_clusters:
         return kept, copies
     return np.arange(len(X)), np.arange(len(X))
 

@@ -104,7 +104,6 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     # ---------------------------------------------------------------- fitting
 
-    @usual_arithmetic()
     def fit(self, X: Any, y: Any = None, *, layout: str | None = None) -> Self:
         """Fit to images.
 
@@ -129,19 +128,21 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         RunError, StorageError
             If ``run_dir`` holds another or a finished run, or cannot be written to.
         """
-        self.check()
-        self._check_needs(X)
-        images = self._open(X, True, layout)
-        self._check_number(len(images))
-        said = self._check_memory(images)
-        runtime = Runtime(self.device, self.precision)
-        if self.run_dir is None:
-            self._fit_here(images, runtime, said, None)
-            return self
-        folder, new_seed = RunFolder(self.run_dir), lambda: _seed_of(self.random_state)
-        with RunRecord(folder, self._description(images), runtime, new_seed, self._notes, self._overwrite) as record:
-            self._fit_here(images, runtime, said, record)
-        self._content = record.content
+        with usual_arithmetic():
+            self.check()
+            self._check_needs(X)
+            images = self._open(X, True, layout)
+            self._check_number(len(images))
+            said = self._check_memory(images)
+            runtime = Runtime(self.device, self.precision)
+            if self.run_dir is None:
+                self._fit_here(images, runtime, said, None)
+                return self
+            folder, new_seed = RunFolder(self.run_dir), lambda: _seed_of(self.random_state)
+            about = self._description(images)
+            with RunRecord(folder, about, runtime, new_seed, self._notes, self._overwrite) as record:
+                self._fit_here(images, runtime, said, record)
+            self._content = record.content
         return self
 
     def _fit_here(self, images: ImageSource, runtime: Runtime, said: str | None, record: RunRecord | None) -> None:
@@ -279,21 +280,21 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 progress.advance("images", by=len(part))
             progress.finish("images", len(images))
 
-    @usual_arithmetic()
     def _by_blocks(
         self, X: Any, function: Callable[[torch.Tensor], torch.Tensor], layout: str | None = None
     ) -> np.ndarray:
         """What a function makes of the features (B, D) of each block of images, (N, …), float32; mapped if large."""
-        images = self._open(X, False, layout)
-        found: np.ndarray | None = None
-        for places, part in self._image_blocks(images):
-            made = function(self._features(part)).numpy()
-            if found is None:
-                found = made if len(made) == len(images) else feature_array((len(images), *made.shape[1:]))
-            if found is not made:
-                found[places] = made
-                release(found)
-        return np.zeros((0, 0), np.float32) if found is None else found
+        with usual_arithmetic():
+            images = self._open(X, False, layout)
+            found: np.ndarray | None = None
+            for places, part in self._image_blocks(images):
+                made = function(self._features(part)).numpy()
+                if found is None:
+                    found = made if len(made) == len(images) else feature_array((len(images), *made.shape[1:]))
+                if found is not made:
+                    found[places] = made
+                    release(found)
+            return np.zeros((0, 0), np.float32) if found is None else found
 
     def transform(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Features of images.

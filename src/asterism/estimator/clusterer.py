@@ -326,22 +326,26 @@ class ImageClusterer(ClusterMixin, Regroups):
         fitted = getattr(self, "significance_", getattr(self, "outliers", None))  # the parameter: of older runs
         return None if fitted is None else float(fitted)
 
-    @usual_arithmetic()
     def _placed(self, X: Any, layout: str | None, judged: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels and confidence (N,) of images, and how likely one that belongs is as strange: 1 if not judged."""
-        images = self._open(X, False, layout)
-        labels, confidence, p = np.empty(len(images), np.int64), np.empty(len(images), np.float32), np.ones(len(images))
-        if judged and not hasattr(self, "reference_distances_"):
-            self.reference_distances_ = own_distances(torch.from_numpy(self.reference_))
-        for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
-            if judged:
-                features, rows = self._features_and_rows(part)
-                p[places] = chance_to_belong(rows, self.reference_, self.reference_distances_)
-            else:
-                features = self._features(part)
-            found, certain = self._best(features)
-            labels[places], confidence[places] = found.numpy(), certain.numpy()
-        return labels, confidence, p
+        with usual_arithmetic():
+            images = self._open(X, False, layout)
+            labels, confidence, p = (
+                np.empty(len(images), np.int64),
+                np.empty(len(images), np.float32),
+                np.ones(len(images)),
+            )
+            if judged and not hasattr(self, "reference_distances_"):
+                self.reference_distances_ = own_distances(torch.from_numpy(self.reference_))
+            for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
+                if judged:
+                    features, rows = self._features_and_rows(part)
+                    p[places] = chance_to_belong(rows, self.reference_, self.reference_distances_)
+                else:
+                    features = self._features(part)
+                found, certain = self._best(features)
+                labels[places], confidence[places] = found.numpy(), certain.numpy()
+            return labels, confidence, p
 
     def predict_proba(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Soft score of each image for each cluster.

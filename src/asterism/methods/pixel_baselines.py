@@ -61,6 +61,8 @@ class VectorClusterer(ImageClusterer):
         Where many images are equal, these count once, and share a group.
         """
         kept, copies = without_many_copies(features, self.n_clusters)
+        if len(kept) == self.n_clusters:  # there is nothing to find
+            return {"labels": copies}
         if len(kept) == len(features):
             return {"labels": self._find(features, rng)}
         return {"labels": self._find(features[kept], rng)[copies]}
