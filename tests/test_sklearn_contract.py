@@ -221,3 +221,22 @@ def test_what_the_caller_has_set_changes_nothing(fitted, caller):
     assert GSNMF(3, random_state=0).fit_transform(np.abs(X)).dtype == np.float32
     assert len(np.unique(GraphAgglomerativeClustering(3).fit(X).labels_)) == 3
     assert suggest_k(X).k == 3
+
+
+@pytest.mark.parametrize("name", ["kmeans", "ac-link", "diffusion"])
+def test_a_model_that_joblib_maps_into_memory_warns_of_nothing(name, tmp_path, recwarn):
+    """As `joblib.Parallel` hands large models to its workers."""
+    torch.set_warn_always(True)
+    try:
+        model = METHODS[name](n_clusters=3, random_state=0).fit(X, outliers=0.01)
+        joblib.dump(model, tmp_path / "model")
+        mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+        assert not mapped.cluster_centers_.flags.writeable
+        np.testing.assert_array_equal(mapped.predict(X), model.predict(X))
+        assert mapped.score(X) == model.score(X) and mapped.predict_proba(X).shape == (60, 3)
+        mapped.save(tmp_path / "run")
+        joblib.dump(GSNMF(2, random_state=0).fit(np.abs(X)), tmp_path / "nmf")
+        joblib.load(tmp_path / "nmf", mmap_mode="r").transform(np.abs(X))
+    finally:
+        torch.set_warn_always(False)
+    assert not recwarn.list

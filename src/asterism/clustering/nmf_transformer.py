@@ -134,9 +134,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         return self._coded(self._open(X, reset=False))
 
     def _coded(self, rows: torch.Tensor) -> np.ndarray:
-        W, ridge = (
-            torch.as_tensor(one, dtype=rows.dtype, device=rows.device) for one in (self.components_, self.ridge_)
-        )
+        W, ridge = (torch.tensor(one, dtype=rows.dtype, device=rows.device) for one in (self.components_, self.ridge_))
         return nmf.coefficients(rows, W, l1=self.l1, ridge=ridge, n_iter=self.max_iter).cpu().numpy()
 
     def inverse_transform(self, X: Any) -> np.ndarray:

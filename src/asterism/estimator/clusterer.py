@@ -19,6 +19,7 @@ from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened, own_distances
 from asterism.images import ImageSource
+from asterism.images.pack import from_numpy
 from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
@@ -249,7 +250,7 @@ class ImageClusterer(ClusterMixin, Regroups):
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """How well each feature vector (N, D) fits each cluster: (N, k), rows sum to 1."""
-        return soft_scores(features, torch.from_numpy(self.cluster_centers_))
+        return soft_scores(features, from_numpy(self.cluster_centers_))
 
     def _best(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cluster of each feature vector, and its score: (N,) each."""
@@ -336,7 +337,7 @@ class ImageClusterer(ClusterMixin, Regroups):
                 np.ones(len(images)),
             )
             if judged and not hasattr(self, "reference_distances_"):
-                self.reference_distances_ = own_distances(torch.from_numpy(self.reference_))
+                self.reference_distances_ = own_distances(from_numpy(self.reference_))
             for places, part in self._image_blocks(images):  # never N×D, nor N×k; what a block has made is let go of
                 if judged:
                     features, rows = self._features_and_rows(part)
@@ -385,7 +386,7 @@ class ImageClusterer(ClusterMixin, Regroups):
 
     def _silhouettes(self, features: torch.Tensor) -> torch.Tensor:
         """(B,) of features (B, D)."""
-        distances = torch.cdist(features.double(), torch.from_numpy(self.cluster_centers_).double())  # (B, k)
+        distances = torch.cdist(features.double(), from_numpy(self.cluster_centers_).double())  # (B, k)
         if distances.shape[1] == 1:
             return torch.zeros(len(features))
         own = self._best(features)[0][:, None]
@@ -395,7 +396,7 @@ class ImageClusterer(ClusterMixin, Regroups):
 
     def _fitted_state(self) -> dict[str, Any]:
         def tensors(names: Iterable[str]) -> dict[str, torch.Tensor]:
-            return {name: torch.from_numpy(np.asarray(getattr(self, name + "_"))) for name in names}
+            return {name: from_numpy(np.asarray(getattr(self, name + "_"))) for name in names}
 
         own = tensors(("labels", "confidence", "cluster_centers"))
         return {**super()._fitted_state(), **own, "attributes": tensors(self._attributes)}

@@ -18,6 +18,7 @@ from asterism.errors import InputError
 from asterism.features.store import picked
 from asterism.images import ImageSource
 from asterism.images.duplicates import duplicates
+from asterism.images.pack import from_numpy
 from asterism.parameters import Interval, shown
 from asterism.training.run import Run
 
@@ -197,7 +198,7 @@ def own_distances(reference: torch.Tensor) -> np.ndarray:
 
 def chance_to_belong(rows: torch.Tensor, reference: np.ndarray, known: np.ndarray) -> np.ndarray:
     """p-value (B,) of new images' rows (B, D), by the rows (R, D) that a fit has kept and their `own_distances`."""
-    return conformal_p_values(neighbor_distance(rows, torch.from_numpy(reference)), known)
+    return conformal_p_values(neighbor_distance(rows, from_numpy(reference)), known)
 
 
 def check_screened(found: dict[str, Any], n: int) -> None:

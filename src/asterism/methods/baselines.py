@@ -14,6 +14,7 @@ from asterism.estimator import Fitted, ImageClusterer
 from asterism.features.extract import extract, extract_store
 from asterism.features.store import IN_MEMORY, gathered
 from asterism.images import ImageSource
+from asterism.images.pack import from_numpy
 from asterism.methods.autoencoders import FCAE, AutoEncoder, reconstruction_examples
 from asterism.methods.pixel_baselines import pixels_of
 from asterism.networks import AutoEncoderNetwork
@@ -62,7 +63,7 @@ class CentroidClusterer(ImageClusterer):
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         """Student-t scores of the distances to the centers, in units of `spread_`."""
-        centers, scale = torch.from_numpy(self.cluster_centers_), float(self.spread_[0]) ** -0.5
+        centers, scale = from_numpy(self.cluster_centers_), float(self.spread_[0]) ** -0.5
         offset = centers.mean(0)
         return soft_scores((features - offset) * scale, (centers - offset) * scale)
 
@@ -105,7 +106,7 @@ class KMeans(CentroidClusterer):
             See `fit`.
         """
         self._check_fitted()
-        centers = torch.from_numpy(self.cluster_centers_).double()
+        centers = from_numpy(self.cluster_centers_).double()
         nearest = self._by_blocks(X, lambda features: torch.cdist(features.double(), centers).amin(1).square(), layout)
         return -float(nearest.sum(dtype=np.float64))
 

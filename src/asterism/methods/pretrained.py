@@ -29,6 +29,7 @@ from asterism.features.extract import Progress
 from asterism.features.store import IN_MEMORY, feature_array, gathered, picked, release
 from asterism.images import ImageSource
 from asterism.images.catalogue import named_set
+from asterism.images.pack import from_numpy
 from asterism.machine import available_memory
 from asterism.methods.last_layers import features_above
 from asterism.networks import Backbone
@@ -276,7 +277,7 @@ class PretrainedClusterer(ImageClusterer):
 
     def _squared_distances(self, features: torch.Tensor) -> torch.Tensor:
         """Of vectors (N, D) to the centers, (N, k)."""
-        return torch.cdist(features, torch.from_numpy(self.cluster_centers_)).square()
+        return torch.cdist(features, from_numpy(self.cluster_centers_)).square()
 
     def _image_blocks(self, images: ImageSource) -> Iterator[tuple[slice, ImageSource]]:
         """Blocks of images, seen by the network all in one pass: for each block anew the cache would be looked through,
