@@ -15,11 +15,12 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from asterism import DBC, FCAE, METHODS, SAE, KMeans, load
+from asterism import DBC, FCAE, METHODS, SAE, KMeans, load, open_images
 from asterism.clustering.advice import suggest_k
 from asterism.clustering.kmeans import kmeans
 from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage, cut
 from asterism.clustering.nmf_transformer import GSNMF
+from asterism.images.duplicates import duplicates
 from asterism.training import Training
 
 RNG = np.random.default_rng(0)
@@ -221,6 +222,7 @@ def test_what_the_caller_has_set_changes_nothing(fitted, caller):
     assert GSNMF(3, random_state=0).fit_transform(np.abs(X)).dtype == np.float32
     assert len(np.unique(GraphAgglomerativeClustering(3).fit(X).labels_)) == 3
     assert suggest_k(X).k == 3
+    assert duplicates(open_images(np.repeat(IMAGES[:9], 2, 0))).tolist() == np.repeat(np.arange(0, 18, 2), 2).tolist()
 
 
 @pytest.mark.parametrize("name", ["kmeans", "ac-link", "diffusion"])
