@@ -176,7 +176,7 @@ class Runtime:
 
 
 @contextmanager
-def usual_arithmetic() -> Iterator[None]:
+def usual_torch() -> Iterator[None]:
     """Context in which torch and numpy compute as they do by default, whatever the caller has set.
 
     torch's default dtype and device, gradients that are off, inference mode, numpy's errors that are raised.

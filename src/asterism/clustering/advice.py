@@ -35,7 +35,7 @@ from asterism.clustering.stability import stability_curve
 from asterism.clustering.units import near_one
 from asterism.clustering.wide import narrowed
 from asterism.errors import InputError, reason_of
-from asterism.runtime import usual_arithmetic
+from asterism.runtime import usual_torch
 
 GRID = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500)
 SIZES = (5, 10, 20, 40)  # neighbours
@@ -108,7 +108,7 @@ class Advice:
         )
 
 
-@usual_arithmetic()
+@usual_torch()
 def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) -> Advice:
     """Sweep k over vectors.
 

@@ -20,7 +20,7 @@ from asterism.clustering.kmeans_step import ProductStep, TileStep, Workers, one_
 from asterism.errors import InputError
 from asterism.networks.pixels import unit_length
 from asterism.parameters import Interval
-from asterism.runtime import capable_device, usual_arithmetic
+from asterism.runtime import capable_device, usual_torch
 
 SPLIT = 1 / 1024  # faiss's perturbation of the two halves of a split cluster
 UNITS = 2.0**30  # rows whose largest number lies beyond this, or 1 over it, are brought near 1: squares would overflow
@@ -42,7 +42,7 @@ class KMeansResult(NamedTuple):
     n_refilled: int = 0  # empty clusters that were given rows on the way, over all iterations
 
 
-@usual_arithmetic()
+@usual_torch()
 def kmeans(
     X: Any,
     n_clusters: int,
@@ -127,7 +127,7 @@ def kmeans(
     return KMeansResult(*found, float(total[-1]) / rows.scale**2, n_iter, n_empty, n_refilled)
 
 
-@usual_arithmetic()
+@usual_torch()
 def assign(X: Any, centers: Any, spherical: bool = False) -> tuple[Any, Any]:
     """Find the nearest center of each row.
 

@@ -34,7 +34,7 @@ from asterism.errors import InputError
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, OPEN_FRACTION, POSITIVE, POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
-from asterism.runtime import usual_arithmetic
+from asterism.runtime import usual_torch
 
 __all__ = [
     "UPDATES",
@@ -171,7 +171,7 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
         if self.n_clusters > len(X):
             raise InputError(f"n_clusters={self.n_clusters} cannot be made of {len(X)} samples")
         if self.criterion == "average":
-            with usual_arithmetic():
+            with usual_torch():
                 self.linkage_matrix_ = average_linkage(X)
             self.n_initial_clusters_, self.sigma2_ = len(X), None
             self.labels_ = labels_after(self.linkage_matrix_, len(X), len(X) - self.n_clusters)
@@ -183,7 +183,7 @@ class GraphAgglomerativeClustering(ClusterMixin, Parameters):
                 f"{self.n_clusters - len(kept)} clusters are empty",
                 stacklevel=2,
             )
-        with usual_arithmetic():
+        with usual_torch():
             merging, self.sigma2_ = self._merged(X[kept])
         self.labels_, self.linkage_matrix_ = merging.labels[copies], with_copies(merging.history, copies)
         self.n_initial_clusters_ = merging.n_initial_clusters

@@ -13,7 +13,7 @@ from asterism.networks.pixels import unit_length
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from asterism.runtime import Runtime, capable_device, usual_arithmetic
+from asterism.runtime import Runtime, capable_device, usual_torch
 
 ONLINE_PASSES = 20
 
@@ -94,7 +94,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         self.fit_transform(X)
         return self
 
-    @usual_arithmetic()
+    @usual_torch()
     def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """`fit`, then `transform`: the last H is not handed out, so that old and new samples are coded alike.
 
@@ -122,7 +122,7 @@ class GSNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
         self.ridge_ = np.broadcast_to(torch.as_tensor(ridge).cpu().numpy(), len(W)).copy()
         return self._coded(rows)
 
-    @usual_arithmetic()
+    @usual_torch()
     def transform(self, X: Any) -> np.ndarray:
         """Coefficients of samples, the bases fixed.
 

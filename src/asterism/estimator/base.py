@@ -33,7 +33,7 @@ from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
-from asterism.runtime import PRECISIONS, Runtime, usual_arithmetic
+from asterism.runtime import PRECISIONS, Runtime, usual_torch
 from asterism.training import GradientDescent
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars, decoding_bar
@@ -85,7 +85,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         raise NotImplementedError
 
     @property
-    @usual_arithmetic()
+    @usual_torch()
     def _n_features_out(self) -> int:  # scikit-learn names the columns of `transform` by it
         with torch.no_grad():
             return self.encoder_(torch.zeros(1, *self.image_shape_)).shape[1]
@@ -128,7 +128,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         RunError, StorageError
             If ``run_dir`` holds another or a finished run, or cannot be written to.
         """
-        with usual_arithmetic():
+        with usual_torch():
             self.check()
             self._check_needs(X)
             images = self._open(X, True, layout)
@@ -284,7 +284,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self, X: Any, function: Callable[[torch.Tensor], torch.Tensor], layout: str | None = None
     ) -> np.ndarray:
         """What a function makes of the features (B, D) of each block of images, (N, …), float32; mapped if large."""
-        with usual_arithmetic():
+        with usual_torch():
             images = self._open(X, False, layout)
             found: np.ndarray | None = None
             for places, part in self._image_blocks(images):
@@ -352,7 +352,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def _keep_pictures(self, folder: RunFolder, images: ImageSource, alone: bool = True) -> None:
         """Keep with the run what pages need of its images, which may be moved or changed later."""
 
-    @usual_arithmetic()
+    @usual_torch()
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator as a run folder, which `asterism.load` reads.
 
@@ -400,7 +400,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             return images if images.fingerprint == self._about.get("fingerprint") else None
         return None
 
-    @usual_arithmetic()
+    @usual_torch()
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
         self.image_shape_ = tuple(content["images"]["shape"])

@@ -24,7 +24,7 @@ from asterism.parameters import attribute, parameter
 from asterism.parameters.constraints import POSITIVE_INT
 from asterism.parameters.contract import ClusterMixin
 from asterism.runs import RunFolder, write_labels
-from asterism.runtime import usual_arithmetic
+from asterism.runtime import usual_torch
 from asterism.training.run import Run
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ class ImageClusterer(ClusterMixin, Regroups):
 
     def _placed(self, X: Any, layout: str | None, judged: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels and confidence (N,) of images, and how likely one that belongs is as strange: 1 if not judged."""
-        with usual_arithmetic():
+        with usual_torch():
             images = self._open(X, False, layout)
             labels, confidence, p = (
                 np.empty(len(images), np.int64),

@@ -24,7 +24,7 @@ from asterism.images.pack_cache import recall, remember
 from asterism.images.paths import list_images
 from asterism.images.shards import is_shards
 from asterism.images.source import ImageSource
-from asterism.runtime import usual_arithmetic
+from asterism.runtime import usual_torch
 
 RULE = 3  # another number where another rule finds other pairs: those that are kept are of the old one
 SIDE = 56  # pixels of the pictures that are compared
@@ -40,7 +40,7 @@ FLAT = 0.01  # deviation of the pixels up to which a picture shows nothing that 
 ROWS = 256  # pictures, and pairs, at once
 
 
-@usual_arithmetic()
+@usual_torch()
 def duplicates(images: ImageSource) -> np.ndarray:
     """Which images are copies of others.
 
