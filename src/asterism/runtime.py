@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -177,19 +178,40 @@ class Runtime:
 
 @contextmanager
 def usual_torch() -> Iterator[None]:
-    """Context in which torch and numpy compute as they do by default, whatever the caller has set.
+    """Torch and numpy as they are where nobody has set them to anything else; afterwards they are as the user has them.
 
-    torch's default dtype and device, gradients that are off, inference mode, numpy's errors that are raised.
+    A fit under ``no_grad``, ``inference_mode`` or ``autocast``, with another default dtype or device, or with numpy's
+    errors raised, would break off, or find other groups.
     """
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    placed = nullcontext() if device.type == "cpu" else torch.device("cpu")
-    usual = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
-    torch.set_default_dtype(torch.float32)
+    with ExitStack() as stack:
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # as a rule not: each call of torch then takes longer
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(_float32())
+        yield
+
+
+_of_all_threads, _users_dtypes = threading.Lock(), list[torch.dtype]()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """float32 as the default dtype, which all threads share: the last one to leave puts the user's own back."""
+    with _of_all_threads:
+        _users_dtypes.append(torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
     try:
-        with usual, torch.inference_mode(False), torch.enable_grad(), placed:
-            yield
+        yield
     finally:
-        torch.set_default_dtype(dtype)
+        with _of_all_threads:
+            last = _users_dtypes.pop()
+            if not _users_dtypes:
+                torch.set_default_dtype(last)
 
 
 def capable_device(device: torch.device) -> torch.device:

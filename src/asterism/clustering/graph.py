@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from asterism.clustering.compiled import compiled
 from asterism.clustering.linkage_tree import numbered
 from asterism.errors import InputError, MissingDependencyError
-from asterism.runtime import capable_device
+from asterism.runtime import capable_device, usual_torch
 
 BLOCK = 2048  # rows and columns of one block of distances: 16 MiB of float32, which the caches hold
 PART = 16 * BLOCK  # rows that are in float64 at once, where rounding mattered
@@ -28,6 +28,7 @@ SPARE = 8  # neighbours kept beyond those asked for, to see whether rounding mat
 Array = Any  # an array or a tensor
 
 
+@usual_torch()
 def knn(
     X: Array,
     n_neighbors: int,
@@ -73,6 +74,7 @@ def knn(
     return _exact(X, X, n_neighbors, torch.arange(len(X), device=X.device), within=True)
 
 
+@usual_torch()
 def neighbors(
     queries: Array,
     X: Array,

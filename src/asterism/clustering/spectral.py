@@ -24,6 +24,7 @@ from asterism.clustering import affinities
 from asterism.clustering.graph import neighbors, weights_to_neighbors
 from asterism.clustering.kmeans import KMeansResult, kmeans
 from asterism.clustering.units import near_one, squared_unit
+from asterism.runtime import usual_torch
 
 SCALES = (0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # that `njw` looks through, as shares of the mean d²
 APART = 1e-4  # eigenvalues so near to 1 belong to parts of the graph that next to nothing joins
@@ -31,6 +32,7 @@ APART = 1e-4  # eigenvalues so near to 1 belong to parts of the graph that next 
 Random = int | np.random.RandomState | None
 
 
+@usual_torch()
 def njw(
     X: np.ndarray,
     n_clusters: int,
@@ -96,6 +98,7 @@ def njw(
     return min(tried(), key=lambda found: found.inertia).labels
 
 
+@usual_torch()
 def self_tuning(
     X: np.ndarray,
     n_clusters: int,
@@ -158,6 +161,7 @@ def self_tuning(
     return _compact_kmeans(unit_rows(vectors), n_clusters, n_init, rng)
 
 
+@usual_torch()
 def landmark_spectral(
     X: np.ndarray,
     n_clusters: int,

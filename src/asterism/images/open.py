@@ -25,6 +25,7 @@ from asterism.images.remote import fetch_whole
 from asterism.images.shards import is_pattern, is_shard, is_shards, list_members, list_shards, member_labels
 from asterism.images.source import ImageSource
 from asterism.images.vectors import open_table, with_features
+from asterism.runtime import usual_torch
 
 _ARRAYS: dict[str, Callable[..., ImageSource]] = {".npz": open_npz, ".npy": open_npy}
 _ARRAYS |= dict.fromkeys(TABLE_ENDINGS, open_table)
@@ -110,9 +111,10 @@ def open_images(
         If the images fit neither into memory nor into the cache folder.
     """
     progress = progress or silent
-    options = Options.checked(size, color, crop, layout, strict, photo_side, white, scale, pages, bands, progress)
-    opened = _opened(X, options)
-    return opened if features is None else with_features(opened, features)
+    with usual_torch():
+        options = Options.checked(size, color, crop, layout, strict, photo_side, white, scale, pages, bands, progress)
+        opened = _opened(X, options)
+        return opened if features is None else with_features(opened, features)
 
 
 def _opened(X: Any, options: Options) -> ImageSource:

@@ -21,6 +21,7 @@ from asterism.networks.initialise import build, normal_weights, uniform_weights
 from asterism.networks.stacked import DEC_WIDTHS
 from asterism.parameters import Each, attribute, parameter
 from asterism.parameters.constraints import FRACTION_ABOVE_0, FRACTION_BELOW_1, POSITIVE, POSITIVE_INT
+from asterism.runtime import usual_torch
 from asterism.training import Run, Training
 from asterism.training.autoencoder import pixel_variance, pretrain_layers, train_autoencoder
 
@@ -105,6 +106,7 @@ class AutoEncoder(ImageEstimator):
         self.network_.load_state_dict(state["network"])
         self.network_.eval()
 
+    @usual_torch()
     @torch.no_grad()
     def reconstruct(self, X: Any, *, layout: str | None = None) -> np.ndarray:
         """Reconstructions of images.
@@ -119,6 +121,7 @@ class AutoEncoder(ImageEstimator):
         parts = [self.network_(images.batch(slice(i, i + 256))) for i in range(0, len(images), 256)]
         return torch.cat(parts).numpy()
 
+    @usual_torch()
     @torch.no_grad()
     def score(self, X: Any, y: Any = None, *, layout: str | None = None) -> float:
         """Minus the mean squared error of the reconstructions, a mean over images and pixels: higher is better.

@@ -10,6 +10,7 @@ from asterism.estimator import ImageEstimator
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters import from_json
 from asterism.runs import RunFolder
+from asterism.runtime import usual_torch
 
 
 def estimator_of(content: dict[str, Any]) -> ImageEstimator:
@@ -49,6 +50,7 @@ def load(run: str | Path) -> ImageEstimator:
     return load_with_content(RunFolder(run))[0]
 
 
+@usual_torch()
 def load_with_content(folder: RunFolder) -> tuple[ImageEstimator, dict[str, Any]]:
     """What `load` gives, and the content of ``run.json``, which is read once."""
     content = folder.read_finished()

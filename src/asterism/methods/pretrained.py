@@ -35,7 +35,7 @@ from asterism.methods.last_layers import features_above
 from asterism.networks import Backbone
 from asterism.networks.weights import PAPERS
 from asterism.parameters import attribute, parameter, to_json
-from asterism.runtime import Runtime
+from asterism.runtime import Runtime, usual_torch
 from asterism.training import Run
 from asterism.training.progress import ProgressBars
 
@@ -249,6 +249,7 @@ class PretrainedClusterer(ImageClusterer):
             labels = own[:, 0].clone()
         return {"labels": labels, "centers": centers, "spread": spread}
 
+    @usual_torch()
     def group(self, codes: np.ndarray) -> np.ndarray:
         """Group vectors of `transform` anew, as the paper does with the test images (§4.3).
 

@@ -247,6 +247,9 @@ def unpool(maps: torch.Tensor, where: torch.Tensor, before: torch.Size, unpoolin
     torch.Tensor of shape (B, C, H, W)
     """
     if unpooling == "switches":
+        if torch.are_deterministic_algorithms_enabled():  # torch's own is refused then, as places might be equal
+            flat = maps.new_zeros((*before[:2], before[2] * before[3]))
+            return flat.scatter(2, where.flatten(2), maps.flatten(2)).view(before)
         return F.max_unpool2d(maps, where, [2, 2], output_size=before)
     height, width = maps.shape[2:]
     if unpooling == "repeat":
