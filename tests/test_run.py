@@ -5,11 +5,12 @@ import multiprocessing
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from asterism.errors import RunError, StorageError
+from asterism.errors import InputError, RunError, StorageError
 from asterism.files import write_text
 from asterism.runs import RunFolder
 from asterism.runtime import Runtime
@@ -196,6 +197,37 @@ def hold_and_die(folder, pipe):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a lock of POSIX")
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ({"a": np.float32(0.5)}, 0.5),
+        ({"a": np.int64(3)}, 3),
+        ({"a": np.True_}, True),
+        ({"a": torch.tensor(0.5)}, 0.5),
+        ({"a": np.arange(2)}, [0, 1]),
+        (None, "nothing"),
+    ],
+)
+def test_what_a_watcher_says_can_be_read_again(tmp_path, runtime, told, kept):
+    run = Run(runtime, 0, tmp_path)
+    run.observer = lambda labels: told
+    for _ in run.rounds("stage", 1):
+        run.callback(torch.arange(3))
+    (entry,) = RunFolder(tmp_path).read_history()
+    assert entry.get("a", "nothing") == kept
+    assert entry == run.history[0]
+
+
+@pytest.mark.parametrize(
+    "told", [0.5, [1], {1: 2}, {"a": {"b": 1}}, {"a": [[1]]}, {"stage": 1}, {"round": "x"}, {"seconds": -1}]
+)
+def test_what_cannot_be_recorded_is_one_line(runtime, told):
+    run = Run(runtime, 0)
+    run.observer = lambda labels: told
+    with pytest.raises(InputError, match="on_round returned"):
+        run.callback(np.arange(3))
+
+
 def test_a_folder_is_held_by_one_fit_at_a_time(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create()

@@ -106,13 +106,13 @@ class ImageClusterer(ClusterMixin, Regroups):
     on_round : callable, optional
         Not a parameter; set it before ``fit`` to watch the learning: it is called in each round that has labels, with
         those labels (N,), and the numbers that it returns are written into ``history_``, which nothing reads back. So
-        a benchmark can draw accuracy over epochs and no label comes near the fit.
+        a benchmark can draw accuracy over epochs and no label comes near the fit. It may return None, too.
     """
 
     n_clusters: int = parameter(POSITIVE_INT, default=8, kw_only=False)
     """Number of groups, k."""
     _goes_by_neighbors = False  # so that copies, which are nearest to each other, may decide
-    on_round: Callable[[np.ndarray], dict[str, float]] | None = attribute(None)
+    on_round: Callable[[np.ndarray], dict[str, float] | None] | None = attribute(None)
     _attributes: tuple[str, ...] = attribute(())  # names of what `Fitted.attributes` brought
     _screening = Screening()
     reference_: np.ndarray = attribute()

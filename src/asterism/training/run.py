@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterism.errors import RunError
+from asterism.errors import InputError, RunError
 from asterism.files import write_text
+from asterism.parameters import shown
 from asterism.runtime import Runtime, derived_seed
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars
 
 CHECKPOINT_SECONDS = 20.0  # at most this much work is lost by a kill
 MOST_VALUES, LONGEST_TEXT = 1000, 10_000  # of one line of the history
+OWN = ("stage", "round", "seconds")  # what each line says of itself
 
 
 @dataclass(eq=False)
@@ -58,7 +60,7 @@ class Run:
     identity: str = ""
     restored: bool = field(default=False, init=False)
     history: list[dict[str, Any]] = field(default_factory=list, init=False)
-    observer: Callable[[np.ndarray], dict[str, float]] | None = field(default=None, init=False)
+    observer: Callable[[np.ndarray], dict[str, float] | None] | None = field(default=None, init=False)
     _recorded: dict[str, Any] = field(default_factory=dict, init=False)
     _finish: bool = field(default=False, init=False)
 
@@ -117,9 +119,15 @@ class Run:
         self._recorded.update(values)
 
     def callback(self, labels: np.ndarray | torch.Tensor) -> None:
-        """Show a round's labels (N,) to whoever watches (`ImageClusterer.on_round`) and record what is said of them."""
+        """Show a round's labels (N,) to whoever watches (`ImageClusterer.on_round`) and record what is said of them.
+
+        Raises
+        ------
+        InputError
+            If that is no numbers by name.
+        """
         if self.observer is not None:
-            self.record(**self.observer(np.array(labels)))
+            self.record(**_plain(self.observer(np.array(np.asarray(labels)))))
 
     def cached(self, stage: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Compute a dict of tensors, or take what an earlier life of this run computed."""
@@ -199,6 +207,21 @@ def is_entry(entry: Any) -> bool:
     if not _is_count(entry.get("round")) or not _is_duration(entry.get("seconds")):
         return False
     return all(len(name) <= LONGEST_TEXT and _is_value(value) for name, value in entry.items())
+
+
+def _plain(told: Any) -> dict[str, Any]:
+    """What a watcher returned, with numbers of numpy and torch as Python's own; nothing is allowed, too."""
+    if not isinstance(told, (Mapping, type(None))):
+        raise InputError(
+            f"on_round returned {shown(told)}: it must return numbers by name, {{'accuracy': .9}}, or None"
+        )
+    found = dict[str, Any]()
+    for name, value in (told or {}).items():
+        found[name] = value.tolist() if isinstance(value, (np.generic, np.ndarray, torch.Tensor)) else value
+        if not isinstance(name, str) or name in OWN or not _is_value(found[name]):
+            reserved = " (each line of the history says its own)" if name in OWN else ""
+            raise InputError(f"on_round returned {name!r}: {shown(value)}, which cannot be recorded{reserved}")
+    return found
 
 
 def _is_value(value: Any) -> bool:
