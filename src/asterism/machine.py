@@ -104,6 +104,11 @@ def available_memory() -> int:
     return max(0, min([_free_of_machine(), *_free_of_groups(), *_free_of_limits()]))
 
 
+def gib(n_bytes: int) -> str:
+    """A size of memory in words."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes > 2**29 else f"{n_bytes / 2**20:.1f} MiB"
+
+
 def _free_of_machine() -> int:
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():

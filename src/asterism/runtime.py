@@ -279,6 +279,15 @@ def derived_seed(seed: int, key: Sequence[int | str]) -> int:
     return int(state[0]) << 31 ^ int(state[1])
 
 
+def seed_of(random_state: Any) -> int:
+    """The seed that a parameter ``random_state`` means; with None it is drawn."""
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(random_state.randint(2**31 - 1))
+
+
 def versions() -> dict[str, str]:
     """Versions of Asterism and of what it computes with."""
     found = {"python": platform.python_version()}

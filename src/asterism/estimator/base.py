@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import nn
 
 from asterism.errors import AsterismError, InputError, NotFittedError, RunError
-from asterism.estimator.inputs import OpensImages
+from asterism.estimator.inputs import OpensImages, all_or_nothing
 from asterism.features import extract
 from asterism.features.extract import MOST_ROWS
 from asterism.features.store import feature_array, release
 from asterism.images import ImageSource, Skipped, reopen
 from asterism.images.options import reading_of
 from asterism.images.units import Units
-from asterism.machine import available_memory, launch, launchers_hidden, lost_another, memory_wanted
+from asterism.machine import available_memory, gib, launch, launchers_hidden, lost_another, memory_wanted
 from asterism.parameters import Interval, Parameters, attribute, parameter, plain_params
 from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from asterism.runs import RunFolder, RunRecord, agreed, limited
 from asterism.runs.pictures import hand_on
-from asterism.runtime import PRECISIONS, Runtime, usual_torch
+from asterism.runtime import PRECISIONS, Runtime, seed_of, usual_torch
 from asterism.training import GradientDescent
 from asterism.training.checkpoint import load_state, save_state
 from asterism.training.progress import ProgressBars, decoding_bar
@@ -128,7 +127,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         RunError, StorageError
             If ``run_dir`` holds another or a finished run, or cannot be written to.
         """
-        with usual_torch():
+        with all_or_nothing(self), usual_torch():
             self.check()
             self._check_needs(X)
             images = self._open(X, True, layout)
@@ -138,7 +137,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             if self.run_dir is None:
                 self._fit_here(images, runtime, said, None)
                 return self
-            folder, new_seed = RunFolder(self.run_dir), lambda: _seed_of(self.random_state)
+            folder, new_seed = RunFolder(self.run_dir), lambda: seed_of(self.random_state)
             about = self._description(images)
             with RunRecord(folder, about, runtime, new_seed, self._notes, self._overwrite) as record:
                 self._fit_here(images, runtime, said, record)
@@ -146,7 +145,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return self
 
     def _fit_here(self, images: ImageSource, runtime: Runtime, said: str | None, record: RunRecord | None) -> None:
-        self.seed_ = agreed(_seed_of(self.random_state), runtime) if record is None else record.seed
+        self.seed_ = agreed(seed_of(self.random_state), runtime) if record is None else record.seed
         self.image_shape_ = images.shape
         self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
@@ -244,8 +243,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         """
         beside = launch().local_world_size
         need, there = self._memory_needed(len(images), self._n_numbers(images.shape)), available_memory() // beside
-        left = f"{_gib(there)} are there" + (f" for each of {beside} processes" if beside > 1 else "")
-        what = f"{type(self).__name__} needs about {_gib(need)} of memory for {len(images)} images of {images.shape}"
+        left = f"{gib(there)} are there" + (f" for each of {beside} processes" if beside > 1 else "")
+        what = f"{type(self).__name__} needs about {gib(need)} of memory for {len(images)} images of {images.shape}"
         if need > there:
             raise InputError(
                 f"{what}, and {left}: take fewer or smaller images, or more memory; of all methods "
@@ -436,15 +435,3 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
 def _are_names(names: Any, n: int | None) -> bool:
     return isinstance(names, list) and all(isinstance(one, str) for one in names) and n in (None, len(names))
-
-
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes > 2**29 else f"{n_bytes / 2**20:.1f} MiB"
-
-
-def _seed_of(random_state: Any) -> int:
-    if isinstance(random_state, (int, np.integer)):
-        return int(random_state)
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -15,6 +15,7 @@ from torch import nn
 from asterism.clustering.linkage_tree import MANY_COPIES, check_history
 from asterism.clustering.soft import soft_scores
 from asterism.errors import InputError
+from asterism.estimator.inputs import all_or_nothing
 from asterism.estimator.keeping import keep_pictures
 from asterism.estimator.regrouping import Regroups
 from asterism.estimator.screening import Screen, Screening, chance_to_belong, check_screened, own_distances
@@ -156,8 +157,9 @@ class ImageClusterer(ClusterMixin, Regroups):
         """
         outliers = getattr(self, "outliers", None) if outliers is None else outliers
         drop_duplicates = getattr(self, "drop_duplicates", False) if drop_duplicates is None else drop_duplicates
-        self._screening = Screening.checked(outliers, drop_duplicates)
-        super().fit(X, y, layout=layout)
+        with all_or_nothing(self):
+            self._screening = Screening.checked(outliers, drop_duplicates)
+            super().fit(X, y, layout=layout)
         return self
 
     def _memory_needed(self, n: int, n_numbers: int) -> int:

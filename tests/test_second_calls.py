@@ -1,0 +1,53 @@
+"""What is done with an estimator after its fit, or before it is loaded again: another fit, other parameters, moves."""
+
+import numpy as np
+import pytest
+
+from asterism import DBC, FCAE, KMeans, Training
+from asterism.errors import InputError
+from asterism.methods.cluster_initialisation import ClusterInitialisation
+from asterism.methods.joint_training import JointTraining
+
+X = np.random.RandomState(0).randint(256, size=(24, 8, 8)).astype(np.uint8)
+OTHERS = np.random.RandomState(0).rand(20, 16, 16)
+
+
+def small(**params):
+    """A DBC of two rounds."""
+    return DBC(
+        3,
+        training=JointTraining(n_epochs=2, batch_size=16, lr=0.01),
+        autoencoder=FCAE(training=Training(n_epochs=1, batch_size=16), max_unexplained=1),
+        cluster_initialisation=ClusterInitialisation("k-means", rounds=0),
+        **{"random_state": 0, **params},
+    )
+
+
+def stop(labels):
+    raise KeyboardInterrupt
+
+
+def test_a_fit_that_is_refused_leaves_what_was_found_before():
+    model = KMeans(3, random_state=0).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(InputError, match="more than the number of images"):
+        model.fit(OTHERS[:2])
+    assert vars(model) == before
+    assert len(model.names_) == len(X)
+
+
+def test_a_fit_that_is_stopped_midway_leaves_what_was_found_before():
+    model = small().fit(X)
+    model.on_round = stop
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(OTHERS, outliers=0.01)
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    assert model.significance is None
+
+
+def test_a_first_fit_that_fails_leaves_no_half_of_one():
+    model = small()
+    model.on_round = stop
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert not [name for name in vars(model) if name.endswith("_")]
