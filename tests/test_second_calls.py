@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asterism import DBC, FCAE, KMeans, Training
+from asterism import DBC, FCAE, KMeans, Training, load
 from asterism.errors import InputError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
@@ -51,3 +51,25 @@ def test_a_first_fit_that_fails_leaves_no_half_of_one():
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
     assert not [name for name in vars(model) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("model", "params"),
+    [
+        (FCAE(5, training=Training(n_epochs=1), max_unexplained=1), {"n_features": 7}),
+        (small(), {"autoencoder__n_features": 9}),
+        (small(), {"training__lr": 0.5}),
+        (KMeans(3, random_state=0), {"n_clusters": -5}),
+    ],
+)
+def test_what_is_saved_has_the_parameters_of_its_fit(model, params, tmp_path):
+    (name,) = params
+    before, expected = model.get_params()[name], model.fit(X).transform(X)
+    model.set_params(**params, device="cpu").save(tmp_path / "one")
+    again = load(tmp_path / "one")
+    np.testing.assert_array_equal(again.transform(X), expected)
+    assert again.get_params()[name] == before
+    assert again.device == "cpu"
+    assert model.get_params()[name] == params[name]
+    again.set_params(**params).save(tmp_path / "two")
+    assert load(tmp_path / "two").get_params()[name] == before

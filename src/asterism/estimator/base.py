@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import nn
 
 from asterism.errors import AsterismError, InputError, NotFittedError, RunError
@@ -146,7 +147,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _fit_here(self, images: ImageSource, runtime: Runtime, said: str | None, record: RunRecord | None) -> None:
         self.seed_ = agreed(seed_of(self.random_state), runtime) if record is None else record.seed
-        self.image_shape_ = images.shape
+        self.image_shape_, self._of_fit = images.shape, clone(self)
         self._reading = reading_of(images.origin)
         self.n_features_in_ = int(np.prod(images.shape))
         hashed = images.origin["source"] is not None  # else there is nothing to compare it with later
@@ -371,7 +372,9 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             alone = Runtime("cpu")
         folder = RunFolder(path)
         skipped = [[one.name, one.reason] for one in self.skipped_]
-        about = {"method": type(self).__name__, "params": self._plain_params(), "images": self._about}
+        # The parameters of the fit: others that were set since need not be those of its network.
+        asked = clone(getattr(self, "_of_fit", self)).set_params(device=self.device, precision=self.precision)
+        about = {"method": type(self).__name__, "params": asked._plain_params(), "images": self._about}
         if folder.look() is not None:
             raise RunError(f"{path} holds a run already; choose another folder")
         try:
@@ -402,6 +405,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
     @usual_torch()
     def _load_from(self, folder: RunFolder, content: dict[str, Any]) -> ImageEstimator:
         """Set the fitted attributes from a finished run (see `asterism.load`)."""
+        self._of_fit = clone(self)
         self.image_shape_ = tuple(content["images"]["shape"])
         self._reading = reading_of(content["images"]["origin"])
         self.n_features_in_ = int(np.prod(self.image_shape_))
