@@ -1,10 +1,12 @@
 """What is done with an estimator after its fit, or before it is loaded again: another fit, other parameters, moves."""
 
+import json
+
 import numpy as np
 import pytest
 
 from asterism import DBC, FCAE, KMeans, Training, load
-from asterism.errors import InputError
+from asterism.errors import InputError, RunError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 
@@ -73,3 +75,16 @@ def test_what_is_saved_has_the_parameters_of_its_fit(model, params, tmp_path):
     assert model.get_params()[name] == params[name]
     again.set_params(**params).save(tmp_path / "two")
     assert load(tmp_path / "two").get_params()[name] == before
+
+
+@pytest.mark.parametrize(("began", "then"), [(0, None), (None, None), (0, np.int64(0)), (None, "its own")])
+def test_an_unfinished_run_goes_on_with_its_seed(began, then, tmp_path):
+    model = small(random_state=began, run_dir=tmp_path)
+    model.on_round = stop
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    seed = json.loads((tmp_path / "run.json").read_text())["seed"]
+    with pytest.raises(RunError, match=rf"random_state={seed}, not {seed + 1}; resume it with its own"):
+        small(random_state=seed + 1, run_dir=tmp_path).fit(X)
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
+    assert small(random_state=seed if then == "its own" else then, run_dir=tmp_path).fit(X).seed_ == seed

@@ -139,8 +139,9 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
                 self._fit_here(images, runtime, said, None)
                 return self
             folder, new_seed = RunFolder(self.run_dir), lambda: seed_of(self.random_state)
+            own = new_seed() if isinstance(self.random_state, (int, np.integer)) else None
             about = self._description(images)
-            with RunRecord(folder, about, runtime, new_seed, self._notes, self._overwrite) as record:
+            with RunRecord(folder, about, runtime, new_seed, self._notes, self._overwrite, own) as record:
                 self._fit_here(images, runtime, said, record)
             self._content = record.content
         return self

@@ -40,6 +40,8 @@ class RunRecord:
         What else ``run.json`` is to hold.
     overwrite : bool, default=False
         Replace a run that lies in the folder.
+    own_seed : int, optional
+        The seed that was asked for; a run of another one is not resumed.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class RunRecord:
     new_seed: Callable[[], int]
     notes: dict[str, Any] = field(default_factory=dict)
     overwrite: bool = False
+    own_seed: int | None = None
     content: dict[str, Any] = field(init=False, default_factory=dict)
     _open: ExitStack = field(init=False, default_factory=ExitStack)
     _began: float = field(init=False, default_factory=time.monotonic)
@@ -129,6 +132,11 @@ class RunRecord:
                     f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, or "
                     "start anew in another folder"
                 )
+        if self.own_seed not in (None, found["seed"]):
+            raise RunError(
+                f"{self.folder.path} holds an unfinished run with random_state={found['seed']}, not {self.own_seed}; "
+                "resume it with its own, or start anew in another folder"
+            )
         content = {**found, "status": "running"}
         self.folder.write(content)
         self.folder.remove(keep=("checkpoint", "history.jsonl", PATHS))
