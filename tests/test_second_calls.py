@@ -1,6 +1,9 @@
 """What is done with an estimator after its fit, or before it is loaded again: another fit, other parameters, moves."""
 
+import copy
 import json
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -88,3 +91,37 @@ def test_an_unfinished_run_goes_on_with_its_seed(began, then, tmp_path):
         small(random_state=seed + 1, run_dir=tmp_path).fit(X)
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
     assert small(random_state=seed if then == "its own" else then, run_dir=tmp_path).fit(X).seed_ == seed
+
+
+def test_a_loaded_run_has_its_names_wherever_the_work_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = KMeans(3, random_state=0).fit(X)
+    expected.save("run")
+    model, other, third = load("run"), load("run"), load("run")
+    monkeypatch.chdir("/")
+    assert model.names_ == expected.names_
+    other.save(tmp_path / "again")
+    assert (tmp_path / "again" / "labels.csv").read_text() == (tmp_path / "run" / "labels.csv").read_text()
+    copies = [pickle.loads(pickle.dumps(third)), copy.deepcopy(load(tmp_path / "run"))]
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert [one.names_ for one in copies] == [expected.names_] * 2
+
+
+def test_a_table_that_is_gone_is_told(tmp_path):
+    KMeans(3, random_state=0).fit(X).save(tmp_path / "run")
+    model = load(tmp_path / "run")
+    (tmp_path / "run" / "labels.csv").unlink()
+    with pytest.warns(UserWarning, match=r"gets no labels\.csv: .*labels\.csv does not give the names"):
+        model.save(tmp_path / "again")
+    assert load(tmp_path / "again").predict(X).shape == (24,)
+
+
+def test_a_fit_that_changes_the_working_folder_writes_in_one(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    model = small(run_dir="run")
+    model.on_round = lambda labels: os.chdir(tmp_path / "other")
+    model.fit(X)
+    assert not list((tmp_path / "other").iterdir())
+    assert not (tmp_path / "run" / ".lock").exists()
+    np.testing.assert_array_equal(load(tmp_path / "run").labels_, model.labels_)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -380,7 +381,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             raise RunError(f"{path} holds a run already; choose another folder")
         try:
             names = self.names_
-        except RunError:  # the table of the run that was loaded is no longer what it was
+        except RunError as error:  # the table of the run that was loaded is no longer what it was
+            warnings.warn(f"{path} gets no labels.csv: {error}", stacklevel=2)
             names = None
         with RunRecord(folder, {**about, "skipped": skipped}, alone, lambda: self.seed_) as record:
             run = Run(alone, self.seed_, folder.path)
@@ -426,7 +428,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._names = state.get("names")  # of a run of format 1; others have them in labels.csv alone
         if self._names is not None and not _are_names(self._names, content["images"].get("n")):
             raise RunError(f"{folder.model_path} does not hold the names of the run's images")
-        self._names_in = folder
+        self._names_in = RunFolder(folder.path.absolute())  # the working folder may change before they are asked for
         self.skipped_ = [Skipped(*map(str, one)) for one in content.get("skipped") or [] if len(one) == 2]
         return self
 

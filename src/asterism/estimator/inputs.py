@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.utils.validation import validate_data
 
-from asterism.errors import InputError, reason_of
+from asterism.errors import InputError, RunError, reason_of
 from asterism.images import ImageSource, open_images
 from asterism.images.arrays import NotNumbersError, as_numpy, open_array
 from asterism.images.depth import Scale
@@ -74,6 +74,12 @@ class OpensImages:
         if self._names is None and self._names_in is not None and labels is not None:
             self._names = self._names_in.read_names(labels)
         return self._names
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has the names: the run that was loaded may be gone when it is opened."""
+        with suppress(AttributeError, RunError):
+            self.names_  # noqa: B018
+        return super().__getstate__()  # type: ignore[misc, return-value]
 
     def _open(self, X: Any, reset: bool, layout: str | None = None) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape and units."""

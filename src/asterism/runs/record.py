@@ -76,6 +76,8 @@ class RunRecord:
         if self.runtime.is_main:
             self._began = time.monotonic()
             self.folder.look()  # not even a lock is made where something else lies
+        self.folder = RunFolder(self.folder.path.absolute())  # a fit may change the working folder
+        if self.runtime.is_main:
             self.folder.create()
             with ExitStack() as stack:
                 stack.enter_context(self.folder.held())
