@@ -7,13 +7,16 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 
 from asterism import DBC, FCAE, KMeans, Training, load
+from asterism.clustering.advice import suggest_k
 from asterism.errors import InputError, RunError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 
 X = np.random.RandomState(0).randint(256, size=(24, 8, 8)).astype(np.uint8)
+ROWS = np.random.RandomState(0).rand(60, 6)
 OTHERS = np.random.RandomState(0).rand(20, 16, 16)
 
 
@@ -125,3 +128,15 @@ def test_a_fit_that_changes_the_working_folder_writes_in_one(tmp_path, monkeypat
     assert not list((tmp_path / "other").iterdir())
     assert not (tmp_path / "run" / ".lock").exists()
     np.testing.assert_array_equal(load(tmp_path / "run").labels_, model.labels_)
+
+
+def test_tables_as_what_transform_gives_change_nothing_else(tmp_path):
+    model = small(run_dir=tmp_path / "usual").fit(X)
+    expected = [model.cut(5, X), model.pick(3, X), suggest_k(ROWS).k]
+    with sklearn.config_context(transform_output="pandas"):  # asks for pandas wherever it takes effect
+        model = small(run_dir=tmp_path / "tables").fit(X)
+        got = [model.cut(5, X), model.pick(3, X), suggest_k(ROWS).k]
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    kept = [tmp_path / name / "pictures.safetensors" for name in ("usual", "tables")]
+    assert kept[0].read_bytes() == kept[1].read_bytes()

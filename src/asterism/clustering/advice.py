@@ -154,7 +154,8 @@ def suggest_k(X: np.ndarray, k_max: int | None = None, random_state: int = 0) ->
         raise InputError(f"k_max={k_max} leaves fewer than two numbers of groups to compare; give 3 or more")
     width = min(DIM, len(rows) - 1, rows.shape[1])
     with np.errstate(invalid="ignore"):  # vectors that are all the same have no share of variance to tell
-        points = np.ascontiguousarray(PCA(width, random_state=rng).fit_transform(rows), np.float32)
+        pca = PCA(width, random_state=rng).set_output(transform="default")  # a user may want tables of all that is his
+        points = np.ascontiguousarray(pca.fit_transform(rows), np.float32)
     every, curves, answers = _asked(points, limit)
     apart = points[_first_of_heaps(points)]  # heaps of near copies are groups only where there are no larger ones
     if 3 * PER_CLUSTER <= len(apart) < len(points):

@@ -319,7 +319,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def map_features(self, X: Any) -> np.ndarray:
         """Vectors (N, D) of images that a map is drawn from: those of `transform`, unless a method has better ones."""
-        return self.transform(X)
+        return self._by_blocks(X, lambda features: features)
 
     # ---------------------------------------------------------------- the run folder
 

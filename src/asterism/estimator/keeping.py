@@ -84,7 +84,8 @@ def reduced(features: np.ndarray, seed: int) -> np.ndarray:
     centred = features - features.mean(0)
     width = min(WIDEST_FEATURES, *features.shape)
     if np.abs(centred).max(initial=0.0) > 0:
-        found = PCA(width, random_state=seed % 2**32).fit_transform(centred).astype(np.float32)
+        pca = PCA(width, random_state=seed % 2**32).set_output(transform="default")
+        found = pca.fit_transform(centred).astype(np.float32)
         return np.nan_to_num(found, posinf=0.0, neginf=0.0)
     return np.zeros((len(features), width), np.float32)
 

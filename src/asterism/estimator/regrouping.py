@@ -149,7 +149,7 @@ class Regroups(ImageEstimator):
             return kept
         if X is None:
             raise InputError(f"this {type(self).__name__} keeps no features: pass the images that it was fitted on")
-        rows, n = self.transform(X, layout=layout), len(self.labels_)
+        rows, n = self._by_blocks(X, lambda features: features, layout), len(self.labels_)
         if len(rows) != n:
             raise InputError(f"X holds {len(rows)} images, and {n} were fitted: pass those, in their order")
         return rows[self.fitted_images_] if hasattr(self, "fitted_images_") else rows
