@@ -14,6 +14,7 @@ from asterism.clustering.advice import suggest_k
 from asterism.errors import InputError, RunError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
+from asterism.runtime import device_here
 
 X = np.random.RandomState(0).randint(256, size=(24, 8, 8)).astype(np.uint8)
 ROWS = np.random.RandomState(0).rand(60, 6)
@@ -140,3 +141,24 @@ def test_tables_as_what_transform_gives_change_nothing_else(tmp_path):
         np.testing.assert_array_equal(one, other)
     kept = [tmp_path / name / "pictures.safetensors" for name in ("usual", "tables")]
     assert kept[0].read_bytes() == kept[1].read_bytes()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:17", "mps", "cpu", "auto"])
+def test_a_run_of_another_machine_predicts_on_this_one(device, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    model = KMeans(3, random_state=0, device="cpu").fit(X)
+    model.save(tmp_path)
+    content = json.loads((tmp_path / "run.json").read_text())
+    content["params"]["device"] = device
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    again = load(tmp_path)
+    assert again.device == ("cpu" if device == "cpu" else "auto")
+    np.testing.assert_array_equal(again.set_params(device="cpu").predict(X), model.labels_)
+
+
+@pytest.mark.parametrize(
+    ("device", "here"), [("cuda", "cuda"), ("cuda:1", "cuda:1"), ("cuda:2", "auto"), ("cuda:x", "auto")]
+)
+def test_a_gpu_that_is_there_is_kept(device, here, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert device_here(device) == here

@@ -214,6 +214,15 @@ def _float32() -> Iterator[None]:
                 torch.set_default_dtype(last)
 
 
+def device_here(device: str) -> str:
+    """A device that a run was fitted on, or "auto" where this machine has none of the name."""
+    name, _, number = device.partition(":")
+    n_there = {"cuda": torch.cuda.device_count(), "mps": int(_apple_gpu())}.get(name)
+    if n_there is None or (number.isdigit() and int(number) < n_there) or (not number and n_there):
+        return device
+    return "auto"
+
+
 def capable_device(device: torch.device) -> torch.device:
     """Where float64 is to be had, and every operation: the device itself, but of an Apple GPU the processor."""
     return torch.device("cpu") if device.type == "mps" else device

@@ -10,7 +10,7 @@ from asterism.estimator import ImageEstimator
 from asterism.methods.registry import KNOWN_CLASSES
 from asterism.parameters import from_json
 from asterism.runs import RunFolder
-from asterism.runtime import usual_torch
+from asterism.runtime import device_here, usual_torch
 
 
 def estimator_of(content: dict[str, Any]) -> ImageEstimator:
@@ -58,4 +58,5 @@ def load_with_content(folder: RunFolder) -> tuple[ImageEstimator, dict[str, Any]
         estimator = estimator_of(content)
     except InputError as error:
         raise RunError(f"{folder.path / 'run.json'}: {error}") from error
+    estimator.device = device_here(estimator.device)  # the machine that predicts need not be the one that fitted
     return estimator._load_from(folder, content), content
