@@ -6,9 +6,11 @@ many processes: every rank sees the same indices and takes its part of each batc
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
@@ -62,6 +64,9 @@ class Runtime:
         devices: Any = [int(number)] if number and name != "cpu" else 1
         processes = launch()
         self.precision, self._plain = precision, processes.world_size == 1 and _on_processor(name)
+        if precision == "16-mixed" and _on_processor(name):
+            _tell_of_halves()
+            precision = "bf16-mixed"
         self._make_fabric = partial(_fabric, name, devices, precision, processes)
         if self._plain:
             return
@@ -242,17 +247,31 @@ def _on_processor(name: str) -> bool:
 def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -> Fabric:
     """Under torchrun one process a device, gradients averaged by DDP; else this process alone."""
     if processes.world_size == 1:  # whatever a job's shell holds: Fabric would wait for its other tasks
-        with launchers_hidden():
+        with launchers_hidden(), _lightning_quiet():
             return _fabric_class()(accelerator=accelerator, devices=devices, precision=precision)
     from lightning_fabric.strategies import DDPStrategy
 
-    return _fabric_class()(
-        accelerator=accelerator,
-        devices=processes.local_world_size,
-        num_nodes=max(1, processes.world_size // processes.local_world_size),
-        strategy=DDPStrategy(timeout=PATIENCE),
-        precision=precision,
-    )
+    with _lightning_quiet():
+        return _fabric_class()(
+            accelerator=accelerator,
+            devices=processes.local_world_size,
+            num_nodes=max(1, processes.world_size // processes.local_world_size),
+            strategy=DDPStrategy(timeout=PATIENCE),
+            precision=precision,
+        )
+
+
+@contextmanager
+def _lightning_quiet() -> Iterator[None]:
+    """Without what Fabric says of the precision that was asked for, each time that one is made."""
+    _fabric_class()  # when it is imported, it sets the level of its log
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @cache
@@ -264,6 +283,11 @@ def _mind_forks() -> None:
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+@cache
+def _tell_of_halves() -> None:
+    warnings.warn("precision='16-mixed' is for GPUs: a processor computes as with 'bf16-mixed'", stacklevel=4)
 
 
 @cache
