@@ -7,21 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from asterism import DBC, DEC, FCAE, FCN, SAE, TEMI, Backbone, KMeans, Training, load, open_images
+from asterism import DBC, DEC, FCAE, FCN, SAE, TEMI, Backbone, ConvNet, KMeans, Training, load, open_images
 from asterism.clustering.advice import suggest_k
 from asterism.clustering.graph import knn
 from asterism.clustering.kmeans import assign, kmeans
 from asterism.clustering.nmf_transformer import GSNMF
 from asterism.clustering.spectral import landmark_spectral, njw, self_tuning
+from asterism.images.duplicates import duplicates
+from asterism.inspection.filters import maximise_activation
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 from asterism.networks.fcae import unpool
+from asterism.runtime import Runtime
+from asterism.training import Run
 
 ONE = Training(n_epochs=1, batch_size=16)
 JOINT = JointTraining(n_epochs=1, batch_size=16, lr=0.01)
 FIRST = ClusterInitialisation("k-means", rounds=0)
 X = np.random.RandomState(0).randint(256, size=(24, 8, 8)).astype(np.uint8)
 ROWS = np.random.RandomState(0).rand(60, 6).astype(np.float32)
+BODY = ConvNet(width=0.1).drawn((1, 16, 16), torch.Generator().manual_seed(0))
 
 
 @contextmanager
@@ -113,6 +118,8 @@ FUNCTIONS = {
     "landmark_spectral": lambda: landmark_spectral(ROWS, 3, random_state=0),
     "suggest_k": lambda: suggest_k(ROWS).k,
     "gsnmf": lambda: GSNMF(3, random_state=0, max_iter=20).fit_transform(ROWS),
+    "duplicates": lambda: duplicates(open_images(np.concatenate([X, X[:2]]))),
+    "filters": lambda: maximise_activation(BODY, "conv1", [0], (1, 16, 16), Run(Runtime("cpu"), 0), n_steps=2).numpy(),
     "open_images": lambda: open_images(X).batch(slice(0, 4)).numpy(),
 }
 

@@ -12,6 +12,7 @@ from asterism.features.extract import feature_batches
 from asterism.images import ImageSource
 from asterism.networks.body import Body
 from asterism.networks.sobel import sobel
+from asterism.runtime import usual_torch
 from asterism.training import Run
 
 BLUR_EVERY, BLUR = 5, 0.3  # steps, and the deviation of the blur in pixels (docs/papers/deepcluster.md)
@@ -43,6 +44,7 @@ def first_layer(body: Body) -> torch.Tensor:
     return F.conv2d(edges, weight)[:, :, 0, 0].T.reshape(len(weight), 1, side, side)
 
 
+@usual_torch()
 def maximise_activation(
     body: Body,
     layer: str,
@@ -112,6 +114,7 @@ def _blurred(images: torch.Tensor) -> torch.Tensor:
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), weight, groups=channels)
 
 
+@usual_torch()
 def strongest(body: Body, layer: str, images: ImageSource, run: Run, n: int = 9) -> torch.Tensor:
     """For each filter of a layer, the images with the highest spatial mean of its map (Fig. 5).
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from asterism.networks.initialise import build
+from asterism.runtime import usual_torch
 
 ROWS = 4096  # placed at once
 TINY = 1e-12
@@ -72,6 +73,7 @@ class ParametricTSNE(TransformerMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.random_state = random_state
 
+    @usual_torch()
     def fit(self, X: Any, y: Any = None) -> ParametricTSNE:
         """Train the network on samples (N, D)."""
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=4)
@@ -101,6 +103,7 @@ class ParametricTSNE(TransformerMixin, BaseEstimator):
         layers = [(nn.Linear(before, after), nn.ReLU()) for before, after in zip(widths, widths[1:], strict=False)]
         return nn.Sequential(*(one for pair in layers for one in pair), nn.Linear(widths[-1], self.n_components))
 
+    @usual_torch()
     @torch.no_grad()
     def transform(self, X: Any) -> np.ndarray:
         """Places (N, n_components) of samples (N, D)."""

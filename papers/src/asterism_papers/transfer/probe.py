@@ -25,7 +25,7 @@ from asterism.networks.body import network_of
 from asterism.networks.initialise import build
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, NON_NEGATIVE_INT, POSITIVE, POSITIVE_INT
-from asterism.runtime import capable_device
+from asterism.runtime import capable_device, usual_torch
 from asterism.training import Run
 
 # Side of the grid, and average pooling (kernel, stride, padding) that gives it from AlexNet's maps at 224².
@@ -119,6 +119,7 @@ def layer_features(encoder: nn.Module, images: torch.Tensor, layers: Sequence[st
     return [of(name) for name in layers]
 
 
+@usual_torch()
 def linear_probe(
     encoder: nn.Module,
     train: ImageSource,
@@ -331,6 +332,7 @@ def _accuracies(
     return (right / len(indices)).tolist()
 
 
+@usual_torch()
 def knn_probe(
     encoder: nn.Module, train: ImageSource, test: ImageSource, run: Run, n_neighbors: int = 20, layer: str = ALL
 ) -> float:
