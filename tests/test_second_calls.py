@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sklearn
 
-from asterism import DBC, FCAE, KMeans, Training, load
+from asterism import DBC, FCAE, FCN, KMeans, Training, load
 from asterism.clustering.advice import suggest_k
 from asterism.errors import InputError, RunError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
@@ -162,3 +162,12 @@ def test_a_run_of_another_machine_predicts_on_this_one(device, tmp_path, monkeyp
 def test_a_gpu_that_is_there_is_kept(device, here, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert device_here(device) == here
+
+
+def test_a_network_that_nobody_named_is_that_of_the_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.networks.backbones.default_network", lambda: "mobilenet_v2")
+    model = FCN(3, random_state=0).fit(ROWS)
+    monkeypatch.setattr("asterism.networks.backbones.default_network", lambda: "vgg16")
+    model.save(tmp_path)
+    assert load(tmp_path).backbone.name == "mobilenet_v2"
+    assert model.backbone is None

@@ -156,7 +156,9 @@ class PretrainedClusterer(ImageClusterer):
         return super()._plain_params() | {"backbone": to_json(backbone.set_params(name=backbone.network))}
 
     def _fit(self, images: ImageSource, run: Run) -> Fitted:
-        images = self._as_seen(images, tell=True)
+        images, backbone = self._as_seen(images, tell=True), clone(self.resolved("backbone"))
+        # Where none is named: when the model is saved, another network may be the default.
+        self._of_fit.backbone = backbone.set_params(name=backbone.network)
         network = run.runtime.place(self.resolved("backbone").build(images.shape))
         features = self._pass(network, images, run.runtime, run.progress)  # (N, M)
         self.unit_ = unit_of(features) if images.is_table else np.ones((), np.float32)
