@@ -382,7 +382,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         try:
             names = self.names_
         except RunError as error:  # the table of the run that was loaded is no longer what it was
-            warnings.warn(f"{path} gets no labels.csv: {error}", stacklevel=2)
+            warnings.warn(f"{path} gets no labels.csv: {error}", stacklevel=3)
             names = None
         with RunRecord(folder, {**about, "skipped": skipped}, alone, lambda: self.seed_) as record:
             run = Run(alone, self.seed_, folder.path)

@@ -79,7 +79,7 @@ class OpensImages:
         """A copy or a pickle has the names: the run that was loaded may be gone when it is opened."""
         with suppress(AttributeError, RunError):
             self.names_  # noqa: B018
-        return super().__getstate__()  # type: ignore[misc, return-value]
+        return super().__getstate__()  # type: ignore[return-value]
 
     def _open(self, X: Any, reset: bool, layout: str | None = None) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape and units."""
