@@ -384,3 +384,42 @@ def test_of_several_pages_those_with_a_value_tell_it(pages, known):
         found = planes_of(given, How(pages=pages), None if np.isnan(missing) else missing)
         assert found.values[0, 0, 0] == 100 and found.values[3, 3, 0] == known
         assert found.missing.sum() == 1 and found.missing[2, 2, 0]
+
+
+DEEP = DRAWS.integers(0, 4096, (3, 24, 24, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("images", "how"),
+    [
+        pytest.param(DEEP.transpose(0, 3, 1, 2), {"photometric": "rgb"}, id="planes of 12 bits"),
+        pytest.param(DEEP.transpose(0, 3, 1, 2), {"photometric": "rgb", "compression": "zlib"}, id="packed planes"),
+        pytest.param(DEEP[..., 0].astype(np.uint32) * 2**20, {}, id="above 2^31"),
+        pytest.param(DEEP[..., 0].astype(np.int16), {"compression": "zlib", "byteorder": ">"}, id="signed, packed, MM"),
+        pytest.param(
+            DEEP[..., 0].astype(np.uint32), {"compression": "zlib", "byteorder": ">"}, id="32 bits, packed, MM"
+        ),
+        pytest.param(DEEP[..., 0].astype(np.int32), {"compression": "zlib", "byteorder": ">"}, id="signed 32 bits"),
+    ],
+)
+def test_numbers_that_pillow_reads_as_others_are_those_of_the_file(tmp_path, images, how):
+    opened, _ = told(bands(tmp_path / "a", images, **how), scale=(0, float(images.max())))
+    expected = DEEP if opened.shape[0] == 3 else DEEP[..., :1]
+    top = float(images.max()) / (2**20 if images.max() > 2**20 else 1)
+    assert np.abs(opened.pixels.numpy() - np.rint(expected * (255 / top))).max() <= 1
+
+
+def test_grey_with_alpha_in_planes_is_read(tmp_path):
+    opened, lines = told(
+        bands(tmp_path / "a", (DEEP[..., :2] // 16).astype(np.uint8).transpose(0, 3, 1, 2), extrasamples=["unassalpha"])
+    )
+    assert opened.shape == (1, 24, 24)
+    assert np.array_equal(opened.pixels.numpy(), DEEP[..., :1] // 16)
+
+
+@pytest.mark.parametrize("description", [None, "ImageJ=1.53t\n"])
+def test_a_palette_of_8_bits_is_not_black(tmp_path, description):
+    colors = np.array([np.arange(256), 255 - np.arange(256), np.full(256, 7)], np.uint16)
+    indices = (DEEP[..., 0] // 16).astype(np.uint8)
+    opened, _ = told(bands(tmp_path / "a", indices, photometric="palette", colormap=colors, description=description))
+    assert np.array_equal(opened.pixels.numpy(), np.moveaxis(colors[:, indices], 0, 3))

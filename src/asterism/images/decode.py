@@ -26,7 +26,7 @@ from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
 from asterism.images.raster_readers import raster_of, raster_of_tiff
-from asterism.images.tiff import check_tiff, silence_libtiff
+from asterism.images.tiff import check_tiff, silence_libtiff, with_palette
 
 # A file whose header promises more is not decoded: decoded and converted it takes a gigabyte.
 MAX_PIXELS = 2**27
@@ -305,9 +305,11 @@ def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
         return _open_other(file, how)
     except Image.DecompressionBombError:  # Pillow's own limit, which is below ours of a JPEG; see `_check`
         return _open_large(file)
-    if isinstance(image, TiffImageFile) and (raster := raster_of_tiff(image, file, how)) is not None:
-        image.close()
-        return raster
+    if isinstance(image, TiffImageFile):
+        if (raster := raster_of_tiff(image, file, how)) is not None:
+            image.close()
+            return raster
+        return with_palette(image)
     tile = image.tile[0] if image.format == "PPM" else None
     if tile is not None and tile[0] in ("ppm", "ppm_plain"):
         with image:

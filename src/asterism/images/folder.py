@@ -41,7 +41,7 @@ COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
 COMMON = (".jpg", ".jpeg", ".png", ".heic")  # names that promise an image: why one is none tells most
-PACKING_VERSION = 4  # part of the cache key: raise it when the same files give other pixels
+PACKING_VERSION = 5  # part of the cache key: raise it when the same files give other pixels
 
 
 def open_listed(listing: Listing, options: Options) -> tuple[ImageSource, list[Listed]]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImagePalette
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -28,6 +28,7 @@ _SENSOR = (32803, 34892)  # the colours of a sensor's single elements, and what 
 MOST_PAGES = 2**14
 MAX_PICTURE = 2**26  # values of a pyramid's picture: of larger ones the next is taken
 MAX_SLOW = 2**24  # bytes packed by a method that is unpacked in Python
+_SWAPPED = ("I;16BS", "I;32BS")  # raw modes whose bytes Pillow swaps again where its library unpacks them
 _CHANNELS = "CS"  # tifffile's letters of axes: channels and samples
 _DEFLATE, _PACKBITS, _LZMA = (8, 32946), 32773, 34925
 # Axes of pages to be flipped, by orientation, after a transposition from 5 on.
@@ -82,19 +83,38 @@ def is_raw(image: TiffImageFile) -> bool:
 
 
 def is_whole(image: TiffImageFile) -> bool:
-    """Whether Pillow reads all channels of a page."""
-    tags, bands = image.tag_v2, len(image.getbands())
-    signed = _number(tags, Base.SampleFormat, 1) == 2 and _number(tags, Base.BitsPerSample, 1) == 8
-    unnamed = any(raw_mode(tile).endswith("X") for tile in image.tile[:1])  # a further channel, which Pillow would drop
-    return _number(tags, Base.SamplesPerPixel, 1) <= bands and image.mode != "RGBX" and not signed and not unnamed
+    """Whether Pillow reads all channels of a page, and each number as it is."""
+    tags, bands, depth = image.tag_v2, len(image.getbands()), _number(image.tag_v2, Base.BitsPerSample, 1)
+    signed = _number(tags, Base.SampleFormat, 1) == 2 and depth == 8
+    mode, packed = "".join(raw_mode(tile) for tile in image.tile[:1]), _number(tags, Base.Compression, 1) != 1
+    unnamed = mode.endswith("X")  # a further channel, which Pillow would drop
+    swapped = packed and mode in _SWAPPED
+    mixed = _is_planar(tags) and (bands == 2 or (depth > 8 and not packed))  # channels or bytes for one another
+    whole = _number(tags, Base.SamplesPerPixel, 1) <= bands and image.mode != "RGBX"
+    return whole and not (signed or unnamed or swapped or mixed)
 
 
 def is_plain(image: TiffImageFile) -> bool:
-    """Whether Pillow reads all that its first page holds: no further channels, floats, no-data, or stacks in one."""
-    tags = image.tag_v2
+    """Whether Pillow reads all that its first page holds: no further channels, floats, no-data, or stacks in one.
+
+    Of planes of 16 bits that are packed it gives the upper 8, and of 32 bits the highest as a sign.
+    """
+    tags, depth = image.tag_v2, _number(image.tag_v2, Base.BitsPerSample, 1)
+    coarse = (depth > 8 and _is_planar(tags)) or (depth == 32 and _number(tags, Base.SampleFormat, 1) == 1)
     about = str(tags.get(Base.ImageDescription, ""))[:4096]
     stack = any(sign in about for sign in ("ImageJ=", "<OME ", "<OME:"))
-    return is_whole(image) and image.mode != "F" and _NODATA not in tags and not stack
+    return is_whole(image) and image.mode != "F" and _NODATA not in tags and not stack and not coarse
+
+
+def _is_planar(tags: Any) -> bool:
+    return _number(tags, Base.PlanarConfiguration, 1) == 2 and _number(tags, Base.SamplesPerPixel, 1) > 1
+
+
+def with_palette(image: TiffImageFile) -> TiffImageFile:
+    """The image with the colours of its palette, if that was written in 8 bits: Pillow would make them black."""
+    if image.mode in ("P", "PA") and max(colors := image.tag_v2[Base.ColorMap], default=256) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(colors))
+    return image
 
 
 def _many(value: Any) -> tuple[Any, ...]:
@@ -142,7 +162,8 @@ def open_tiff(file: str | bytes, how: How) -> Raster:
             series = _chosen(tiff)
             stack = _stack(series, how)[..., : -1 if alpha else None]
             if palette is not None and stack.shape[3] == 1:
-                stack = (np.moveaxis(palette[:, stack[..., 0]], 0, 3) // 257).astype(np.uint8)
+                colors = palette if palette.max() < 256 else palette // 257
+                stack = np.moveaxis(colors[:, stack[..., 0]], 0, 3).astype(np.uint8)
             turned = np.flip(stack.swapaxes(1, 2) if turn >= 5 else stack, _FLIPS[turn])
             return planes_of(turned, how, _nodata(series.keyframe), inverted=inverted)
 
