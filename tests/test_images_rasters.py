@@ -423,3 +423,58 @@ def test_a_palette_of_8_bits_is_not_black(tmp_path, description):
     indices = (DEEP[..., 0] // 16).astype(np.uint8)
     opened, _ = told(bands(tmp_path / "a", indices, photometric="palette", colormap=colors, description=description))
     assert np.array_equal(opened.pixels.numpy(), np.moveaxis(colors[:, indices], 0, 3))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "bmp", "gif", "tif"])
+def test_bands_are_picked_of_pictures_of_any_kind(tmp_path, kind):
+    for i, one in enumerate(DEEP // 16):
+        Image.fromarray(one.astype(np.uint8)).save(tmp_path / f"{i}.{kind}")
+    whole = open_images(tmp_path)
+    for chosen in ((3, 2, 1), (2,), (1, 3)):
+        picked = open_images(tmp_path, bands=chosen)
+        assert np.array_equal(picked.pixels.numpy(), whole.pixels.numpy()[..., [one - 1 for one in chosen]])
+        assert reopen(picked.origin).fingerprint == picked.fingerprint
+    with pytest.raises(InputError, match=r"3 channels, and bands=\(4,\) were asked for"):
+        open_images(tmp_path, bands=4)
+
+
+def test_bands_of_deep_pictures_are_upright_and_have_the_scale_of_the_set(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(DEEP[0, :, :20, 0]).save(tmp_path / "a.png", exif=exif)
+    whole, picked = open_images(tmp_path), open_images(tmp_path, bands=1)
+    assert np.array_equal(picked.pixels.numpy(), whole.pixels.numpy())
+    assert picked.shape == (1, 20, 24)
+
+
+def test_bands_are_picked_of_lists_and_archives_of_jpegs(tmp_path):
+    pictures = [Image.fromarray(one.astype(np.uint8)) for one in DEEP // 16]
+    whole, arrays = open_images(pictures).pixels.numpy(), [np.asarray(one) for one in pictures]
+    for X in (pictures, arrays, [*arrays[:2], arrays[2][:20]]):
+        options = {"size": 24, "crop": False}
+        expected = open_images(X, **options).pixels.numpy()[..., [2, 0]]
+        assert np.array_equal(open_images(X, bands=(3, 1), **options).pixels.numpy(), expected)
+    files = []
+    for one in pictures:
+        one.save(file := io.BytesIO(), "PNG")
+        files.append(file.getvalue())
+    offsets = np.cumsum([0, *map(len, files)])
+    np.savez(tmp_path / "a.npz", jpeg=np.frombuffer(b"".join(files), np.uint8), offsets=offsets)
+    assert np.array_equal(open_images(tmp_path / "a.npz", bands=2).pixels.numpy(), whole[..., [1]])
+
+
+def test_the_fourth_of_four_channels_of_an_array_can_be_picked():
+    X = DRAWS.integers(0, 256, (4, 12, 12, 4)).astype(np.uint8)
+    opened, lines = told(X, bands=(4, 3, 2))
+    assert lines == ""
+    assert np.array_equal(opened.pixels.numpy(), X[..., [3, 2, 1]])
+    assert np.array_equal(open_images([*X, X[0, :6, :6]], size=12, bands=4).pixels.numpy()[:4], X[..., [3]])
+
+
+def test_bands_of_vectors_and_colours_of_other_channels_are_refused():
+    with pytest.raises(InputError, match="bands are channels of images; X of shape .* holds vectors: leave them out"):
+        open_images(np.eye(4), bands=1)
+    two = [np.zeros((8, 8, 2), np.uint8), np.zeros((9, 9, 2), np.uint8)]
+    for color in ("rgb", "grey"):
+        with pytest.raises(InputError, match=f"has 2 channels and cannot become {color}"):
+            open_images(two, size=8, color=color)

@@ -137,6 +137,8 @@ class OpensImages:
         arrays = [one for one in parts if isinstance(one, np.ndarray)]
         if not reset and arrays and isinstance(options.scale, Scale) and not in_units_of(options.scale, arrays):
             options = replace(options, scale=None)  # not the fit's: `Units` tells what they are in
+        if not reset and not any(isinstance(one, Image.Image) for one in parts):
+            options = replace(options, bands=None)  # as of one array: it has the channels of the fit
         full_scale = None if reset or self.units_ is None else self.units_.full_scale
         return open_list(parts, options, full_scale=full_scale)
 

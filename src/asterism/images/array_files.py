@@ -152,7 +152,8 @@ def _open_jpegs(
     def load(n_channels: int | None, position: int) -> np.ndarray:
         i = wanted[position]
         try:
-            return decode(jpeg[offsets[i] : offsets[i + 1]].tobytes(), options.size, options.crop, n_channels)
+            content = jpeg[offsets[i] : offsets[i + 1]].tobytes()
+            return decode(content, options.size, options.crop, n_channels, options.how)
         except Unreadable as error:
             raise InputError(f"image {i} of {source!r} cannot be read: {error.reason}") from error
 

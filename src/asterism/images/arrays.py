@@ -65,10 +65,7 @@ def open_array(
     array = as_numpy(X, name)
     layout = find_layout(array.shape, options.layout, name)
     if layout == "ND":
-        if options.size is not None or options.color is not None:
-            raise InputError(
-                f"size and color change images; {name} of shape {array.shape} holds vectors: leave them out"
-            )
+        check_vectors(options, f"{name} of shape {array.shape} holds vectors")
         if options.scale is not None:
             raise InputError(f"scale changes images; {name} of shape {array.shape} holds vectors: leave it out")
         floats = _checked_floats(array, name, 0)
@@ -76,14 +73,14 @@ def open_array(
         pixels = from_numpy(floats)[:, None, None, :]  # (N, 1, 1, D)
         scale, declared = BYTE, None
     else:
-        images = channels_last(array, layout, options.color)
+        images = channels_last(array, layout, options.color if options.bands is None else "bands")
         if images.shape[3] == 3 and array.shape[3:] == (4,) and (array[..., 3] != array.flat[3]).any():
             warnings.warn(
                 f"{name} has 4 channels: the last is taken for an alpha and left out (color='bands' keeps it)",
                 stacklevel=4,
             )
         whole = images
-        images, declared = _of_scale(_picked(whole, options, name), options, name)
+        images, declared = _of_scale(picked(whole, options, name), options, name)
         known = full_scale
         if not known and whole.dtype == np.uint16 and options.white is not None and options.white.integer:
             known = float(options.white.integer)
@@ -95,8 +92,8 @@ def open_array(
     return ImageSource(pixels, names, origin=origin, is_table=layout == "ND", full_scale=scale)
 
 
-def _picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
-    """The channels that were asked for, of images (N, H, W, C)."""
+def picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
+    """The channels that were asked for, of images (N, H, W, C); an InputError where there are fewer."""
     if options.bands is None:
         return images
     if max(options.bands) > images.shape[3]:
@@ -137,11 +134,8 @@ def _open_images(images: np.ndarray, options: Options, name: str, full_scale: fl
     """Pixels (N, H', W', C') of images (N, H, W, C) in any numeric dtype."""
     pixels = to_pixels(images, name, full_scale=full_scale)  # as a whole: a block's values must not tell their scale
     size = options.size or (pixels.shape[1], pixels.shape[2])
+    check_color(pixels.shape[3], options, name)
     n_channels = options.n_channels or pixels.shape[3]
-    if n_channels != pixels.shape[3] and pixels.shape[3] not in (1, 3):
-        raise InputError(
-            f"{name} has {pixels.shape[3]} channels and cannot become {options.color}: bands=(3, 2, 1) picks by number"
-        )
     if (*size, n_channels) == pixels.shape[1:]:
         return from_numpy(np.ascontiguousarray(pixels))
 
@@ -150,6 +144,14 @@ def _open_images(images: np.ndarray, options: Options, name: str, full_scale: fl
 
     blocks = map(np.stack, in_blocks(fit, len(pixels), block_length((*size, n_channels), pixels.itemsize)))
     return pack(blocks, len(pixels), (*size, n_channels), pixels.dtype)
+
+
+def check_color(n_channels: int, options: Options, name: str) -> None:
+    """Refuse to make grey or colours of other channels than these."""
+    if options.n_channels not in (None, n_channels) and n_channels not in (1, 3):
+        raise InputError(
+            f"{name} has {n_channels} channels and cannot become {options.color}: bands=(3, 2, 1) picks by number"
+        )
 
 
 def as_numpy(X: Any, name: str = "X") -> np.ndarray:
@@ -293,6 +295,14 @@ def _guessed_layout(shape: tuple[int, ...], name: str) -> str:
 def _where(name: str) -> str:
     """Who takes a layout; a file that was named on the command line has an option for it."""
     return " to open_images, or here" if name == "X" else ""
+
+
+def check_vectors(options: Options, what: str) -> None:
+    """Refuse options that are for images, where there are vectors."""
+    if options.size is not None or options.color is not None:
+        raise InputError(f"size and color change images; {what}: leave them out")
+    if options.bands is not None:
+        raise InputError(f"bands are channels of images; {what}: leave them out")
 
 
 def channels_last(array: np.ndarray, layout: str, color: str | None = None) -> np.ndarray:

@@ -24,7 +24,17 @@ from asterism.images.convert import as_seen, eight_bit, is_grey_mode, orientatio
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.raster import FRAMES, Header, How, Planes, Raster, pages_note
+from asterism.images.raster import (
+    FRAMES,
+    Header,
+    How,
+    Planes,
+    Raster,
+    channels_after,
+    pages_note,
+    planes_of,
+    turned,
+)
 from asterism.images.raster_readers import raster_of, raster_of_tiff
 from asterism.images.tiff import check_tiff, silence_libtiff, with_palette
 
@@ -287,7 +297,7 @@ def _opened(file: str | bytes, how: How) -> Iterator[Image.Image | Raster]:
                 raise Unreadable("an image of no pixels")
             if not isinstance(image, Raster):
                 _check(image, file)
-            yield image
+            yield image if isinstance(image, Raster) or how.bands is None else _of_bands(image, file, how)
     except Unreadable:
         raise
     except (OSError, MemoryError) as error:
@@ -296,6 +306,18 @@ def _opened(file: str | bytes, how: How) -> Iterator[Image.Image | Raster]:
         raise Unreadable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
     except Exception as error:  # decoders of damaged files raise anything: SyntaxError, struct.error, KeyError…
         raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def _of_bands(image: Image.Image, file: str | bytes, how: How) -> Raster:
+    """An image of Pillow's of which channels are picked by their numbers."""
+    header, turn = _header(image, file), orientation(image)
+
+    def read() -> Planes:
+        deep = _of_deep(file, AS_IS, lambda planes: planes.values, lambda *halves: np.atleast_3d(deep_values(*halves)))
+        stack = decode(file)[None] if deep is None else turned(deep[None], turn)
+        return planes_of(stack, how)
+
+    return Raster(header.size, channels_after((1, header.n_channels), how), header.is_deep, header.notes, read)
 
 
 def _identified(file: str | bytes, how: How) -> Image.Image | Raster:

@@ -15,7 +15,16 @@ from PIL import Image
 
 from asterism.errors import AsterismError, InputError
 from asterism.images import depth
-from asterism.images.arrays import as_numpy, channels_last, find_layout, open_array, to_pixels
+from asterism.images.arrays import (
+    as_numpy,
+    channels_last,
+    check_color,
+    check_vectors,
+    find_layout,
+    open_array,
+    picked,
+    to_pixels,
+)
 from asterism.images.convert import image_pixels, is_grey_mode, upright_size
 from asterism.images.decode import MAX_BYTES, read_image, read_range
 from asterism.images.depth import Range, Scale, SetWhite
@@ -302,13 +311,15 @@ def _pixels(image: Any, index: int, options: Options, white: SetWhite) -> np.nda
         return _vector(array, name, index, options)
     layouts = {2: "NHW", 3: options.layout or ("NCHW" if isinstance(image, torch.Tensor) else "NHWC")}
     layout = find_layout((1, *array.shape), layouts.get(array.ndim), f"{name}[None]")
-    images = channels_last(array[None], layout, options.color)
+    images = channels_last(array[None], layout, options.color if options.bands is None else "bands")
     if options.layout is None and images.shape[3] > 4 and 2 * images.shape[3] > min(images.shape[1:3]):
         raise InputError(
             f"{name} of shape {array.shape} has {images.shape[3]} channels in layout {layout!r}: give layout"
         )
     if isinstance(options.scale, Scale) and images.dtype not in (np.uint8, np.bool_):
         images = _to_bytes(images[0], white)[None]
+    images = picked(images, options, name)
+    check_color(images.shape[3], options, name)
     pixels = to_pixels(images, name, index)[0]
     return fit_array(recolor(pixels, options.n_channels), options.size, options.crop)
 
@@ -321,8 +332,7 @@ def _to_bytes(array: np.ndarray, white: SetWhite) -> np.ndarray:
 def _vector(array: np.ndarray, name: str, index: int, options: Options) -> np.ndarray:
     """A row of a table (D,)."""
     find_layout((1, len(array)), "ND", name)
-    if options.size is not None or options.color is not None:
-        raise InputError(f"size and color change images; {name} is a vector: leave them out")
+    check_vectors(options, f"{name} is a vector")
     return to_pixels(array[None].astype(np.float32), name, index)[0]
 
 

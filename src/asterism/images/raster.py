@@ -28,6 +28,8 @@ _PAGES_ARE = {
     "channels": "all of each file's are taken as channels",
 }
 PAGES = tuple(_PAGES_ARE)
+# Axes of pages to be flipped, by orientation, after a transposition from 5 on.
+_FLIPS = {1: (), 2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}
 MISSING: Note = ("hold pixels without a value (NaN or no-data)", "these are taken as black")
 ALPHA: Note = ("have an alpha channel beside deep or many channels", "it is left out")
 
@@ -193,6 +195,11 @@ def channels_after(shape: tuple[int, int], how: How) -> int:
     if max(how.bands) > n:
         raise Unreadable(f"{n} channel{'s' if n > 1 else ''}, and bands={how.bands} were asked for")
     return len(how.bands)
+
+
+def turned(stack: np.ndarray, orientation: int) -> np.ndarray:
+    """A stack (pages, H, W, C) upright, by its orientation of EXIF."""
+    return np.flip(stack.swapaxes(1, 2) if orientation >= 5 else stack, _FLIPS[orientation])
 
 
 def flattened(stack: np.ndarray, how: How, nodata: float | None) -> np.ndarray:

@@ -20,7 +20,17 @@ from asterism.images.containers import stream_of
 from asterism.images.depth import raw_mode
 from asterism.images.dicom import open_raw
 from asterism.images.io_errors import Unreadable
-from asterism.images.raster import ALPHA, How, Planes, Raster, channels_after, check_values, pages_note, planes_of
+from asterism.images.raster import (
+    ALPHA,
+    How,
+    Planes,
+    Raster,
+    channels_after,
+    check_values,
+    pages_note,
+    planes_of,
+    turned,
+)
 
 MAX_BLOCK = 2**28  # bytes of a strip or tile: libtiff makes room for a whole one
 _NODATA = 42113  # GDAL's tag
@@ -31,8 +41,6 @@ MAX_SLOW = 2**24  # bytes packed by a method that is unpacked in Python
 _SWAPPED = ("I;16BS", "I;32BS")  # raw modes whose bytes Pillow swaps again where its library unpacks them
 _CHANNELS = "CS"  # tifffile's letters of axes: channels and samples
 _DEFLATE, _PACKBITS, _LZMA = (8, 32946), 32773, 34925
-# Axes of pages to be flipped, by orientation, after a transposition from 5 on.
-_FLIPS = {1: (), 2: (2,), 3: (1, 2), 4: (1,), 5: (), 6: (2,), 7: (1, 2), 8: (1,)}
 
 
 # ---------------------------------------------------------------- as Pillow opens it
@@ -164,8 +172,7 @@ def open_tiff(file: str | bytes, how: How) -> Raster:
             if palette is not None and stack.shape[3] == 1:
                 colors = palette if palette.max() < 256 else palette // 257
                 stack = np.moveaxis(colors[:, stack[..., 0]], 0, 3).astype(np.uint8)
-            turned = np.flip(stack.swapaxes(1, 2) if turn >= 5 else stack, _FLIPS[turn])
-            return planes_of(turned, how, _nodata(series.keyframe), inverted=inverted)
+            return planes_of(turned(stack, turn), how, _nodata(series.keyframe), inverted=inverted)
 
     return Raster((width, height) if turn >= 5 else (height, width), taken, deep, notes, read)
 
