@@ -227,3 +227,21 @@ def test_photographs_that_were_taken_upright_and_across_have_two_sizes():
         photos.append(Image.open(file))
     assert open_images(photos).shape == (3, 64, 64)
     assert open_images(photos[1:]).shape == (3, 96, 64)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+@pytest.mark.parametrize("closed", ["as it was opened", "after it was read", None])
+def test_an_image_of_pillow_that_is_closed_or_cut_off_is_named(tmp_path, mode, closed):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)).convert(mode).save(
+        tmp_path / "a.png"
+    )
+    good, bad = Image.open(tmp_path / "a.png"), Image.open(tmp_path / "a.png")
+    if closed is None:
+        (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-200])
+        bad = Image.open(tmp_path / "b.png")
+    else:
+        if closed == "after it was read":
+            bad.load()
+        bad.close()
+    for X in ([good, bad], Items([(good, 0), (bad, 1)])):
+        assert refused(X).startswith("X[1] cannot be used: Pillow cannot decode it (")

@@ -118,6 +118,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     Unreadable
     """
     turn = orientation(image)
+    image.load()
     try:
         upright = as_seen(eight_bit(image, white), image)
     except ValueError as error:  # a mode that only a few of Pillow's functions know

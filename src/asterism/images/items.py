@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from asterism.errors import AsterismError, InputError
+from asterism.errors import AsterismError, InputError, reason_of
 from asterism.images import depth
 from asterism.images.arrays import (
     as_numpy,
@@ -274,6 +274,19 @@ def _deep_file(image: Any) -> bytes | None:
     return content
 
 
+def _decoded(image: Image.Image, white: SetWhite) -> np.ndarray:
+    """Pixels (H, W, C) of an image of Pillow's, whose file may be cut off by now, or closed."""
+    try:
+        if (content := _deep_file(image)) is not None:
+            return read_image(content, white=white)[1]
+        return image_pixels(image, white() if depth.is_deep_mode(image.mode) else None)
+    except (Unreadable, AsterismError, MemoryError):
+        raise
+    except Exception as error:  # of damaged files anything comes
+        reason = f"Pillow cannot decode it ({reason_of(error, 200)}): is its file cut off, or was it closed too soon?"
+        raise Unreadable(reason) from error
+
+
 def _is_short(array: np.ndarray) -> bool:
     """Whether it is an image of integers of 16 bits."""
     return array.dtype.kind == "u" and array.dtype.itemsize == 2 and array.ndim > 1
@@ -297,10 +310,8 @@ def _read_pixels(read: Callable[[int], Item], index: int, options: Options, whit
 def _pixels(image: Any, index: int, options: Options, white: SetWhite) -> np.ndarray:
     """An image of any kind as pixels (H, W, C), or (D,) for a vector."""
     name = f"X[{index}]"
-    if (content := _deep_file(image)) is not None:
-        array = read_image(content, white=white)[1]
-    elif isinstance(image, Image.Image):
-        array = image_pixels(image, white() if depth.is_deep_mode(image.mode) else None)
+    if isinstance(image, Image.Image):
+        array = _decoded(image, white)
     elif image is None or isinstance(image, (str, bytes, dict)):
         raise InputError(f"{name} holds a {type(image).__name__} where an image was expected (PIL, tensor or array)")
     else:
