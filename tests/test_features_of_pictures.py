@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from scipy.sparse import csr_array
 
 from asterism import Diffusion, KMeans, load, open_images
 from asterism.errors import InputError, MissingDataError
@@ -168,3 +170,12 @@ def test_page_export_and_tables_have_the_pictures(photos, vectors, tmp_path):
     assert [row["path"] for row in rows] == model.names_
     assert [int(row["cluster"]) for row in rows] == model.labels_.tolist()
     assert "vectors of 5 numbers" in run("predict", tmp_path / "r", photos, "--out", tmp_path / "q.csv", code=1).stderr
+
+
+def test_features_may_be_tensors_of_any_kind(photos):
+    rows = torch.arange(N * 3.0).reshape(N, 3)
+    asks = torch.nn.Parameter(rows)
+    for features in (asks, list(asks), rows.bfloat16(), rows.half()):
+        assert np.array_equal(open_images(photos, features=features).pixels[:, 0, 0].numpy(), rows.numpy())
+    with pytest.raises(InputError, match="features is a sparse matrix and sparse input is not supported"):
+        open_images(photos, features=csr_array(rows.numpy()))

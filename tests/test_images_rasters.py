@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from asterism import KMeans, load
@@ -478,3 +479,14 @@ def test_bands_of_vectors_and_colours_of_other_channels_are_refused():
     for color in ("rgb", "grey"):
         with pytest.raises(InputError, match=f"has 2 channels and cannot become {color}"):
             open_images(two, size=8, color=color)
+
+
+@pytest.mark.parametrize("number", [np.asarray, torch.tensor, lambda value: tuple(map(np.int64, value))])
+def test_options_may_be_numbers_and_arrays_of_numpy_and_torch(tmp_path, number):
+    folder = bands(tmp_path / "a")
+    plain = {"scale": (0, 3000), "bands": (4, 2), "size": (16, 20), "crop": False, "white": (4095, 1)}
+    given = {name: number(value) for name, value in plain.items() if name != "crop"} | {"crop": np.bool_(False)}
+    expected, opened = open_images(folder, **plain), open_images(folder, **given)
+    assert opened.fingerprint == expected.fingerprint
+    assert opened.origin == expected.origin
+    assert open_images(folder, scale=([0] * 5, number([3000] * 5))).shape == (5, 32, 32)

@@ -42,7 +42,7 @@ class Options:
         InputError
             Names the parameter, what it got and what it needs.
         """
-        asked = cls(*given, **named)
+        asked = cls(*map(_plain, given), **{name: _plain(value) for name, value in named.items()})
         color = "grey" if asked.color == "gray" else asked.color
         if color is not None and color not in COLORS:
             raise InputError(f"color={color!r} cannot be used: color must be None, 'grey', 'rgb' or 'bands'")
@@ -127,6 +127,13 @@ def reading_of(origin: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: origin[key] for key in ("white", "scale", "pages", "bands") if origin.get(key) is not None}
     scale = _checked_scale(found.get("scale"))
     return found | {"scale": replace(scale, of_fit=True, recorded=False)} if isinstance(scale, Scale) else found
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers and lists, where these are numpy's, torch's or a table's; else the value itself."""
+    if isinstance(value, (tuple, list)) and not isinstance(value, White):
+        return [_plain(one) for one in value] if isinstance(value, list) else tuple(map(_plain, value))
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _checked_white(white: Any) -> White | None:

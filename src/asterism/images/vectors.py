@@ -14,7 +14,7 @@ import numpy as np
 from asterism.errors import AsterismError, InputError, MissingDataError, reason_of
 from asterism.files import csv_plain
 from asterism.images.array_files import read_archive, read_array
-from asterism.images.arrays import open_array
+from asterism.images.arrays import as_numpy, open_array
 from asterism.images.label_files import PATH_WORDS, match_paths
 from asterism.images.labels import encode_known
 from asterism.images.listing import told_apart
@@ -56,7 +56,7 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
     """
     path = os.path.abspath(os.path.expanduser(features)) if isinstance(features, (str, os.PathLike)) else None
     called = "features" if path is None else repr(os.path.basename(path))
-    rows, names, _ = (np.asarray(features), None, None) if path is None else read_vectors(path)
+    rows, names, _ = (as_numpy(features, called), None, None) if path is None else read_vectors(path)
     if rows.ndim != 2:
         raise InputError(f"{called} has shape {rows.shape}; expected one vector an image, (N, D)")
     if names is not None:
