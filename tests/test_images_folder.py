@@ -468,3 +468,23 @@ def test_a_run_among_the_images_is_none_of_them(tmp_path):
     save(tmp_path / "other" / "0.png", (9, 9, 9))
     (tmp_path / "other" / "run.json").write_text('{"epochs": 3}')
     assert "other/0.png" in open_images(tmp_path).names
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_one_picture_of_many_that_has_colour_keeps_it(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("asterism.images.folder.COLOR_SAMPLES", 2)
+    monkeypatch.setattr("asterism.images.folder.KEEP_SECONDS", 0)
+    monkeypatch.setattr("asterism.images.pack_cache.KEEP_SECONDS", 0)
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        pixels = rng.integers(0, 255, (9, 9, 3)).astype(np.uint8) if i == 3 else np.full((9, 9, 3), 9 * i, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.{kind}")
+    for _ in range(3):
+        opened = open_images(tmp_path)
+        assert opened.shape == (3, 9, 9)
+        assert np.array_equal(opened.pixels[3].numpy(), np.asarray(Image.open(tmp_path / f"3.{kind}")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert open_images(tmp_path, color="grey").shape == (1, 9, 9)
+    (tmp_path / f"3.{kind}").unlink()
+    assert open_images(tmp_path).shape == (1, 9, 9)

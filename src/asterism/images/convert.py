@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageChops, ImageFile, ImageOps
 from PIL.ExifTags import Base
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -91,6 +91,13 @@ def has_color(pixels: np.ndarray) -> bool:
         rounding = ROUNDING if pixels.max(initial=0) > DARK else 0  # of a picture this dark a step is much
         return bool((np.abs(pixels[..., 1:].astype(np.int16) - pixels[..., :1]) > rounding).any())
     return bool((np.abs(pixels[..., 1:] - pixels[..., :1]) > 0).any())
+
+
+def shows_color(image: Image.Image) -> bool:
+    """`has_color` of an image in mode L or RGB, without arrays of its size."""
+    red, *others = image.split()
+    rounding = ROUNDING if max(channel.getextrema()[1] for channel in (red, *others)) > DARK else 0
+    return any(ImageChops.difference(red, channel).getextrema()[1] > rounding for channel in others)
 
 
 def is_grey_mode(mode: str) -> bool:

@@ -20,11 +20,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from asterism.images import kinds
 from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
-from asterism.images.convert import as_seen, eight_bit, is_grey_mode, orientation, pixels_of, upright_size
+from asterism.images.convert import as_seen, eight_bit, is_grey_mode, orientation, pixels_of, shows_color, upright_size
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.raster import (
+    COLORED,
     FRAMES,
     Header,
     How,
@@ -188,8 +189,10 @@ def read_image(
         if size is not None and image.format in ("JPEG", "MPO"):
             _shrink_on_load(image, size, crop)
         _check_pixels(image.size)
-        turn = orientation(image)
-        return header, pixels_of(_loaded(image, file, header, white), turn, size, crop, n_channels)
+        turn, loaded = orientation(image), _loaded(image, file, header, white)
+        if n_channels == 1 and shows_color(loaded):
+            header = replace(header, notes=(*header.notes, COLORED))
+        return header, pixels_of(loaded, turn, size, crop, n_channels)
 
     return _attempted(read, file, how)
 

@@ -25,7 +25,7 @@ from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks
 from asterism.images.pack_cache import KEEP_SECONDS, is_kept, load_packed, pack_kept, recall, remember
 from asterism.images.paths import ABSENT, Listing
-from asterism.images.raster import Note
+from asterism.images.raster import COLORED, Note
 from asterism.images.raster_readers import readers_here
 from asterism.images.remote import BROKEN
 from asterism.images.source import ImageSource, Kept, Skipped
@@ -36,7 +36,7 @@ T = TypeVar("T")
 LARGEST_NATIVE_SIDE = 128
 # … and others become squares of this side: what the papers' networks for small images take in reasonable time.
 DEFAULT_SIDE = 64
-# So many images that could hold colour are looked at before all are called grey.
+# So many images that could hold colour are looked at before all are decoded as grey, where one with colour is noticed.
 COLOR_SAMPLES = 256
 LARGE, LOOK = 2**24, 1024  # pixels of an image that is looked at for colour at this many a side
 SHORT_BLOCK = 256  # images that are decoded together, at least: what a kill may cost
@@ -108,7 +108,11 @@ class _Reading:
 
     def packed(self) -> tuple[torch.Tensor, str]:
         """Settle size and colour, then decode, or find it done; and under what the pixels are kept."""
-        size, self.n_channels = self._settled()
+        size, n_channels = self._settled()
+        return self._packed(size, n_channels)
+
+    def _packed(self, size: tuple[int, int], n_channels: int) -> tuple[torch.Tensor, str]:
+        self.n_channels = n_channels
         self.white.percentile |= self.n_channels not in (1, 3)
         wanted = (size, self.n_channels, self.options.crop)
         key = self._key(*wanted, _levels(self.options.scale or self.options.white))
@@ -120,6 +124,8 @@ class _Reading:
             shape = (*size, self.n_channels)
             found = pack_kept(key, n, shape, partial(self._decoded, shape), self._state, self._restore)
         self._restore(found[1], len(self.files))
+        if self.notes.pop(COLORED, None) and self.options.n_channels is None:  # a file that was no sample
+            return self._packed(size, 3)
         if is_kept(key):
             self._remember(size, self.n_channels)
             if self.white.found is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from asterism.images.convert import has_color
 from asterism.images.depth import Range, Scale, White, row_blocks
 from asterism.images.io_errors import Unreadable
 from asterism.images.resample import fit_array, recolor
@@ -21,6 +22,7 @@ MOST_CHANNELS = 32  # that an array may have without a layout: with more it may 
 Note = tuple[str, str]  # what files are or hold, and what is done: "hold several pages", "the first of each is taken"
 SEVERAL = "hold several pages or frames"
 FRAMES: Note = (SEVERAL, "the first of each is taken")  # of an animation or a burst
+COLORED: Note = ("have colour", "they are seen as grey")
 _PAGES_ARE = {
     "first": "the first of each is taken; pages='mean', 'max' or 'channels' takes all",
     "mean": "the mean of each file's is taken",
@@ -177,7 +179,9 @@ class Raster(Header):
             )
         planes = self.load()
         notes = self.notes if planes.missing is None else (*self.notes, MISSING)
-        return fit_array(recolor(planes.eight_bit(white), n_channels), size, crop), notes
+        image = planes.eight_bit(white)
+        notes = (*notes, COLORED) if n == 3 and n_channels == 1 and has_color(image) else notes
+        return fit_array(recolor(image, n_channels), size, crop), notes
 
 
 def check_values(n: int, n_bytes: int = 1) -> None:
