@@ -388,3 +388,28 @@ def test_what_the_scale_of_a_run_cuts_off_is_said_of_new_images(tmp_path):
     said = run("predict", tmp_path / "r", tmp_path / "x.npy", "--out", tmp_path / "p.csv").stderr
     assert "'x.npy': scale 0…1000: of the values 50 % lie above it and are cut off; --scale LOW,HIGH declares" in said
     assert run("report", tmp_path / "r").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "clear"),
+    [(1, 0, (0,)), (2, 0, (1,)), (4, 0, (5,)), (8, 0, (3,)), (16, 0, (2000,)), (16, 2, (4000, 7, 9))],
+)
+def test_the_value_that_a_png_calls_transparent_is_white(tmp_path, bits, kind, clear):
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    values = np.random.default_rng(0).integers(0, min(2**bits, 4096), (16, 16, 1 + kind))
+    values[::3, ::2] = clear
+    cells = (values.reshape(16, -1, 1) >> np.arange(bits)[::-1]) & 1
+    rows = b"".join(b"\0" + np.packbits(row.ravel()).tobytes() for row in cells)
+    header = struct.pack(">IIBBBBB", 16, 16, bits, kind, 0, 0, 0)
+    body = (
+        chunk(b"IHDR", header) + chunk(b"tRNS", np.array(clear, ">u2").tobytes()) + chunk(b"IDAT", zlib.compress(rows))
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""))
+    hidden = (values == clear).all(2)
+    for X in (tmp_path, [Image.open(tmp_path / "a.png")]):
+        pixels = told(X)[0].pixels[0].numpy()
+        assert (pixels[hidden] == 255).all()
+        top = 4095 if bits == 16 else 2**bits - 1
+        assert np.abs(pixels - np.rint(values * (255 / top)))[~hidden].max() <= 1

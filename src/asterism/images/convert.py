@@ -68,6 +68,15 @@ def as_seen(shown: Image.Image, image: Image.Image) -> Image.Image:
     return ImageOps.invert(shown) if image.tag_v2.get(Base.PhotometricInterpretation) == 0 else shown
 
 
+def with_clear_grey(image: Image.Image) -> Image.Image:
+    """The image, not loaded yet, with the transparent grey of a PNG of 2 or 4 bits as one of 8, which Pillow makes."""
+    bits = {"L;2": 2, "L;4": 4}.get(depth.raw_mode(image.tile[0])) if getattr(image, "tile", ()) else None
+    clear = image.info.get("transparency")
+    if bits is not None and isinstance(clear, int) and clear < 2**bits:
+        image.info["transparency"] = clear * 255 // (2**bits - 1)
+    return image
+
+
 def _exif_chunk(file: BinaryIO) -> bytes:
     """EXIF data of a PNG, wherever they stand in it; the file is left where it was read last."""
     place, at = file.tell(), len(b"\x89PNG\r\n\x1a\n")
@@ -124,7 +133,7 @@ def image_pixels(image: Image.Image, white: White | Scale | None = None) -> np.n
     ------
     Unreadable
     """
-    turn = orientation(image)
+    turn = orientation(with_clear_grey(image))
     image.load()
     try:
         upright = as_seen(eight_bit(image, white), image)
@@ -172,8 +181,12 @@ def _converted(
 ) -> Image.Image:
     if scaled is not None:
         shown = Image.fromarray(scaled(depth.deep_values(image, lower)))
+        clear = image.info.get("transparency")  # of a PNG without alpha: a value, or three
         if image.mode == "RGBA":
             shown.putalpha(image.getchannel("A"))
+        elif isinstance(clear, (int, tuple)):
+            same = np.atleast_3d(depth.deep_values(image, lower) == np.array(clear)).all(2)
+            shown.putalpha(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)))
         image = shown
     if image.mode == "La":  # premultiplied
         image = image.convert("LA")

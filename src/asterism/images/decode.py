@@ -18,24 +18,22 @@ from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import jpeg_factory
 from PIL.TiffImagePlugin import TiffImageFile
 
-from asterism.images import kinds
+from asterism.images import kinds, raster
 from asterism.images.containers import n_bytes_of, n_scans, read_pnm, stream_of, webp_size, with_end, without_texts
-from asterism.images.convert import as_seen, eight_bit, is_grey_mode, orientation, pixels_of, shows_color, upright_size
+from asterism.images.convert import (
+    as_seen,
+    eight_bit,
+    is_grey_mode,
+    orientation,
+    pixels_of,
+    shows_color,
+    upright_size,
+    with_clear_grey,
+)
 from asterism.images.depth import Range, Scale, White, deep_values, is_deep, is_deep_color, lower_half, value_range
 from asterism.images.io_errors import Unreadable as Unreadable
 from asterism.images.io_errors import is_machine_error, retry
-from asterism.images.raster import (
-    COLORED,
-    FRAMES,
-    Header,
-    How,
-    Planes,
-    Raster,
-    channels_after,
-    pages_note,
-    planes_of,
-    turned,
-)
+from asterism.images.raster import Header, How, Planes, Raster
 from asterism.images.raster_readers import raster_of, raster_of_tiff
 from asterism.images.tiff import check_tiff, silence_libtiff, with_palette
 
@@ -191,7 +189,7 @@ def read_image(
         _check_pixels(image.size)
         turn, loaded = orientation(image), _loaded(image, file, header, white)
         if n_channels == 1 and shows_color(loaded):
-            header = replace(header, notes=(*header.notes, COLORED))
+            header = replace(header, notes=(*header.notes, raster.COLORED))
         return header, pixels_of(loaded, turn, size, crop, n_channels)
 
     return _attempted(read, file, how)
@@ -205,9 +203,10 @@ def _loaded(image: Image.Image, file: str | bytes, header: Header, white: Callab
         image._size = (image.tag_v2[Base.ImageWidth], image.tag_v2[Base.ImageLength])
     found = white() if header.is_deep else White()
     plain = isinstance(found, White) and found.integer == 65535
-    lower = _lower_half(file) if is_deep_color(image) and not plain else None
+    clear = "transparency" in image.info  # a value of 16 bits
+    lower = _lower_half(file) if is_deep_color(image) and (clear or not plain) else None
     size = image.size
-    image.load()
+    with_clear_grey(image).load()
     if sorted(image.size) != sorted(size):
         raise Unreadable(f"{image.width}x{image.height} pixels where its header says {size[0]}x{size[1]}")
     return as_seen(eight_bit(image, found, lower), image)
@@ -223,7 +222,7 @@ def _lower_half(file: str | bytes) -> Image.Image:
 def _header(image: Image.Image | Raster, file: str | bytes) -> Header:
     if isinstance(image, Raster):
         return Header(image.size, image.n_channels, image.is_deep, image.notes)
-    first = pages_note("first") if isinstance(image, TiffImageFile) else FRAMES
+    first = raster.pages_note("first") if isinstance(image, TiffImageFile) else raster.FRAMES
     notes = (first,) if _has_pages(image, file) else ()
     return Header(upright_size(image), 1 if is_grey_mode(image.mode) else 3, is_deep(image), notes)
 
@@ -317,10 +316,10 @@ def _of_bands(image: Image.Image, file: str | bytes, how: How) -> Raster:
 
     def read() -> Planes:
         deep = _of_deep(file, AS_IS, lambda planes: planes.values, lambda *halves: np.atleast_3d(deep_values(*halves)))
-        stack = decode(file)[None] if deep is None else turned(deep[None], turn)
-        return planes_of(stack, how)
+        stack = decode(file)[None] if deep is None else raster.turned(deep[None], turn)
+        return raster.planes_of(stack, how)
 
-    return Raster(header.size, channels_after((1, header.n_channels), how), header.is_deep, header.notes, read)
+    return Raster(header.size, raster.channels_after((1, header.n_channels), how), header.is_deep, header.notes, read)
 
 
 def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
@@ -331,9 +330,9 @@ def _identified(file: str | bytes, how: How) -> Image.Image | Raster:
     except Image.DecompressionBombError:  # Pillow's own limit, which is below ours of a JPEG; see `_check`
         return _open_large(file)
     if isinstance(image, TiffImageFile):
-        if (raster := raster_of_tiff(image, file, how)) is not None:
+        if (found := raster_of_tiff(image, file, how)) is not None:
             image.close()
-            return raster
+            return found
         return with_palette(image)
     tile = image.tile[0] if image.format == "PPM" else None
     if tile is not None and tile[0] in ("ppm", "ppm_plain"):
@@ -371,8 +370,8 @@ def _open_other(file: str | bytes, how: How) -> Image.Image | Raster:
             return Image.open(io.BytesIO(_whole(file)), formats=_heif_formats(kind.name))
         raise Unreadable(f"{kind.name} of a kind that is not read, or damaged: convert it to PNG or JPEG")
     _check_length(file)
-    if (raster := raster_of(kind, file, how)) is not None:
-        return raster
+    if (found := raster_of(kind, file, how)) is not None:
+        return found
     raise Unreadable(kind.reason, identified=kind.is_picture)
 
 
