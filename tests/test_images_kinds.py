@@ -434,3 +434,14 @@ def test_a_jpeg_may_be_larger_than_pillow_opens(monkeypatch, tmp_path):
     assert open_images(tmp_path, size=8).shape == (3, 8, 8)
     with pytest.raises(Unreadable, match="more pixels than"):
         decode(files["PNG"])
+
+
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_bmp_whose_alpha_was_not_written_is_no_white_page(tmp_path, alpha):
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 12, 3)).astype(np.uint8)
+    cells = np.dstack([pixels[::-1, :, ::-1], np.full((12, 12), alpha, np.uint8)]).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 108, 12, 12, 1, 32, 3, len(cells), 0, 0, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000).ljust(68, b"\0")
+    (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 122 + len(cells), 0, 0, 122) + header + cells)
+    for X in (tmp_path, [Image.open(tmp_path / "a.bmp")]):
+        assert np.array_equal(open_images(X).pixels[0].numpy(), pixels)

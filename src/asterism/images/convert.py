@@ -161,6 +161,8 @@ def eight_bit(image: Image.Image, white: White | Scale | None = None, lower: Ima
     Unreadable
         If deep pixels lie outside the scale: any other would be a guess.
     """
+    if image.format in ("BMP", "DIB") and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        image = image.convert("RGB")  # an alpha that is 0 everywhere was not written
     deep = depth.is_deep_mode(image.mode) or lower is not None
     scaled = (white or White()).scaling(lambda: depth.value_range(image, lower)) if deep else None
     mode = "L" if is_grey_mode(image.mode) else "RGB"
