@@ -199,6 +199,8 @@ def test_labels_that_are_none():
     for values in ([0.5], [None], [float("nan")], ["a", 1]):
         with pytest.raises(InputError, match="neither text nor a whole number"):
             encode_labels(values)
+    with pytest.raises(InputError, match="label nan is neither text nor"):
+        encode_labels([1.0, 2.0, float("nan")])
     with pytest.raises(InputError, match="2 classes have names"):
         encode_labels([0, 2], ["a", "b"])
     assert encode_labels([2, 2], ["a", "b", "c"])[0].tolist() == [2, 2]  # a class may be empty

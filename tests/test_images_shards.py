@@ -208,6 +208,10 @@ def test_a_folder_with_archives_and_anything_else_is_no_folder_of_shards(tmp_pat
         InputError, match=r"holds no images that can be read, among 2 files; 'a.tar'.*give it by itself"
     ):
         open_images(tmp_path)
+    (tmp_path / "picture-without-ending").unlink()
+    for name in ("a.tar:Zone.Identifier", "Thumbs.db", "desktop.ini", ".hidden"):  # what systems leave is nothing else
+        (tmp_path / name).write_bytes(b"words")
+    assert reds(open_images(tmp_path)) == [9]
     assert reds(open_images(f"{tmp_path}/*.tar")) == [9] and reds(open_images([tmp_path / "a.tar"])) == [9]
 
 

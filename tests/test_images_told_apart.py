@@ -137,7 +137,7 @@ def test_a_file_that_is_called_as_a_remark_begins(photos, tmp_path):
 def test_what_systems_keep_beside_photographs_is_none_of_them(photos):
     for name in ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", "$RECYCLE.BIN/x.png", "cat/__MACOSX/y.png"):
         save(photos / name)
-    for name in ("Thumbs.db", "cat/desktop.ini", "cat/.DS_Store"):
+    for name in ("Thumbs.db", "cat/desktop.ini", "cat/.DS_Store", "Icon\r", "cat/1.png:Zone.Identifier"):
         (photos / name).write_bytes(b"x")
     opened = open_images(photos)
     assert (opened.names, opened.skipped) == (["cat/1.png", "cat/2.png", "dog/3.png"], [])

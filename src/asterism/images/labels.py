@@ -63,7 +63,8 @@ def encode_labels(values: Sequence, names: Sequence[str] | None = None) -> tuple
         return labels.reshape(-1).astype(np.int64), [str(value) for value in distinct]
     odd = [value for value in values if not isinstance(value, str)]
     if odd:
-        raise InputError(f"label {_shown(odd[0])} is neither text nor a whole number of 64 bits")
+        worst = next((one for one in odd if not (isinstance(one, numbers.Real) and _is_whole(one))), odd[0])
+        raise InputError(f"label {_shown(worst)} is neither text nor a whole number of 64 bits")
     found = sorted(set(values), key=natural_key)
     number = {name: i for i, name in enumerate(found)}
     return np.array([number[value] for value in values], dtype=np.int64), found

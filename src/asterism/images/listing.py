@@ -39,8 +39,9 @@ def archive_reason(name: str) -> str | None:
 
 # What systems make beside a user's files: thumbnails and bins of network disks, what Windows and macOS keep.
 _OF_SYSTEMS = LITTER.union(
-    ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX")
+    ("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", "Icon\r")
 )
+_FROM_WINDOWS = ":Zone.Identifier"  # a word beside each file that came from the web, where Linux copied it
 UNREAD = "folder cannot be read"
 _SAID = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
 _DIGITS = re.compile("[0-9]+")
@@ -96,7 +97,8 @@ def _number_key(digits: re.Match[str]) -> str:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is passed over in silence: its name begins with a dot, or a system made it."""
-    return (name.startswith(".") and name not in (".", "..")) or name in _OF_SYSTEMS
+    dotted = name.startswith(".") and name not in (".", "..")
+    return dotted or name in _OF_SYSTEMS or name.endswith(_FROM_WINDOWS)
 
 
 def changed(info: os.stat_result) -> int:

@@ -51,13 +51,13 @@ def is_shards(path: str) -> bool:
         return is_shard(path)
     found = False
     for folder, folders, names in os.walk(path):
-        folders[:] = [one for one in folders if not one.startswith(".")]
+        folders[:] = [one for one in folders if not listing.is_hidden(one)]
         if any(os.path.islink(os.path.join(folder, one)) for one in folders):
             return False
-        for name in names:
+        for name in (one for one in names if not listing.is_hidden(one)):
             ending = os.path.splitext(name)[1].lower()
-            found = found or (ending == ENDING and not name.startswith("."))
-            if not name.startswith(".") and ending not in (ENDING, *listing.COMPRESSED, *_BESIDE):
+            found = found or ending == ENDING
+            if ending not in (ENDING, *listing.COMPRESSED, *_BESIDE):
                 return False
     return found
 
