@@ -420,3 +420,14 @@ def test_arrays_in_other_units_than_the_scale_of_the_fit_are_not_read_by_it(tmp_
         np.testing.assert_array_equal(model.predict(X), model.labels_)
     with pytest.warns(UserWarning, match=r"up to .*: read by the scale of the fit, 0…3000"):
         model.predict(shares * 255)  # dark ones, or of another white
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list, torch.tensor])
+def test_a_mask_chooses_the_images_where_it_is_true(kind):
+    images = open_images(np.arange(5 * 36, dtype=np.uint8).reshape(5, 6, 6))
+    assert images.subset(kind([False, True, False, False, True])).names == ["1", "4"]
+    assert images.subset(kind([4, 0])).names == ["4", "0"]
+    assert images.subset([]).names == []
+    for wrong in ([True, False], [1.5], ["1"]):
+        with pytest.raises(InputError, match="expected whole numbers, or a mask of 5 booleans"):
+            images.subset(wrong)

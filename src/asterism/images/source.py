@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from asterism.errors import InputError
 from asterism.images.digest import IMAGE_BYTES, for_the_eye, image_digest, pixel_digest
 from asterism.images.listing import Skipped
 from asterism.images.pack import memory_budget, pack
@@ -182,8 +183,20 @@ class ImageSource:
         return replace(self, pixels=self.pixels.to(runtime.device))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSource:
-        """The images at the indices, in that order, as a source of its own."""
-        return self._taken(np.asarray(indices, dtype=np.int64))
+        """The images at the indices, in that order, as a source of its own; a mask (N,) has those where it is True.
+
+        Raises
+        ------
+        InputError
+            For indices that are no whole numbers, and a mask of another length.
+        """
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool and chosen.shape == (len(self),):
+            chosen = np.flatnonzero(chosen)
+        if chosen.size and chosen.dtype.kind not in "iu":
+            what = f"{chosen.dtype} of shape {chosen.shape}"
+            raise InputError(f"indices are {what}; expected whole numbers, or a mask of {len(self)} booleans")
+        return self._taken(chosen.astype(np.int64))
 
     def part(self, start: int, stop: int) -> ImageSource:
         """The images from ``start`` to ``stop``, sharing their pixels with this source."""
