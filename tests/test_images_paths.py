@@ -45,7 +45,13 @@ def table(path):
         return list(csv.reader(lines))[1:]
 
 
-@pytest.mark.parametrize("kind", [list, tuple, iter, np.array, lambda paths: (Path(one) for one in paths)])
+STRINGS = getattr(np.dtypes, "StringDType", lambda: object)()  # of numpy 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, iter, np.array, lambda paths: (Path(one) for one in paths), lambda paths: np.array(paths, STRINGS)],
+)
 def test_a_list_of_paths_keeps_its_order(photos, kind):
     source = open_images(kind(["photos/dogs/7.png", "photos/cats/2.png", "photos/dogs/6.png"]))
     assert reds(source) == [7, 2, 6]

@@ -70,7 +70,7 @@ def as_paths(X: Any) -> str | list[str] | None:
         items = sorted(X, key=lambda one: listing.natural_key(str(one)))
     elif isinstance(X, (list, tuple)):
         items = list(X)
-    elif getattr(X, "ndim", 0) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U"):
+    elif getattr(X, "ndim", 0) == 1 and getattr(getattr(X, "dtype", None), "kind", "") in ("O", "U", "T"):
         items = np.asarray(X).tolist()
     else:
         return None
