@@ -558,3 +558,15 @@ def test_a_large_npz_is_unpacked_into_the_cache_and_mapped(tmp_path, monkeypatch
     opened = open_images(tmp_path / "X.npz")
     assert torch.equal(opened.pixels, whole.pixels) and np.array_equal(opened.labels, whole.labels)
     assert isinstance(array_files._array(np.load(tmp_path / "X.npz", allow_pickle=False), "images"), np.memmap)
+
+
+def test_one_jpeg_of_an_archive_that_has_colour_keeps_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("asterism.images.array_files._JPEG_SAMPLE", 1)
+    files = []
+    for color in ("grey", "red"):
+        Image.new("RGB" if color == "red" else "L", (8, 8), color).save(stream := io.BytesIO(), "JPEG")
+        files.append(np.frombuffer(stream.getvalue(), np.uint8))
+    offsets = np.cumsum([0, *map(len, files)])
+    np.savez(tmp_path / "a.npz", jpeg=np.concatenate(files), offsets=offsets)
+    assert open_images(tmp_path / "a.npz").pixels[:, 0, 0].tolist() == [[128] * 3, [254, 0, 0]]
+    assert open_images(tmp_path / "a.npz", color="grey").shape == (1, 8, 8)

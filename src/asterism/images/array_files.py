@@ -14,11 +14,12 @@ import numpy as np
 
 from asterism.errors import AsterismError, InputError, StorageError, reason_of
 from asterism.images.arrays import open_array
-from asterism.images.decode import Unreadable, decode, quiet
+from asterism.images.decode import Unreadable, quiet, read_image
 from asterism.images.io_errors import is_machine_error, retry
 from asterism.images.npz import FEATURE_KEYS, check_archive, check_header, image_key, npz_labels, npz_names
 from asterism.images.options import Options
 from asterism.images.pack import block_length, in_blocks, map_blocks, memory_budget, pack
+from asterism.images.raster import COLORED
 from asterism.images.source import ImageSource
 
 MAPPED_BYTES = 2**30  # of an .npy file, above which it is mapped: the system then holds what it has room for
@@ -149,13 +150,17 @@ def _open_jpegs(
     if len(wanted) == 0:
         raise InputError(f"Found array with 0 sample(s) in {source!r} while a minimum of 1 is required.")
 
+    colored = list[int]()
+
     def load(n_channels: int | None, position: int) -> np.ndarray:
         i = wanted[position]
         try:
             content = jpeg[offsets[i] : offsets[i + 1]].tobytes()
-            return decode(content, options.size, options.crop, n_channels, options.how)
+            header, pixels = read_image(content, options.size, options.crop, n_channels, how=options.how)
         except Unreadable as error:
             raise InputError(f"image {i} of {source!r} cannot be read: {error.reason}") from error
+        colored.extend([i] if COLORED in header.notes else [])
+        return pixels
 
     def blocks() -> Iterator[np.ndarray]:
         for block in in_blocks(partial(load, shape[2]), len(wanted), block_length(shape)):
@@ -171,5 +176,8 @@ def _open_jpegs(
         sample = [load(options.n_channels, position) for position in positions]
         shape = (sample[0].shape[0], sample[0].shape[1], max(image.shape[2] for image in sample))
         pixels = pack(blocks(), len(wanted), shape)
+        if colored and options.n_channels is None:  # one that was no sample
+            shape = (*shape[:2], 3)
+            pixels = pack(blocks(), len(wanted), shape)
     names = [str(position) for position in range(len(wanted))]
     return ImageSource(pixels, names, origin=options.origin(source, shape))

@@ -97,7 +97,8 @@ def picked(images: np.ndarray, options: Options, name: str) -> np.ndarray:
     if options.bands is None:
         return images
     if max(options.bands) > images.shape[3]:
-        raise InputError(f"{name} has {images.shape[3]} channels, and bands={options.bands} were asked for")
+        n = images.shape[3]
+        raise InputError(f"{name} has {n} channel{'s'[: n - 1]}, and bands={options.bands} were asked for")
     return images[..., [one - 1 for one in options.bands]]
 
 
