@@ -70,7 +70,7 @@ def as_seen(shown: Image.Image, image: Image.Image) -> Image.Image:
 
 def with_clear_grey(image: Image.Image) -> Image.Image:
     """The image, not loaded yet, with the transparent grey of a PNG of 2 or 4 bits as one of 8, which Pillow makes."""
-    bits = {"L;2": 2, "L;4": 4}.get(depth.raw_mode(image.tile[0])) if getattr(image, "tile", ()) else None
+    bits = {"L;2": 2, "L;4": 4}.get("".join(depth.raw_mode(tile) for tile in getattr(image, "tile", ())[:1]))
     clear = image.info.get("transparency")
     if bits is not None and isinstance(clear, int) and clear < 2**bits:
         image.info["transparency"] = clear * 255 // (2**bits - 1)
@@ -105,8 +105,12 @@ def has_color(pixels: np.ndarray) -> bool:
 def shows_color(image: Image.Image) -> bool:
     """`has_color` of an image in mode L or RGB, without arrays of its size."""
     red, *others = image.split()
-    rounding = ROUNDING if max(channel.getextrema()[1] for channel in (red, *others)) > DARK else 0
-    return any(ImageChops.difference(red, channel).getextrema()[1] > rounding for channel in others)
+
+    def highest(channel: Image.Image) -> float:
+        return channel.getextrema()[1]  # type: ignore[return-value]  # of one channel it is a number
+
+    rounding = ROUNDING if max(map(highest, (red, *others))) > DARK else 0
+    return any(highest(ImageChops.difference(red, channel)) > rounding for channel in others)
 
 
 def is_grey_mode(mode: str) -> bool:
