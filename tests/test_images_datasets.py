@@ -245,3 +245,8 @@ def test_an_image_of_pillow_that_is_closed_or_cut_off_is_named(tmp_path, mode, c
         bad.close()
     for X in ([good, bad], Items([(good, 0), (bad, 1)])):
         assert refused(X).startswith("X[1] cannot be used: Pillow cannot decode it (")
+
+
+def test_names_of_classes_may_be_several_words():
+    items = Items(list(zip(RGB, [0, 1, 0, 1, 0, 1], strict=True)), classes=[("tench", "Tinca tinca"), ("goldfish",)])
+    assert open_images(items).label_names == ["tench, Tinca tinca", "goldfish"]

@@ -242,3 +242,10 @@ def test_a_set_that_finds_no_room_is_no_bad_file(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(StorageError, match="cannot write .*No space left"):
         fetch.fetch(tmp_path / "mnist.npz")
+
+
+def test_paths_of_a_list_may_stand_in_quotes(photos):
+    save(photos / '"q".png')
+    Path("list.txt").write_text('"photos/cat/1.png"\r\n"photos\\dog\\3.png" \r\nphotos/"q".png\r\n')
+    opened = open_images("list.txt")
+    assert (opened.names, opened.skipped) == (["cat/1.png", "dog/3.png", '"q".png'], [])

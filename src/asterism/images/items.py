@@ -240,7 +240,9 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     opened = ImageSource(pixels, [str(i) for i in range(n)], origin=origin, is_table=is_table)
     if any(label is None for label in labels):
         return opened
-    names = [str(name) for name in class_names] if isinstance(class_names, (list, tuple)) else None
+    names = None
+    if isinstance(class_names, (list, tuple)):  # of ImageNet's classes each is a tuple of words
+        names = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in class_names]
     fits = names is not None and all(isinstance(label, int) and -1 <= label < len(names) for label in labels)
     if fits and max(labels) < 0:  # as a test part's have it
         return opened

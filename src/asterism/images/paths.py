@@ -288,9 +288,12 @@ def _resolved(entry: str, root: str) -> str:
 
 
 def _spellings(entry: str) -> Iterator[str]:
-    """A path as it stands in a list, and as it may be meant: other slashes, old Windows letters, composed or not."""
+    """A path as it stands in a list, and as it may be meant.
+
+    Without quotes (Windows: "copy as path"), with other slashes, in old Windows letters, composed or not.
+    """
     yield entry
-    plain = [entry.strip().replace("\\", "/")]
+    plain = [entry.strip().strip('"').replace("\\", "/")]
     if any("\udc80" <= one <= "\udcff" for one in plain[0]):  # bytes that are not UTF-8
         plain.append(plain[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"))
     for one in plain:
