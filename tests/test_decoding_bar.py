@@ -1,5 +1,8 @@
 """What is shown while images are decoded: nothing for quick work, a line now and then where there is no terminal."""
 
+import os
+import sys
+
 import pytest
 
 from asterism.images import listing
@@ -63,3 +66,24 @@ def test_a_text_among_the_bars_is_printed_as_it_is_in_one_line(monkeypatch, caps
     bars.finish("a stage of a long name", 2)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [text, "a stage of a long name: 2 rounds", "a stage of a long name: done after 2"]
+
+
+@pytest.mark.parametrize("where", ["a pipe that nobody reads", "/dev/full"])
+def test_where_nothing_can_be_shown_the_work_goes_on(clock, monkeypatch, where):
+    """``asterism cluster … 2>&1 | head -3`` ended a fit, and sent what its process said later to nowhere."""
+    if where == "/dev/full":
+        if not os.path.exists(where):
+            pytest.skip("the system has no /dev/full")
+        handle = os.open(where, os.O_WRONLY)
+    else:
+        reader, handle = os.pipe()
+        os.close(reader)
+    stream = os.fdopen(handle, "w", buffering=1)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with ProgressBars(verbose=1) as bars, decoding_bar() as progress:
+        bars.start("joint", 2)
+        bars.say("a line")
+        clock[0] = 40.0
+        progress("decoding", 3, 9)
+        bars.finish("joint", 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), handle)  # what is left in the stream is written when it is closed

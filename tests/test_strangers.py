@@ -313,6 +313,12 @@ def test_notes_that_find_no_room_change_no_exit_code(tmp_path):
         assert command(tmp_path, "evaluate", "nowhere", stdout=subprocess.PIPE, stderr=full).returncode == 1
         done = command(tmp_path, "methods", stdout=subprocess.PIPE, stderr=full)
         assert done.returncode == 0 and "kmeans" in done.stdout
+        script = "from asterism.cli import describe, main, text\n"
+        script += "describe.method_lines = lambda: text.note('beside') or 'the answer'\nmain()"
+        call = [sys.executable, "-c", script, "methods"]
+        found = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE)}
+        done = subprocess.run(call, env=found, text=True, stdout=subprocess.PIPE, stderr=full)
+        assert (done.returncode, done.stdout) == (0, "the answer\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")

@@ -191,13 +191,16 @@ def terminate_softly() -> None:
 
 
 def flushed(code: int) -> int:
-    """The exit code, once what was said has left: an answer that found no room (``> /dev/full``) is an error too."""
+    """The exit code, once what was said has left: an answer that found no room (``> /dev/full``) is an error too.
+
+    What is said beside it is not.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            code = code or USER_ERROR
+            code = code if stream is sys.stderr else code or USER_ERROR
             with suppress(OSError, ValueError):  # else Python would try again at its end, and fail with 120
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code

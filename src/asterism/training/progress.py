@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -56,9 +56,20 @@ def decoding_bar(show: bool = True) -> Iterator[Callable[[str, int, int], None]]
             bar.stop()
 
 
+class _Console(Console):
+    """One that is never in the way of the work: where standard error takes nothing, nothing is shown."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True  # rich would end the program
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        with suppress(OSError):  # of a disk that is full, say
+            super().print(*objects, **how)
+
+
 def _console() -> Console:
     """Standard error; a text is printed as it is, and no line of it is folded: a terminal does that itself."""
-    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    return _Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def _bar(console: Console) -> Progress:
