@@ -11,7 +11,7 @@ from asterism import load, plugins
 from asterism.cli import added as added_commands
 from asterism.cli.describe import method_lines, parameter_lines
 from asterism.errors import MissingDependencyError
-from asterism.methods.registry import KNOWN_CLASSES, METHODS, OF_PAPERS, LazyClasses
+from asterism.methods.registry import KNOWN_CLASSES, METHODS, OF_PAPERS, LazyClasses, find_method
 
 WITHOUT = """
 import sys
@@ -96,13 +96,34 @@ def test_entry_points_of_packages_that_are_gone_are_passed_over(monkeypatch):
     assert plugins.added.__wrapped__("asterism.methods") == {"y": "json:loads"}
 
 
-@pytest.mark.parametrize("content", ["raise RuntimeError('boom')", "def", "1 / 0"])
+@pytest.mark.parametrize("content", ["raise RuntimeError('boom')", "def", "1 / 0", "raise SystemExit('not here')"])
 def test_a_module_that_breaks_when_it_is_imported_is_said_in_one_line(content, tmp_path, monkeypatch):
     name = f"broken_{len(content)}_of_a_test"
     (tmp_path / f"{name}.py").write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingDependencyError, match=f"{name}:X cannot be loaded: .*; install {name} again"):
         plugins.load(f"{name}:X")
+
+
+def test_commands_of_others_that_are_none_hide_no_other(monkeypatch):
+    from typer.testing import CliRunner
+
+    from asterism.cli import app
+
+    more = {"three": "string:digits", "odd": "fractions:Fraction", "cluster": "json:loads"}
+    monkeypatch.setattr(plugins, "added", lambda group: more if group == plugins.COMMANDS else {})
+    listed = CliRunner().invoke(app, ["--help"])
+    names = [line.split()[0] for line in listed.output.partition("Commands:")[2].splitlines() if line.strip()]
+    assert names.count("cluster") == 1 and {"three", "odd", "methods"} <= set(names)
+    done = CliRunner().invoke(app, ["three"])
+    assert done.exit_code == 1 and done.output.startswith(
+        "asterism: error: string:digits cannot be used as a command: "
+    )
+
+
+def test_methods_of_others_that_are_none_are_said_in_one_line():
+    with pytest.raises(MissingDependencyError, match="string:digits is no class, and cannot be used as a"):
+        LazyClasses({"a": "string:digits"}, dict)["a"]
 
 
 BENT = '''
@@ -156,6 +177,9 @@ def test_methods_of_others_are_listed_wherever_they_stand_and_a_broken_one_hides
     assert "bend.far" in parameter_lines("lone") and "autoencoder.training.lr" in parameter_lines("dbc")
     with pytest.raises(MissingDependencyError, match=r"parameter 'far' of Bend has no type: write it as far: float ="):
         METHODS["untyped"]
+    METHODS.places["fraction"] = "fractions:Fraction"
+    with pytest.raises(MissingDependencyError, match="fractions:Fraction is no ImageClusterer"):
+        find_method("fraction")
 
 
 def test_a_parameter_object_of_others_is_saved_and_loaded(guests, tmp_path):

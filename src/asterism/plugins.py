@@ -43,7 +43,7 @@ def load(place: str) -> Any:
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)
-    except Exception as error:  # whatever another's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever another's module does when it is imported
         package = _package_of(place)
         said = str(error) if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {error}"
         raise MissingDependencyError(f"{place} cannot be loaded: {said}; install {package} again") from error

@@ -25,7 +25,8 @@ class Commands(TyperGroup):
         """Names of all commands, the added ones last."""
         prefix = _prefix(ctx)
         more = [name.removeprefix(prefix) for name in plugins.added(plugins.COMMANDS) if name.startswith(prefix)]
-        return [*super().list_commands(ctx), *(name for name in more if "." not in name)]
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in more if "." not in name and name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name: our own, an added one, or one that tells what to install."""
@@ -50,6 +51,8 @@ def _loaded(name: str, place: str) -> Any:
         return _command(name, plugins.load(place))
     except MissingDependencyError as error:
         return _absent(name, str(error))
+    except Exception as error:  # what typer says of a thing that is no function, or takes what it does not know
+        return _absent(name, f"{place} cannot be used as a command: {error}")
 
 
 def _absent(name: str, why: str) -> Any:

@@ -41,7 +41,10 @@ class LazyClasses(Mapping[str, type[T]], Generic[T]):
         return self.own | self.added
 
     def __getitem__(self, name: str) -> type[T]:
-        return plugins.load(self.places[name])
+        found = plugins.load(self.places[name])
+        if not isinstance(found, type):
+            raise MissingDependencyError(f"{self.places[name]} is no class, and cannot be used as {name}")
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self.places
@@ -146,7 +149,11 @@ def find_method(name: str) -> type[ImageClusterer]:
         If it comes with asterism-papers, which is not installed.
     """
     if name in METHODS:
-        return METHODS[name]
+        from asterism.estimator import ImageClusterer
+
+        if not issubclass(found := METHODS[name], ImageClusterer):
+            raise MissingDependencyError(f"{METHODS.places[name]} is no ImageClusterer, and cannot be used as {name}")
+        return found
     check_installed(name)
     import difflib  # here: `import asterism` loads this file
 
