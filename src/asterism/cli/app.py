@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from asterism.cli import commands_data, commands_fit, commands_groups, commands_
 from asterism.cli.added import Commands
 from asterism.cli.errors import USER_ERROR, debugging, described, flushed, guarded, terminate_softly
 from asterism.cli.text import note, say
-from asterism.errors import StorageError
+from asterism.errors import InputError, StorageError
 from asterism.images.locations import OFFLINE
 from asterism.plugins import without_papers
 
@@ -90,6 +91,14 @@ def _options(
         os.environ.update(dict.fromkeys(OFFLINE, "1"))
 
 
+def _check_empty(arguments: list[str]) -> None:
+    """See that no argument is empty: it would be the working folder, or as good as not given; raises `InputError`."""
+    for before, one in zip(["", *arguments], arguments, strict=False):
+        if one == "" or re.fullmatch("--[a-z-]+=", one):
+            which = one[:-1] or (f"what follows {before}" if before.startswith("-") else "an argument")
+            raise InputError(f"{which} is empty: perhaps a variable of the shell that is not set")
+
+
 def main() -> None:
     """Entry point of the program ``asterism``; leaves with an exit code, see `asterism.cli.errors`."""
     terminate_softly()
@@ -103,11 +112,12 @@ def main() -> None:
             arguments.remove(option)
             arguments.insert(0, option)
     try:
+        _check_empty(arguments)
         app(arguments, prog_name="asterism")
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
-    except (OSError, StorageError) as error:  # typer's own words, or the version, found no room
+    except (OSError, InputError, StorageError) as error:  # typer's own words, or the version, found no room
         if debugging():
             raise
         note(f"asterism: error: {described(error)}")

@@ -1,0 +1,44 @@
+"""What a shell makes of what was typed (empty variables, patterns, ``~``), and what can be typed again."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism.cli import main
+from test_cli import run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Photographs with odd names, a run of them in a folder with one, and labels."""
+    root = tmp_path_factory.mktemp("place")
+    (root / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("#c.png", "=x.png", "a.png", "b.png", "c d.png", "e.png"):
+        Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(root / "photos" / name)
+    where = ["--out", root / "-my run", "--method", "kmeans", "--set", "n_init=1", "--no-report", "-q"]
+    run("cluster", root / "photos", "-k", 2, *where)
+    return root
+
+
+def ended(monkeypatch, *arguments):
+    """Exit code of the program."""
+    monkeypatch.setattr(sys, "argv", ["asterism", *map(str, arguments)])
+    monkeypatch.setattr(sys.modules["asterism.cli.app"], "terminate_softly", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("typed", "what"), [(["--out", ""], "what follows --out"), (["--out="], "--out"), (["r", ""], "an argument")]
+)
+def test_an_empty_argument_is_not_the_working_folder(place, tmp_path, monkeypatch, capsys, typed, what):
+    monkeypatch.chdir(tmp_path)
+    assert ended(monkeypatch, "cluster", place / "photos", "-k", 2, "--method", "kmeans", "-q", *typed) == 1
+    told = f"asterism: error: {what} is empty: perhaps a variable of the shell that is not set\n"
+    assert capsys.readouterr().err == told
+    assert ended(monkeypatch, "export", place / "-my run", "") == 1
+    assert not list(tmp_path.iterdir())
