@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from asterism.cli import main
+from asterism.cli import app, main
 from test_cli import run
 
 
@@ -42,3 +43,10 @@ def test_an_empty_argument_is_not_the_working_folder(place, tmp_path, monkeypatc
     assert capsys.readouterr().err == told
     assert ended(monkeypatch, "export", place / "-my run", "") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pattern_that_the_shell_wrote_out_is_not_repeated(place):
+    names = sorted(map(str, (place / "photos").iterdir()))
+    done = CliRunner().invoke(app, ["cluster", *names, "-k", "2"])
+    assert done.exit_code == 2 and names[1] in done.output and names[2] not in done.output
+    assert "and 4 more; a pattern stands in quotes" in done.output

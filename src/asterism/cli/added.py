@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from asterism import plugins
 from asterism.cli.errors import guarded
@@ -16,6 +17,20 @@ OF_PAPERS = (
     "bench",
     *(f"transfer.{one}" for one in ("probe", "retrieval", "verify", "voc-classify", "voc-detect", "voc-segment")),
 )
+
+
+class Command(TyperCommand):
+    """A command that tells what is too much of its arguments, and not all that a shell makes of a pattern."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """What is left of the arguments: nothing, but where the command takes any."""
+        some, ctx.allow_extra_args = ctx.allow_extra_args, True
+        rest = super().parse_args(ctx, args)
+        if rest and not some and not ctx.resilient_parsing:
+            more = f" and {len(rest) - 1} more" if rest[1:] else ""
+            hint = "; a pattern stands in quotes, 'photos/*.jpg'" if os.path.isfile(rest[0]) else ""
+            ctx.fail(f"Got unexpected extra argument {rest[0]!r}{more}{hint}")
+        return rest
 
 
 class Commands(TyperGroup):
@@ -65,5 +80,5 @@ def _absent(name: str, why: str) -> Any:
 
 def _command(name: str, function: Callable[..., None], settings: dict[str, Any] | None = None) -> Any:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name, context_settings=settings)(guarded(function))
+    alone.command(name, cls=Command, context_settings=settings)(guarded(function))
     return typer.main.get_command(alone)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from asterism.cli import commands_data, commands_fit, commands_groups, commands_run
-from asterism.cli.added import Commands
+from asterism.cli.added import Command, Commands
 from asterism.cli.errors import USER_ERROR, debugging, described, flushed, guarded, terminate_softly
 from asterism.cli.text import note, say
 from asterism.errors import InputError, StorageError
@@ -47,7 +47,7 @@ for command in (
     commands_data.data,
     commands_fit.demo,
 ):
-    app.command()(guarded(command))
+    app.command(cls=Command)(guarded(command))
 
 lacking = without_papers()
 transfer = typer.Typer(  # its commands are added ones
