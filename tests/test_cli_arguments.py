@@ -1,5 +1,6 @@
 """What a shell makes of what was typed (empty variables, patterns, ``~``), and what can be typed again."""
 
+import importlib.metadata
 import sys
 
 import numpy as np
@@ -50,3 +51,11 @@ def test_a_pattern_that_the_shell_wrote_out_is_not_repeated(place):
     done = CliRunner().invoke(app, ["cluster", *names, "-k", "2"])
     assert done.exit_code == 2 and names[1] in done.output and names[2] not in done.output
     assert "and 4 more; a pattern stands in quotes" in done.output
+
+
+def test_the_version_of_what_is_not_installed(monkeypatch, capsys):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)
+    assert ended(monkeypatch, "--version") == 0 and capsys.readouterr().out == "0.0.0\n"

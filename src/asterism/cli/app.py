@@ -66,9 +66,9 @@ def _transfer() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from asterism import __version__
 
-        say(version("asterism-clustering"))
+        say(__version__)
         raise typer.Exit
 
 
