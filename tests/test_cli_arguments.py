@@ -53,6 +53,17 @@ def test_a_pattern_that_the_shell_wrote_out_is_not_repeated(place):
     assert "and 4 more; a pattern stands in quotes" in done.output
 
 
+def test_in_a_folder_that_is_gone(tmp_path, monkeypatch):
+    """torch aborts there, and not by an error."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = CliRunner().invoke(app, ["methods"])
+    monkeypatch.chdir(tmp_path)
+    assert done.exit_code == 1
+    assert done.output == "asterism: error: the working folder is not there any more; go to another one\n"
+
+
 def test_the_version_of_what_is_not_installed(monkeypatch, capsys):
     def unknown(name):
         raise importlib.metadata.PackageNotFoundError(name)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -125,9 +126,12 @@ def _check_environment() -> None:
 
     Raises
     ------
+    FileNotFoundError
+        If the working folder was removed.
     InputError
         If a variable does not tell what it is for: names and values, or numbers of cores.
     """
+    os.getcwd()
     told = {name: re.sub(r"\[[^]]*\]", "", os.environ.get(name, "")) for name in _ALLOCATOR}
     wrong = [name for name, text in told.items() if not all(":" in one for one in text.split(",") if one)]
     if not _CORES.fullmatch(os.environ.get("GOMP_CPU_AFFINITY", "")):
@@ -212,6 +216,8 @@ def described(error: Exception) -> str:
 
     if isinstance(error, AsterismError):
         return as_typed(one_line(str(error)), of_estimator=isinstance(error, ParameterError))
+    if isinstance(error, FileNotFoundError) and str(error) == f"[Errno {errno.ENOENT}] {os.strerror(errno.ENOENT)}":
+        return "the working folder is not there any more; go to another one"  # no other call names no file
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return one_line(where + (error.strerror or str(error)))
