@@ -1,6 +1,7 @@
 """What a shell makes of what was typed (empty variables, patterns, ``~``), and what can be typed again."""
 
 import importlib.metadata
+import shlex
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from asterism.cli import app, main
+from asterism.cli.text import as_argument
 from test_cli import run
 
 
@@ -70,3 +72,11 @@ def test_the_version_of_what_is_not_installed(monkeypatch, capsys):
 
     monkeypatch.setattr(importlib.metadata, "version", unknown)
     assert ended(monkeypatch, "--version") == 0 and capsys.readouterr().out == "0.0.0\n"
+
+
+def test_commands_that_are_printed_can_be_typed(place, monkeypatch):
+    monkeypatch.chdir(place)
+    listed = run("cut", "./-my run").stdout
+    if "Regroup with: " in listed:
+        assert listed.partition("Regroup with: ")[2].startswith("asterism cut './-my run' --level ")
+    assert shlex.split(as_argument("-my run")) == ["./-my run"] and as_argument("run/1") == "run/1"

@@ -14,7 +14,7 @@ from asterism.cli.export import check_export, regrouped, within
 from asterism.cli.outputs import check_writable
 from asterism.cli.recorded import known_levels
 from asterism.cli.summary import check_pictures, export_run
-from asterism.cli.text import aligned, counted, say
+from asterism.cli.text import aligned, as_argument, counted, say
 from asterism.clustering.advice import Level, named_level, stable_levels
 from asterism.clustering.stability import stability_words
 from asterism.errors import AsterismError
@@ -61,7 +61,9 @@ def shown_levels(run: FittedRun, levels: list[Level]) -> str:
         rows.append([one.name, one.n_clusters, f"{one.low} and {one.high}", stability_words(one.stability)])
     if not levels:
         return "These images are too few to tell levels apart; give a number of groups with -k."
-    again = f"Regroup with: asterism cut {run.folder.path} --level {levels[-1].name} --out cut.csv, or any -k"
+    again = (
+        f"Regroup with: asterism cut {as_argument(run.folder.path)} --level {levels[-1].name} --out cut.csv, or any -k"
+    )
     params = run.clusterer.get_params(deep=False)
     learnt = run.clusterer._untaught_rows() is None and ("training" in params or params.get("fine_tune", 0) > 0)
     taught = "The features were learnt from all images, so these stabilities are too high.\n" if learnt else ""

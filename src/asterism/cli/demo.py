@@ -8,7 +8,7 @@ from pathlib import Path
 from asterism.cli.cluster import cluster_images
 from asterism.cli.request import Request
 from asterism.cli.scoring import scored
-from asterism.cli.text import say
+from asterism.cli.text import as_argument, say
 from asterism.errors import RunError
 from asterism.report.fitted import open_run
 from asterism.runs import RunFolder
@@ -39,7 +39,6 @@ def show_demo(out: Path, settings: list[str]) -> None:
     if labels is not None:
         share = scored(labels[0], run.clusterer.labels_)["acc"]
         say(f"\n{share:.1%} of the digits lie in the group of their class (the best one-to-one matching of both).")
-    path = shlex.quote(str(out))
     say(f"Open {out / 'report.html'} in a browser. Then, with your own images:")
     say("    asterism cluster FOLDER -k 20 --out RUN")
-    say(f"    asterism predict RUN FOLDER --out groups.csv     (this run: {path})")
+    say(f"    asterism predict RUN FOLDER --out groups.csv     (this run: {as_argument(out)})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from asterism.cli.export import check_export, export_groups, files_of
 from asterism.cli.scoring import scored
-from asterism.cli.text import counted, say
+from asterism.cli.text import as_argument, counted, say
 from asterism.clustering.stability import stability_words
 from asterism.errors import AsterismError, InputError, StorageError
 from asterism.images import ImageSource
@@ -62,7 +61,7 @@ def finish(
     if not request.quiet:
         sum_up(run, labels, request.export)
     if isinstance(failure, (AsterismError, OSError)):
-        again = shlex.join(["asterism", "report", str(path)])
+        again = f"asterism report {as_argument(path)}"
         raise StorageError(
             f"the run is finished, its page could not be written: {failure}; try again with: {again}"
         ) from failure
@@ -123,9 +122,7 @@ def sum_up(run: FittedRun, labels: Labels | None, export: Path | None = None) ->
         say(f"stable  {stability_words(float(stability))}")
     if (number := content.get("number")) is not None and number["levels"]:
         levels = ", ".join(f"{level['name']} {level['n_clusters']}" for level in number["levels"])
-        say(
-            f"levels  {levels}: asterism cut {shlex.quote(str(run.folder.path))} --level {number['levels'][-1]['name']}"
-        )
+        say(f"levels  {levels}: asterism cut {as_argument(run.folder.path)} --level {number['levels'][-1]['name']}")
     _say_of_copies(run)
     if labels is not None:
         values = scored(labels[0], found)
