@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from asterism.cli import app, main
 from asterism.cli.text import as_argument
+from asterism.images import file_labels, open_images
 from test_cli import run
 
 
@@ -80,3 +81,12 @@ def test_commands_that_are_printed_can_be_typed(place, monkeypatch):
     if "Regroup with: " in listed:
         assert listed.partition("Regroup with: ")[2].startswith("asterism cut './-my run' --level ")
     assert shlex.split(as_argument("-my run")) == ["./-my run"] and as_argument("run/1") == "run/1"
+
+
+def test_labels_in_a_home(place, monkeypatch):
+    """``--labels=~/y.csv``: a shell leaves the ``~`` as it is."""
+    monkeypatch.setenv("HOME", str(place))
+    names = [path.name for path in (place / "photos").iterdir()]
+    (place / "y.csv").write_text("path,label\n" + "".join(f"{name},x\n" for name in names))
+    assert "n_clusters" in run("evaluate", place / "-my run", "--labels=~/y.csv").stdout
+    assert file_labels(open_images(place / "photos"), "~/y.csv")[1] == ["x"]

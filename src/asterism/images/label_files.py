@@ -113,7 +113,7 @@ def _text(path: str | os.PathLike) -> str:
     """The file's text: UTF-8 or, as its first bytes say, UTF-16 or -32; else what old Windows programs write."""
     shown = os.fspath(path)
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        with open(os.path.expanduser(path), "rb", opener=_at_once) as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError as error:
         raise MissingDataError(f"label file {shown!r} does not exist; expected a CSV file: path,label") from error
