@@ -1,5 +1,6 @@
 """What a shell makes of what was typed (empty variables, patterns, ``~``), and what can be typed again."""
 
+import csv
 import importlib.metadata
 import shlex
 import sys
@@ -10,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from asterism.cli import app, main
+from asterism.cli.feature_files import write_features
 from asterism.cli.text import as_argument
 from asterism.images import file_labels, open_images
 from test_cli import run
@@ -90,3 +92,12 @@ def test_labels_in_a_home(place, monkeypatch):
     (place / "y.csv").write_text("path,label\n" + "".join(f"{name},x\n" for name in names))
     assert "n_clusters" in run("evaluate", place / "-my run", "--labels=~/y.csv").stdout
     assert file_labels(open_images(place / "photos"), "~/y.csv")[1] == ["x"]
+
+
+def test_features_whose_names_look_like_remarks_are_read_again(place, tmp_path):
+    with open(place / "-my run" / "labels.csv", newline="") as lines:
+        names = [row["path"].removeprefix("./") for row in csv.DictReader(lines)]
+    rows = np.random.default_rng(0).random((len(names), 3)).astype(np.float32)
+    write_features(tmp_path / "f.csv", names, rows)
+    assert open_images(tmp_path / "f.csv").names == names and "#c.png" in names
+    assert len(open_images(place / "photos", features=tmp_path / "f.csv")) == len(names)

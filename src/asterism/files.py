@@ -21,6 +21,7 @@ _NO_LOCKS = [getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOT
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a path makes one slash of the two
 LITTER = frozenset((".DS_Store", ".directory", "Thumbs.db", "desktop.ini"))  # of folders that were looked into
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_REMARK = "#"  # begins a line that tables of numbers do not count
 
 
 @contextmanager
@@ -204,9 +205,14 @@ def csv_safe(name: str) -> str:
     return f"./{name}" if name[:1] in _FORMULA else name
 
 
+def row_safe(name: str) -> str:
+    """What `csv_safe` gives, and no remark: ``#x.png`` becomes ``./#x.png``."""
+    return f"./{name}" if name[:1] == _REMARK else csv_safe(name)
+
+
 def csv_plain(name: str) -> str:
     """What `csv_safe` was given."""
-    return name[2:] if name[:2] == "./" and name[2:3] in _FORMULA else name
+    return name[2:] if name[:2] == "./" and name[2:3] in (*_FORMULA, _REMARK) else name
 
 
 def reserve(file: BinaryIO | int, n_bytes: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asterism.errors import InputError
-from asterism.files import csv_safe, replacing, write_csv
+from asterism.files import csv_safe, replacing, row_safe, write_csv
 
 ENDINGS = (".npz", ".npy", ".csv")
 
@@ -58,7 +58,7 @@ def write_features(path: Path, names: list[str], features: np.ndarray) -> None:
     if ending == ".csv":
         header = ["path", *(f"f{i}" for i in range(features.shape[1]))]
         rows = (
-            [csv_safe(name), *(f"{value:.9g}" for value in row.tolist())]
+            [row_safe(name), *(f"{value:.9g}" for value in row.tolist())]
             for name, row in zip(names, features, strict=True)
         )
         write_csv(path, header, rows)
