@@ -14,6 +14,7 @@ from asterism.cli import app, main
 from asterism.cli.feature_files import write_features
 from asterism.cli.text import as_argument
 from asterism.images import file_labels, open_images
+from asterism.images.label_files import read_labels
 from test_cli import run
 
 
@@ -101,3 +102,13 @@ def test_features_whose_names_look_like_remarks_are_read_again(place, tmp_path):
     write_features(tmp_path / "f.csv", names, rows)
     assert open_images(tmp_path / "f.csv").names == names and "#c.png" in names
     assert len(open_images(place / "photos", features=tmp_path / "f.csv")) == len(names)
+
+
+@pytest.mark.parametrize("columns", ["path,cluster,confidence,duplicate_of,outlier", "path,group,run_group,confidence"])
+def test_a_run_is_compared_with_the_table_of_another(tmp_path, columns):
+    """No other column of it may be the labels, and what is in no group is in none here."""
+    rest = ",0.5" * (columns.count(",") - 1)
+    rows = "".join(f"{name},{group}{rest}\n" for name, group in (("a", 0), ("b", 1), ("c", -1)))
+    (tmp_path / "labels.csv").write_text(f"{columns}\n{rows}")
+    found = read_labels(tmp_path / "labels.csv", ["a", "b", "c"])
+    assert found.labels == ["0", "1", None] and found.column is None

@@ -27,6 +27,7 @@ PATH_WORDS = (
 LABEL_WORDS = frozenset(
     ("label", "labels", "class", "classes", "class_name", "classname", "category", "target", "truth", "species", "y")
 )
+BESIDE = (*PATH_WORDS, "run_group", "confidence", "duplicate_of", "outlier")  # in tables of runs, no labels
 LARGEST_FILE = 2**30  # bytes; 10 million labels have a third of that
 PATHS_ASKED = 20_000  # which folders stand in front is told by so many, evenly spaced
 COLUMNS_TRIED = 3  # without headings, the paths stand in one of the first
@@ -179,12 +180,15 @@ def _columns(table: list[list[str]], names: frozenset[str]) -> Iterator[tuple[li
     at, heads = _headings(table, names)
     paths = sorted((i for i, head in enumerate(heads) if head in PATH_WORDS), key=lambda i: PATH_WORDS.index(heads[i]))
     labels = [i for i, head in enumerate(heads) if head in LABEL_WORDS]
-    may_be = [i for i, head in enumerate(heads) if head not in PATH_WORDS or head in ("name", "names")]
+    may_be = [i for i, head in enumerate(heads) if head not in BESIDE or head in ("name", "names")]
     for column in paths:
         told = [i for i in labels if i != column]
         right = [i for i in (*range(column + 1, len(heads)), *range(column)) if i in may_be]
         label = (told or right or [i for i in range(len(heads)) if i != column] or [1])[0]
-        yield _rows(table[at + 1 :], column, label), repr(heads[label]) if len(right) > 1 and not told else None
+        rows = _rows(table[at + 1 :], column, label)
+        if "confidence" in heads and heads[label] in ("cluster", "group"):  # a run's: −1 is an image in none
+            rows = [(path, "" if group == "-1" else group) for path, group in rows]
+        yield rows, repr(heads[label]) if len(right) > 1 and not told else None
     if paths:
         return
     width = max(map(len, table))
