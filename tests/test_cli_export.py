@@ -172,6 +172,12 @@ def test_names_are_one_plain_component(name, expected):
     assert unused_name("c", name, None, {}) == expected
 
 
+def test_names_have_only_letters_that_the_file_system_knows(monkeypatch):
+    """Of a shell with LC_ALL=C, or Latin-1."""
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "latin-1")
+    assert unused_name("c", "漢é.png", None, {}) == "c/_é.png"
+
+
 def test_names_that_clash_are_numbered():
     taken: dict[str, int] = {}
     found = [unused_name("c", name, None, taken) for name in ("a/x.png", "b/X.png", "c/x.png", "x-2.png")]

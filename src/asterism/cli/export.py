@@ -10,6 +10,7 @@ import csv
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,6 +272,8 @@ def unused_name(folder: str, name: str, ending: str | None, taken: dict[str, int
     stem = "".join(one if one.isprintable() and one not in '<>:"|?*' else "_" for one in stem).strip(" .") or "image"
     own = "".join(one for one in own if one.isalnum() or one == ".")[:10] if ending is None else ending
     stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+    encoding = sys.getfilesystemencoding()  # of few letters where a shell says LC_ALL=C, or Latin-1
+    stem, own = (one.encode(encoding, "replace").decode(encoding).replace("?", "_") for one in (stem, own))
     chosen = f"{folder}/{stem}{own}"
     first = chosen.casefold()
     number = taken.get(first, 2)
