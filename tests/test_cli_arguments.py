@@ -112,3 +112,12 @@ def test_a_run_is_compared_with_the_table_of_another(tmp_path, columns):
     (tmp_path / "labels.csv").write_text(f"{columns}\n{rows}")
     found = read_labels(tmp_path / "labels.csv", ["a", "b", "c"])
     assert found.labels == ["0", "1", None] and found.column is None
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No"])
+def test_options_that_may_stand_anywhere_may_stand_twice(place, monkeypatch, capsys, value):
+    monkeypatch.setenv("ASTERISM_DEBUG", value)
+    monkeypatch.setenv("ASTERISM_OFFLINE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    assert ended(monkeypatch, "--offline", "evaluate", "--offline", place / "nowhere", "--offline") == 1
+    assert capsys.readouterr().err.endswith("nowhere is not a run folder: it holds no run.json\n")

@@ -56,6 +56,11 @@ def launch() -> Launch:
     return one if agree and told and one.world_size > 1 else ALONE
 
 
+def is_on(variable: str) -> bool:
+    """Whether a variable of the environment says yes: it is there, and holds no word for no."""
+    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+
+
 @contextmanager
 def launchers_hidden() -> Iterator[None]:
     """Keep what launchers left in the environment from libraries that would obey it."""

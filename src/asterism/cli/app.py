@@ -106,11 +106,9 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a letter gets its number
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
-    before_end = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    for option in ("--debug", "--offline"):  # may stand anywhere
-        if option in before_end:
-            arguments.remove(option)
-            arguments.insert(0, option)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    anywhere = [option for option in ("--debug", "--offline") if option in arguments[:end]]
+    arguments = [*anywhere, *(one for one in arguments[:end] if one not in anywhere), *arguments[end:]]
     try:
         _check_empty(arguments)
         app(arguments, prog_name="asterism")

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import typer
 
 from asterism.cli.text import note, one_line
-from asterism.machine import launch, lost_another, memory_wanted
+from asterism.machine import is_on, launch, lost_another, memory_wanted
 
 USER_ERROR = 1
 INTERRUPTED = 130
@@ -179,7 +179,7 @@ def _show(message: Any, category: type[Warning], *_where: Any, quiet: bool = Fal
 
 def debugging() -> bool:
     """Whether tracebacks are wanted: ``--debug`` or ``ASTERISM_DEBUG=1``."""
-    return os.environ.get("ASTERISM_DEBUG", "") not in ("", "0")
+    return is_on("ASTERISM_DEBUG")
 
 
 def terminate_softly() -> None:

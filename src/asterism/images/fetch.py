@@ -24,6 +24,7 @@ from asterism.errors import MissingDataError, StorageError, reason_of
 from asterism.files import replacing
 from asterism.images.catalogue import stored_files
 from asterism.images.locations import OFFLINE
+from asterism.machine import is_on
 
 ANSWER = 10.0  # seconds until a server must have answered: names that nobody resolves and lines that swallow all
 SILENCE = 20.0  # seconds without a further byte
@@ -41,7 +42,7 @@ def check_online() -> None:
         If one of `OFFLINE` is set, as ``asterism --offline`` does.
     """
     for name in OFFLINE:
-        if os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off"):
+        if is_on(name):
             by = ", as by --offline" if name == OFFLINE[0] else ""
             raise OSError(f"{name} is set{by}: nothing is fetched")
 
