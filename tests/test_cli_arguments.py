@@ -121,3 +121,13 @@ def test_options_that_may_stand_anywhere_may_stand_twice(place, monkeypatch, cap
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
     assert ended(monkeypatch, "--offline", "evaluate", "--offline", place / "nowhere", "--offline") == 1
     assert capsys.readouterr().err.endswith("nowhere is not a run folder: it holds no run.json\n")
+
+
+def test_what_is_said_of_options_is_one_line_where_a_shell_completes(monkeypatch, capsys):
+    """fish takes each line for one more."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("_ASTERISM_COMPLETE", "complete_fish")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "asterism cluster --l")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    ended(monkeypatch)
+    assert all(line.startswith("--l") for line in capsys.readouterr().out.splitlines())

@@ -105,6 +105,8 @@ def main() -> None:
     gc.set_threshold(YOUNG)
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a letter gets its number
         sys.stdout.reconfigure(errors="backslashreplace")
+    if "_ASTERISM_COMPLETE" in os.environ:
+        os.environ["COLUMNS"] = "1000"  # typer folds what it says of options, and fish takes each line for one more
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     anywhere = [option for option in ("--debug", "--offline") if option in arguments[:end]]
