@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from asterism.cli import app, main
+from asterism.cli.errors import described
 from asterism.cli.feature_files import write_features
 from asterism.cli.text import as_argument
 from asterism.images import file_labels, open_images
@@ -131,3 +132,8 @@ def test_what_is_said_of_options_is_one_line_where_a_shell_completes(monkeypatch
     monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
     ended(monkeypatch)
     assert all(line.startswith("--l") for line in capsys.readouterr().out.splitlines())
+
+
+def test_a_warning_that_is_made_an_error_is_no_fault_of_ours():
+    told = described(UserWarning("n_clusters=18, but only 17 images differ"))
+    assert told == "-k 18, but only 17 images differ (a warning, of which -W or PYTHONWARNINGS makes an error)"

@@ -221,6 +221,8 @@ def described(error: Exception) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return one_line(where + (error.strerror or str(error)))
+    if isinstance(error, Warning):
+        return f"{as_typed(one_line(str(error)))} (a warning, of which -W or PYTHONWARNINGS makes an error)"
     if (wanted := memory_wanted(error)) is not None:
         return f"not enough memory{wanted}; give smaller settings (--set), a smaller --size or fewer images"
     if type(error).__name__ == "OutOfMemoryError":  # torch's; importing torch to ask is slow
