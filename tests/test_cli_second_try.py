@@ -65,6 +65,14 @@ def test_a_finished_run_is_of_its_images(finished, images, tmp_path):
     assert "holds a finished run on" in line
 
 
+def test_labels_that_cannot_be_had_are_not_those_of_the_run(finished, tmp_path):
+    """Told with --resume they were written into run.json first: what was told before was lost."""
+    before = (finished / "run.json").read_text()
+    wrong = ["--labels", tmp_path / "nothing.csv"]
+    assert "does not exist" in refused("cluster", "--resume", "--out", finished, "--no-report", "-q", *wrong)
+    assert (finished / "run.json").read_text() == before
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_described(name):
     assert f"--method {name} --set " in run("methods", name).output

@@ -77,7 +77,8 @@ def cluster_images(request: Request) -> None:
                 raise RunError(f"{folder.path} holds a finished run with other {other} out")
             if is_main_process():
                 _go_on_alone()
-                note(f"{folder.path} holds a finished run; nothing is left to fit")
+                if not request.quiet:
+                    note(f"{folder.path} holds a finished run; nothing is left to fit")
                 finish(open_run(folder.path), request, keep_report=True)
             return
         if not request.resume:

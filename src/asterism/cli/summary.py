@@ -42,11 +42,11 @@ def finish(
     keep_report : bool
         Leave a page that is there as it is.
     """
+    if images is None:
+        run.bar, labels = not request.quiet, run.labels(request.labels)
     if request.labels is not None and request.label_source != run.content.get("labels"):
         run.content["labels"] = request.label_source  # a resumed run may be told later
         run.folder.write(run.content)
-    if images is None:
-        run.bar, labels = not request.quiet, run.labels(request.labels)
     path, failure = run.folder.path, None
     if not request.no_report and not (keep_report and (path / "report.html").is_file()):
         try:
