@@ -60,6 +60,9 @@ def test_a_finished_run_is_not_called_what_it_is_not(place):
     run(*again, "--size", 8, "--color", "grey")
     for option in (["--outliers"], ["--drop-duplicates"], ["--size", 6], ["--color", "rgb"], ["--no-crop"]):
         assert f"leave {option[0]} out" in run(*again, *option, code=1).stderr
+    run(*again, "--pages", "first")
+    for option in (["--pages", "mean"], ["--bands", "1"], ["--features", "v.npz"]):
+        assert f"leave {option[0]} out" in run(*again, *option, code=1).stderr
 
 
 def test_the_folder_of_a_copied_run_is_called_by_its_method(place, tmp_path, monkeypatch):

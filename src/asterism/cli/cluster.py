@@ -227,6 +227,10 @@ def _other(request: Request, content: dict[str, Any], plan: Plan) -> str | None:
         size = (size, size)
     if size is not None and known.get("size") is not None and list(size) != list(known["size"]):
         return "images; leave --size"
+    others = {"pages": "first", "bands": None, "features": None} | known
+    for name in ("pages", "bands", "features"):
+        if name in typed and (list(typed[name]) if name == "bands" else typed[name]) != others[name]:
+            return f"images; leave --{name}"
     if {typed.get("color"), known.get("color")} == {"grey", "rgb"}:
         return "images; leave --color"
     return "images; leave --no-crop" if "crop" in typed and known.get("crop") else None
