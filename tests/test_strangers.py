@@ -330,6 +330,29 @@ def test_streams_that_are_closed_stop_no_command(tmp_path, closed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+IN_A_ZIP = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from asterism import __file__
+from asterism.cli import main
+from asterism.images.catalogue import named_sets
+from asterism.report import page
+assert ".zip" in __file__ and named_sets()
+names = {path.name for path in page.HERE.iterdir()}
+assert "page.css" in names and all(page.templates().get_template(name) for name in names if name.endswith(".html"))
+main()
+"""
+
+
+def test_the_library_may_lie_in_a_zip_file(tmp_path):
+    """As on workers of a cluster; tables and the page's parts were looked for in a folder."""
+    shutil.make_archive(str(tmp_path / "library"), "zip", SOURCE, "asterism")
+    found = {"PATH": os.environ["PATH"], "ASTERISM_CACHE": str(tmp_path / "cache")}
+    call = [sys.executable, "-c", IN_A_ZIP, str(tmp_path / "library.zip"), "data"]
+    done = subprocess.run(call, env=found, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "data:digits" in done.stdout, done.stderr
+
+
 SIGNALLED = """
 import os, signal, sys
 from asterism.cli import describe, main

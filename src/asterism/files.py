@@ -194,9 +194,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer.writerows(rows)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Every row of a table that comes with the library, by its columns."""
-    with path.open(encoding="utf-8", newline="") as file:
+def read_table(package: str, name: str) -> list[dict[str, str]]:
+    """Every row of a table that comes with a package, which may lie in a zip file, by its columns."""
+    from importlib.resources import files  # loads what only tables need
+
+    with (files(package) / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -126,7 +126,7 @@ def stored_files() -> dict[str, Stored]:
         row["file"]: Stored(
             row["origin"], row["torchvision"], tuple(row["parts"].split()), row["layout"], row["images"]
         )
-        for row in read_table(Path(__file__).with_name("stored.csv"))
+        for row in read_table("asterism.images", "stored.csv")
     }
 
 
@@ -142,7 +142,7 @@ def _sets() -> list[NamedSet]:
             split=int(row["split"]) if row["split"] else None,
             parts=tuple(row["parts"].split()),
         )
-        for row in read_table(Path(__file__).with_name("sets.csv"))
+        for row in read_table("asterism.images", "sets.csv")
     ]
 
 

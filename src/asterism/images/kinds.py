@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from asterism.files import read_table
 
@@ -80,7 +79,7 @@ def _signs() -> list[tuple[int, bytes, Kind]]:
     """What files begin with: where it stands, the bytes (``\\xNN`` in the table: a byte), and what they tell."""
     return [
         (int(offset), sign.encode("latin-1").decode("unicode_escape").encode("latin-1"), kind)
-        for row in read_table(Path(__file__).with_name("kinds.csv"))
+        for row in read_table("asterism.images", "kinds.csv")
         for kind in [Kind(row["kind"], row["advice"], row["picture"] == "yes")]
         for offset, sign in (one.split(":", 1) for one in row["signs"].split())
     ]

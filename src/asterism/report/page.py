@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -39,7 +40,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     *(outliers, copies, reproduce),
 ]
 
-HERE = Path(__file__).parent
+HERE = files("asterism.report")  # perhaps in a zip file
 
 
 def write_report(
@@ -122,7 +123,7 @@ def _keep(run: Path, material: Material, sections: list[Section]) -> None:
 def templates() -> jinja2.Environment:
     """Each is compiled once a process, which takes longer than all else of a page."""
     found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FunctionLoader(lambda name: (HERE / name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -134,9 +135,10 @@ def templates() -> jinja2.Environment:
 
 def render(material: Material, sections: list[Section]) -> str:
     """The page as text. Everything that came from the user is escaped by the templates."""
-    drawn = (path for one in sections if one.data is not None for path in sorted(HERE.glob(f"{one.id}*.js")))
-    scripts = [HERE / "base.js", *drawn, HERE / "start.js"]
-    script = "\n" + "\n".join(path.read_text(encoding="utf-8") for path in scripts)
+    ours = sorted(path.name for path in HERE.iterdir() if path.name.endswith(".js"))
+    drawn = (name for one in sections if one.data is not None for name in ours if name.startswith(one.id))
+    scripts = ["base.js", *drawn, "start.js"]
+    script = "\n" + "\n".join((HERE / name).read_text(encoding="utf-8") for name in scripts)
     # Only this very script may run: even markup that slipped through the escaping could not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = templates().get_template("page.html")
