@@ -198,7 +198,7 @@ def read_table(package: str, name: str) -> list[dict[str, str]]:
     """Every row of a table that comes with a package, which may lie in a zip file, by its columns."""
     from importlib.resources import files  # loads what only tables need
 
-    with (files(package) / name).open(encoding="utf-8", newline="") as file:
+    with (files(package) / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
