@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from asterism.cli import app, main
+from asterism.cli import advising, app, main
 from asterism.cli.errors import described
 from asterism.cli.feature_files import write_features
 from asterism.cli.text import as_argument
+from asterism.errors import InputError
 from asterism.images import file_labels, open_images
 from asterism.images.label_files import read_labels
 from test_cli import run
@@ -137,3 +138,18 @@ def test_what_is_said_of_options_is_one_line_where_a_shell_completes(monkeypatch
 def test_a_warning_that_is_made_an_error_is_no_fault_of_ours():
     told = described(UserWarning("n_clusters=18, but only 17 images differ"))
     assert told == "-k 18, but only 17 images differ (a warning, of which -W or PYTHONWARNINGS makes an error)"
+
+
+def test_quiet_is_quiet_while_a_number_of_groups_is_looked_for(place, tmp_path, monkeypatch):
+    shown = []
+
+    def bar(show=True):
+        shown.append(show)
+        raise InputError("enough")
+
+    monkeypatch.setattr(advising, "decoding_bar", bar)
+    for more in ([], ["--quiet"]):
+        assert (
+            CliRunner().invoke(app, ["cluster", str(place / "photos"), "--out", str(tmp_path / "r"), *more]).exit_code
+        )
+    assert shown == [True, False]

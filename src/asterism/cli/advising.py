@@ -36,7 +36,7 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     suitable = chosen or first_choice(request)
     opening = _as_fitted(images, suitable) if request.features is None else FOR_THE_EYE
     how = {**opening, **request.opening}
-    with decoding_bar() as progress:
+    with decoding_bar(chosen is None or not request.quiet) as progress:
         source = open_images(images, **how, progress=progress)
     request.opened = how, source
     if chosen is None:
