@@ -140,7 +140,7 @@ def test_what_lies_beside_a_file_tells_lists_but_not_folders_of_classes(tmp_path
 def test_wide_rows_are_read_a_few_at_once(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(text_tables, "BLOCK", 9)
-    monkeypatch.setattr(text_tables, "_floats", lambda block, *_: seen.append(len(block)) or np.zeros((len(block), 4)))
+    monkeypatch.setattr(text_tables, "_numbers", lambda block, *_: seen.append(len(block)) or np.zeros((len(block), 4)))
     text_tables.read_text_table(str(written(tmp_path, "1.5,2,3,4\n" * 5)))
     assert seen == [2, 2, 1]
 

@@ -269,7 +269,7 @@ def test_inertia_from_bad_starts_is_that_of_scikit_learn(name, k):
         assert kmeans(X, k, init=start).inertia <= 1.1 * theirs + 1e-6
 
 
-def test_what_float32_rounds_away_is_told(recwarn):
+def test_what_float32_rounds_away_is_told(recwarn, tmp_path):
     X = np.random.default_rng(0).normal(0, 10, (60, 3))
     with_constant = np.column_stack([X, np.full(60, 1e9 + 0.3)])
     for near in (X, X + 1e6, with_constant, np.float32(X + 1e9), X[:1] + 1e9, np.full((9, 2), 1e9 + 0.3)):
@@ -281,3 +281,6 @@ def test_what_float32_rounds_away_is_told(recwarn):
             KMeans(1).fit(far)
     with pytest.warns(UserWarning, match="rounds away how its rows differ: take the same mean off"):
         open_images(X + 1e9)
+    np.savetxt(tmp_path / "far.csv", X + 1e9, delimiter=",")
+    with pytest.warns(UserWarning, match="'far.csv' has numbers so far from 0"):
+        open_images(tmp_path / "far.csv")

@@ -22,6 +22,7 @@ from asterism.images.units import BYTE, SIXTEEN, in_units_of
 
 SHORT = 2**14
 ROUNDED = 0.01  # share of a table's variance that is much to lose by rounding
+_LOOKED_AT = 2**22  # numbers of a table, at most, that tell whether rounding matters
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
 
 
@@ -68,9 +69,8 @@ def open_array(
         check_vectors(options, f"{name} of shape {array.shape} holds vectors")
         if options.scale is not None:
             raise InputError(f"scale changes images; {name} of shape {array.shape} holds vectors: leave it out")
-        floats = _checked_floats(array, name, 0)
-        _tell_of_rounding(array, floats, name)
-        pixels = from_numpy(floats)[:, None, None, :]  # (N, 1, 1, D)
+        pixels = from_numpy(_checked_floats(array, name, 0))[:, None, None, :]  # (N, 1, 1, D)
+        tell_of_rounding(array, name)
         scale, declared = BYTE, None
     else:
         images = channels_last(array, layout, options.color if options.bands is None else "bands")
@@ -394,11 +394,14 @@ def to_pixels(images: np.ndarray, name: str, first: int = 0, full_scale: float =
     return images.astype(np.uint8)
 
 
-def _tell_of_rounding(array: np.ndarray, floats: np.ndarray, name: str) -> None:
+def tell_of_rounding(array: np.ndarray, name: str) -> None:
     """Warn where float32 keeps little of how the rows of a table differ, as of times in seconds since 1970."""
-    some = slice(None, None, -(-len(array) // _CHUNK) or 1)
-    exact, kept = (one[some].astype(np.float64) for one in (array, floats))
-    if (exact - kept).var(0).sum() > ROUNDED * exact.var(0).sum():
+    if array.dtype.itemsize <= 2 or array.dtype == np.float32:  # all their digits are kept
+        return
+    exact = array[:: -(-array.size // _LOOKED_AT) or 1].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = (exact - exact.astype(np.float32)).var(0).sum()
+    if lost > ROUNDED * exact.var(0).sum():
         warnings.warn(
             f"{name} has numbers so far from 0 that float32, in which all is computed, rounds away how its rows "
             "differ: take the same mean off all of them first, in float64",

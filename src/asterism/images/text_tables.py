@@ -18,6 +18,7 @@ import numpy as np
 from asterism.errors import InputError
 from asterism.files import csv_plain
 from asterism.images import urls
+from asterism.images.arrays import tell_of_rounding
 from asterism.images.label_files import LABEL_WORDS, PATH_WORDS, marked_encoding
 from asterism.images.listing import looks_like_image, shown_name
 from asterism.machine import available_memory
@@ -132,12 +133,15 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
             f"{called} has {n_bytes:,} bytes and {free:,} of memory are free: save it as .npy, which is read in parts"
         )
     names, labels = list[str](), list[str]()
-    blocks = []
+    blocks = list[np.ndarray]()
     try:
         with opened_text(path) as lines:
             cells = _body(lines, columns, called)
             while block := list(islice(cells, max(1, BLOCK // columns.width))):
-                blocks.append(_floats(block, columns, called))
+                numbers = _numbers(block, columns, called)
+                if not blocks:
+                    tell_of_rounding(numbers, called)
+                blocks.append(numbers.astype(np.float32))
                 if columns.names is not None:
                     names += [shown_name(csv_plain(row[columns.names])) for _, row in block]
                 if columns.labels is not None:
@@ -258,8 +262,8 @@ def _body(lines: TextIO, columns: Columns, called: str) -> Iterator[tuple[int, l
         yield number, row
 
 
-def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
-    """Numbers (M, D), float32, of M rows."""
+def _numbers(block: list[tuple[int, list[str]]], columns: Columns, called: str) -> np.ndarray:
+    """Numbers (M, D), float64, of M rows; none is beyond those of float32."""
 
     def number(cell: str) -> float:
         try:
@@ -267,9 +271,9 @@ def _floats(block: list[tuple[int, list[str]]], columns: Columns, called: str) -
         except ValueError:
             return math.nan
 
+    found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float64)
     with np.errstate(over="ignore"):
-        found = np.array([[number(row[i]) for i in columns.numbers] for _, row in block], np.float32)
-    wrong = np.argwhere(~np.isfinite(found))
+        wrong = np.argwhere(~np.isfinite(found.astype(np.float32)))
     if not len(wrong):
         return found
     (line, row), i = block[wrong[0, 0]], columns.numbers[wrong[0, 1]]
