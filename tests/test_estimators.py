@@ -292,7 +292,7 @@ def test_resume_refuses_other_images_and_parameters(digits, tmp_path, monkeypatc
         load(tmp_path)
     with pytest.raises(RunError, match="other images"):
         small("dbc", run_dir=tmp_path).fit(X + 0.01)
-    with pytest.raises(RunError, match="other parameters"):
+    with pytest.raises(RunError, match=r"other parameters \(boost\)"):
         small("dbc", run_dir=tmp_path, boost=3.0).fit(X)
     resumed = small("dbc", run_dir=tmp_path).fit(X)
     np.testing.assert_array_equal(resumed.labels_, small("dbc").fit(X).labels_)

@@ -11,7 +11,7 @@ import sklearn
 
 from asterism import DBC, FCAE, FCN, KMeans, Training, load
 from asterism.clustering.advice import suggest_k
-from asterism.errors import InputError, RunError
+from asterism.errors import InputError, MissingDataError, RunError
 from asterism.methods.cluster_initialisation import ClusterInitialisation
 from asterism.methods.joint_training import JointTraining
 from asterism.runtime import device_here
@@ -171,3 +171,9 @@ def test_a_network_that_nobody_named_is_that_of_the_fit(tmp_path, monkeypatch):
     model.save(tmp_path)
     assert load(tmp_path).backbone.name == "mobilenet_v2"
     assert model.backbone is None
+
+
+def test_a_file_of_a_run_is_told_from_its_folder(tmp_path):
+    KMeans(3, random_state=0).fit(X).save(tmp_path / "one")
+    with pytest.raises(MissingDataError, match=r"run\.json is a file, and runs are folders: give .*one$"):
+        load(tmp_path / "one" / "run.json")

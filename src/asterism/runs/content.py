@@ -39,6 +39,8 @@ def read_content(path: Path) -> dict[str, Any]:
     MissingDataError, RunError
         If there is none, or it is damaged, or of a newer format.
     """
+    if path.parent.is_file():
+        raise MissingDataError(f"{path.parent} is a file, and runs are folders: give {path.parent.parent}")
     if not path.is_file():  # nor a pipe, which would never end
         raise MissingDataError(f"{path.parent} is not a run folder: it holds no run.json")
     try:

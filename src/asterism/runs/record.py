@@ -130,6 +130,8 @@ class RunRecord:
             if part == "images":
                 before, now = before.get("fingerprint"), now.get("fingerprint")
             if before != now:
+                if part == "params":
+                    name += f" ({', '.join(sorted(one for one in before | now if before.get(one) != now.get(one)))})"
                 raise RunError(
                     f"{self.folder.path} holds an unfinished run with other {name}; resume it with its own, or "
                     "start anew in another folder"
