@@ -120,6 +120,19 @@ def test_what_is_typed_again_must_be_what_it_was(images, tmp_path):
     )
 
 
+def test_a_run_that_began_on_a_gpu_goes_on_where_there_is_none(images, whole, tmp_path):
+    out = tmp_path / "r"
+    with pytest.MonkeyPatch.context() as patch:
+        after_writing("joint.safetensors", 1, kill, patch.setattr)
+        with pytest.raises(Killed):
+            run("cluster", images, "-k", 4, "--out", out, "--seed", 5, "-q", *TINY)
+    content = json.loads((out / "run.json").read_text())
+    content["params"]["device"] = "cuda:9"
+    (out / "run.json").write_text(json.dumps(content))
+    run("cluster", images, "-k", 4, "--resume", "--out", out, "-q", "--no-report")
+    assert (out / "labels.csv").read_bytes() == (whole / "labels.csv").read_bytes()
+
+
 def test_resume_begins_a_run_where_there_is_none(images, tmp_path):
     assert "no run to resume" in run("cluster", "--resume", "--out", tmp_path / "r", code=1).stderr
     run("cluster", images, "-k", 4, "--method", "kmeans", "--resume", "--out", tmp_path / "r", "-q", "--no-report")

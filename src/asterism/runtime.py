@@ -221,7 +221,7 @@ def _float32() -> Iterator[None]:
 
 def device_here(device: str) -> str:
     """A device that a run was fitted on, or "auto" where this machine has none of the name."""
-    name, _, number = device.partition(":")
+    name, _, number = str(device).partition(":")  # a run.json may hold anything
     n_there = {"cuda": torch.cuda.device_count(), "mps": int(_apple_gpu())}.get(name)
     if n_there is None or (number.isdigit() and int(number) < n_there) or (not number and n_there):
         return device

@@ -33,7 +33,7 @@ from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
 from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
 from asterism.runs import RunFolder, claim
-from asterism.runtime import Runtime
+from asterism.runtime import Runtime, device_here
 from asterism.training.progress import decoding_bar
 
 NO_IMAGES = "which images? Give a folder, .tar shards, an .npz or .npy file or data:NAME; only --resume can do without"
@@ -187,6 +187,8 @@ def _resumed(request: Request, folder: RunFolder, content: dict[str, Any]) -> Pl
     """The plan of an unfinished run; what was typed again must be what it was."""
     estimator, method, seed = _clusterer_of(content, folder.path), method_name(content), content["seed"]
     source = content["images"]["origin"]["source"]
+    if content["status"] != "finished":
+        estimator.device = device_here(estimator.device)  # the machine that goes on need not be the one that began
     given = (
         ("--method", request.method, method),
         ("-k", request.n_clusters, estimator.n_clusters),

@@ -14,7 +14,7 @@ import torch
 from asterism.errors import RunError, StorageError
 from asterism.runs.content import FORMAT, LONGEST, MOST_SKIPPED, PATHS, identity
 from asterism.runs.folder import RunFolder
-from asterism.runtime import Runtime, hardware, versions
+from asterism.runtime import Runtime, device_here, hardware, versions
 
 
 @dataclass
@@ -129,6 +129,8 @@ class RunRecord:
             before, now = found.get(part) or {}, self.about.get(part) or {}
             if part == "images":
                 before, now = before.get("fingerprint"), now.get("fingerprint")
+            if part == "params" and "device" in before:  # the machine that goes on need not be the one that began
+                before = {**before, "device": device_here(before["device"])}
             if before != now:
                 if part == "params":
                     name += f" ({', '.join(sorted(one for one in before | now if before.get(one) != now.get(one)))})"
