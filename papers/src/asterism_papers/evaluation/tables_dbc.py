@@ -221,7 +221,8 @@ def _dec() -> Table:
         notes=(
             "Before the first round: DAE-KMS. DBC's Table 3 prints .818 for DAE-KMS, .843 for DEC.",
             "SGD's rate is the paper's number, .1, but of our losses: in units of DEC's released code a fifth of it "
-            "for the whole network, twice it for a layer (docs/methods/dbc.md).",
+            "for the whole network, twice it for a layer; 'with its loss and first weights': .1 in those units, from "
+            "N(0, .01) (docs/methods/dbc.md).",
         ),
     )
 
