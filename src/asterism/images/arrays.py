@@ -18,11 +18,10 @@ from asterism.images.pack import block_length, from_numpy, in_blocks, pack
 from asterism.images.raster import MOST_CHANNELS
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
+from asterism.images.text_tables import tell_of_rounding
 from asterism.images.units import BYTE, SIXTEEN, in_units_of
 
 SHORT = 2**14
-ROUNDED = 0.01  # share of a table's variance that is much to lose by rounding
-_LOOKED_AT = 2**22  # numbers of a table, at most, that tell whether rounding matters
 _CHUNK = 4096  # images looked at together: keeps the temporary arrays of the checks small
 
 
@@ -392,21 +391,6 @@ def to_pixels(images: np.ndarray, name: str, first: int = 0, full_scale: float =
             f"is white, {name}.astype('uint16') if {full_scale:g} is"
         )
     return images.astype(np.uint8)
-
-
-def tell_of_rounding(array: np.ndarray, name: str) -> None:
-    """Warn where float32 keeps little of how the rows of a table differ, as of times in seconds since 1970."""
-    if array.dtype.itemsize <= 2 or array.dtype == np.float32:  # all their digits are kept
-        return
-    exact = array[:: -(-array.size // _LOOKED_AT) or 1].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        lost = (exact - exact.astype(np.float32)).var(0).sum()
-    if lost > ROUNDED * exact.var(0).sum():
-        warnings.warn(
-            f"{name} has numbers so far from 0 that float32, in which all is computed, rounds away how its rows "
-            "differ: take the same mean off all of them first, in float64",
-            stacklevel=4,
-        )
 
 
 def _checked_floats(array: np.ndarray, name: str, first: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -18,7 +19,6 @@ import numpy as np
 from asterism.errors import InputError
 from asterism.files import csv_plain
 from asterism.images import urls
-from asterism.images.arrays import tell_of_rounding
 from asterism.images.label_files import LABEL_WORDS, PATH_WORDS, marked_encoding
 from asterism.images.listing import looks_like_image, shown_name
 from asterism.machine import available_memory
@@ -27,6 +27,8 @@ INDEX_WORDS = ("", "index", "unnamed: 0")  # what pandas calls the column of row
 LOOKED_AT, LONGEST = 20, 2**24  # lines that tell what a file holds; letters of one
 FEW = 8  # columns of numbers beside paths of images are more likely about them (width, height) than vectors
 BLOCK = 2**18  # cells that are text at once
+ROUNDED = 0.01  # share of a table's variance that is much to lose by rounding
+MEASURED = 2**22  # numbers of a table, at most, that tell whether rounding matters
 
 # "000017" names an image. None of these looks twice at a run of like letters, which a stranger may make very long.
 _NUMBER = re.compile(
@@ -152,6 +154,21 @@ def read_text_table(path: str) -> tuple[np.ndarray, list[str] | None, list[str] 
         raise InputError(f"{called} has headings and no rows; expected one an image")
     counted = names == [str(i) for i in range(len(names))]  # no more than the place of each
     return np.concatenate(blocks), None if counted else names, labels or None
+
+
+def tell_of_rounding(array: np.ndarray, name: str) -> None:
+    """Warn where float32 keeps little of how the rows of a table differ, as of times in seconds since 1970."""
+    if array.dtype.itemsize <= 2 or array.dtype == np.float32:  # all their digits are kept
+        return
+    exact = array[:: -(-array.size // MEASURED) or 1].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = (exact - exact.astype(np.float32)).var(0).sum()
+    if lost > ROUNDED * exact.var(0).sum():
+        warnings.warn(
+            f"{name} has numbers so far from 0 that float32, in which all is computed, rounds away how its rows "
+            "differ: take the same mean off all of them first, in float64",
+            stacklevel=4,
+        )
 
 
 def opened_text(path: str) -> TextIO:
