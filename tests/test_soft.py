@@ -86,3 +86,29 @@ def test_scores_keep_their_precision_under_autocast():
     exact = soft_scores(features.double(), centers.double()).float()
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(soft_scores(features, centers), exact, atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("balance", ["boosted", "soft", "none"])
+def test_targets_of_powers_that_float32_cannot_hold(balance):
+    torch.testing.assert_close(boosted_targets(torch.full((6, 100), 0.01), 25.0, balance), torch.full((6, 100), 0.01))
+    scores = torch.rand(20, 5, generator=torch.Generator().manual_seed(0))
+    scores[:, 0] *= 1e-9  # of a cluster that is far from all images
+    scores[0, 1:] = torch.tensor([0.26, 0.25, 0.25, 0.24])
+    scores /= scores.sum(1, keepdim=True)
+    for boost in (5.0, 30.0, 200.0):
+        powers = scores.double().log() * boost
+        sizes = {"boosted": powers.logsumexp(0), "soft": scores.double().sum(0).log(), "none": 0.0}[balance]
+        exact = torch.softmax(powers - sizes, 1).float()
+        torch.testing.assert_close(boosted_targets(scores, boost, balance), exact, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("v", [10.0, 100.0])
+def test_scores_of_features_that_are_far_from_all_centers(v):
+    features = torch.tensor([[100.0], [0.5]], requires_grad=True)
+    centers = torch.tensor([[0.0], [1.0], [2.0]])
+    found = soft_scores(features, centers, v)
+    exact = torch.softmax(-(v + 1) / 2 * torch.log1p((features.double() - centers.T.double()).square() / v), 1)
+    torch.testing.assert_close(found, exact.float(), atol=1e-4, rtol=1e-3)
+    found[:, 0].sum().backward()
+    expected = torch.autograd.grad(exact[:, 0].sum(), features)[0]
+    torch.testing.assert_close(features.grad, expected, atol=1e-4, rtol=1e-3)

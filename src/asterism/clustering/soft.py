@@ -36,7 +36,10 @@ def soft_scores(features: torch.Tensor, centers: torch.Tensor, v: float = 1.0) -
         features, centers = features.to(centers.dtype) - offset, centers - offset
         products = features @ centers.T  # (B, k)
     squared = features.square().sum(1, keepdim=True) - 2 * products + centers.square().sum(1)
-    kernel = (1 + squared.clamp_min(0) / v).pow(-(v + 1) / 2)
+    longer = 1 + squared.clamp_min(0) / v
+    if v != 1:  # else a higher power of it may be too small for float32 with all centers
+        longer = longer / longer.detach().amin(1, keepdim=True)
+    kernel = longer.pow(-(v + 1) / 2)
     return kernel / kernel.sum(1, keepdim=True)
 
 
@@ -118,10 +121,23 @@ def boosted_targets(scores: torch.Tensor, boost: float = 2.0, balance: str = "bo
     """
     with torch.no_grad():
         boosted = scores.pow(boost)
+        number = torch.finfo(scores.dtype)
+        sums = boosted.sum(1) if balance != "boosted" else torch.cat([boosted.sum(1), boosted.sum(0)])
+        if sums.min() < number.tiny / number.eps:  # digits are lost
+            return _targets_by_logarithms(scores, boost, balance)
         if balance != "none":
             sizes = (boosted if balance == "boosted" else scores).sum(0)
             boosted = boosted / sizes.clamp_min(torch.finfo(scores.dtype).tiny)
         return boosted / boosted.sum(1, keepdim=True)
+
+
+def _targets_by_logarithms(scores: torch.Tensor, boost: float, balance: str) -> torch.Tensor:
+    """`boosted_targets` where powers of the scores are too small."""
+    logs = scores.log()
+    powers = boost * logs
+    if balance != "none":
+        powers = powers - (powers if balance == "boosted" else logs).logsumexp(0)
+    return torch.softmax(powers.masked_fill(scores == 0, -torch.inf), 1)
 
 
 def kl_loss(targets: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
