@@ -151,3 +151,14 @@ def test_without_triplets_the_loss_is_zero_and_can_be_differentiated(labels):
     loss = TripletLoss()(F.normalize(x), torch.tensor(labels), 1.0, generator())
     loss.backward()
     assert float(loss.detach()) == 0 and float(x.grad.abs().max()) == 0
+
+
+@pytest.mark.parametrize("gradient", ["anchor", "all"])
+@pytest.mark.parametrize("sigma2", [0.0, 1e-20])
+def test_a_graph_whose_neighbours_are_all_copies_makes_no_nan(sigma2, gradient):
+    drawn = F.normalize(torch.randn(4, 8, generator=generator()))
+    vectors = drawn.repeat(3, 1).requires_grad_()
+    loss = TripletLoss("affinity", gradient=gradient)
+    value = loss(F.normalize(vectors), torch.arange(4).repeat(3), sigma2, generator())
+    value.backward()
+    assert abs(float(value.detach()) + 1 / 19) < 0.05 and vectors.grad.abs().max() < 1

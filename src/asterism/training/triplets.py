@@ -14,6 +14,9 @@ from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, POSITIVE, POSITIVE_INT
 
 
+NEAREST = 1e-6  # squared distances of unit vectors that float32 tells from 0
+
+
 class Triplets(NamedTuple):
     """T triplets of a batch, as indices into it: anchor i, positive j of its cluster, negative k of another."""
 
@@ -106,8 +109,10 @@ def affinity_loss(
 ) -> torch.Tensor:
     """Mean of −(γ A(x_i, x_j) − A(x_i, x_k)), eq. 11 without its factor, A = exp(−d²/σ²) of eq. 4; (T,) distances.
 
-    The mean instead of the sum keeps one learning rate for all numbers of triplets.
+    The mean instead of the sum keeps one learning rate for all numbers of triplets. σ² is 0 where all neighbours in the
+    graph are copies.
     """
+    sigma2 = max(sigma2, NEAREST)
     return -(gamma * torch.exp(-to_positive / sigma2) - torch.exp(-to_negative / sigma2)).mean()
 
 
