@@ -78,3 +78,10 @@ def test_equal_samples_and_one_sample():
 def test_parameters_are_checked():
     with pytest.raises(InputError, match="sigma=0"):
         power_iteration_clustering(np.zeros((4, 2)), sigma=0)
+
+
+def test_a_flow_that_ends_makes_no_nan(recwarn):
+    X = np.eye(3).repeat(2, 0)[:5]
+    assert power_iteration_clustering(X[::2], n_neighbors=1, sigma=0.01, alpha=1.0).tolist() == [0, 1, 2]
+    assert power_iteration_clustering(X[:1], alpha=1.0).tolist() == [0]
+    assert not list(recwarn)

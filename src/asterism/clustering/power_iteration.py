@@ -67,7 +67,7 @@ def power_iteration_clustering(
     v = np.full(n, 1 / n)
     for _ in range(n_iter):
         v = alpha * (weights.T @ v) + (1 - alpha) / n
-        v /= v.sum()
+        v /= v.sum() or 1.0  # with α = 1 nothing may be left
     labels = ends(_strongest_pull(weights, v))  # v rises with every step: no step leads back
     return numbered(_without_singletons(labels, found))
 
