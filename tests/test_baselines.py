@@ -202,3 +202,9 @@ def test_baselines_come_out_as_printed(real_set, name, method, expected):
     images = real_set(name)
     found = scored(images, METHODS[method](len(set(images.labels)), random_state=0))
     assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_self_tuning_without_a_floor_takes_copies():
+    X = np.repeat([[0.0, 0.0], [1.0, 0.0], [0.0, 5.0]], 9, axis=0)  # the 7th neighbour lies at 0
+    found = spectral.self_tuning(X, 3, floor=0.0, n_init=5, random_state=0)
+    assert adjusted_rand_score(np.repeat([0, 1, 2], 9), found) == 1

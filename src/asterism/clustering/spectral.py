@@ -145,7 +145,7 @@ def self_tuning(
     rng = check_random_state(random_state)
     X = near_one(X)
     A = affinities.squared_distances(X, "self-tuning spectral clustering")
-    floor *= squared_unit(X)
+    floor = max(floor * squared_unit(X), 1e-30)  # of copies σ is 0: they have affinity 1 with each other alone
     place = min(neighbor, len(A) - 1)
     # The sample itself stands at place 0.
     sigma = np.sqrt(np.concatenate([np.partition(rows, place, axis=1)[:, place] for rows in affinities.row_blocks(A)]))
