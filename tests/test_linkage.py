@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.cluster.hierarchy
+import scipy.spatial.distance
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_components
-from asterism.clustering.linkage import GraphAgglomerativeClustering, cut, merge, merge_schedule
+from asterism.clustering.linkage import GraphAgglomerativeClustering, average_linkage, cut, merge, merge_schedule
 from asterism.errors import InputError
 from asterism.metrics import accuracy, nmi
 
@@ -281,3 +283,10 @@ def test_sigma_and_raw_components_of_mnist_test(real_set):
     found = knn(raw / np.linalg.norm(raw, axis=1, keepdims=True), 20)
     assert affinity_graph(found, 20)[1] == pytest.approx(0.360245, abs=1e-6)
     assert nearest_neighbor_components(knn(raw, 1)[0]).max() + 1 == 1951
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.25])
+def test_average_linkage_keeps_equal_distances_equal(unit):
+    X = np.random.RandomState(0).randint(0, 4, (66, 3)) * unit + 100
+    distances = scipy.spatial.distance.pdist(X)
+    np.testing.assert_array_equal(average_linkage(X), scipy.cluster.hierarchy.linkage(distances, "average"))

@@ -30,6 +30,7 @@ from asterism.clustering.graph import affinity_graph, knn, nearest_neighbor_comp
 from asterism.clustering.linkage_merge import CRITERIA, ISOLATED, UPDATES, Merging, merge
 from asterism.clustering.linkage_tree import cut, distinct_rows, labels_after, linkage_matrix, with_copies
 from asterism.clustering.small_clusters import merge_without_small_clusters
+from asterism.clustering.units import power_of_two
 from asterism.errors import InputError
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import FRACTION_BELOW_1, NON_NEGATIVE, OPEN_FRACTION, POSITIVE, POSITIVE_INT
@@ -88,7 +89,10 @@ def average_linkage(X: Any) -> np.ndarray:
     O(N²·D) time and 4·N² bytes: the one method here that needs all distances, 0.4 GB at N = 10 000.
     """
     X = torch.from_numpy(np.array(X, np.float64, order="C"))
-    X -= X.mean(0)  # moves no point nearer to another, and spares the product of blocks large numbers
+    # A shift moves no point nearer to another, and spares the product of blocks large numbers. Rounded, it lets whole
+    # numbers stay whole, so that equal distances stay equal.
+    grain = 1 / power_of_two(float(X.var(0, correction=0).mean().sqrt()))
+    X -= (X.mean(0) / grain).round() * grain
     distances = np.empty(len(X) * (len(X) - 1) // 2)
     end = 0
     for i in range(0, len(X), 1024):
