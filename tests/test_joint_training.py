@@ -152,3 +152,11 @@ def test_it_is_saved_and_loaded(digits, tmp_path):
     assert again.training.reset_interval == 2 and again.autoencoder.feature_layer == "linear"
     np.testing.assert_allclose(again.transform(digits), model.transform(digits), rtol=1e-5)
     assert np.array_equal(again.predict(digits), model.predict(digits))
+
+
+def test_as_many_groups_as_images_have_no_spread():
+    images = np.random.default_rng(0).random((24, 8, 8), dtype=np.float32)
+    autoencoder = FCAE(training=Training(n_epochs=1), max_unexplained=1.0)
+    training = JointTraining(n_epochs=2, lr=0.01, distance_scale="spread")
+    model = DBC(24, autoencoder=autoencoder, cluster_initialisation=KMEANS, training=training, random_state=0)
+    assert np.isfinite(model.fit(images).confidence_).all()

@@ -27,6 +27,7 @@ from asterism.parameters.constraints import FRACTION
 from asterism.training import Run, Training, train_epoch
 
 START_SHARE = {"trained": 1.0, "half-trained": 0.5, "random": 0.0}
+ROUNDING = 1e-6  # share of the features' size that is no spread
 HISTOGRAM_BINS = 20  # of the scores of the first cluster, the paper's Fig. 6
 
 
@@ -131,7 +132,9 @@ class SoftClusterer(ImageClusterer):
         if JointTraining.of(self.resolved("training")).distance_scale == "unit":
             return centers
         spread = float((features - centers[labels]).square().sum(1, dtype=torch.float64).mean()) ** 0.5
-        factor = 1 / max(spread, torch.finfo(torch.float32).tiny ** 0.5)
+        if spread <= ROUNDING * float(features.square().sum(1, dtype=torch.float64).mean()) ** 0.5:
+            return centers  # each image is a group, or copies are
+        factor = 1 / spread
         encoder.scale_features(factor)
         return centers * factor
 
