@@ -13,7 +13,6 @@ import torch
 from asterism.parameters import Parameters, parameter
 from asterism.parameters.constraints import NON_NEGATIVE, POSITIVE, POSITIVE_INT
 
-
 NEAREST = 1e-6  # squared distances of unit vectors that float32 tells from 0
 
 
