@@ -678,6 +678,7 @@ def test_tables_are_listed():
     [
         (["dbc-99"], {}, "no table 'dbc-99'.*There are: dbc-3, dbc-4"),
         (["dbc-4"], {"colour": "red"}, "only: colour=red cannot be used: choose by dataset, method, variant"),
+        (["deepcluster-1"], {"variant": "AlexNet: Sobel"}, r"fits no row of deepcluster-1: add dataset=imagenet"),
         (["dbc-4"], {"dataset": "uspps"}, "only: dataset=uspps fits nothing in dbc-4: usps"),
         (["dbc-4"], {"method": "dcb"}, "only: method=dcb fits nothing in dbc-4: kmeans, aec, iec, fcae-kmeans, dbc"),
         (

@@ -130,7 +130,10 @@ def _check_only(tables: list[Table], only: Only) -> None:
         return
     if not any(one.fits(name) for t in tables for name in datasets_of(t, only) for one in entries_of(t, only)):
         chosen = ",".join(f"{key}={value}" for key, value in only.items())
-        raise InputError(f"only: {chosen} fits no row of {', '.join(t.name for t in tables)}: leave a part of it out")
+        sets = [name for t in tables for name in t.also for one in entries_of(t, only) if one.fits(name)]
+        found = "" if "dataset" in only else " or ".join(dict.fromkeys(sets))
+        way = f"add dataset={found}" if found else "leave a part of it out"
+        raise InputError(f"only: {chosen} fits no row of {', '.join(t.name for t in tables)}: {way}")
 
 
 def _run(
