@@ -11,6 +11,7 @@ from asterism_papers.evaluation import bench, cells, jule_runs, jule_transfer, r
 from asterism_papers.evaluation.bench import run_tables
 from asterism_papers.evaluation.printing import format_table, mark_of, score_cell
 from asterism_papers.evaluation.protocol import Setting, Task
+from asterism_papers.evaluation.results import results_page
 from asterism_papers.evaluation.table import Entry, Table
 from asterism_papers.evaluation.tables import TABLES
 from test_bench import made_row, tiny, tiny_images  # noqa: F401  (a fixture)
@@ -183,6 +184,22 @@ def test_damaged_lines_are_said_and_harm_no_other(jule):
         assert [row["seed"] for row in records.recorded(path)][-1] == 6
     shown = run("bench", "jule-3", "--show", "--out", jule)
     assert shown.stderr.count("left out") == 1 and shown.stderr.startswith("asterism: warning: ")
+
+
+@pytest.mark.parametrize("change", [{"seconds": None}, {"scores": {"acc": 0.5, "nmi_sqrt": float("nan")}}])
+def test_a_row_with_what_is_no_number_is_damaged(jule, change):
+    records.append(jule / "jule-3.jsonl", rows_of_jule("jule-3", ("kmeans", PAPER, 5, 0.5))[0] | change)
+    assert "line 7 is no row" in run("bench", "jule-3", "--show", "--out", jule).stderr
+
+
+def test_a_row_without_one_of_the_scores_counts_for_the_others(jule):
+    path, changed = jule / "jule-3.jsonl", rows_of_jule("jule-3", ("ac-gdl", PAPER, 5, 0.5))[0]
+    path.write_text("")
+    for method in ("jule", "kmeans"):
+        records.append(path, rows_of_jule("jule-3", (method, PAPER, 5, 0.5))[0])
+    records.append(path, changed | {"scores": {"acc": 0.5}})
+    assert "ac-gdl" in run("bench", "jule-3", "--show", "--out", jule).stdout
+    assert "jule-3" in results_page(jule)
 
 
 def test_a_file_that_cannot_be_added_to_is_seen_before_the_run(tiny, monkeypatch):

@@ -76,6 +76,7 @@ def _recorded(table: Table, dataset: str, rows: list[Row], average: Average) -> 
                 row["scores"][table.metrics[0]]
                 for row in rows
                 if (row["table"], row["dataset"], row["method"], variant_of(row)) == wanted
+                and table.metrics[0] in row["scores"]
             ]
     return found
 

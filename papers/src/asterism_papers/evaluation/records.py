@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from functools import cache
@@ -72,8 +73,7 @@ def recorded(path: Path) -> list[Row]:
     for number, line in _lines(path):
         try:
             row = json.loads(line)
-            if not row.keys() >= NEEDED:
-                raise ValueError(f"a row has {NEEDED}")
+            _check(row)
             task = today(row["dataset"], row["method"], variant_of(row))
             identity = [row[key] for key in ("dataset", "method", "seed")]
             identity += [variant_of(row), row["protocol"]["images"], completed_params(row, task)]
@@ -86,6 +86,14 @@ def recorded(path: Path) -> list[Row]:
         said = f"lines {', '.join(map(str, damaged))} are no rows" if damaged[1:] else f"line {damaged[0]} is no row"
         warnings.warn(f"{path}: {said} and left out; a run that stood there is run again", UserWarning, stacklevel=2)
     return list(latest.values())
+
+
+def _check(row: Row) -> None:
+    """See that a row has what a table shows; raises what `recorded` takes for damage."""
+    if not row.keys() >= NEEDED:
+        raise ValueError(f"a row has {NEEDED}")
+    if not all(map(math.isfinite, (row["seconds"], *row["scores"].values()))):
+        raise ValueError("a score is a number")
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -128,7 +128,8 @@ def _scores(table: Table, dataset: str, entry: Entry, rows: list[Row]) -> Iterat
     for metric in (one for one in table.metrics if entry.method not in OWN or theirs.get(one) is not None):
         paper = theirs.get(metric)
         digits = theirs.get("digits", 3)
-        cell = score_cell([row["scores"][metric] for row in rows], paper, metric in LOWER_IS_BETTER, digits)
+        values = [row["scores"][metric] for row in rows if metric in row["scores"]]
+        cell = score_cell(values, paper, metric in LOWER_IS_BETTER, digits)
         yield f"{METRIC_LABELS[metric]} {cell}" + ("" if paper is None else f" ({paper:.{digits}f})")
 
 
