@@ -154,3 +154,13 @@ def test_classes_that_were_given_count_for_a_set_with_parts_too(monkeypatch):
     monkeypatch.setattr(probing, "known_labels", lambda labels, images: (np.arange(10) % 2, ["a", "b"]))
     parts = probing._split(None, "data:mnist", "classes.csv", 0)
     assert [len(one) for one in parts] == [8, 2] and all(one.label_names == ["a", "b"] for one in parts)
+
+
+def test_layers_of_a_collapsed_network_hold_the_commonest_class(run):
+    train = stripes(60)
+    train.labels[:] = np.arange(60) % 3 > 0  # class 1 is twice as common
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 4))
+    for values in network.parameters():
+        torch.nn.init.zeros_(values)
+    (found,) = linear_probe(network, train, train, run, ["features"], LinearProbe(n_epochs=10, weight_decay=1e-4))
+    assert found.accuracy == pytest.approx(2 / 3)

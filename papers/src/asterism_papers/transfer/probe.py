@@ -214,6 +214,7 @@ class _Features:
         sample = extract(encoder, few, run.runtime, self._together)
         self.mean: torch.Tensor = sample.mean(0) if standard is None else standard.mean
         spread = sample.std(0).clamp_min(1e-3 * sample.std())  # a feature that hardly varies is not blown up
+        spread = torch.where(spread > 0, spread, 1)  # of a network whose features are all the same
         self.scale: torch.Tensor = 1 / spread if standard is None else standard.scale
         self._rows: torch.Tensor | None = None
         if not crops:
