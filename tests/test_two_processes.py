@@ -1,36 +1,42 @@
-"""Two processes as torchrun starts them, forked from a server that has imported torch once and begun no thread."""
+"""Two processes or more, as torchrun starts them, forked from a server that imported torch and began no thread."""
 
+import logging.handlers
 import multiprocessing
 import os
 import socket
+import warnings
 from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from asterism import ConvNet, Crops, DeepClusterV2, KMeans, Training, load
-from asterism.errors import RunError
+from asterism.errors import InputError, RunError
 from asterism.methods.deepcluster_settings import Assignment, MultiCrop, Projection
 from asterism.training import run as run_module
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 
 
-def one_of_two(task, folder, port, rank):
-    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+def one_process(task, folder, rank, numbers):
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     os.environ |= {name: str(number) for name, number in numbers.items()}
     task(rank, folder)
 
 
-def exit_codes(task, folder):
-    """How two processes end that run ``task(rank, folder)`` within one group."""
+def exit_codes(task, folder, machines=(2,)):
+    """How processes end that run ``task(rank, folder)`` within one group, so many on each machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["asterism.methods.deepcluster_v2", "lightning_fabric", "torch._dynamo"])
-    processes = [context.Process(target=one_of_two, args=(task, folder, port, rank), daemon=True) for rank in range(2)]
+    places = [(local, n) for n in machines for local in range(n)]
+    processes = []
+    for rank, (local, n) in enumerate(places):
+        numbers = {"RANK": rank, "LOCAL_RANK": local, "WORLD_SIZE": len(places), "LOCAL_WORLD_SIZE": n}
+        told = (task, folder, rank, numbers | {"MASTER_PORT": port})
+        processes.append(context.Process(target=one_process, args=told, daemon=True))
     for process in processes:
         process.start()
     for process in processes:
@@ -112,3 +118,35 @@ def elsewhere(rank, folder):
 
 def test_a_checkpoint_that_one_process_does_not_see_is_an_error(tmp_path):
     assert exit_codes(elsewhere, tmp_path) == [0, 0]
+
+
+def unlike(rank, folder):
+    X = np.random.default_rng(0).random((9, 4, 4), dtype=np.float32)
+    with pytest.raises(InputError, match="1 of 2 processes were given other images than the main one: see that all"):
+        KMeans(2, random_state=0, device="cpu", run_dir=folder / "run").fit(X[rank:])
+    assert not (folder / "run").exists()
+    with pytest.raises(InputError, match="other parameters than"):
+        KMeans(2 + rank, random_state=0, device="cpu").fit(X)
+    model = KMeans(2, random_state=rank, device="cpu").fit(X)  # the main one's seed counts
+    with pytest.raises(InputError, match="other images"):
+        model.predict(X + rank / 10)
+
+
+def test_processes_that_were_given_other_images_are_told(tmp_path):
+    """A folder, say, of which one machine sees less: the others would gather rows of images that they do not have."""
+    assert exit_codes(unlike, tmp_path) == [0, 0]
+
+
+def silent(rank, folder):
+    said = logging.handlers.BufferingHandler(100)
+    logging.getLogger().addHandler(said)
+    X = np.random.default_rng(0).random((9, 4, 4), dtype=np.float32)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        model = KMeans(2, random_state=0, device="cpu").fit(X)
+        assert len(model.transform(X)) == 9
+    assert ([one.getMessage() for one in said.buffer], [str(one.message) for one in warned]) == ([], [])
+
+
+def test_machines_may_have_unequal_numbers_of_processes_and_nothing_is_said_of_them(tmp_path):
+    assert exit_codes(silent, tmp_path, machines=(2, 1)) == [0, 0, 0]

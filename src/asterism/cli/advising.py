@@ -18,7 +18,7 @@ from asterism.methods import Diffusion
 from asterism.methods.choosing import Choice
 from asterism.methods.pretrained import FEW_NUMBERS
 from asterism.networks import Backbone
-from asterism.runs import RunFolder
+from asterism.runs import RunFolder, check_alike
 from asterism.runtime import Runtime
 from asterism.training.progress import decoding_bar
 
@@ -45,6 +45,7 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     if len(source) > MOST_SAMPLES:  # no feature is computed that is not looked at
         source = source.subset(chosen_rows(len(source), seed))
     runtime = Runtime(device)
+    check_alike(runtime, source)
     features = cached_extract(runtime.place(Backbone(name).build(source.shape)), source, runtime)
     if not source.is_table or features.shape[1] >= FEW_NUMBERS:  # vectors of few have their length, as in `Diffusion`
         features = normalize(features)

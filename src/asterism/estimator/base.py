@@ -32,7 +32,7 @@ from asterism.machine import available_memory, gib, launch, launchers_hidden, lo
 from asterism.parameters import Interval, Parameters, attribute, parameter, plain_params
 from asterism.parameters.constraints import NON_NEGATIVE_INT
 from asterism.parameters.contract import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from asterism.runs import RunFolder, RunRecord, agreed, limited
+from asterism.runs import RunFolder, RunRecord, agreed, check_alike, limited
 from asterism.runs.pictures import hand_on
 from asterism.runtime import PRECISIONS, Runtime, seed_of, usual_torch
 from asterism.training import GradientDescent
@@ -136,6 +136,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             self._check_number(len(images))
             said = self._check_memory(images)
             runtime = Runtime(self.device, self.precision)
+            check_alike(runtime, images, [self._plain_params() | {"device": None}, getattr(self, "_screening", None)])
             if self.run_dir is None:
                 self._fit_here(images, runtime, said, None)
                 return self
@@ -272,6 +273,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
 
     def _image_blocks(self, images: ImageSource) -> Iterator[tuple[slice, ImageSource]]:
         """The images, some thousands at once: which, and a source of them."""
+        if launch().world_size > 1:
+            check_alike(Runtime(self.device, self.precision), images)
         n_at_once = min(LARGEST_BLOCK, max(16, BLOCK_NUMBERS // math.prod(images.shape)))
         n_at_once -= n_at_once % MOST_ROWS if n_at_once > MOST_ROWS else 0  # whole batches
         with ProgressBars(int(self.verbose)) as progress:

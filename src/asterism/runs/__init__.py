@@ -9,13 +9,13 @@ from asterism import lazy_names
 if TYPE_CHECKING:
     from asterism.runs.folder import RunFolder, claim, is_labels, write_labels
     from asterism.runs.limit import limited
-    from asterism.runs.record import RunRecord, agreed
+    from asterism.runs.record import RunRecord, agreed, check_alike
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
         "folder": ("RunFolder", "claim", "is_labels", "write_labels"),
         "limit": ("limited",),
-        "record": ("RunRecord", "agreed"),
+        "record": ("RunRecord", "agreed", "check_alike"),
     },
 )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from asterism.errors import RunError, StorageError
+from asterism.errors import InputError, RunError, StorageError
 from asterism.runs.content import FORMAT, LONGEST, MOST_SKIPPED, PATHS, identity
 from asterism.runs.folder import RunFolder
 from asterism.runtime import Runtime, device_here, hardware, versions
+
+if TYPE_CHECKING:
+    from asterism.images import ImageSource
 
 
 @dataclass
@@ -166,3 +171,32 @@ def agreed(value: int, runtime: Runtime) -> int:
     """The main process's number, in every process."""
     mine = value if runtime.is_main else 0
     return int(runtime.sum_over_ranks(torch.tensor(mine, device=runtime.device)))
+
+
+def check_alike(runtime: Runtime, images: ImageSource, parameters: Any = None) -> None:
+    """See that all processes were given the same: each computes its share of what all have.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    images : ImageSource
+    parameters : plain JSON, optional
+        What else decides the result.
+
+    Raises
+    ------
+    InputError
+        In every process, if one was given anything else than the main one: a folder, say, of which it sees less.
+    """
+    if runtime.world_size == 1:
+        return
+    parts = {"images": [len(images), images.shape, images.fingerprint], "parameters": parameters}
+    texts = [json.dumps(one, sort_keys=True, default=str).encode() for one in parts.values()]
+    own = torch.tensor([int(hashlib.blake2b(text).hexdigest()[:15], 16) for text in texts])
+    main = runtime.sum_over_ranks(own if runtime.is_main else torch.zeros_like(own))
+    n_others = runtime.sum_over_ranks((own != main).long())
+    if other := [name for name, n in zip(parts, n_others.tolist(), strict=True) if n]:
+        raise InputError(
+            f"{int(n_others.max())} of {runtime.world_size} processes were given other {' and '.join(other)} than the "
+            "main one: see that all get the same, and can read the same files"
+        )
