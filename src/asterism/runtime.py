@@ -75,7 +75,8 @@ class Runtime:
         except Exception as error:  # Fabric has a kind of its own for a GPU whose number is too high
             raise InputError(f"device={device!r} cannot be used here: {reason_of(error)}") from error
         if processes.world_size > 1:
-            self.fabric.launch()
+            with _lightning_quiet():
+                self.fabric.launch()
 
     @cached_property
     def fabric(self) -> Fabric:
@@ -177,7 +178,8 @@ class Runtime:
         longest = -(-n // self.world_size)
         padded = torch.zeros((longest, *part.shape[1:]), dtype=part.dtype, device=self.device)
         padded[: len(part)] = part
-        gathered: Any = self.fabric.all_gather(padded)  # (ranks, longest, …)
+        with _lightning_quiet():
+            gathered: Any = self.fabric.all_gather(padded)  # (ranks, longest, …)
         return gathered.transpose(0, 1).reshape(-1, *part.shape[1:])[:n].to(part.device)
 
 
@@ -249,27 +251,34 @@ def _fabric(accelerator: str, devices: Any, precision: Any, processes: Launch) -
     if processes.world_size == 1:  # whatever a job's shell holds: Fabric would wait for its other tasks
         with launchers_hidden(), _lightning_quiet():
             return _fabric_class()(accelerator=accelerator, devices=devices, precision=precision)
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
+
+    class Torchrun(TorchElasticEnvironment):
+        def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+            """Machines may have unequal numbers of processes: `launch` has looked at what torchrun says."""
 
     with _lightning_quiet():
         return _fabric_class()(
             accelerator=accelerator,
             devices=processes.local_world_size,
-            num_nodes=max(1, processes.world_size // processes.local_world_size),
             strategy=DDPStrategy(timeout=PATIENCE),
             precision=precision,
+            plugins=Torchrun(),
         )
 
 
 @contextmanager
 def _lightning_quiet() -> Iterator[None]:
-    """Without what Fabric says of the precision that was asked for, each time that one is made."""
+    """Without what Fabric says: of the precision, each time that one is made, of processes and of torch's own names."""
     _fabric_class()  # when it is imported, it sets the level of its log
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logger.setLevel(level)
 
