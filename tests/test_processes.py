@@ -9,14 +9,19 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from asterism import TEMI, KMeans, Training, open_images
 from asterism import runtime as runtime_module
+from asterism.cli.app import app
 from asterism.cli.errors import guarded
+from asterism.cli.text import list_skipped, say
 from asterism.clustering.nmf import OnlineBases, Penalty
 from asterism.errors import InputError
 from asterism.features import extract
 from asterism.images import ImageSource
+from asterism.images.source import Skipped
+from asterism.machine import ALONE, launch
 from asterism.networks.pixels import Pixels
 from asterism.runs import RunFolder, RunRecord
 from asterism.runtime import Runtime
@@ -250,6 +255,24 @@ def test_the_main_process_alone_speaks(monkeypatch, capsys, rank):
     said = capsys.readouterr().err
     words = ("images: 3 rounds", "decoding: 1 of 9", "warning: a file is damaged")
     assert [word in said for word in words] == [rank == 0] * 3
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_main_process_alone_answers(monkeypatch, capsys, rank):
+    as_torchrun(monkeypatch, rank, 2)
+    say("an answer")
+    list_skipped([Skipped("a.png", "damaged")])
+    said = capsys.readouterr()
+    assert ("an answer" in said.out, "a.png" in said.err) == (rank == 0, rank == 0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("command", ["export no x", "report no", "evaluate no", "cut no", "pick no -n 3"])
+def test_what_processes_do_not_share_is_done_by_the_main_one(monkeypatch, command, rank):
+    """Two wrote the same folder, and one of them failed."""
+    as_torchrun(monkeypatch, rank, 2)
+    ended = CliRunner().invoke(app, command.split())
+    assert (ended.exit_code, launch() == ALONE) == ((0, False) if rank else (1, True))
 
 
 def test_a_process_that_ended_is_no_fault_of_the_checkpoints(monkeypatch, tmp_path):

@@ -31,6 +31,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+SHARED = (commands_fit.cluster, commands_data.suggest_k, commands_run.predict, commands_run.embed)
+
 for command in (
     commands_fit.cluster,
     commands_data.suggest_k,
@@ -47,7 +49,7 @@ for command in (
     commands_data.data,
     commands_fit.demo,
 ):
-    app.command(cls=Command)(guarded(command))
+    app.command(cls=Command)(guarded(command, shared=command in SHARED))
 
 lacking = without_papers()
 transfer = typer.Typer(  # its commands are added ones

@@ -148,7 +148,7 @@ def _opened(plan: Plan, request: Request) -> tuple[ImageSource, Labels | None]:
     else:
         with decoding_bar(not request.quiet) as progress:
             images = open_images(plan.origin["source"], **how, progress=progress)
-    if is_main_process() and not request.quiet:
+    if not request.quiet:
         list_skipped(images.skipped)
     if request.export is not None:
         check_pictures(images.is_table, plan.origin)

@@ -10,6 +10,7 @@ import typer
 from asterism.cli import arguments
 from asterism.cli.arguments import Arg, Opt, Run, parse_scale
 from asterism.cli.text import counted, say
+from asterism.machine import launch
 
 
 def predict(
@@ -43,7 +44,8 @@ def predict(
     source = open_new_images(fitted, images, layout, strict, features, parse_scale(scale))
     labels, confidence = placed(clusterer, source, alpha)
     more = alpha is not None
-    write_labels(out, source.names, labels, confidence, more=more)
+    if launch().rank == 0:
+        write_labels(out, source.names, labels, confidence, more=more)
     refused = f", {counted(int((labels < 0).sum()), 'image')} in none" if more else ""
     groups = counted(len(set(labels[labels >= 0].tolist())), "group")
     say(f"{counted(len(labels), 'image')} in {groups}{refused}: {out}")
@@ -82,7 +84,8 @@ def embed(
     declared = parse_scale(scale)
     source = fitted.images() if images is None else open_new_images(fitted, images, layout, strict, scale=declared)
     features = fitted.estimator.transform(source)
-    write_features(out, source.names, features)
+    if launch().rank == 0:
+        write_features(out, source.names, features)
     say(f"{counted(len(features), 'image')}, {counted(features.shape[1], 'feature')}: {out}")
 
 

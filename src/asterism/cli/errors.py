@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import typer
 
 from asterism.cli.text import note, one_line
-from asterism.machine import is_on, launch, lost_another, memory_wanted
+from asterism.machine import is_on, launch, leave_launch, lost_another, memory_wanted
 
 USER_ERROR = 1
 INTERRUPTED = 130
@@ -81,11 +81,18 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C or a request to terminate, with a line that says what was saved."""
 
 
-def guarded(command: F) -> F:
-    """A command whose errors become one line and an exit code."""
+def guarded(command: F, shared: bool = True) -> F:
+    """A command whose errors become one line and an exit code.
+
+    What torchrun's processes do not share is done by the main one, alone.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if not shared and launch().world_size > 1:
+            if launch().rank:
+                return None
+            leave_launch()
         quiet = bool(kwargs.get("quiet")) or launch().rank > 0  # the main process says it for all
         warnings.showwarning = functools.partial(_show, quiet=quiet)
         logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from asterism.errors import StorageError
+from asterism.machine import launch
 
 SHOWN = 5  # of a list that may be long
 
@@ -33,13 +34,15 @@ def one_line(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """A line of the command's answer, on standard output.
+    """A line of the command's answer, on standard output; of several processes the main one alone gives it.
 
     Raises
     ------
     StorageError
         If it finds no room there.
     """
+    if launch().rank:
+        return
     try:
         typer.echo("\n".join(safe(line) for line in text.split("\n")))
     except BrokenPipeError:
@@ -76,7 +79,7 @@ def aligned(rows: Iterable[Sequence[Any]]) -> str:
 
 def list_skipped(skipped: Sequence[Any]) -> None:
     """Say on standard error which files could not be used; the whole list stands in run.json."""
-    if not skipped:
+    if not skipped or launch().rank:
         return
     note(f"skipped {counted(len(skipped), 'file')} that cannot be used as an image:")
     for one in skipped[:SHOWN]:
