@@ -129,6 +129,15 @@ def test_samples_follow_webdatasets_rule(tmp_path):
     assert open_images(write_shard(tmp_path / "y.tar", members)).labels is None  # one has no label: none is used
 
 
+def test_labels_need_not_stand_beside_their_images(tmp_path):
+    """`tar` takes the files of a folder as they lie on the disk."""
+    images = [(f"{i}.png", encoded((i, 0, 0))) for i in range(3)]
+    beside = [("1.cls", b"b"), ("2.json", b"{}"), ("0.cls", b"a"), ("2.cls", b"a"), ("7.cls", b"a"), ("7.txt", b"a")]
+    source = open_images(write_shard(tmp_path / "x.tar", beside[:2] + images + beside[2:]))
+    assert [source.label_names[one] for one in source.labels] == ["a", "b", "a"]
+    assert [one.name for one in source.skipped] == ["x/7.cls"]
+
+
 def test_links_and_giants_are_not_read(tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         info = tarfile.TarInfo("passwd.png")

@@ -12,7 +12,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -222,6 +222,8 @@ class _Shard:
     strict: bool
     found: dict[str, Member] = field(default_factory=dict)
     passed: list[Skipped] = field(default_factory=list)
+    places: dict[str, list[str]] = field(default_factory=dict)  # names of the images of each stem
+    apart: list[_Part] = field(default_factory=list)  # members that no image stands beside
 
     def members(self) -> list[Member]:
         """Its images, in their order; of two with one name the later, as when it is unpacked."""
@@ -239,8 +241,8 @@ class _Shard:
         return list(self.found.values())
 
     def _read(self) -> None:
-        self.found.clear()
-        self.passed.clear()
+        for one in (self.found, self.passed, self.places, self.apart):
+            one.clear()
         modified = listing.changed(os.stat(self.path))
         with open(self.path, "rb") as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
             sample: list[_Part] = []
@@ -252,6 +254,7 @@ class _Shard:
                     sample.append(part)
             finally:  # what stands before a damage is sound
                 self._add(sample, file, modified)
+                self._join(file)
             _check_end(file, archive.offset)
 
     def _parts(self, archive: tarfile.TarFile) -> Iterator[_Part]:
@@ -284,7 +287,7 @@ class _Shard:
             if one is not chosen[0]:
                 self._pass_over(one.name, f"a further picture of the sample of {shown_name(chosen[0].name)}")
         if sample and not pictures:
-            self._pass_over(sample[0].name, "no image by the ending of its name, and none beside it")
+            self.apart += sample
         labels = {
             one.name[: -len(_LABEL)]: one for one in sample if one.ending == _LABEL and one.n_bytes <= _LABEL_BYTES
         }
@@ -293,8 +296,23 @@ class _Shard:
             name = self._called(one.name)
             if self.found.pop(name, None) is not None:
                 self.passed.append(Skipped(name, _REPLACED))
-            text = None if label is None else _bytes_of(file, label).decode("utf-8", "replace").strip() or None
+            text = None if label is None else _label_of(file, label)
             self.found[name] = Member(self.path, name, one.n_bytes, modified, one.offset, text)
+            for stem in {os.path.splitext(one.name)[0], one.key[0]}:
+                self.places.setdefault(stem, []).append(name)
+
+    def _join(self, file: BinaryIO) -> None:
+        """Give labels to the images that they do not stand beside: ``tar`` takes the files of a folder in any order."""
+        told = set[str]()
+        for part in self.apart:
+            names = self.places.get(os.path.splitext(part.name)[0]) or self.places.get(part.key[0])
+            if names is None and part.key[0] not in told:
+                told.add(part.key[0])
+                self._pass_over(part.name, "no image by the ending of its name, and none beside it")
+            is_label = part.ending == _LABEL and part.n_bytes <= _LABEL_BYTES
+            for name in names if names is not None and is_label else ():
+                if self.found[name].label is None:
+                    self.found[name] = replace(self.found[name], label=_label_of(file, part))
 
     def _called(self, member: str) -> str:
         return shown_name(f"{self.name[: -len(ENDING)]}/{member}")
@@ -304,6 +322,10 @@ class _Shard:
         if self.strict and listing.looks_like_image(member):
             raise InputError(f"strict=True and image {name!r} is not read: {reason}")
         self.passed.append(Skipped(name, reason))
+
+
+def _label_of(file: BinaryIO, part: _Part) -> str | None:
+    return _bytes_of(file, part).decode("utf-8", "replace").strip() or None
 
 
 def _bytes_of(file: BinaryIO, part: _Part | Member) -> bytes:
