@@ -101,3 +101,10 @@ def test_a_store_gives_back_what_was_put_in(rows, tmp_path, monkeypatch, limit):
     assert torch.equal(store.at(torch.tensor([499, 3])), rows[[499, 3]])
     assert torch.equal(torch.cat(list(store.map(lambda x: 2 * x[:, :4], tmp_path).blocks())), 2 * rows[:, :4])
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]  # nothing is left, even by a killed process
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_store_takes_features_of_any_precision(kind):
+    store = FeatureStore(2, 3, torch.device("cpu"))
+    store.append(torch.ones(2, 3, dtype=kind, requires_grad=True))
+    assert next(store.blocks()).tolist() == [[1, 1, 1], [1, 1, 1]]

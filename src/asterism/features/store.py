@@ -115,7 +115,7 @@ class FeatureStore:
 
     def append(self, rows: torch.Tensor) -> None:
         """Add rows (B, D) at the end."""
-        self._rows[self._length : self._length + len(rows)] = rows.cpu().numpy()
+        self._rows[self._length : self._length + len(rows)] = rows.detach().float().cpu().numpy()
         self._length += len(rows)
         release(self._rows)
 
