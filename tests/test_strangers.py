@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import asterism
 from asterism.cli.errors import described
 from asterism.clustering.compiled import compiled
+from asterism.images import open_images
 from asterism.images.locations import cache_root
 from asterism.machine import ALONE, Launch, launch, private_folder
 from asterism.runtime import Runtime
@@ -407,3 +410,20 @@ def test_what_torch_takes_in_a_variable_is_left_as_it_is(tmp_path):
 def test_too_little_memory_to_load_torch_is_told():
     error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
     assert described(error).startswith("not enough memory to load the libraries: raise the limit (ulimit -v)")
+
+
+def test_a_limit_of_threads_is_told(tmp_path, monkeypatch):
+    """Of a user's processes (ulimit -u) or of a container's; it was an internal error."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr("asterism.images.pack.available_cores", lambda: 4)
+    monkeypatch.setattr("asterism.images.pack.QUICK", 0.0)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    with pytest.raises(RuntimeError) as caught:
+        open_images(tmp_path)
+    assert described(caught.value).startswith("no more threads can be started: raise the limit (ulimit -u,")

@@ -236,6 +236,8 @@ def described(error: Exception) -> str:
         return "not enough memory on the device; give a smaller --set training.batch_size=… or --size"
     if lost_another(error):
         return "another process has ended; what was begun goes on with --resume"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no more threads can be started: raise the limit (ulimit -u, that of a container), or end other programs"
     if isinstance(error, ImportError) and re.search("failed to map segment|annot allocate memory", str(error)):
         return "not enough memory to load the libraries: raise the limit (ulimit -v), or take a larger machine"
     if (name := _variable_to_blame(error)) is not None:
