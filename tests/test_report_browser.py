@@ -443,6 +443,9 @@ def test_nothing_runs_over_the_edge(opened, width):
     try:
         opened.wait(lambda: opened.js("return innerWidth") == width)
         assert opened.js("return document.documentElement.scrollWidth") <= width
+        legend = "const box = document.querySelector('.legend-entries'); return box.scrollWidth - box.clientWidth"
+        opened.js("document.querySelector('.legend-entries bdi').append(' of a very long name'.repeat(5))")
+        assert opened.js(legend) <= 0, "a long name pushed its count out of the legend"
     finally:
         opened.devtools("Emulation.clearDeviceMetricsOverride")
 
@@ -453,6 +456,21 @@ def test_dark_follows_the_system(opened):
     opened.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     try:
         opened.wait(lambda: sum(opened.js(corner)[:3]) < 100 < sum(light[:3]))
+    finally:
+        opened.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_bars_and_colours_are_seen_where_the_system_chooses_the_colours(opened):
+    """In Windows' high contrast the bars, the legend's dots and what is chosen in it were as the paper."""
+    colour = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    drawn = (".column i", ".swatch", ".spread i", ".legend-entries i")
+    usual = [opened.js(colour, one, "backgroundColor") for one in drawn]
+    opened.js("document.querySelector('.legend-entries button').click()")
+    opened.devtools("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    try:
+        opened.wait(lambda: opened.js("return matchMedia('(forced-colors: active)').matches"))
+        assert [opened.js(colour, one, "backgroundColor") for one in drawn] == usual
+        assert opened.js(colour, ".legend-entries button[aria-pressed=true]", "outlineStyle") == "solid"
     finally:
         opened.devtools("Emulation.setEmulatedMedia", features=[])
 
