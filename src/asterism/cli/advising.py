@@ -32,7 +32,7 @@ def advise(request: Request, k_max: int | None = None, chosen: Choice | None = N
     ``chosen`` is what `first_choice` said of them, if it was asked; then the fit, which opens them too, lists what is
     skipped.
     """
-    images, seed, device = str(request.images), request.seed or 0, request.device or "auto"
+    images, seed, device = str(request.images), (request.seed or 0) % 2**32, request.device or "auto"
     suitable = chosen or first_choice(request)
     opening = _as_fitted(images, suitable) if request.features is None else FOR_THE_EYE
     how = {**opening, **request.opening}

@@ -81,7 +81,8 @@ class Parameters(BaseEstimator, Stated):
         allowed, value = allowed_values(self, name), getattr(self, name)
         if allowed and not any(_accepts(one, value) for one in allowed):
             wanted = " or ".join(in_words(one) for one in allowed)
-            if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
+            unbounded = any(isinstance(one, Interval) and one.high is None for one in allowed)
+            if unbounded and isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST:
                 wanted += f", and at most {LARGEST}"
             raise ParameterError(f"{path}{name}={shown(value)} cannot be used: {path}{name} must be {wanted}")
 
