@@ -91,3 +91,29 @@ def test_copies_are_made_by_an_export(place, tmp_path):
 
 def test_the_number_of_groups_is_called_as_it_was_typed(place):
     assert "--k-max 2 leaves" in run("suggest-k", place / "v.npy", "--k-max", 2, code=1).stderr
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_no_option_is_advised_that_the_command_has_not(place, tmp_path):
+    (tmp_path / "pages").mkdir()
+    page = Image.fromarray(np.full((8, 8), 90, np.uint8))
+    page.save(tmp_path / "pages" / "a.tif", save_all=True, append_images=[page])
+    np.save(tmp_path / "bands.npy", np.zeros((6, 16, 16, 5), np.uint8))
+    np.save(tmp_path / "floats.npy", np.linspace(0, 1000, 384, dtype=np.float32).reshape(6, 8, 8))
+    to = ["--out", tmp_path / "o.csv"]
+    said = run("predict", place / "r", tmp_path / "pages", *to).stderr
+    assert "the first of each is taken" in said and "--pages" not in said
+    said = run("predict", place / "r", tmp_path / "bands.npy", *to, code=1).stderr
+    assert said.endswith("has 5 channels and cannot become grey\n") and "--bands" not in said
+    assert "--pages mean" in run("cluster", tmp_path / "pages", "-k", 1, "--out", tmp_path / "r", *KMEANS[:-1]).stderr
+    said = run("predict", place / "r", tmp_path / "floats.npy", *to, code=1).stderr
+    assert "with --scale LOW,HIGH" in said and "X" not in said
+    run("predict", place / "r", tmp_path / "floats.npy", *to, "--scale", "0,1000")
+
+
+def test_a_seed_that_a_fit_takes_is_taken_without_a_number_of_groups(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTERISM_OFFLINE", "1")
+    many = ["--seed", 5_000_000_000, "--out", tmp_path / "r", *KMEANS]
+    run("cluster", place / "v.npy", *many)
+    said = run("cluster", place / "p", "-k", 2, "--seed", 10**30, "--out", tmp_path / "s", *KMEANS, code=1).stderr
+    assert "2147483647" not in said and "[0, 4611686018427387904]" in said

@@ -66,7 +66,18 @@ _ADVICE: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r" \(numpy\.\w+\)", ""),
     (r"\(Diffusion, KMeans\)", "(--method diffusion or kmeans)"),
     (r"\(KMeans, DBC, DeepCluster\)", "(--method kmeans, dbc or deepcluster)"),
+    (r"^X (?=holds .* fitted on )", "what was given "),
+    (
+        r"pass X in the units of the fit",
+        "give them in the units of the run, or what is black and white with --scale LOW,HIGH",
+    ),
 ]
+# Advice at the end of a clause, and its option; a command without that option leaves it out.
+_OPTIONAL = re.compile(
+    r"[;:] --(pages|bands)\b[^;:]*? (?:takes all|picks (?:others )?by number)"
+    r"|, or what is black and white with --(scale) LOW,HIGH"
+)
+_typed: dict[str, Any] = {}  # the options of the command that runs
 
 # Variables of the environment that libraries read when they are imported, by the beginnings of their names …
 _OF_LIBRARIES = re.compile("HF_|JOBLIB_|LOKY_|MKL_|NPY_|NUMBA_|OMP_|OPENBLAS_|PYTORCH_|SCIPY_|SKLEARN_|TIMM_|TORCH")
@@ -93,6 +104,7 @@ def guarded(command: F, shared: bool = True) -> F:
             if launch().rank:
                 return None
             leave_launch()
+        _typed.update(kwargs)
         quiet = bool(kwargs.get("quiet")) or launch().rank > 0  # the main process says it for all
         warnings.showwarning = functools.partial(_show, quiet=quiet)
         logging.getLogger("asterism").handlers[:] = [_Notes(logging.WARNING if quiet else logging.INFO)]
@@ -115,6 +127,8 @@ def guarded(command: F, shared: bool = True) -> F:
                 raise
             note(f"asterism: error: {described(error)}")
             raise typer.Exit(USER_ERROR) from None
+        finally:
+            _typed.clear()
 
     return run  # type: ignore[return-value]  # wraps keeps the signature that typer reads
 
@@ -265,4 +279,5 @@ def as_typed(message: str, of_estimator: bool = False) -> str:
             value = ("x" if name == "size" else ",").join(part.strip() for part in value[1:-1].split(","))
         return f"{OPTION_OF[name]} {value.strip(chr(39) + chr(34))}"
 
-    return _PARAMETERS.sub(option, message)
+    message = _PARAMETERS.sub(option, message)
+    return _OPTIONAL.sub(lambda found: found[0] if not _typed or (found[1] or found[2]) in _typed else "", message)
