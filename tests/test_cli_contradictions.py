@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from test_cli import run
@@ -99,6 +100,10 @@ def test_no_option_is_advised_that_the_command_has_not(place, tmp_path):
     page = Image.fromarray(np.full((8, 8), 90, np.uint8))
     page.save(tmp_path / "pages" / "a.tif", save_all=True, append_images=[page])
     np.save(tmp_path / "bands.npy", np.zeros((6, 16, 16, 5), np.uint8))
+    shutil.copytree(place / "p", tmp_path / "mixed")
+    tifffile.imwrite(
+        tmp_path / "mixed" / "b.tif", np.zeros((16, 16, 5), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
     np.save(tmp_path / "floats.npy", np.linspace(0, 1000, 384, dtype=np.float32).reshape(6, 8, 8))
     to = ["--out", tmp_path / "o.csv"]
     said = run("predict", place / "r", tmp_path / "pages", *to).stderr
@@ -106,6 +111,9 @@ def test_no_option_is_advised_that_the_command_has_not(place, tmp_path):
     said = run("predict", place / "r", tmp_path / "bands.npy", *to, code=1).stderr
     assert said.endswith("has 5 channels and cannot become grey\n") and "--bands" not in said
     assert "--pages mean" in run("cluster", tmp_path / "pages", "-k", 1, "--out", tmp_path / "r", *KMEANS[:-1]).stderr
+    assert "grey is wanted\n" in run("predict", place / "r", tmp_path / "mixed", *to, "--overwrite").stderr
+    said = run("cluster", tmp_path / "mixed", "-k", 2, "--out", tmp_path / "m", *KMEANS[:-1]).stderr
+    assert "; --bands 3,2,1 picks by number" in said
     said = run("predict", place / "r", tmp_path / "floats.npy", *to, code=1).stderr
     assert "with --scale LOW,HIGH" in said and "X" not in said
     run("predict", place / "r", tmp_path / "floats.npy", *to, "--scale", "0,1000")

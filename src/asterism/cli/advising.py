@@ -9,8 +9,9 @@ import numpy as np
 from torch.nn.functional import normalize
 
 from asterism.cli.choosing import first_choice
+from asterism.cli.errors import list_skipped
 from asterism.cli.request import Request
-from asterism.cli.text import aligned, list_skipped
+from asterism.cli.text import aligned
 from asterism.clustering.advice import MOST_SAMPLES, Advice, chosen_rows, levels_of_curve, suggest_k
 from asterism.features import cached_extract
 from asterism.images import open_images

@@ -16,13 +16,13 @@ import typer
 from asterism.cli.advising import FOR_THE_EYE, numbered
 from asterism.cli.arguments import check_copy
 from asterism.cli.choosing import settled
-from asterism.cli.errors import Interrupted
+from asterism.cli.errors import Interrupted, list_skipped
 from asterism.cli.export import check_export
 from asterism.cli.outputs import check_writable
 from asterism.cli.request import DEFAULT_METHOD, Request
 from asterism.cli.settings import apply_settings
 from asterism.cli.summary import check_pictures, finish
-from asterism.cli.text import list_skipped, note
+from asterism.cli.text import note
 from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError, RunError
 from asterism.estimator import ImageClusterer

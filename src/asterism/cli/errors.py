@@ -14,18 +14,19 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from asterism.cli.text import note, one_line
+from asterism.cli.text import counted, note, one_line, safe
 from asterism.machine import is_on, launch, leave_launch, lost_another, memory_wanted
 
 USER_ERROR = 1
 INTERRUPTED = 130
+SHOWN = 5  # of a list that may be long
 
 # What the library calls a parameter and how it is spelled here.
 OPTION_OF = {"n_clusters": "-k", "random_state": "--seed", "run_dir": "--out", "verbose": "--quiet"}
@@ -281,3 +282,14 @@ def as_typed(message: str, of_estimator: bool = False) -> str:
 
     message = _PARAMETERS.sub(option, message)
     return _OPTIONAL.sub(lambda found: found[0] if not _typed or (found[1] or found[2]) in _typed else "", message)
+
+
+def list_skipped(skipped: Sequence[Any]) -> None:
+    """Say on standard error which files could not be used; the whole list stands in run.json."""
+    if not skipped or launch().rank:
+        return
+    note(f"skipped {counted(len(skipped), 'file')} that cannot be used as an image:")
+    for one in skipped[:SHOWN]:
+        note(f"  {safe(one.name)}: {as_typed(one_line(one.reason))}")
+    if len(skipped) > SHOWN:
+        note(f"  … and {len(skipped) - SHOWN} more")

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from asterism.cli.text import list_skipped
+from asterism.cli.errors import list_skipped
 from asterism.clustering.outliers import ALPHA
 from asterism.errors import InputError
 from asterism.estimator import ImageClusterer

@@ -13,8 +13,6 @@ import typer
 from asterism.errors import StorageError
 from asterism.machine import launch
 
-SHOWN = 5  # of a list that may be long
-
 
 def safe(text: str) -> str:
     """Text whose control characters, direction marks and half characters are written out (``\\x1b``)."""
@@ -75,14 +73,3 @@ def aligned(rows: Iterable[Sequence[Any]]) -> str:
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
-
-
-def list_skipped(skipped: Sequence[Any]) -> None:
-    """Say on standard error which files could not be used; the whole list stands in run.json."""
-    if not skipped or launch().rank:
-        return
-    note(f"skipped {counted(len(skipped), 'file')} that cannot be used as an image:")
-    for one in skipped[:SHOWN]:
-        note(f"  {safe(one.name)}: {one_line(one.reason)}")
-    if len(skipped) > SHOWN:
-        note(f"  … and {len(skipped) - SHOWN} more")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from asterism.cli.arguments import parse_size
+from asterism.cli.errors import list_skipped
 from asterism.cli.outputs import check_writable
-from asterism.cli.text import list_skipped
 from asterism.errors import InputError
 from asterism.files import write_text
 from asterism.images import named_sets, open_images
