@@ -117,6 +117,23 @@ def test_a_tree_of_one_group_has_no_line():
     assert section.values["cut"] is None and "at the line" not in shown(section)
 
 
+def test_the_doubt_about_two_groups_stands_on_the_page():
+    """A tree of two groups shows nothing, but that their number was looked for, and is unsure, is told."""
+    history = np.array([[0, 1, 0, 2], [2, 3, 0, 2], [4, 5, 1, 4]], float)
+    material = made_up([0, 0, 1, 1], tree=lambda: (np.arange(4), history))
+    assert merge_tree(material) is None
+    material.content["number"] = {"k": 2, "low": 2, "high": 4, "says": "unsure: between 2 and 4.", "levels": []}
+    text = shown(merge_tree(material))
+    assert "the images say: unsure: between 2 and 4." in text and "<svg" not in text and "become one" not in text
+
+
+@pytest.mark.parametrize("share", [0.8, np.nan])
+def test_a_confidence_that_no_halves_told_is_not_said_to_be_calibrated(share):
+    text = shown(gallery(made_up([0, 1], agreement_=np.array(share))))
+    assert ("Confidence says how likely" in text) == np.isfinite(share)
+    assert ("it is not a calibrated probability" in text) == np.isnan(share)
+
+
 def contrast(one, other):
     """Of two colours (r, g, b) in [0, 1], as WCAG has it."""
     linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in (one, other)]

@@ -42,7 +42,7 @@ def gallery(material: Material) -> Section:
         "k": material.n_groups,
         "is_part": len(cards) < material.k,
         "many": len(cards) > 12,
-        "calibrated": hasattr(material.estimator, "agreement_"),
+        "calibrated": bool(np.isfinite(getattr(material.estimator, "agreement_", np.nan))),  # by halves
         "has_classes": material.classes is not None,
     }
     return Section("gallery", "Groups", values, shown, sprites)

@@ -23,15 +23,15 @@ def merge_tree(material: Material) -> Section | None:
     n_groups = len(np.unique(material.clusters[images]))
     n_merged = int((history[:, 2] > 0).sum())  # from the initial clusters to one
     n_leaves = min(n_merged + 1, MOST_LEAVES, max(FEWEST_LEAVES, 2 * n_groups))
-    if n_leaves < 3:
+    number, is_tree = material.content.get("number"), n_leaves >= 3  # of two groups there is nothing to see
+    if not is_tree and number is None:
         return None
     n_samples = len(images)
     leaves, clusters = nodes_after(history, n_samples, n_samples - n_leaves), material.clusters[images]
     commonest = {int(leaf): int(np.bincount(clusters[leaves == leaf]).argmax()) for leaf in np.unique(leaves)}
     is_cut = 1 < n_groups < n_merged + 1 and n_groups <= n_leaves
-    number = material.content.get("number")
     values: dict[str, Any] = {
-        "branches": branches(history, n_leaves, commonest, material.colors),
+        "branches": branches(history, n_leaves, commonest, material.colors) if is_tree else [],
         "cut": f"{BOX * (n_groups - 1 - 0.5) / (n_leaves - 1):.2f}" if is_cut else None,
         "k": n_groups,
         "n_leaves": n_leaves,
