@@ -170,6 +170,37 @@ def test_a_few_images_that_lie_apart(kind, y, recwarn):
     assert len(np.unique(model.cut(len(y)))) == len(y) and set(model.cut(1)) == {0}
 
 
+@pytest.mark.parametrize("sizes", [(40, 10, 4, 4), (24, 6, 3, 3, 3), (40, 20, 10, 10, 5, 5, 4, 3)])
+@pytest.mark.parametrize("kind", [Diffusion, DiscriminantDiffusion])
+def test_groups_of_very_different_sizes(kind, sizes, tmp_path):
+    """A map makes groups of like size: it divided the large one and joined small ones that lie far apart."""
+    rng, y = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    X = (rng.normal(0, 1, (len(sizes), 40))[y] + rng.normal(0, 0.5, (len(y), 40))).astype(np.float32)
+    model = kind(len(sizes), random_state=0).fit(X)
+    assert adjusted_rand_score(y, model.labels_) == 1
+    assert model.confidence_.mean() == pytest.approx(float(model.agreement_), abs=0.05)
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    np.testing.assert_array_equal(model.predict(X + rng.normal(0, 0.01, X.shape).astype("f4")), model.labels_)
+    model.save(tmp_path / "run")
+    found, sure = load(tmp_path / "run").predict_with_confidence(X)
+    np.testing.assert_array_equal(found, model.labels_)
+    np.testing.assert_allclose(sure, model.confidence_, atol=1e-5)
+
+
+def test_groups_of_like_size_and_those_that_are_no_balls_are_the_maps(monkeypatch):
+    rng, turn = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    around = np.stack([np.cos(turn), np.sin(turn)], 1)  # as an object that is turned
+    rings = [rng.normal(0, 0.15, 40) + around @ rng.normal(0, 1, (2, 40)) / 2 for _ in range(4)]
+    balls = rng.normal(0, 1, (5, 40)).repeat(12, 0) + rng.normal(0, 0.9, (60, 40))
+    for X, k in ((np.concatenate(rings), 4), (balls, 5)):
+        truth = np.repeat(np.arange(k), len(X) // k)
+        model = Diffusion(k, random_state=0).fit(X)
+        assert adjusted_rand_score(truth, model.labels_) > 0.9
+        with monkeypatch.context() as patch:
+            patch.setattr("asterism.methods.diffusion.FEW", 0)
+            np.testing.assert_array_equal(Diffusion(k, random_state=0).fit(X).labels_, model.labels_)
+
+
 def test_stability_tells_groups_from_noise(digits):
     noise = np.random.default_rng(0).normal(size=(400, 20))
     assert float(Diffusion(5, random_state=0).fit(noise).stability_) < UNSTABLE / 2

@@ -157,6 +157,11 @@ def leading_axes(rows: np.ndarray, n_axes: int, start: np.ndarray) -> np.ndarray
     return (basis @ scaled.flip(1)[:, :n_axes].float()).numpy()
 
 
+def ward_groups(rows: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Labels (N,) of rows (N, D): Ward's tree, cut at so many groups. O(N²·D) time."""
+    return labels_after(linkage(rows, "ward"), len(rows), len(rows) - n_clusters)
+
+
 def placed(rows: torch.Tensor, samples: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Positions (B, k) of length 1 of rows (B, D) in a map that has samples (R, D) at positions (R, k).
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from asterism.clustering.diffusion import STAND_INS, DiffusionMaps, placed_by
+from asterism.clustering.diffusion import STAND_INS, DiffusionMaps, placed_by, ward_groups
 from asterism.clustering.graph import neighbors
 from asterism.clustering.kmeans import kmeans
 from asterism.metrics import accuracy
@@ -33,8 +33,10 @@ def stability_words(stability: float) -> str:
     return f"{figure} find the same groups, nearly" if stability < 0.95 else f"{figure} find the same groups"
 
 
-def stability(rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState) -> tuple[float, float]:
-    """How far the groups that two halves of the rows find agree, for one number of groups.
+def stability(
+    rows: torch.Tensor, n_clusters: int, random_state: np.random.RandomState, ward: bool = False
+) -> tuple[float, float]:
+    """How far the groups that two halves of the rows find agree, for one number of groups; ``ward``: by Ward's tree.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def stability(rows: torch.Tensor, n_clusters: int, random_state: np.random.Rando
         Of rows that both halves put into the same group, where each group of the one is matched with one of the other
         (Hungarian method).
     """
-    found = _agreements(rows, [n_clusters], random_state)
+    found = _agreements(rows, [n_clusters], random_state, ward)
     return float(found[0, 0]), float(found[0, 1])
 
 
@@ -67,7 +69,9 @@ def stability_curve(rows: torch.Tensor, ks: Sequence[int], random_state: np.rand
     return _agreements(rows, ks, random_state)[:, 0]
 
 
-def _agreements(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState) -> np.ndarray:
+def _agreements(
+    rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState, ward: bool = False
+) -> np.ndarray:
     """Adjusted Rand index and share of equal groups for each k, (len(ks), 2)."""
     rows = rows[torch.from_numpy(random_state.permutation(len(rows))[:MOST])]
     half = len(rows) // 2
@@ -78,24 +82,28 @@ def _agreements(rows: torch.Tensor, ks: Sequence[int], random_state: np.random.R
     agreements = np.zeros((DIVISIONS, len(possible), 2))
     for division in agreements:
         order = torch.from_numpy(random_state.permutation(len(rows)))
-        first, second = (_groups_by(part, rows, possible, random_state) for part in (order[:half], order[half:]))
+        first, second = (_groups_by(part, rows, possible, random_state, ward) for part in (order[:half], order[half:]))
         division[:] = [(adjusted_rand_score(*pair), accuracy(*pair)) for pair in zip(first, second, strict=True)]
     found[[k in possible for k in ks]] = agreements.mean(0)
     return found
 
 
 def _groups_by(
-    part: torch.Tensor, rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState
+    part: torch.Tensor, rows: torch.Tensor, ks: Sequence[int], random_state: np.random.RandomState, ward: bool
 ) -> list[np.ndarray]:
     """Groups (N,) of all rows (N, D) for each k, by the maps and the centers of a part (P,) of them."""
     own = rows[part]
     others = torch.ones(len(rows), dtype=torch.bool).index_fill_(0, part, False)
-    maps = DiffusionMaps(own.numpy(), max(ks), random_state)
+    maps = None if ward else DiffusionMaps(own.numpy(), max(ks), random_state)
     stand_ins = neighbors(rows[others], own, STAND_INS)
     found = []
     for k in ks:
-        positions = torch.from_numpy(maps.embedding(k))
-        centers = kmeans(positions, k, n_init=N_INIT, random_state=random_state).centers
+        if maps is None:
+            centers = torch.eye(k)
+            positions = centers[torch.from_numpy(ward_groups(own.numpy(), k))]
+        else:
+            positions = torch.from_numpy(maps.embedding(k))
+            centers = kmeans(positions, k, n_init=N_INIT, random_state=random_state).centers
         everywhere = torch.empty(len(rows), k, dtype=torch.float32)
         everywhere[part], everywhere[others] = positions, placed_by(*stand_ins, positions)
         found.append(torch.cdist(everywhere, torch.as_tensor(centers)).argmin(1).numpy())

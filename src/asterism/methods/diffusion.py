@@ -10,17 +10,27 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from sklearn.metrics import silhouette_score
 from torch import nn
 from torch.nn.functional import normalize
 
-from asterism.clustering.diffusion import DiffusionMaps, placed, unit
+from asterism.clustering.diffusion import (
+    NEIGHBORS,
+    STAND_INS,
+    DiffusionMaps,
+    local_weights,
+    placed,
+    unit,
+    ward_groups,
+)
+from asterism.clustering.graph import knn
 from asterism.clustering.linkage_tree import without_many_copies
 from asterism.clustering.soft import temperature_for
 from asterism.clustering.stability import stability
 from asterism.errors import InputError
 from asterism.estimator.clusterer import SCORE_ROWS
 from asterism.images import ImageSource
-from asterism.methods.pretrained import FEW_NUMBERS, ROWS, PretrainedClusterer, Representation, principal
+from asterism.methods.pretrained import FEW_NUMBERS, ROWS, PretrainedClusterer, Representation, group, principal
 from asterism.parameters import Interval, attribute, parameter
 from asterism.runtime import Runtime
 from asterism.training import Run
@@ -29,6 +39,11 @@ COMPONENTS = 256  # principal components in which neighbours are looked for
 KEPT = 2  # axes of the average of maps for each group: the inner products are nearly kept, in a tenth of the room
 CALIBRATED = 4000  # images by which confidences are brought to their mean
 USUAL = 0.3  # of the scale of confidences, where there are too few images for halves: what most sets have
+# A map makes groups of like size, as normalised cuts do. Ward's are taken of so few images at most (the tables of
+# docs/photographs.md are of more) if their mean silhouette is higher by so much, and no fewer of the nearest
+# neighbours share a group.
+FEW, APART, NEAREST = 200, 0.02, 3
+OWN = 3  # how often an image's own group counts in its place, beside those of its neighbours
 FAR = 100  # times the variance: a mean whose square is above that lies far from the features
 
 
@@ -91,6 +106,9 @@ class Diffusion(PretrainedClusterer):
 
     Notes
     -----
+    Of at most 200 images the groups are those of Ward's tree of the features where these lie farther apart, as groups
+    of very different sizes do; stability and agreement are then of that tree.
+
     Cost beside the feature pass: R² · 256 operations for the neighbours of the R ≤ ``max_samples`` images of the map,
     and the largest 4·k eigenvectors of three sparse graphs; 4·R·(256 + k) bytes are kept with the model.
 
@@ -115,6 +133,7 @@ class Diffusion(PretrainedClusterer):
     """What `fit` takes where it is told nothing else."""
 
     _scales_to_unit_length = False
+    _has_sizes: bool = attribute(False)  # whether the groups are Ward's
     _has_all: bool = attribute()  # whether the map is made of all images of the fit, all different
 
     def _check_number(self, n: int) -> None:
@@ -150,6 +169,9 @@ class Diffusion(PretrainedClusterer):
         found = run.cached("agreement", measure)
         self.stability_, self.agreement_ = found["stability"].numpy(), found["agreement"].numpy()
         learnt = self._taught(frozen, drawn, network, images, rows, run)
+        self._has_sizes = False
+        if self.n_clusters > 1 and max(NEIGHBORS[0], self.n_clusters) < len(drawn) <= FEW and not self.fine_tune:
+            learnt = self._by_sizes(learnt, frozen, drawn, run) if bool(frozen["angles"]) else learnt
         self._has_all = len(drawn) == len(features) and bool(learnt["apart"])
         return DiffusionMap.of(learnt)
 
@@ -172,6 +194,31 @@ class Diffusion(PretrainedClusterer):
         axes = maps.average(self.n_clusters, KEPT * self.n_clusters, average)
         found = {"average": axes, "positions": unit(axes[:, : self.n_clusters]), "apart": np.array(maps.apart)}
         return {name: torch.from_numpy(one) for name, one in found.items()}
+
+    def _by_sizes(
+        self, learnt: dict[str, torch.Tensor], frozen: dict[str, torch.Tensor], drawn: torch.Tensor, run: Run
+    ) -> dict[str, torch.Tensor]:
+        """The map of the frozen features (R, M) with Ward's groups, where these are better; else what was learnt."""
+        rows, k = frozen["samples"], self.n_clusters
+        components = DiffusionMap.of(frozen).components(drawn)
+        own = group(learnt["positions"], k, "kmeans", run.random_state("groups"))
+        found = ward_groups(components.double().numpy(), k)
+        near, squared = knn(rows, min(STAND_INS, len(rows) - 1))
+
+        def apart(labels: np.ndarray) -> float:
+            return float(silhouette_score(rows.numpy(), labels)) if 1 < len(np.unique(labels)) < len(labels) else -1.0
+
+        def shared(labels: np.ndarray) -> float:
+            return float((labels[near[:, :NEAREST]] == labels[:, None]).mean())
+
+        if apart(found) <= apart(own) + APART or shared(found) < shared(own):
+            return learnt
+        self._has_sizes = True
+        index, share = stability(components, k, run.random_state("halves of sizes"), ward=True)
+        self.stability_, self.agreement_ = np.array(index, np.float32), np.array(share, np.float32)
+        one, weights = np.eye(k, dtype=np.float32)[found], local_weights(squared)
+        around = (weights[..., None] * one[near]).sum(1) / weights.sum(1, keepdims=True)
+        return frozen | {"positions": torch.from_numpy(unit(OWN * one + around).astype(np.float32))}
 
     def _codes(self, representation: Representation, features: torch.Tensor, runtime: Runtime) -> torch.Tensor:
         if self._has_all:  # each is its own nearest sample

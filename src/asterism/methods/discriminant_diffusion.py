@@ -52,7 +52,8 @@ class DiscriminantDiffusion(Diffusion):
     fuzzifier_ : ndarray of shape ()
         m of the confidences, which are memberships of fuzzy c-means (`asterism.clustering.soft.memberships`): chosen so
         that their mean is ``agreement_``. The head draws each group together, so that a softmax of the distances, as
-        `Diffusion` has it, would tell hardly any image from the next. NaN where groups are fewer than six.
+        `Diffusion` has it, would tell hardly any image from the next. NaN where groups are fewer than six, or of Ward's
+        tree (`Diffusion`).
 
     Notes
     -----
@@ -84,7 +85,7 @@ class DiscriminantDiffusion(Diffusion):
 
     def _grouped(self, codes: torch.Tensor, random_state: np.random.RandomState) -> dict[str, torch.Tensor]:
         found = super()._grouped(codes, random_state)
-        if self.n_clusters < FEWEST_GROUPS:
+        if self.n_clusters < FEWEST_GROUPS or self._has_sizes:
             return found
         share, fuzzifier = float(self.agreement_), USUAL_FUZZIFIER
         if np.isfinite(share):
