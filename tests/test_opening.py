@@ -213,3 +213,50 @@ class Column:
 def test_a_column_or_an_empty_frame_gets_a_line(X, words):
     with pytest.raises(InputError, match=words):
         KMeans(2).fit(X)
+
+
+class Days:
+    """What a polars frame with a column of dates looks like from outside: numpy gets the number of days."""
+
+    class Date:
+        def is_temporal(self):
+            return True
+
+    dtypes, shape = [Date()], (4, 1)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.arange(4.0).reshape(4, 1)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return np.asarray(self)[index]
+
+
+def test_dates_of_a_frame_are_no_numbers():
+    with pytest.raises(InputError, match="X has values of dtype .*Date.*; expected numbers"):
+        KMeans(2).fit(Days())
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_vectors_in_the_cells_of_a_column(kind):
+    """Embeddings as they come out of parquet files and of ``df.apply``: one sequence of numbers in each cell."""
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    cells = np.empty(12, object)
+    cells[:] = [kind(row.tolist()) for row in X]
+    model = KMeans(3, random_state=0).fit(cells)
+    np.testing.assert_array_equal(model.labels_, KMeans(3, random_state=0).fit(X).labels_)
+    np.testing.assert_array_equal(model.predict(cells), model.labels_)
+    cells[5] = kind([1.0])
+    with pytest.raises(InputError, match="differ in shape; make all rows as long"):
+        KMeans(3).fit(cells)
+
+
+def test_a_frame_with_one_column_of_vectors():
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    for column in (pandas.Series(X.tolist()), pandas.DataFrame({"embedding": X.tolist()})):
+        np.testing.assert_array_equal(
+            KMeans(3, random_state=0).fit(column).labels_, KMeans(3, random_state=0).fit(X).labels_
+        )

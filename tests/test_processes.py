@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from asterism import TEMI, KMeans, Training, open_images
 from asterism import runtime as runtime_module
 from asterism.cli.app import app
-from asterism.cli.errors import guarded
-from asterism.cli.text import list_skipped, say
+from asterism.cli.errors import guarded, list_skipped
+from asterism.cli.text import say
 from asterism.clustering.nmf import OnlineBases, Penalty
 from asterism.errors import InputError
 from asterism.features import extract

@@ -106,6 +106,7 @@ class OpensImages:
             with decoding_bar(bool(self.verbose)) as progress:
                 how = self._opening if reset else self._as_fitted()
                 return open_images(paths, layout=layout, progress=progress, **how)
+        _check_dates(X)
         parts = as_list(X)
         if parts is not None:
             arrays = None if any(isinstance(one, Image.Image) for one in parts) else stacked(arrays_of(parts))
@@ -241,8 +242,23 @@ def _warn_of_skipped(images: ImageSource, how: str) -> None:
 
 def _is_no_number(X: Any) -> bool:
     """Whether X holds dates, complex numbers or records, which scikit-learn's validation casts or prints whole."""
-    dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", [])  # of all, or of the columns of a frame
-    return any(getattr(one, "kind", "f") in "mMcV" for one in dtypes)
+    return any(getattr(one, "kind", "f") in "mMcV" for one in _dtypes(X))
+
+
+def _dtypes(X: Any) -> list[Any]:
+    """Of all, or of the columns of a frame; what is not read yet (polars' LazyFrame) has none."""
+    return (
+        [X.dtype] if hasattr(X, "dtype") else list(X.dtypes) if hasattr(X, "__array__") and hasattr(X, "dtypes") else []
+    )
+
+
+def _check_dates(X: Any) -> None:
+    """Refuse dates of polars, which it would cast to the number of days or microseconds."""
+    found = [one for one in _dtypes(X) if hasattr(one, "is_temporal") and one.is_temporal()]
+    if found:
+        raise NotNumbersError(
+            f"X has values of dtype {found[0]}; expected numbers: leave dates out, or make them numbers"
+        )
 
 
 def _looks_like_a_table(X: Any) -> bool:

@@ -43,10 +43,12 @@ _LABEL_FIELDS = ("label", "labels", "fine_label", "target")
 
 def as_list(X: Any) -> list[Any] | None:
     """Its parts, if X is a sequence of images and not of numbers: a list, or an array or column that holds objects."""
+    if hasattr(X, "iloc") and getattr(X, "shape", ())[1:] == (1,):  # a table with one column
+        X = X.iloc[:, 0]
     if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 1:  # a column of a table
         X = X.to_numpy()
     if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 1:
-        X = X.tolist()
+        X = [as_numpy(one, f"X[{i}]") if isinstance(one, (list, tuple)) else one for i, one in enumerate(X)]
     if not isinstance(X, (list, tuple)) or not len(X):
         return None
     arrays = [one for one in X if isinstance(one, (np.ndarray, torch.Tensor)) and one.ndim > 0]
