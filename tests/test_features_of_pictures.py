@@ -132,6 +132,46 @@ def test_parquet(photos, vectors, tmp_path):
         assert same(KMeans(3, random_state=0).fit_predict(source), expected(source.names))
 
 
+def test_the_index_of_a_pandas_frame_is_no_feature(photos, vectors, tmp_path):
+    """A frame of which rows were picked keeps their numbers, which outweighed all features."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    names, rows = vectors
+    frame = pandas.DataFrame(rows, columns=[f"f{i}" for i in range(5)])
+    counted = np.arange(N) * 1000
+    frames = {
+        "picked": frame.set_index(counted),
+        "called": frame.set_index(pandas.Index(counted, name="row")),
+        "several": frame.set_index([counted, names]),
+        "paths": frame.set_index(pandas.Index(names)),
+        "saved twice": frame.assign(index=counted)[["index", *frame.columns]],
+    }
+    for name, one in frames.items():
+        one.to_parquet(tmp_path / f"{name}.parquet")
+        opened = open_images(tmp_path / f"{name}.parquet")
+        np.testing.assert_allclose(opened.pixels[:, 0, 0].numpy(), rows, rtol=1e-6)
+        assert (opened.names == names) == (name == "paths")
+
+
+def test_images_in_the_cells_of_a_parquet_file(vectors, tmp_path):
+    """As Hugging Face keeps them: a name was the text of the bytes."""
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    names, rows = vectors
+    for path, column, expected_names in (
+        ("hf", [{"bytes": b"\x89PNG", "path": name} for name in names], names),
+        ("no path", [{"bytes": b"\x89PNG", "path": None} for _ in names], None),
+        ("bytes", [b"\x89PNG"] * N, None),
+        ("text", [name.encode() for name in names], names),
+    ):
+        table = pyarrow.table({"image": column, "embedding": rows.tolist()})
+        pyarrow.parquet.write_table(table, tmp_path / f"{path}.parquet")
+        opened = open_images(tmp_path / f"{path}.parquet")
+        np.testing.assert_allclose(opened.pixels[:, 0, 0].numpy(), rows, rtol=1e-6)
+        assert opened.names == (expected_names or [str(i) for i in range(N)])
+
+
 def test_a_column_is_never_whole_as_numbers_of_python(monkeypatch):
     """A million vectors of 768 numbers took 25 GB."""
     monkeypatch.setattr(vectors_module, "AT_ONCE", 4)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -260,3 +261,41 @@ def test_a_frame_with_one_column_of_vectors():
         np.testing.assert_array_equal(
             KMeans(3, random_state=0).fit(column).labels_, KMeans(3, random_state=0).fit(X).labels_
         )
+
+
+def test_paths_in_a_column_of_any_library(tmp_path):
+    names = []
+    for i in range(6):
+        Image.fromarray(np.full((9, 9, 3), 40 * (i % 2) + i, np.uint8)).save(tmp_path / f"{i}.png")
+        names.append(str(tmp_path / f"{i}.png"))
+    want = open_images(names)
+    columns = []
+    with suppress(ImportError):
+        import pandas
+
+        columns += [pandas.Series(names), pandas.Series(names, dtype="category"), pandas.DataFrame({"path": names})]
+    with suppress(ImportError):
+        import polars
+
+        columns += [polars.Series(names), polars.Series(names).cast(polars.Categorical), polars.DataFrame({"p": names})]
+    with suppress(ImportError):
+        import pyarrow
+
+        columns += [pyarrow.array(names), pyarrow.chunked_array([names[:2], names[2:]]), pyarrow.table({"p": names})]
+
+    class Foreign:
+        """What all of these are."""
+
+        shape = (6, 1)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array(names, object).reshape(6, 1)
+
+        def to_pylist(self):
+            return names
+
+    for column in (Foreign(), *columns):
+        opened = open_images(column)
+        assert opened.names == want.names and torch.equal(opened.pixels, want.pixels)
+        labels = KMeans(2, random_state=0).fit(column).labels_
+        np.testing.assert_array_equal(labels, KMeans(2, random_state=0).fit(names).labels_)

@@ -33,6 +33,7 @@ from asterism.images.io_errors import Unreadable
 from asterism.images.labels import encode_labels
 from asterism.images.options import Options
 from asterism.images.pack import block_length, pack
+from asterism.images.paths import as_column
 from asterism.images.resample import fit_array, recolor
 from asterism.images.source import ImageSource
 
@@ -43,10 +44,7 @@ _LABEL_FIELDS = ("label", "labels", "fine_label", "target")
 
 def as_list(X: Any) -> list[Any] | None:
     """Its parts, if X is a sequence of images and not of numbers: a list, or an array or column that holds objects."""
-    if hasattr(X, "iloc") and getattr(X, "shape", ())[1:] == (1,):  # a table with one column
-        X = X.iloc[:, 0]
-    if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 1:  # a column of a table
-        X = X.to_numpy()
+    X = as_column(X)
     if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 1:
         X = [as_numpy(one, f"X[{i}]") if isinstance(one, (list, tuple)) else one for i, one in enumerate(X)]
     if not isinstance(X, (list, tuple)) or not len(X):

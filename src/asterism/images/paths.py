@@ -66,6 +66,7 @@ def as_paths(X: Any) -> str | list[str] | None:
         if not os.fspath(X):
             raise InputError("X is an empty path; for the images of the working folder pass '.'")
         return os.fsdecode(X)
+    X = as_column(X)
     if isinstance(X, (set, frozenset)):
         items = sorted(X, key=lambda one: listing.natural_key(str(one)))
     elif isinstance(X, (list, tuple)):
@@ -83,6 +84,19 @@ def as_paths(X: Any) -> str | list[str] | None:
             f"X[{i}] is {repr(items[i])[:80]}; expected a path, as {os.fsdecode(items[named.index(True)])!r} is"
         )
     return [os.fsdecode(one) for one in items]
+
+
+def as_column(X: Any) -> Any:
+    """The array of a column of texts or objects, or of a table with one (pandas, polars, pyarrow); else X as it is."""
+    several = getattr(X, "shape", (0,))[1:] not in ((), (1,))
+    if several or isinstance(X, np.ndarray) or not any(hasattr(X, one) for one in ("iloc", "to_arrow", "to_pylist")):
+        return X
+    try:
+        array = np.asarray(X)
+    except Exception:  # what another library cannot make an array, it says where that is needed
+        return X
+    array = array[:, 0] if array.ndim == 2 else array
+    return array if array.ndim == 1 and array.dtype.kind in "OUT" else X
 
 
 def _pattern_of(path: str) -> tuple[str, list[str]] | None:

@@ -6,6 +6,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from asterism.images.listing import told_apart
 from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
-from asterism.images.text_tables import named_columns, read_text_table
+from asterism.images.text_tables import INDEX_WORDS, named_columns, read_text_table
 from asterism.machine import available_memory
 
 ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".txt", ".parquet")
@@ -160,16 +161,35 @@ def _read_parquet(path: str) -> Table:
     table = pyarrow.parquet.read_table(path)
     heads = table.column_names
     names, labels = named_columns([head.casefold() for head in heads])
-    if names is None and labels != 0 and len(heads) > 1:
-        texts = (isinstance(one, str) for part in _parts(table.column(0)) for one in part)
-        names = 0 if all(texts) else None  # as in text
-    named = (names, labels)
-    at, classes = (None if i is None else table.column(i).to_pylist() for i in named)
-    others = [_column(table.column(i), head) for i, head in enumerate(heads) if i not in named]
+    counts = _indices(table)  # of rows: no numbers of theirs
+    first = counts[0] if counts else 0
+    if names is None and labels != first and len(heads) > 1:
+        texts = (isinstance(one, str) for part in _parts(table.column(first)) for one in part)
+        names = first if all(texts) else None  # as in text
+    at, classes = (None if i is None else table.column(i).to_pylist() for i in (names, labels))
+    others = [_column(table.column(i), head) for i, head in enumerate(heads) if i not in (names, labels, *counts)]
     if not others:
         raise InputError(f"{path!r} has no column of numbers; it has {', '.join(map(repr, heads))[:200]}")
     rows = others[0] if len(others) == 1 and others[0].ndim == 2 else np.stack(others, 1)  # one column of lists
-    return rows, None if at is None else _texts(at, len(rows), path), classes
+    at = None if at is None else [_place(one) for one in at]
+    return rows, None if at is None or None in at else _texts(at, len(rows), path), classes
+
+
+def _indices(table: Any) -> list[int]:
+    """Columns in which pandas keeps the names of rows, of a table of pyarrow's."""
+    heads, kept = table.column_names, (table.schema.pandas_metadata or {}).get("index_columns", [])
+    found = [heads.index(one) for one in kept if one in heads]  # a plain count is no column
+    return found or [0] * (len(heads) > 1 and heads[0].casefold() in INDEX_WORDS)
+
+
+def _place(name: Any) -> Any:
+    """The path in a cell, which may hold the whole image (``{"bytes": …, "path": …}``); None where it holds none."""
+    name = name.get("path") if isinstance(name, dict) else name
+    if isinstance(name, bytes):
+        with suppress(UnicodeDecodeError):
+            return name.decode()
+        return None
+    return name
 
 
 def _parts(column: Any) -> Iterator[list[Any]]:
