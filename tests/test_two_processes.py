@@ -9,8 +9,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from asterism import ConvNet, Crops, DeepClusterV2, KMeans, Training, load
+from asterism.cli.app import app
 from asterism.errors import InputError, RunError
 from asterism.methods.deepcluster_settings import Assignment, MultiCrop, Projection
 from asterism.training import run as run_module
@@ -150,3 +152,19 @@ def silent(rank, folder):
 
 def test_machines_may_have_unequal_numbers_of_processes_and_nothing_is_said_of_them(tmp_path):
     assert exit_codes(silent, tmp_path, machines=(2, 1)) == [0, 0, 0]
+
+
+def done_for_one(rank, folder):
+    command = ["cluster", str(folder / "X.npy"), "--method", "kmeans", "-k", "2", "--device", "cpu", "-q", "--resume"]
+    result = CliRunner().invoke(app, [*command, "--out", str(folder / str(rank))])
+    assert result.exit_code == rank
+    assert ("holds no finished run, and for the main process one: all processes need" in result.output) == (rank == 1)
+    assert not (folder / "1" / "run.json").exists()
+
+
+def test_a_run_that_is_finished_for_one_process_alone_is_told(tmp_path):
+    """As on machines without a shared disk: the one went home, and the other began the run and waited for a day."""
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).random((9, 4, 4), dtype=np.float32))
+    command = ["cluster", str(tmp_path / "X.npy"), "--method", "kmeans", "-k", "2", "--device", "cpu", "-q"]
+    assert CliRunner().invoke(app, [*command, "--out", str(tmp_path / "0")]).exit_code == 0
+    assert exit_codes(done_for_one, tmp_path) == [0, 0]

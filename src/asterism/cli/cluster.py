@@ -32,7 +32,7 @@ from asterism.machine import launch, leave_launch
 from asterism.methods import estimator_of
 from asterism.methods.registry import find_method, method_name
 from asterism.report.fitted import FittedRun, Labels, known_labels, open_run
-from asterism.runs import RunFolder, claim
+from asterism.runs import RunFolder, agreed, claim
 from asterism.runtime import Runtime, device_here
 from asterism.training.progress import decoding_bar
 
@@ -71,8 +71,11 @@ def cluster_images(request: Request) -> None:
     content = folder.look()
     if content is not None and not request.resume and content["status"] == "failed" and not folder.can_go_on:
         request = replace(request, overwrite=True)  # there was nothing to keep: a corrected command takes its place
+    is_done = content is not None and content["status"] == "finished" and request.resume
+    if request.resume:
+        _check_seen(is_done, request, folder)
     if content is not None and not request.overwrite:
-        if content["status"] == "finished" and request.resume:
+        if is_done:
             if (other := _other(request, content, _resumed(request, folder, content))) is not None:
                 raise RunError(f"{folder.path} holds a finished run with other {other} out")
             if is_main_process():
@@ -117,6 +120,15 @@ def _screening(request: Request, known: dict[str, Any]) -> dict[str, Any]:
     """What the fit is told of outliers and copies: as typed, else as a run that is resumed or copied was told."""
     typed = {"outliers": ALPHA if request.outliers else None, "drop_duplicates": request.drop_duplicates or None}
     return known.get("screening", {}) | {name: value for name, value in typed.items() if value is not None}
+
+
+def _check_seen(is_done: bool, request: Request, folder: RunFolder) -> None:
+    """See that all processes find the same: on a disk of its own one would begin the run, and wait for the others."""
+    if launch().world_size > 1 and agreed(int(is_done), Runtime(request.device or "auto")) != is_done:
+        seen = (
+            "a finished run, and the main process none" if is_done else "no finished run, and for the main process one"
+        )
+        raise RunError(f"{folder.path} holds {seen}: all processes need one --out that they share")
 
 
 def is_main_process() -> bool:
