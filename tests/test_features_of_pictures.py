@@ -153,6 +153,15 @@ def test_the_index_of_a_pandas_frame_is_no_feature(photos, vectors, tmp_path):
         assert (opened.names == names) == (name == "paths")
 
 
+def test_a_frame_whose_index_names_the_images_is_joined_by_it(photos, vectors):
+    pandas = pytest.importorskip("pandas")
+    names, rows = vectors
+    source = open_images(photos, features=pandas.DataFrame(rows, index=names))
+    found = dict(zip(source.names, source.pixels[:, 0, 0].numpy(), strict=True))
+    for name, row in zip(names, rows, strict=True):
+        np.testing.assert_allclose(found[name], row, rtol=1e-6)
+
+
 def test_images_in_the_cells_of_a_parquet_file(vectors, tmp_path):
     """As Hugging Face keeps them: a name was the text of the bytes."""
     pyarrow = pytest.importorskip("pyarrow")

@@ -299,3 +299,45 @@ def test_paths_in_a_column_of_any_library(tmp_path):
         assert opened.names == want.names and torch.equal(opened.pixels, want.pixels)
         labels = KMeans(2, random_state=0).fit(column).labels_
         np.testing.assert_array_equal(labels, KMeans(2, random_state=0).fit(names).labels_)
+
+
+def test_a_loaded_model_knows_the_columns_of_its_frame(tmp_path):
+    """Without them each call warned, and columns in another order were other numbers in silence."""
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    KMeans(3, random_state=0).fit(frame).save(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.predict(frame)
+    with pytest.raises(InputError, match="same order"):
+        loaded.predict(frame[["c", "a", "b"]])
+    KMeans(3, random_state=0).fit(X).save(tmp_path / "other")
+    assert not hasattr(load(tmp_path / "other"), "feature_names_in_")
+
+
+def test_columns_are_those_of_the_last_fit(tmp_path):
+    X = np.random.default_rng(0).normal(size=(12, 3))
+    model = KMeans(3, random_state=0).fit(X)
+    model.feature_names_in_ = np.array(["a", "b", "c"], object)  # as a frame leaves it
+    model._about["columns"] = ["a", "b", "c"]
+    model.save(tmp_path / "run")
+    assert load(tmp_path / "run").feature_names_in_.tolist() == ["a", "b", "c"]
+    np.savetxt(tmp_path / "X.csv", X, delimiter=",")
+    assert not hasattr(model.fit(tmp_path / "X.csv"), "feature_names_in_")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan")])
+def test_items_of_unknown_class_leave_the_others_theirs(missing):
+    """One such item took the classes of all."""
+
+    class Items(torch.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            return Image.fromarray(COLOUR[index]), missing if index == 2 else index % 2
+
+    opened = open_images(Items())
+    assert opened.labels.tolist() == [0, 1, -1, 1, 0, 1]

@@ -211,3 +211,12 @@ def test_a_long_run_of_like_letters_is_looked_at_once(tmp_path, line):
     began = time.process_time()
     assert text_tables.columns_of(str(written(tmp_path, line, "list.txt"))) is None or ";" in line
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("heads", [",Unnamed: 0", ",Unnamed: 0.1,Unnamed: 0", "level_0,index", ",", "Unnamed: 0"])
+def test_the_counts_of_a_frame_that_was_written_again_are_no_numbers(tmp_path, heads):
+    X = np.random.default_rng(0).normal(size=(9, 3)).round(3)
+    counts = len(heads.split(","))
+    lines = [",".join(map(str, [i] * counts + row.tolist())) for i, row in enumerate(X)]
+    (tmp_path / "X.csv").write_text("\n".join([f"{heads},a,b,c", *lines]) + "\n")
+    np.testing.assert_allclose(open_images(tmp_path / "X.csv").pixels[:, 0, 0].numpy(), X, rtol=1e-6)

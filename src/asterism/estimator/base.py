@@ -348,6 +348,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             "is_table": images.is_table,
             "fingerprint": images.fingerprint if hashed else None,
             "units": self.units_.write() if self.units_ else None,
+            **({"columns": list(map(str, self.feature_names_in_))} if hasattr(self, "feature_names_in_") else {}),
         }
 
     def _write_results(self, folder: RunFolder, names: list[str] | None) -> None:
@@ -416,6 +417,8 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
         self._reading = reading_of(content["images"]["origin"])
         self.n_features_in_ = int(np.prod(self.image_shape_))
         self.units_ = Units.read(content["images"].get("units"))
+        if columns := content["images"].get("columns"):
+            self.feature_names_in_ = np.array(columns, object)
         self.seed_ = int(content["seed"])
         self.fit_seconds_ = float(content["seconds"])
         self.history_ = folder.read_history()

@@ -83,13 +83,13 @@ class OpensImages:
 
     def _open(self, X: Any, reset: bool, layout: str | None = None) -> ImageSource:
         """Open what came in; in fitted estimators, as images of the fitted shape and units."""
+        if reset:
+            vars(self).pop("feature_names_in_", None)  # of a frame that was fitted before
         images = self._opened(X, reset, layout)
         if images is not X and images.skipped:
             _warn_of_skipped(images, self._how_again(X, reset))
         if reset:
             self.units_ = None if images.is_table else Units.of(images)
-            if not images.is_table:
-                vars(self).pop("feature_names_in_", None)  # of a table that was fitted before
             self._names, self.skipped_, self._layout = images.names, images.skipped, layout
             return images
         self._check_shape(images, X)

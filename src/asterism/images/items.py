@@ -40,6 +40,7 @@ from asterism.images.source import ImageSource
 Item = tuple[Any, Any]  # image, label or None
 _IMAGE_FIELDS = ("image", "img", "images", "pixel_values")
 _LABEL_FIELDS = ("label", "labels", "fine_label", "target")
+_UNKNOWN = object()  # the class of an image that has none
 
 
 def as_list(X: Any) -> list[Any] | None:
@@ -226,7 +227,7 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
                 if pixels.shape != first.shape or pixels.dtype != first.dtype:
                     raise InputError(_difference(start + row, pixels, first))
                 block[row] = pixels
-                labels.append(_plain_label(label))
+                labels.append(_UNKNOWN if _is_missing(label) else _plain_label(label))
             yield block
 
     is_table = first.ndim == 1
@@ -238,15 +239,18 @@ def open_items(read: Callable[[int], Item], n: int, options: Options, class_name
     shape = (int(pixels.shape[1]), int(pixels.shape[2]), int(pixels.shape[3]))
     origin = options.origin(None, shape, is_table, white.found)
     opened = ImageSource(pixels, [str(i) for i in range(n)], origin=origin, is_table=is_table)
-    if any(label is None for label in labels):
+    known = [label for label in labels if label is not _UNKNOWN]
+    if not known or any(label is None for label in known):
         return opened
     names = None
     if isinstance(class_names, (list, tuple)):  # of ImageNet's classes each is a tuple of words
         names = [", ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in class_names]
-    fits = names is not None and all(isinstance(label, int) and -1 <= label < len(names) for label in labels)
-    if fits and max(labels) < 0:  # as a test part's have it
+    fits = names is not None and all(isinstance(label, int) and -1 <= label < len(names) for label in known)
+    if fits and max(known) < 0:  # as a test part's have it
         return opened
-    numbered, label_names = encode_labels(labels, names if fits else None)
+    found, label_names = encode_labels(known, names if fits else None)
+    numbered = np.full(n, -1, np.int64)
+    numbered[[label is not _UNKNOWN for label in labels]] = found
     return replace(opened, labels=numbered, label_names=label_names)
 
 
@@ -355,6 +359,11 @@ def _difference(index: int, pixels: np.ndarray, first: np.ndarray) -> str:
     if pixels.shape[-1] != first.shape[-1] and pixels.ndim == 3:
         return f"X[{index}] has {pixels.shape[-1]} channels and X[0] has {first.shape[-1]}: give color='rgb' or 'grey'"
     return f"X[{index}] has shape {pixels.shape} and X[0] {first.shape}: give a size, as in size=64"
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a data set says that it does not know the class: None, NaN, pandas' NA."""
+    return label is None or (isinstance(label, numbers.Real) and label != label) or type(label).__name__ == "NAType"
 
 
 def _plain_label(label: Any) -> int | str | None:

@@ -23,7 +23,7 @@ from asterism.images.label_files import LABEL_WORDS, PATH_WORDS, marked_encoding
 from asterism.images.listing import looks_like_image, shown_name
 from asterism.machine import available_memory
 
-INDEX_WORDS = ("", "index", "unnamed: 0")  # what pandas calls the column of rows' names
+_INDEX = re.compile(r"|index|level_\d+|unnamed: \d+(\.\d+)*")  # what pandas calls the columns of rows' names
 LOOKED_AT, LONGEST = 20, 2**24  # lines that tell what a file holds; letters of one
 FEW = 8  # columns of numbers beside paths of images are more likely about them (width, height) than vectors
 BLOCK = 2**18  # cells that are text at once
@@ -222,8 +222,7 @@ def _columns(sample: list[str], separator: str | None) -> tuple[tuple[float, int
     heads = [one.strip().casefold() for one in headings] or [""] * width
     unused = [i for i in range(width) if not heads[i] and not any(row[i].strip() for row in even)]
     names, labels = named_columns(heads)
-    if headings and width > 1 and heads[0] in INDEX_WORDS:
-        unused.append(0)
+    unused += range(n_indices(heads) if headings else 0)
     if names is None and (0 in unused or 0 not in numeric) and labels != 0 and any(row[0].strip() for row in even):
         names = 0
     numbers = tuple(i for i in range(width) if i not in (names, labels, *unused))
@@ -242,6 +241,11 @@ def named_columns(headings: Sequence[str]) -> tuple[int | None, int | None]:
     words = LABEL_WORDS - {"y"} if "x" in headings else LABEL_WORDS  # else a coordinate
     names = next((headings.index(word) for word in PATH_WORDS if word in headings), None)
     return names, next((i for i, head in enumerate(headings) if head in words and i != names), None)
+
+
+def n_indices(headings: Sequence[str]) -> int:
+    """How many columns at the left, of headings in small letters, are those of rows' names: more, if written again."""
+    return next((i for i, head in enumerate(headings[:-1]) if not _INDEX.fullmatch(head)), len(headings) - 1)
 
 
 def _number_columns(rows: Sequence[list[str]], among: Iterable[int], comma: bool) -> list[int]:

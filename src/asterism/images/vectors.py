@@ -22,7 +22,7 @@ from asterism.images.listing import told_apart
 from asterism.images.npz import FEATURE_KEYS, as_texts
 from asterism.images.options import Options
 from asterism.images.source import ImageSource
-from asterism.images.text_tables import INDEX_WORDS, named_columns, read_text_table
+from asterism.images.text_tables import n_indices, named_columns, read_text_table
 from asterism.machine import available_memory
 
 ENDINGS = (".npz", ".npy", ".csv", ".tsv", ".txt", ".parquet")
@@ -42,8 +42,9 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
         N images.
     features : path or array of shape (M, D)
         ``.npz`` (``features``, and ``names`` or ``paths``), ``.npy`` (with ``FILE.names.csv`` beside it, or none),
-        ``.csv`` or ``.parquet`` (a column of paths, the others numbers). Rows are joined with images by their names;
-        where there are none, they must be as many, and in order.
+        ``.csv`` or ``.parquet`` (a column of paths, the others numbers), or an array; a pandas frame may have the paths
+        as its index. Rows are joined with images by their names; where there are none, they must be as many, and in
+        order.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def with_features(pictures: ImageSource, features: Any) -> ImageSource:
     """
     path = os.path.abspath(os.path.expanduser(features)) if isinstance(features, (str, os.PathLike)) else None
     called = "features" if path is None else repr(os.path.basename(path))
-    rows, names, _ = (as_numpy(features, called), None, None) if path is None else read_vectors(path)
+    rows, names, _ = (as_numpy(features, called), _index_of(features), None) if path is None else read_vectors(path)
     if rows.ndim != 2:
         raise InputError(f"{called} has shape {rows.shape}; expected one vector an image, (N, D)")
     if names is not None:
@@ -96,6 +97,12 @@ def open_table(path: str, options: Options, source: str | None = None) -> ImageS
         return opened
     labels, label_names = encode_known([None if one == "" else one for one in classes])
     return replace(opened, labels=labels, label_names=label_names or None)
+
+
+def _index_of(features: Any) -> list[str] | None:
+    """The names of the rows of a pandas frame, if they are texts."""
+    names = list(features.index) if hasattr(features, "iloc") else []
+    return names if names and all(isinstance(one, str) for one in names) else None
 
 
 def _rows_of(images: Sequence[str], names: list[str], called: str) -> np.ndarray:
@@ -179,7 +186,7 @@ def _indices(table: Any) -> list[int]:
     """Columns in which pandas keeps the names of rows, of a table of pyarrow's."""
     heads, kept = table.column_names, (table.schema.pandas_metadata or {}).get("index_columns", [])
     found = [heads.index(one) for one in kept if one in heads]  # a plain count is no column
-    return found or [0] * (len(heads) > 1 and heads[0].casefold() in INDEX_WORDS)
+    return found or list(range(n_indices([head.casefold() for head in heads])))
 
 
 def _place(name: Any) -> Any:

@@ -148,6 +148,9 @@ def _is_images(value: Any) -> bool:
     fingerprint, n = value.get("fingerprint"), value.get("n")
     described = (fingerprint is None or _is_text(fingerprint, 200)) and (n is None or _is_count(n))
     described = described and _is_plain(value.get("units"), 1)
+    if (columns := value.get("columns")) is not None:  # of a frame; pandas has them as long as one likes
+        described = described and isinstance(columns, list) and len(columns) == shape[0]
+        described = described and all(isinstance(one, str) for one in columns)
     return described and isinstance(value.get("is_table", False), bool) and math.prod(shape) <= MOST_NUMBERS
 
 
