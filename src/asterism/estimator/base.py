@@ -136,7 +136,7 @@ class ImageEstimator(OpensImages, ClassNamePrefixFeaturesOutMixin, TransformerMi
             self._check_number(len(images))
             said = self._check_memory(images)
             runtime = Runtime(self.device, self.precision)
-            check_alike(runtime, images, [self._plain_params() | {"device": None}, getattr(self, "_screening", None)])
+            check_alike(runtime, images, lambda: [self._plain_params() | {"device": 0}, vars(self).get("_screening")])
             if self.run_dir is None:
                 self._fit_here(images, runtime, said, None)
                 return self

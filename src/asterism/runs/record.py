@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -173,15 +173,16 @@ def agreed(value: int, runtime: Runtime) -> int:
     return int(runtime.sum_over_ranks(torch.tensor(mine, device=runtime.device)))
 
 
-def check_alike(runtime: Runtime, images: ImageSource, parameters: Any = None) -> None:
+def check_alike(runtime: Runtime, images: ImageSource, parameters: Callable[[], Any] | None = None) -> None:
     """See that all processes were given the same: each computes its share of what all have.
 
     Parameters
     ----------
     runtime : Runtime
     images : ImageSource
-    parameters : plain JSON, optional
-        What else decides the result.
+    parameters : callable, optional
+        Gives what else decides the result, as plain JSON; if it has no plain form (a user's own network), it is not
+        compared.
 
     Raises
     ------
@@ -190,7 +191,10 @@ def check_alike(runtime: Runtime, images: ImageSource, parameters: Any = None) -
     """
     if runtime.world_size == 1:
         return
-    parts = {"images": [len(images), images.shape, images.fingerprint], "parameters": parameters}
+    parts: dict[str, Any] = {"images": [len(images), images.shape, images.fingerprint], "parameters": None}
+    if parameters is not None:
+        with suppress(InputError):
+            parts["parameters"] = parameters()
     texts = [json.dumps(one, sort_keys=True, default=str).encode() for one in parts.values()]
     own = torch.tensor([int(hashlib.blake2b(text).hexdigest()[:15], 16) for text in texts])
     main = runtime.sum_over_ranks(own if runtime.is_main else torch.zeros_like(own))
