@@ -125,6 +125,7 @@ def test_no_other_units_give_other_labels_in_silence(fitted, given):
         model = KMeans(3, random_state=0).fit(forms[fitted])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that an earlier test left to the garbage
         try:
             found = model.predict(forms[given])
         except InputError:
@@ -195,6 +196,7 @@ def test_a_pre_trained_network_sees_floats_of_any_units_from_0_to_1(units):
     bytewise = Diffusion(3, **make).fit(photos)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that an earlier test left to the garbage
         model = Diffusion(3, **make).fit(floats)
     assert any(f"sees {units:g} as white" in str(one.message) for one in said) == (units != 1)
     np.testing.assert_allclose(model.transform(floats), bytewise.transform(photos), atol=1e-3)

@@ -35,6 +35,7 @@ def told(path, **options):
     """The opened images, and what was said of them."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that an earlier test left to the garbage
         opened = open_images(path, **options)
     return opened, [str(one.message) for one in caught]
 

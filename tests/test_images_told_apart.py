@@ -35,6 +35,7 @@ def classes(tmp_path, text, *names):
     (tmp_path / "labels.csv").write_text(text)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that an earlier test left to the garbage
         labels, found = file_labels(SimpleNamespace(names=list(names)), tmp_path / "labels.csv")
     return [None if i < 0 else found[i] for i in labels], " ".join(str(one.message) for one in told)
 
