@@ -247,9 +247,9 @@ def _is_no_number(X: Any) -> bool:
 
 def _dtypes(X: Any) -> list[Any]:
     """Of all, or of the columns of a frame; what is not read yet (polars' LazyFrame) has none."""
-    return (
-        [X.dtype] if hasattr(X, "dtype") else list(X.dtypes) if hasattr(X, "__array__") and hasattr(X, "dtypes") else []
-    )
+    if hasattr(X, "dtype"):
+        return [X.dtype]
+    return list(getattr(X, "dtypes", [])) if hasattr(X, "__array__") else []
 
 
 def _check_dates(X: Any) -> None:
